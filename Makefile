@@ -1,0 +1,42 @@
+# Everything a newcomer needs: `make demo` and `make test`. Each installs what it lacks into .venv.
+PYTHON ?= python3.11
+VENV   := .venv
+RUN    := $(VENV)/bin/python
+export OMP_NUM_THREADS ?= 1
+export HF_HUB_OFFLINE  := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.installed: requirements.txt
+	@command -v $(PYTHON) >/dev/null || { echo "Goldloop needs Python 3.11 ($(PYTHON) was not found; set PYTHON=/path/to/python3.11)."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.installed-tests: $(VENV)/.installed tests/requirements.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@touch $@
+
+demo: $(VENV)/.installed  ## Run the whole loop once on a small banking77 project (SQLite, offline annotator)
+	@$(RUN) manage.py migrate --verbosity 0
+	@$(RUN) manage.py demo
+
+test: $(VENV)/.installed-tests lint  ## Lint, check types and import directions, run all tests
+	$(RUN) -m pytest
+
+lint: $(VENV)/.installed-tests  ## Lint, types and import directions only
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+format: $(VENV)/.installed-tests  ## Format the code
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean:  ## Remove the environment and caches (never var/, where your data is)
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,39 @@
+"""The only door to a project: who may do what. Another project's things do not exist."""
+
+from annotate.errors import AccessDenied, NotFound
+from annotate.models import Member, Project, User
+from annotate.models.project import Role
+
+# What each role may do; a role that is not named may not.
+MAY: dict[str, frozenset[str]] = {
+    "view": frozenset(Role.values),
+    "annotate": frozenset({Role.OWNER, Role.ADMIN, Role.REVIEWER, Role.ANNOTATOR}),
+    "manage": frozenset({Role.OWNER, Role.ADMIN}),
+    "own": frozenset({Role.OWNER}),
+}
+
+
+def project_for(user: User, name: str, *, to: str) -> Project:
+    """The project with this slug or public id, if `user` may do `to` in it; else it is not found."""
+    project = Project.objects.filter(slug=name).first() or Project.objects.filter(public_id=name).first()
+    if project is None or membership(user, project) is None:
+        raise NotFound(f"There is no project {name!r}.")
+    require(user, project, to=to)
+    return project
+
+
+def membership(user: User, project: Project) -> Member | None:
+    """How `user` belongs to `project`, or None. A deactivated user belongs nowhere."""
+    if not user.is_active:
+        return None
+    return Member.objects.filter(project=project, user=user).first()
+
+
+def require(user: User, project: Project, *, to: str) -> Member:
+    """The membership that lets `user` do `to`; AccessDenied says which role is missing."""
+    member = membership(user, project)
+    if member is None:
+        raise NotFound(f"There is no project {project.slug!r}.")
+    if member.role not in MAY[to]:
+        raise AccessDenied(f"{user} is {member.role} in {project}; to {to} needs one of {sorted(MAY[to])}.")
+    return member

@@ -1,0 +1,227 @@
+"""What one row of a file becomes: a new item, a duplicate, a withdrawn item come back, or a rejected line."""
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import ModuleType
+from typing import Any
+
+from annotate.errors import InvalidInput
+from annotate.formats import jsonl
+from annotate.models import Label, Prediction, RejectedRow
+
+MAX_ID = 200  # characters of an external id
+_MAX_NAME = 100
+_MAX_REASON = 300
+
+Kind = RejectedRow.Kind
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Which columns carry labels."""
+
+    gold: str | None = None
+    silver: str | None = None
+    confidence: str | None = None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How the rows of one import are read."""
+
+    modality: ModuleType
+    fields: Fields
+    labels: dict[str, Label]  # by name; empty where no column carries labels
+
+    @cached_property
+    def known_columns(self) -> frozenset[str | None]:
+        """Everything else is metadata; a confidence too, since for K > 2 it is no distribution."""
+        return frozenset({"id", *self.modality.FIELDS, self.fields.gold, self.fields.silver})
+
+
+@dataclass(slots=True, frozen=True)
+class Silver:
+    """A machine's label that came with the row, or how it failed to give one."""
+
+    status: str
+    index: int | None = None
+    vector: bytes | None = None
+    message: str = ""
+
+
+@dataclass(slots=True)
+class Row:
+    """A line that can become an item."""
+
+    line: int
+    raw: bytes
+    external_id: str | None
+    content_hash: str
+    payload: str  # JSON
+    metadata: str  # JSON
+    gold: Label | None
+    silver: Silver | None
+
+
+@dataclass(slots=True)
+class Known:
+    """The one item with some content: stored before, or about to be."""
+
+    id: int  # 0 until it is stored
+    public_id: str
+    is_withdrawn: bool = False
+    gold: str | None = None  # label name
+
+
+@dataclass(slots=True)
+class Admitted:
+    """What a chunk of rows comes to."""
+
+    new: list[tuple[Row, Known]] = field(default_factory=list)
+    gold: list[tuple[Known, Label]] = field(default_factory=list)
+    silver: list[tuple[Known, Silver]] = field(default_factory=list)
+    lines: list[RejectedRow] = field(default_factory=list)  # duplicates and revivals included
+
+    def count(self, kind: str) -> int:
+        return sum(line.kind == kind for line in self.lines)
+
+
+def read(number: int, raw: bytes, is_whole: bool, rules: Rules) -> Row | RejectedRow:
+    """One line as a row, or as the rejected line that says why not."""
+    external_id = None
+    try:
+        if not is_whole:
+            raise InvalidInput(f"is longer than {jsonl.MAX_LINE_BYTES:,} bytes")
+        columns = jsonl.parse(raw)
+        external_id = _external_id(columns.get("id"))
+        payload = rules.modality.payload_of(columns)
+        gold = _gold(columns, rules)
+        silver = _silver(columns, rules) if rules.fields.silver else None
+        known = rules.known_columns
+        metadata = jsonl.dumps({name: value for name, value in columns.items() if name not in known})
+    except InvalidInput as error:
+        return _line(Kind.REJECTED, number, str(error), external_id, jsonl.excerpt(raw))
+    content_hash = rules.modality.content_hash(payload)
+    return Row(number, raw, external_id, content_hash, jsonl.dumps(payload), metadata, gold, silver)
+
+
+def decide(rows: Iterable[Row | RejectedRow], known: dict[str, Known], holders: dict[str, str]) -> Admitted:
+    """Go through a chunk in file order.
+
+    `known`: items by content hash. `holders`: content hash by the external id that an item holds now.
+    Both are brought up to date on the way, so that rows of one chunk see each other.
+    """
+    admitted = Admitted()
+    for row in rows:
+        if isinstance(row, RejectedRow):
+            admitted.lines.append(row)
+            continue
+        item = known.get(row.content_hash)
+        if reason := _why_not(row, item, holders):
+            admitted.lines.append(_line(Kind.REJECTED, row.line, reason, row.external_id, jsonl.excerpt(row.raw)))
+            continue
+        if item is None:
+            item = known[row.content_hash] = Known(0, "")
+            admitted.new.append((row, item))
+            _hold(row, holders)
+        elif item.is_withdrawn:
+            item.is_withdrawn = False
+            reason = "brings back a withdrawn item with the same content"
+            admitted.lines.append(_line(Kind.REVIVED, row.line, reason, row.external_id, item.public_id))
+            _hold(row, holders)
+        else:
+            reason = _why_duplicate(row, item)
+            admitted.lines.append(_line(Kind.DUPLICATE, row.line, reason, row.external_id, jsonl.excerpt(row.raw)))
+        if row.gold is not None and item.gold is None:
+            item.gold = row.gold.name
+            admitted.gold.append((item, row.gold))
+        if row.silver is not None:
+            admitted.silver.append((item, row.silver))
+    return admitted
+
+
+def _hold(row: Row, holders: dict[str, str]) -> None:
+    if row.external_id is not None:
+        holders[row.external_id] = row.content_hash
+
+
+def _why_not(row: Row, item: Known | None, holders: dict[str, str]) -> str:
+    if row.external_id is not None and holders.get(row.external_id, row.content_hash) != row.content_hash:
+        return f"the id {_short(row.external_id)} already belongs to an item with other content"
+    if row.gold is not None and item is not None and item.gold not in (None, row.gold.name):
+        return f"says gold is {_short(row.gold.name)}; the same content has gold {_short(item.gold)} already"
+    return ""
+
+
+def _why_duplicate(row: Row, item: Known) -> str:
+    attaches = row.gold is not None and item.gold is None
+    return "same content as an item that is there" + ("; its gold label was added to it" if attaches else "")
+
+
+def _line(kind: str, number: int, reason: str, external_id: str | None, excerpt: str) -> RejectedRow:
+    return RejectedRow(kind=kind, line=number, reason=reason[:_MAX_REASON], external_id=external_id, excerpt=excerpt)
+
+
+def _external_id(value: object) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise InvalidInput(f'"id" is {type(value).__name__}, neither a string nor an integer')
+    text = str(value)
+    if not text.strip():
+        raise InvalidInput('"id" is empty')
+    if len(text) > MAX_ID:
+        raise InvalidInput(f'"id" has {len(text):,} characters; at most {MAX_ID} are taken')
+    return text
+
+
+def _gold(columns: dict[str, Any], rules: Rules) -> Label | None:
+    """The label of a row that has one; an empty cell is none."""
+    value = columns.get(rules.fields.gold) if rules.fields.gold else None
+    if value is None or value == "":
+        return None
+    label = rules.labels.get(_name(value))
+    if label is None:
+        raise InvalidInput(f"the gold label {_short(_name(value))} is none of the project's labels")
+    return label
+
+
+def _silver(columns: dict[str, Any], rules: Rules) -> Silver:
+    """The machine's label where it is exactly one of ours; a near match would be a guess."""
+    assert rules.fields.silver
+    value = columns.get(rules.fields.silver)
+    if value is None:
+        return Silver(Prediction.Status.MISSING)
+    name = _name(value)
+    if not name.strip():
+        return Silver(Prediction.Status.EMPTY)
+    label = rules.labels.get(name)
+    if label is None:
+        return Silver(Prediction.Status.OUT_OF_SET, message=f"answered {_short(name)}")
+    confidence = columns.get(rules.fields.confidence) if rules.fields.confidence else None
+    return Silver(Prediction.Status.OK, label.index, _vector(label.index, confidence, len(rules.labels)))
+
+
+def _vector(index: int, confidence: object, n_labels: int) -> bytes | None:
+    """With two labels the other has the rest; with more, how the rest is spread is unknown."""
+    if n_labels != 2 or isinstance(confidence, bool) or not isinstance(confidence, int | float):
+        return None
+    if not 0 <= confidence <= 1:
+        return None
+    both = (confidence, 1 - confidence) if index == 0 else (1 - confidence, confidence)
+    return struct.pack("<2f", *both)
+
+
+def _name(value: object) -> str:
+    """A label as it was written: numbers name labels too, anything else is no label's name."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return f"({type(value).__name__})"
+
+
+def _short(name: str | None) -> str:
+    return repr(jsonl.excerpt((name or "").encode())[:_MAX_NAME])

@@ -1,0 +1,132 @@
+"""Answers of named people from a file, through the same door as the screen's: lease, submit, change."""
+
+import hashlib
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from django.db import transaction
+
+from annotate import access, labeling, pool, projects, routing, runs
+from annotate.errors import Conflict, GoldloopError, InvalidInput
+from annotate.formats import jsonl
+from annotate.models import Annotation, Label, Project, QueueEntry, Round, User
+from annotate.models.event import record
+
+_CHUNK = 200  # answers per durable commit
+
+
+@dataclass
+class Result:
+    n_stored: int = 0
+    n_known: int = 0  # this very answer was there already
+    refused: list[tuple[int, str]] = field(default_factory=list)  # line number, reason
+
+
+def import_annotations(*, project: Project, path: Path, by: User, show: runs.Show | None = None) -> Result:
+    """Store each line's answer under the rules of the screen; a bad line is refused alone, with its reason."""
+    access.require(by, project, to="manage")
+    current = project.rounds.filter(state=Round.State.OPEN).first()
+    if current is None:
+        raise Conflict(f"{project} has no open round; draw one with `sample` first.")
+    result = Result()
+    with (
+        jsonl.opened(path) as file,
+        runs.start(kind="import_annotations", project=project, by=by, show=show) as attempt,
+    ):
+        facts = jsonl.inspect(file, path)
+        reader = _Reader(project, current, facts.sha256)
+        lines = (line for line in jsonl.lines(file) if line[1].strip())
+        while chunk := list(islice(lines, _CHUNK)):
+            with transaction.atomic():
+                for number, line, is_whole in chunk:
+                    _take(reader, number, line if is_whole else None, result)
+                attempt.write(chunk[-1][0], facts.n_lines)
+        record(
+            "annotations.imported",
+            project=project,
+            by=by,
+            round=current.index,
+            n_stored=result.n_stored,
+            n_refused=len(result.refused),
+        )
+    return result
+
+
+def _take(reader: "_Reader", number: int, line: bytes | None, result: Result) -> None:
+    try:
+        if line is None:
+            raise InvalidInput(f"is longer than {jsonl.MAX_LINE_BYTES:,} bytes")
+        with transaction.atomic():
+            is_new = reader.store(number, line)
+    except GoldloopError as error:
+        result.refused.append((number, str(error)))
+        return
+    result.n_stored += is_new
+    result.n_known += not is_new
+
+
+class _Reader:
+    """Turns lines into answers of one round."""
+
+    def __init__(self, project: Project, current: Round, file_sha256: str) -> None:
+        self._labels: dict[str, Label] = {
+            label.name: label for label in pool.labels_of(projects.current_schema(project))
+        }
+        self._project, self._round, self._sha256 = project, current, file_sha256
+        self._people: dict[str, User] = {}
+
+    def store(self, number: int, line: bytes) -> bool:
+        """Store one line; False if the person's current answer says the same already."""
+        row = jsonl.parse(line)
+        person = self._person(row)
+        entry = self._entry(row)
+        answer = self._answer(row)
+        # The same file read twice gives the same keys, so nothing is stored twice.
+        key = hashlib.sha256(f"file:{self._sha256}:{number}:{self._round.public_id}".encode()).hexdigest()
+        if Annotation.objects.filter(idempotency_key=key).exists():
+            return False
+        mine = Annotation.objects.filter(entry=entry, annotator=person, is_current=True).first()
+        if mine is not None:
+            if mine.label == answer.label and mine.skip_reason == answer.skip_reason:
+                return False
+            labeling.change(entry=entry, answer=answer, key=key, by=person)
+            return True
+        lease = routing.lease(entry=entry, annotator=person)
+        labeling.submit(lease=lease, answer=answer, key=key, by=person)
+        return True
+
+    def _person(self, row: dict[str, Any]) -> User:
+        email = row.get("annotator")
+        if not isinstance(email, str):
+            raise InvalidInput('has no "annotator" (an e-mail)')
+        if email not in self._people:
+            user = User.objects.filter(email=email.strip().lower()).first()
+            if user is None or access.membership(user, self._project) is None:
+                raise InvalidInput(f"{email!r} is not a member of {self._project}")
+            self._people[email] = user
+        return self._people[email]
+
+    def _entry(self, row: dict[str, Any]) -> QueueEntry:
+        queue = QueueEntry.objects.filter(round=self._round).select_related("round__project", "item")
+        if isinstance(row.get("item"), str):
+            entry, name = queue.filter(item__public_id=row["item"]).first(), row["item"]
+        elif isinstance(row.get("id"), str | int):
+            entry, name = queue.filter(item__external_id=str(row["id"])).first(), row["id"]
+        else:
+            raise InvalidInput('has neither "id" nor "item"')
+        if entry is None:
+            raise InvalidInput(f"{name!r} is not asked in round {self._round.index}")
+        return entry
+
+    def _answer(self, row: dict[str, Any]) -> labeling.Answer:
+        seconds = row.get("seconds")
+        if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float)):
+            raise InvalidInput('"seconds" is not a number')
+        if row.get("skip") is not None:
+            return labeling.Answer(skip_reason=str(row["skip"]), seconds=seconds)
+        name = row.get("label")
+        if not isinstance(name, str) or name not in self._labels:
+            raise InvalidInput(f"{name!r} is not one of the labels: {', '.join(list(self._labels)[:12])}")
+        return labeling.Answer(label=self._labels[name], seconds=seconds)

@@ -1,0 +1,44 @@
+"""System checks: which settings hold values that cannot work, each with what to do about it."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+
+
+@register()
+def check_unreadable(**_: Any) -> list[CheckMessage]:
+    return [
+        Error(f"{name} {problem}", hint=f"Correct {name} in the environment, or unset it.", id="goldloop.E001")
+        for name, problem in settings.SETTINGS_ERRORS
+    ]
+
+
+@register()
+def check_site_url(**_: Any) -> list[CheckMessage]:
+    url = urlsplit(settings.SITE_URL)
+    if url.scheme in ("http", "https") and url.netloc and not url.query:
+        return []
+    hint = "Give the address people type, for instance https://labels.example.org."
+    return [Error(f"SITE_URL is {settings.SITE_URL!r}, not an http(s) address.", hint=hint, id="goldloop.E002")]
+
+
+@register()
+def check_encoder_path(**_: Any) -> list[CheckMessage]:
+    path = settings.ENCODER_PATH
+    if not path or (Path(path) / "config.json").is_file():
+        return []
+    hint = "Give a directory with config.json, tokenizer and model.safetensors, or unset ENCODER_PATH."
+    return [Error(f"ENCODER_PATH {path!r} holds no encoder.", hint=hint, id="goldloop.E003")]
+
+
+@register()
+def check_leases(**_: Any) -> list[CheckMessage]:
+    names = ("RUN_LEASE_SECONDS", "ANSWER_LEASE_SECONDS")
+    return [
+        Error(f"{name} must be at least 1 second.", hint=f"Unset {name} for the default.", id="goldloop.E004")
+        for name in names
+        if getattr(settings, name) < 1
+    ]

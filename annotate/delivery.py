@@ -1,0 +1,156 @@
+"""Freezes what is delivered: the machine label of every item, with the tuple that an estimate speaks of."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+from django.db import IntegrityError, transaction
+from django.db.models import Count, Max
+from numpy.typing import NDArray
+
+from annotate import embeddings, files, pool, projects, runs, training
+from annotate.models import DeliveredVersion, Item, ModelVersion, Project, Round, User
+from annotate.models.event import record
+from annotate.models.project import Arm
+from models_ml import checkpoints
+from models_ml.delivery import fit_delivery
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A delivered version with its arrays, aligned to `ordinal` (sorted)."""
+
+    row: DeliveredVersion
+    arrays: dict[str, NDArray[Any]]
+
+    def at(self, name: str, ordinal: Ints) -> NDArray[Any]:
+        """The named array at these ordinals; every one of them must be frozen."""
+        return self.arrays[name][np.searchsorted(self.arrays["ordinal"], ordinal)]
+
+    def posterior_at(self, ordinal: Ints) -> NDArray[np.float32] | None:
+        """(n, K) the delivered posterior, or None where neither an LLM nor a model said anything."""
+        if self.row.model is None and self.row.prompt is None:
+            return None
+        return self.at("posterior", ordinal)
+
+
+def current(*, project: Project, by: User, show: runs.Show | None = None) -> Frozen:
+    """The delivered version of the project as it is now; frozen here unless nothing changed since the last."""
+    fingerprint = _fingerprint(project)
+    row = project.delivered_versions.filter(fingerprint=fingerprint).first()
+    if row is not None:
+        return load(row)
+    return _freeze(project, fingerprint, by, show)
+
+
+def load(row: DeliveredVersion) -> Frozen:
+    """The arrays of a frozen version, after their checksum was compared."""
+    arrays, _ = checkpoints.load_checkpoint(files.checked_path(row.file, row.file_sha256))
+    return Frozen(row, arrays)
+
+
+def _fingerprint(project: Project) -> str:
+    """Changes with whatever could change a delivered row, an estimate or A."""
+    prompt = pool.current_prompt(project)
+    guidelines = projects.current_guidelines(project)
+    facts = {
+        "model": project.model_versions.filter(is_champion=True).values_list("version", flat=True).first(),
+        "prompt": prompt.version if prompt else None,
+        "predictions": prompt.predictions.aggregate(last=Max("id"), n=Count("id")) if prompt else None,
+        "gold": project.gold.current().aggregate(last=Max("id"), n=Count("id")),
+        "annotations": project.annotations.aggregate(last=Max("id"), n=Count("id")),
+        "items": Item.objects.filter(project=project).in_pool().aggregate(last=Max("ordinal"), n=Count("id")),
+        "withdrawn": Item.objects.filter(project=project).aggregate(last=Max("withdrawn_at")),
+        "round": project.rounds.filter(state=Round.State.CLOSED).aggregate(last=Max("index"))["last"],
+        "draws": project.draws.exclude(round__state=Round.State.OPEN).count(),
+        "schema": projects.current_schema(project).version,
+        "guidelines": guidelines.version if guidelines else None,
+    }
+    return hashlib.sha256(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _freeze(project: Project, fingerprint: str, by: User, show: runs.Show | None) -> Frozen:
+    schema = projects.current_schema(project)
+    prompt = pool.current_prompt(project)
+    champion = project.model_versions.filter(is_champion=True).first()
+    items = pool.load(project)
+    silver = pool.load_silver(items, prompt, schema.labels.count())
+    gold = pool.load_gold(items, project)
+    p_oof = _out_of_fold(champion, items, show)
+    # The rule is fitted on the reference sample: blind gold that no audit draw obtained.
+    rule = fit_delivery(
+        silver=silver.label,
+        silver_probability=silver.probabilities,
+        p_oof=p_oof,
+        gold=np.where(gold.trainable != pool.NO_LABEL, gold.blind, pool.NO_LABEL),
+        reference=pool.drawn(items, project, Arm.RANDOM),
+        fold=items.fold,
+        n_classes=silver.n_classes,
+    )
+    in_a = pool.in_a(items, project)
+    arrays = _arrays(items, silver, p_oof, rule.posterior(silver.label, silver.probabilities, p_oof), in_a)
+    content = checkpoints.to_bytes(arrays, {"chooser": rule.chooser})
+    name = f"projects/{project.public_id}/delivered/{files.hashed_bytes(content)[:24]}.safetensors"
+    sha256 = files.save(name, [content])
+    try:
+        with transaction.atomic():
+            row = DeliveredVersion.objects.create(
+                project=project,
+                version=(project.delivered_versions.aggregate(last=Max("version"))["last"] or 0) + 1,
+                schema=schema,
+                model=champion,
+                prompt=prompt,
+                chooser=rule.chooser,
+                delivery=rule.to_dict(),
+                last_ordinal=int(items.ordinal[-1]) if len(items) else -1,
+                n_pool=len(items),
+                n_in_a=int(in_a.sum()),
+                file=name,
+                file_sha256=sha256,
+                fingerprint=fingerprint,
+            )
+            record("delivered.frozen", project=project, by=by, version=row.version, chooser=rule.chooser)
+    except IntegrityError:  # somebody froze the same at the same moment
+        row = project.delivered_versions.get(fingerprint=fingerprint)
+        return load(row)
+    return Frozen(row, arrays)
+
+
+def _out_of_fold(champion: ModelVersion | None, items: pool.Pool, show: runs.Show | None) -> NDArray[np.float32] | None:
+    """(N, K) predictions by models that did not see the item's fold; items imported later get theirs too."""
+    if champion is None:
+        return None
+    vectors = embeddings.vectors_of(champion.project, show)
+    version = training.load_version(champion)
+    return version.predict_out_of_fold(np.ascontiguousarray(vectors[items.ordinal]), items.fold)
+
+
+def _arrays(
+    items: pool.Pool,
+    silver: pool.Silver,
+    p_oof: NDArray[np.float32] | None,
+    posterior: NDArray[np.float64],
+    in_a: NDArray[np.bool_],
+) -> dict[str, NDArray[Any]]:
+    """What the frozen file holds; -1 and NaN where nobody said anything."""
+    said = (silver.label >= 0) & (silver.label < silver.n_classes)
+    known = said if p_oof is None else np.ones(len(items), dtype=bool)
+    label = np.where(known, posterior.argmax(axis=1) if len(items) else 0, pool.NO_LABEL)
+    probability = np.where(known, posterior.max(axis=1, initial=0), np.nan)
+    model_label = np.full(len(items), pool.NO_LABEL)
+    model_probability = np.full(len(items), np.nan)
+    if p_oof is not None and len(items):
+        model_label, model_probability = p_oof.argmax(axis=1), p_oof.max(axis=1)
+    return {
+        "ordinal": items.ordinal,
+        "label": label.astype(np.int16),
+        "probability": probability.astype(np.float32),
+        "posterior": posterior.astype(np.float32),
+        "model_label": model_label.astype(np.int16),
+        "model_probability": model_probability.astype(np.float32),
+        "in_a": in_a.astype(np.uint8),
+    }

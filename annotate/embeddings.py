@@ -1,0 +1,110 @@
+"""Vectors of items, computed once: one growing file per project and encoder, row = ordinal."""
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from django.conf import settings
+from numpy.typing import NDArray
+
+from annotate import files, runs
+from annotate.modalities import modality
+from annotate.models import Item, ItemPayload, Project
+from models_ml import registry
+from models_ml.encoders.text import MemoEncoder
+from models_ml.types import Encoder, Progress, Vectors
+
+_CHUNK = 1_024  # rows per durable step: at most a few seconds of work are lost with the process
+
+
+@lru_cache(maxsize=2)
+def encoder_named(name: str) -> Encoder:
+    """The encoder, loaded once per process; ENCODER_PATH replaces the packaged weights."""
+    options = {"path": Path(settings.ENCODER_PATH)} if settings.ENCODER_PATH else {}
+    encoder = registry.encoder(name, **options)
+    return MemoEncoder(encoder) if settings.REMEMBER_VECTORS else encoder
+
+
+def vectors_of(project: Project, show: runs.Show | None = None) -> NDArray[np.float32]:
+    """float32 (n, d), memory-mapped, one row per ordinal of the visible items; missing rows are encoded first."""
+    encoder = encoder_named(project.encoder)
+    path = files.path_of(f"projects/{project.public_id}/vectors-{encoder.fingerprint[:16]}.f32")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    n_items = _n_visible(project)
+    with _locked(path):
+        n_known = _whole_rows(path, encoder.dim)
+        with path.open("ab") as file:
+            for texts in _texts(project, n_known, n_items):
+                file.write(np.ascontiguousarray(encoder.encode(texts), dtype="<f4").tobytes())
+                file.flush()
+                os.fsync(file.fileno())
+                n_known += len(texts)
+                if show:
+                    show(n_known, n_items)
+    if not n_items:
+        return np.zeros((0, encoder.dim), dtype=np.float32)
+    return np.memmap(path, dtype="<f4", mode="r", shape=(n_items, encoder.dim))
+
+
+class KnownVectors:
+    """An encoder that looks texts up before it computes: pre-labeling need not encode the pool twice."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._known: dict[str, Vectors] = {}
+        self.name, self.fingerprint, self.dim = encoder.name, encoder.fingerprint, encoder.dim
+
+    def remember(self, texts: Sequence[str], vectors: Vectors) -> None:
+        """Know these texts, and forget those of the call before, so that memory does not grow."""
+        self._known = dict(zip(texts, vectors, strict=True))
+
+    def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
+        """As the encoder does; texts that are remembered cost nothing."""
+        unknown = [text for text in texts if text not in self._known]
+        fresh = dict(zip(unknown, self._encoder.encode(unknown, progress), strict=True)) if unknown else {}
+        rows = [self._known[text] if text in self._known else fresh[text] for text in texts]
+        return np.array(rows, dtype=np.float32).reshape(len(texts), self.dim)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return self._encoder.count_tokens(texts)
+
+
+def _n_visible(project: Project) -> int:
+    last = Item.objects.filter(project=project).visible().order_by("-ordinal").values_list("ordinal", flat=True).first()
+    return 0 if last is None else last + 1
+
+
+def _texts(project: Project, start: int, stop: int) -> Iterator[list[str]]:
+    parts = modality(project.modality).prompt_parts
+    for first in range(start, stop, _CHUNK):
+        payloads = (
+            ItemPayload.objects.filter(
+                item__project=project, item__ordinal__gte=first, item__ordinal__lt=min(first + _CHUNK, stop)
+            )
+            .order_by("item__ordinal")
+            .values_list("payload", flat=True)
+        )
+        yield ["\n".join(parts(payload)) for payload in payloads]
+
+
+def _whole_rows(path: Path, dim: int) -> int:
+    """How many whole rows the file holds; what a killed process left of a row is cut off."""
+    if not path.exists():
+        return 0
+    size = path.stat().st_size
+    whole = size // (4 * dim)
+    if size != whole * 4 * dim:
+        os.truncate(path, whole * 4 * dim)
+    return whole
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One process at a time appends."""
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

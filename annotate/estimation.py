@@ -1,0 +1,226 @@
+"""What is known about accuracy: from the audit sample only, about one frozen delivered version."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from django.db import transaction
+from numpy.typing import NDArray
+
+from annotate import access, delivery, pool, runs, training
+from annotate.models import Estimate, Label, Project, Round, User
+from annotate.models.project import Arm
+from models_ml import estimators
+from models_ml.estimators import Sample
+from models_ml.training.new_data import new_data_predictions
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+N_LOOKS = 7
+_KIND = Estimate.Estimand
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The audit sample beside what the frozen version says of it. All arrays are over the population."""
+
+    version: str
+    in_sample: Bools
+    gold: Ints  # the blind answer; -1 unresolved
+    in_a: Bools
+    has_gold: Bools
+    part: Ints  # id of the import
+    silver: Ints
+    model: Ints
+    machine: Ints
+
+    @property
+    def resolved(self) -> Bools:
+        return self.in_sample & (self.gold != pool.NO_LABEL)
+
+    def sample(self, within: Bools) -> Sample:
+        """The sample of the population `within`; the audit is drawn without looking at anything, so any will do."""
+        drawn = self.in_sample & within
+        return Sample(
+            arm=Arm.AUDIT.value,
+            is_blind=True,
+            version=self.version,
+            population=int(within.sum()),
+            size=int(drawn.sum()),
+            unresolved=int((drawn & ~self.resolved).sum()),
+        )
+
+    def right(self, said: Ints, within: Bools) -> Bools:
+        """(resolved,) whether `said` equals the gold, for the resolved sample items `within`."""
+        rows = self.resolved & within
+        return said[rows] == self.gold[rows]
+
+
+def estimate(*, project: Project, by: User, show: runs.Show | None = None) -> list[Estimate]:
+    """Every figure of LOOP's table about the project as it is now; those that cannot be given say why."""
+    access.require(by, project, to="manage")
+    with runs.start(kind="estimate", project=project, by=by, show=show) as attempt:
+        frozen = delivery.current(project=project, by=by)
+        if known := list(frozen.row.estimates.order_by("id")):
+            return known
+        audit = load_audit(project, frozen)
+        rows = [*_accuracies(project, frozen, audit), *_per_class(frozen, audit)]
+        if look := _look(project, audit):
+            rows.append(look)
+        last = project.rounds.filter(state=Round.State.CLOSED).order_by("-index").first()
+        for row in rows:
+            row.project, row.delivered_version, row.round = project, frozen.row, last
+        with transaction.atomic():
+            attempt.beat(1, 1, force=True)
+            return Estimate.objects.bulk_create(rows)
+
+
+def load_audit(project: Project, frozen: delivery.Frozen) -> Audit:
+    """The population at the freeze, withdrawn audit items included: they stay in it, unresolved."""
+    items = pool.load(project, with_withdrawn_audit=True)
+    gold = pool.load_gold(items, project)
+    silver = pool.load_silver(items, frozen.row.prompt, frozen.row.schema.labels.count())
+    delivered = np.where(items.is_withdrawn, pool.NO_LABEL, gold.delivered)
+    return Audit(
+        version=frozen.row.public_id,
+        in_sample=pool.drawn(items, project, Arm.AUDIT),
+        gold=np.where(items.is_withdrawn, pool.NO_LABEL, gold.blind),
+        in_a=pool.in_a(items, project),
+        has_gold=delivered != pool.NO_LABEL,
+        part=items.source,
+        silver=silver.label,
+        model=_frozen_labels(frozen, "model_label", items),
+        machine=_frozen_labels(frozen, "label", items),
+    )
+
+
+def _frozen_labels(frozen: delivery.Frozen, name: str, items: pool.Pool) -> Ints:
+    labels = np.full(len(items), pool.NO_LABEL, dtype=np.int64)
+    present = ~items.is_withdrawn
+    labels[present] = frozen.at(name, items.ordinal[present])
+    return labels
+
+
+def _accuracies(project: Project, frozen: delivery.Frozen, audit: Audit) -> Iterator[Estimate]:
+    yield _row(
+        _KIND.LLM,
+        _pool_accuracy(audit, audit.silver, frozen.row.prompt is not None, "nothing is pre-labeled"),
+    )
+    has_model = frozen.row.model is not None
+    yield _row(_KIND.MODEL, _pool_accuracy(audit, audit.model, has_model, "no model is trained"))
+    yield _row(_KIND.MODEL_NEW_DATA, _new_data(project, frozen, audit), is_pool=False)
+    # The sample speaks of R, the figure of the whole pool.
+    yield _row(_KIND.DELIVERED, replace(_delivered(audit), population=len(audit.in_a)))
+
+
+def _pool_accuracy(audit: Audit, said: Ints, exists: bool, reason: str) -> estimators.Estimate:
+    """Accuracy of `said` on the pool, from all of S; post-stratified where two imports have enough each."""
+    everywhere = np.ones(len(said), dtype=bool)
+    if not exists:
+        return _none(audit.sample(everywhere), reason)
+    parts = [audit.part == part for part in np.unique(audit.part)] or [everywhere]
+    return estimators.post_stratified_accuracy(
+        [audit.sample(part) for part in parts], [audit.right(said, part) for part in parts]
+    )
+
+
+def _delivered(audit: Audit) -> estimators.Estimate:
+    """Gold where there is one, else the frozen machine label; from S ∩ R."""
+    in_r = ~audit.in_a
+    parts = [in_r & (audit.part == part) for part in np.unique(audit.part)] or [in_r]
+    return estimators.post_stratified_delivered(
+        [audit.sample(part) for part in parts],
+        [audit.right(audit.machine, part) for part in parts],
+        **_population(audit),
+    )
+
+
+def _population(audit: Audit) -> dict[str, int]:
+    return {
+        "pool_size": len(audit.in_a),
+        "in_a": int(audit.in_a.sum()),
+        "in_a_without_gold": int((audit.in_a & ~audit.has_gold).sum()),
+    }
+
+
+def _new_data(project: Project, frozen: delivery.Frozen, audit: Audit) -> estimators.Estimate:
+    """The model on items it has not met: near-duplicates of the audited items leave its training set."""
+    sample = audit.sample(np.ones(len(audit.gold), dtype=bool))
+    if frozen.row.model is None:
+        return _none(sample, "no model is trained")
+    snapshot, ordinal = training.load_snapshot(frozen.row.model)
+    items = pool.load(project, with_withdrawn_audit=True)
+    asked = items.ordinal[audit.resolved]
+    seen = np.isin(asked, ordinal)
+    if not seen.all():
+        # Imported after the training: the model has not met them, nor been fitted without their twins.
+        return _none(sample, "items were imported after the model was trained; train again")
+    if not len(asked):
+        return estimators.new_data_accuracy(sample, np.zeros(0, dtype=bool))
+    predicted = new_data_predictions(training.load_version(frozen.row.model), snapshot, np.searchsorted(ordinal, asked))
+    return estimators.new_data_accuracy(sample, predicted.argmax(axis=1) == audit.gold[audit.resolved])
+
+
+def _per_class(frozen: delivery.Frozen, audit: Audit) -> Iterator[Estimate]:
+    """Precision and recall of the machine label per class, where the audit sample has enough items."""
+    everywhere = np.ones(len(audit.gold), dtype=bool)
+    unresolved = audit.in_sample & ~audit.resolved
+    for label in pool.labels_of(frozen.row.schema):
+        called = audit.machine == label.index
+        precision = estimators.class_precision(audit.sample(called), audit.right(audit.machine, called))
+        yield _row(_KIND.PRECISION, precision, label=label)
+        of_class = (audit.gold == label.index) | unresolved
+        whole = audit.sample(everywhere)
+        sample = Sample(
+            arm=whole.arm,
+            is_blind=whole.is_blind,
+            version=whole.version,
+            population=whole.population,
+            size=int((audit.in_sample & of_class).sum()),
+            unresolved=whole.unresolved,
+        )
+        recall = estimators.class_recall(sample, audit.right(audit.machine, of_class))
+        yield _row(_KIND.RECALL, recall, label=label, is_pool=False)
+
+
+def _look(project: Project, audit: Audit) -> Estimate | None:
+    """One of the preset looks at the target, when the audit sample has reached its size; at most one at a time."""
+    if project.target_accuracy is None:
+        return None
+    in_r = ~audit.in_a
+    sizes = estimators.look_sizes(project.audit_target)
+    spent = Estimate.objects.filter(project=project, estimand=_KIND.LOOK).count()
+    reached = sum(size <= int(audit.resolved.sum()) for size in sizes)
+    if reached <= spent:
+        return None
+    sample = audit.sample(in_r)
+    bound = estimators.look_bound(sample, audit.right(audit.machine, in_r), looks=len(sizes), **_population(audit))
+    return Estimate(
+        estimand=_KIND.LOOK,
+        value=bound,
+        low=bound,
+        high=1.0,
+        n=sample.size,
+        n_unresolved=sample.unresolved,
+        population=len(audit.in_a),
+        method=f"exact one-sided, look {spent + 1} of {len(sizes)}",
+    )
+
+
+def _row(estimand: str, figure: estimators.Estimate, *, is_pool: bool = True, label: Label | None = None) -> Estimate:
+    return Estimate(
+        estimand=estimand,
+        label=label,
+        value=figure.value,
+        low=figure.low,
+        high=figure.high,
+        n=figure.n,
+        n_unresolved=figure.unresolved,
+        population=figure.population if is_pool else None,
+        method=figure.method,
+        reason=figure.reason,
+    )
+
+
+def _none(sample: Sample, reason: str) -> estimators.Estimate:
+    return estimators.Estimate(None, None, None, sample.size, sample.unresolved, sample.population, "wilson", reason)

@@ -1,0 +1,120 @@
+"""The dataset out: each item with its delivered label and where it came from, at one point in time."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from annotate import access, files, manifest, runs
+from annotate.errors import InvalidInput
+from annotate.formats import csv, jsonl
+from annotate.manifest import verify_export
+from annotate.modalities import modality
+from annotate.models import DeliveredVersion, User
+from annotate.models.event import record
+from annotate.models.snapshot import read_snapshot
+from annotate.provenance import COLUMNS, Provenance, Row
+
+__all__ = ["FORMATS", "export", "verify_export"]
+
+FORMATS = ("jsonl", "csv")
+_PAYLOAD = list(COLUMNS).index("payload")
+_LISTS = [list(COLUMNS).index(name) for name in ("arms", "annotators")]
+
+_Encode = Callable[[Iterable[Row]], bytes]
+
+
+def export(
+    *,
+    delivered: DeliveredVersion,
+    directory: Path | str,
+    by: User,
+    formats: Sequence[str] = FORMATS,
+    show: runs.Show | None = None,
+) -> Path:
+    """Write one data file per format and their manifest into `directory`; returns the path of the manifest.
+
+    The same snapshot gives the same bytes. The manifest appears last: where one is, its files are whole.
+    """
+    project = delivered.project
+    access.require(by, project, to="manage")
+    wanted = _checked(formats)
+    folder = _folder(Path(directory))
+    stem = f"{project.slug}-v{delivered.version}"
+    target = folder / f"{stem}.manifest.json"
+    fields = modality(project.modality).FIELDS
+    with read_snapshot():
+        provenance = Provenance(delivered)
+        with ExitStack() as open_files:
+            drafts = {name: open_files.enter_context(files.whole(folder / f"{stem}.{name}")) for name in wanted}
+            for blocks in _blocks(provenance, wanted, fields, delivered.n_pool, show):
+                for name, block in blocks.items():
+                    drafts[name].write(block)
+            target.unlink(missing_ok=True)  # an earlier one would speak of files that are about to change
+        written = [
+            {"name": f"{stem}.{name}", "format": name, "n_bytes": draft.n_bytes, "sha256": draft.sha256}
+            for name, draft in drafts.items()
+        ]
+        content = manifest.build(delivered, provenance.counts, written)
+    sha256 = files.write_whole(target, [manifest.dump(content)])
+    record(
+        "export.completed",
+        project=project,
+        by=by,
+        version=delivered.version,
+        n_rows=provenance.counts.rows,
+        manifest_sha256=sha256,
+    )
+    return target
+
+
+def _blocks(
+    provenance: Provenance,
+    formats: Sequence[str],
+    fields: tuple[str, ...],
+    n_rows: int,
+    show: runs.Show | None,
+) -> Iterator[dict[str, bytes]]:
+    """For each chunk of rows, what each format makes of it; the rows are read once for all formats."""
+    encode: dict[str, _Encode] = {
+        "jsonl": _jsonl,
+        "csv": lambda rows: csv.lines(_cells(row, fields) for row in rows),
+    }
+    if "csv" in formats:
+        yield {"csv": csv.lines([_header(fields)])}
+    for rows in provenance.chunks():
+        yield {name: encode[name](rows) for name in formats}
+        if show:
+            show(provenance.counts.rows, n_rows)
+
+
+def _jsonl(rows: Iterable[Row]) -> bytes:
+    return jsonl.write(dict(zip(COLUMNS, row, strict=True)) for row in rows)
+
+
+def _header(fields: tuple[str, ...]) -> list[str]:
+    names = list(COLUMNS)
+    return [*names[:_PAYLOAD], *(f"payload.{field}" for field in fields), *names[_PAYLOAD + 1 :]]
+
+
+def _cells(row: Row, fields: tuple[str, ...]) -> list[csv.Cell]:
+    """One cell per field of the payload, lists joined by semicolons."""
+    cells = list(row)
+    for place in _LISTS:
+        cells[place] = ";".join(cells[place])
+    cells[_PAYLOAD : _PAYLOAD + 1] = [row[_PAYLOAD].get(field) for field in fields]
+    return cells
+
+
+def _checked(formats: Sequence[str]) -> list[str]:
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
+        raise InvalidInput(f"Cannot export as {', '.join(unknown) or 'nothing'}; there are: {', '.join(FORMATS)}.")
+    return list(dict.fromkeys(formats))
+
+
+def _folder(directory: Path) -> Path:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"{directory} cannot be a folder for the export: {error.strerror}.") from error
+    return directory

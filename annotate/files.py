@@ -1,0 +1,102 @@
+"""The only door to stored files: a name inside the store, its bytes, its checksum; whole or absent."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from django.conf import settings
+
+from annotate.errors import FileDamaged
+
+_BLOCK = 1 << 20
+
+
+def path_of(name: str) -> Path:
+    """Where `name` lies on disk; names cannot leave the store."""
+    root = Path(settings.FILES_DIR).resolve()
+    path = (root / name).resolve()
+    if not path.is_relative_to(root):
+        raise FileDamaged(f"{name!r} lies outside the file store.")
+    return path
+
+
+def save(name: str, blocks: Iterable[bytes]) -> str:
+    """Store the blocks under `name` and return their SHA-256."""
+    path = path_of(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return write_whole(path, blocks)
+
+
+def write_whole(path: Path, blocks: Iterable[bytes]) -> str:
+    """Write a file that others see whole or not at all, and return its SHA-256."""
+    with whole(path) as draft:
+        for block in blocks:
+            draft.write(block)
+    return draft.sha256
+
+
+class Draft:
+    """A file on its way to its name: where it is written, how long it is, its checksum."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._digest, self.n_bytes = file, hashlib.sha256(), 0
+
+    def write(self, block: bytes) -> None:
+        self._digest.update(block)
+        self.n_bytes += self._file.write(block)
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Draft]:
+    """What the body writes appears as `path` when it ends well, else nothing does.
+
+    Temporary file, fsync, rename, fsync of the folder.
+    """
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield Draft(file)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(draft).chmod(0o644)
+        Path(draft).replace(path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def checked_path(name: str, sha256: str) -> Path:
+    """The path of a stored file after its checksum was compared; FileDamaged names what differs."""
+    path = path_of(name)
+    if not path.is_file():
+        raise FileDamaged(f"The stored file {name} is missing.")
+    if (found := checksum(path)) != sha256:
+        raise FileDamaged(f"The stored file {name} has checksum {found}, its row says {sha256}.")
+    return path
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, read in blocks."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def hashed_bytes(content: bytes) -> str:
+    """SHA-256 of bytes in memory."""
+    return hashlib.sha256(content).hexdigest()

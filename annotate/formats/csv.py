@@ -1,0 +1,31 @@
+"""CSV as spreadsheets read it (RFC 4180, UTF-8, header): no text cell can run as a formula."""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+
+Cell = str | int | float | None
+
+# Spreadsheets run a cell that begins with one of these, also in full width and after blanks they trim;
+# a tab or carriage return in front splits the cell in some of them, so that the rest begins one.
+_INVISIBLE = r"\s\u00ad\u200b-\u200f\u2060\ufeff"
+_FORMULA = re.compile(rf"[{_INVISIBLE}]*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b]")
+
+
+def lines(rows: Iterable[Sequence[Cell]]) -> bytes:
+    """The rows as CSV; numbers stay numbers, unknown is an empty cell."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\r\n")
+    # Nearly every cell is a number or begins with a letter or digit: those are seen to be harmless right here.
+    writer.writerows(
+        [cell if type(cell) is not str or cell[:1].isalnum() else harmless(cell) for cell in row] for row in rows
+    )
+    return text.getvalue().encode()
+
+
+def harmless(cell: Cell) -> Cell:
+    """The cell with an apostrophe in front if it is a text that a spreadsheet could run."""
+    if isinstance(cell, str) and _FORMULA.match(cell):
+        return "'" + cell
+    return cell

@@ -1,0 +1,226 @@
+"""Stores the rows of one import, chunk by chunk, each chunk with the cursor behind it in one transaction."""
+
+import hashlib
+
+import orjson
+from django.db import transaction
+from django.db.models import F, Max
+from django.db.models.functions import Coalesce
+
+from annotate import runs
+from annotate.admission import Admitted, Fields, Kind, Known, Row, Rules, Silver, decide, read
+from annotate.errors import RunLost
+from annotate.modalities import modality
+from annotate.models import (
+    Draw,
+    Gold,
+    Import,
+    Item,
+    ItemPayload,
+    LabelSchema,
+    Prediction,
+    Project,
+    PromptVersion,
+    RejectedRow,
+    bulk,
+)
+from annotate.models.base import make_public_id
+from annotate.models.project import Arm
+from models_ml import randomness
+
+IMPORTED = "imported"  # the annotator, and the gold rule, of labels that came in a file
+
+Line = tuple[int, bytes, bool]  # its number, its bytes, whether that is all of it
+
+
+class Writer:
+    """What one import writes. Holds no rows: what it must know of them it asks the database for."""
+
+    def __init__(self, source: Import, attempt: runs.Attempt, n_lines: int) -> None:
+        self.source, self.attempt, self.n_lines = source, attempt, n_lines
+        self.project = source.project
+        self.key = bytes(self.project.key)
+        fields = Fields(**source.options["fields"])
+        schema = self.project.schemas.filter(version=source.options["schema"]).first()
+        labels = {label.name: label for label in schema.labels.all()} if schema else {}
+        self.rules = Rules(modality(self.project.modality), fields, labels)
+        self.prompt = _prompt(self.project, schema, fields) if schema and fields.silver else None
+
+    def store(self, chunk: list[Line]) -> None:
+        rows = [read(*line, self.rules) for line in chunk]  # before the transaction, which keeps others waiting
+        done = chunk[-1][0]
+        with transaction.atomic():
+            self.attempt.write(done, self.n_lines)
+            admitted = decide(rows, *self._what_is_there([row for row in rows if isinstance(row, Row)]))
+            self._insert_items(admitted)
+            self._insert_labels(admitted)
+            for line in admitted.lines:
+                line.source = self.source
+            RejectedRow.objects.bulk_create(admitted.lines)
+            self._advance(done, admitted)
+        # What the caller holds must not be older than what is stored: saving it whole would turn ordinals back.
+        self.project.refresh_from_db(fields=["next_ordinal"])
+        self.source.refresh_from_db(fields=["cursor", "n_items", "n_revived", "n_duplicates", "n_rejected"])
+
+    def _what_is_there(self, rows: list[Row]) -> tuple[dict[str, Known], dict[str, str]]:
+        """Items with the content of these rows, and who holds the external ids of these rows."""
+        project = self.project.pk
+        hashes = [row.content_hash for row in rows]
+        stored = bulk.matching(
+            Item,
+            ("id", "public_id", "content_hash", "withdrawn_at"),
+            field="content_hash",
+            among=hashes,
+            project=project,
+        )
+        known = {content: Known(pk, public_id, gone is not None) for pk, public_id, content, gone in stored}
+        wanted = [row.external_id for row in rows if row.external_id is not None]
+        active = "withdrawn_at IS NULL"
+        held = bulk.matching(
+            Item,
+            ("external_id", "content_hash"),
+            field="external_id",
+            among=wanted,
+            where=active,
+            project=project,
+        )
+        holders = dict(held)
+        if self.source.n_revived:
+            self._see_pending(known, holders, wanted)
+        if any(row.gold for row in rows):
+            by_id = {item.id: item for item in known.values()}
+            gold = Gold.objects.filter(item_id__in=by_id).trainable()
+            for item_id, name in gold.values_list("item_id", "label__name"):
+                by_id[item_id].gold = name
+        return known, holders
+
+    def _see_pending(self, known: dict[str, Known], holders: dict[str, str], wanted: list[str]) -> None:
+        """Items that an earlier chunk will bring back count as there, with their new external ids."""
+        pending = RejectedRow.objects.filter(source=self.source, kind=Kind.REVIVED)
+        public_ids = [item.public_id for item in known.values() if item.is_withdrawn]
+        coming = set(pending.filter(excerpt__in=public_ids).values_list("excerpt", flat=True))
+        for item in known.values():
+            item.is_withdrawn = item.is_withdrawn and item.public_id not in coming
+        claims = {row.excerpt: row.external_id or "" for row in pending.filter(external_id__in=wanted)}
+        claimed = Item.objects.filter(public_id__in=claims).values_list("public_id", "content_hash")
+        for public_id, content_hash in claimed:
+            holders.setdefault(claims[public_id], content_hash)
+
+    def _insert_items(self, admitted: Admitted) -> None:
+        if not admitted.new:
+            return
+        first = Project.objects.select_for_update().values_list("next_ordinal", flat=True).get(pk=self.project.pk)
+        new = [row for row, _ in admitted.new]
+        project, source, name = self.project.pk, self.source.pk, self.project.modality
+        key, n_folds = self.key, self.project.n_folds
+        bulk.insert(
+            Item,
+            (
+                "project",
+                "source",
+                "public_id",
+                "ordinal",
+                "modality",
+                "content_hash",
+                "external_id",
+                "u",
+                "fold",
+            ),
+            [
+                (
+                    project,
+                    source,
+                    make_public_id(),
+                    ordinal,
+                    name,
+                    row.content_hash,
+                    row.external_id,
+                    randomness.unit_interval(key, row.content_hash),
+                    randomness.fold(key, row.content_hash, n_folds),
+                )
+                for ordinal, row in enumerate(new, start=first)
+            ],
+        )
+        made = Item.objects.filter(project=self.project, ordinal__gte=first).order_by("ordinal")
+        ids = list(made.values_list("pk", flat=True))
+        bulk.insert(
+            ItemPayload,
+            ("item", "payload", "metadata"),
+            [(pk, row.payload, row.metadata) for pk, row in zip(ids, new, strict=True)],
+        )
+        for pk, (_, item) in zip(ids, admitted.new, strict=True):
+            item.id = pk
+        Project.objects.filter(pk=self.project.pk).update(next_ordinal=first + len(new))
+
+    def _insert_labels(self, admitted: Admitted) -> None:
+        # Conflicts: an item whose imported gold was replaced has its draw, a duplicate may have its silver.
+        Draw.objects.bulk_create(
+            (
+                Draw(
+                    project=self.project,
+                    item_id=item.id,
+                    arm=Arm.IMPORTED,
+                    reason="came with a label said to be gold",
+                )
+                for item, _ in admitted.gold
+            ),
+            ignore_conflicts=True,
+        )
+        Gold.objects.bulk_create(
+            Gold(
+                project=self.project,
+                item_id=item.id,
+                label=label,
+                rule=IMPORTED,
+                origin=Arm.IMPORTED,
+                is_blind=False,
+            )
+            for item, label in admitted.gold
+        )
+        Prediction.objects.bulk_create(
+            (self._prediction(item, silver) for item, silver in admitted.silver), ignore_conflicts=True
+        )
+
+    def _prediction(self, item: Known, silver: Silver) -> Prediction:
+        return Prediction(
+            item_id=item.id,
+            prompt=self.prompt,
+            status=silver.status,
+            label_index=silver.index,
+            probabilities=silver.vector,
+            message=silver.message,
+        )
+
+    def _advance(self, done: int, admitted: Admitted) -> None:
+        source = self.source
+        changed = Import.objects.filter(pk=source.pk, state=Import.State.RUNNING, cursor=source.cursor).update(
+            cursor=done,
+            n_items=F("n_items") + len(admitted.new),
+            n_revived=F("n_revived") + admitted.count(Kind.REVIVED),
+            n_duplicates=F("n_duplicates") + admitted.count(Kind.DUPLICATE),
+            n_rejected=F("n_rejected") + admitted.count(Kind.REJECTED),
+        )
+        if changed != 1:
+            raise RunLost(f"This import of {source.file_name} was taken over; nothing more was written.")
+
+
+def _prompt(project: Project, schema: LabelSchema, fields: Fields) -> PromptVersion:
+    """The prompt version of silver that came in this column: the same for every file that has it."""
+    assert fields.silver
+    parameters = {"field": fields.silver, "confidence_field": fields.confidence}
+    told = {"annotator": IMPORTED, "model": fields.silver, "schema": schema.version, "parameters": parameters}
+    sha256 = hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    with transaction.atomic():
+        last = project.prompts.aggregate(last=Coalesce(Max("version"), 0))["last"]
+        prompt, _ = PromptVersion.objects.get_or_create(
+            project=project,
+            sha256=sha256,
+            defaults={
+                "version": last + 1,
+                "annotator": IMPORTED,
+                "model": fields.silver,
+                "schema": schema,
+                "parameters": parameters,
+            },
+        )
+    return prompt

@@ -1,0 +1,92 @@
+"""What every command shares: errors as sentences, the acting person, progress bars."""
+
+from argparse import ArgumentParser
+from collections.abc import Callable
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from tqdm import tqdm
+
+from annotate import access
+from annotate.errors import GoldloopError
+from annotate.models import Project, User
+from annotate.models.project import Role
+
+
+class GoldloopCommand(BaseCommand):
+    """Subclasses write `add(parser)` and `run(options)`; an expected failure is one sentence, never a trace."""
+
+    takes_project = True
+    needs = "manage"  # what the acting person must be allowed to do in the project
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        if self.takes_project:
+            parser.add_argument("project", metavar="PROJECT", help="short name (slug) or public id of the project")
+            parser.add_argument(
+                "--as",
+                dest="email",
+                metavar="EMAIL",
+                help="who does it, for the event log and the right to; default: the project's owner",
+            )
+        self.add(parser)
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        try:
+            if self.takes_project:
+                self.by = self._acting(options["project"], options["email"])
+                self.project = access.project_for(self.by, options["project"], to=self.needs)
+            self.run(options)
+        except GoldloopError as error:
+            raise CommandError(str(error)) from error
+        except KeyboardInterrupt:
+            raise CommandError("Stopped. What was finished is kept; the same command goes on from there.") from None
+
+    def add(self, parser: ArgumentParser) -> None:
+        """Arguments of this command."""
+
+    def run(self, options: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def say(self, text: str) -> None:
+        self.stdout.write(text)
+
+    def progress(self, description: str, unit: str) -> Callable[[int, int | None], None]:
+        """A callback (done, total) that draws a bar with rate and time left on standard error."""
+        bar = tqdm(
+            desc=description,
+            unit=f" {unit}",
+            unit_scale=False,
+            leave=False,
+            file=self.stderr,
+            mininterval=0.2,
+        )
+
+        def show(done: int, total: int | None) -> None:
+            if total is not None and bar.total != total:
+                bar.total = total
+            bar.n = done
+            bar.refresh()
+            if total is not None and done >= total:
+                bar.close()
+
+        return show
+
+    @staticmethod
+    def _acting(project: str, email: str | None) -> User:
+        if email:
+            return find_user(email)
+        owner = User.objects.filter(
+            memberships__role=Role.OWNER,
+            memberships__project__in=Project.objects.filter(slug=project) | Project.objects.filter(public_id=project),
+        ).first()
+        if owner is None:
+            raise CommandError(f"There is no project {project!r}. `manage.py status` lists all.")
+        return owner
+
+
+def find_user(email: str) -> User:
+    """The user with this e-mail; a sentence that says how to make one where there is none."""
+    user = User.objects.filter(email=email.strip().lower()).first()
+    if user is None:
+        raise CommandError(f"There is no user {email}. Make one with `manage.py create_user {email}`.")
+    return user

@@ -1,0 +1,28 @@
+"""manage.py prelabel"""
+
+from typing import Any
+
+from django.db.models import Count
+
+from annotate import prelabel
+from annotate.management.base import GoldloopCommand
+
+
+class Command(GoldloopCommand):
+    help = (
+        "Ask the annotator model for a label of every item that has none yet: silver. The offline annotator "
+        "compares sentence vectors of the items with the labels' names, definitions and examples; it needs no "
+        "network. Stopped or killed, it goes on where it was."
+    )
+
+    def run(self, options: dict[str, Any]) -> None:
+        prompt = prelabel.prelabel(
+            project=self.project,
+            by=self.by,
+            show_encoding=self.progress("Reading the items", "items"),
+            show=self.progress("Pre-labeling", "items"),
+        )
+        counts = dict(prompt.predictions.values_list("status").annotate(n=Count("id")))
+        n_ok = counts.pop("ok", 0)
+        failures = ", ".join(f"{n} {status}" for status, n in sorted(counts.items())) or "none"
+        self.say(f"{n_ok:,} items of {self.project.slug} have a silver label ({prompt}); failures: {failures}.")

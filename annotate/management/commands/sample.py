@@ -1,0 +1,64 @@
+"""manage.py sample"""
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+import orjson
+from django.db.models import Count
+
+from annotate import files, sampling
+from annotate.management.base import GoldloopCommand
+from annotate.modalities import modality
+from annotate.models import Round
+
+
+class Command(GoldloopCommand):
+    help = (
+        "Draw the next round: which items people are asked next. The first round is four fifths reference sample "
+        "(to learn how the machine errs) and one fifth audit (to report accuracy); later rounds are mostly the "
+        "items where the machine is least sure. Write the questions to a file with --questions, have people "
+        "answer them, and read the answers with import_annotations."
+    )
+
+    def add(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--batch", type=int, default=100, help="how many questions (default 100)")
+        parser.add_argument(
+            "--questions",
+            type=Path,
+            metavar="FILE.jsonl",
+            help="write the questions there, one per line, without any machine's answer",
+        )
+
+    def run(self, options: dict[str, Any]) -> None:
+        current = sampling.draw_round(project=self.project, batch=options["batch"], by=self.by)
+        arms = dict(current.draws.values_list("arm").annotate(n=Count("id")))
+        described = ", ".join(f"{n} {arm}" for arm, n in sorted(arms.items()))
+        self.say(
+            f"Round {current.index} of {self.project.slug} is open: {current.queue.count()} questions ({described})."
+        )
+        if options["questions"]:
+            files.write_whole(options["questions"].resolve(), questions(current))
+            self.say(f"The questions are in {options['questions']}.")
+
+
+def questions(current: Round) -> list[bytes]:
+    """One JSON line per question, in the order of asking; neither arm nor machine label, so blind stays blind."""
+    entries = current.queue.select_related("item__content").order_by("position")
+    return [
+        orjson.dumps(
+            {
+                "id": entry.item.external_id,
+                "item": entry.item.public_id,
+                **dict(
+                    zip(
+                        modality(entry.item.modality).FIELDS,
+                        modality(entry.item.modality).prompt_parts(entry.item.content.payload),
+                        strict=True,
+                    )
+                ),
+            }
+        )
+        + b"\n"
+        for entry in entries
+    ]

@@ -1,0 +1,139 @@
+"""Says what an export is: its counts and checksums, each figure with its population, and what it rests on."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from annotate import files
+from annotate.models import DeliveredVersion, Estimate
+from annotate.provenance import COLUMNS, Counts
+
+FORMAT = 1  # of the manifest; a reader that knows another refuses
+_KIND = Estimate.Estimand
+
+_MEANINGS = {
+    _KIND.LLM: "share of the LLM's labels that agree with the gold rule; failures count as wrong",
+    _KIND.MODEL: "share of the model's out-of-fold labels that agree with the gold rule",
+    _KIND.MODEL_NEW_DATA: "share of the model's labels that will agree with the gold rule on new items",
+    _KIND.DELIVERED: "share of the delivered labels (gold, else machine) that agree with the gold rule",
+    _KIND.PRECISION: "of the items with this machine label, the share that agrees with the gold rule",
+    _KIND.RECALL: "of the items whose gold is this label, the share with this machine label",
+    _KIND.LOOK: "one-sided lower bound of the delivered accuracy, for stopping",
+}
+
+
+def build(delivered: DeliveredVersion, counts: Counts, written: list[dict[str, Any]]) -> dict[str, Any]:
+    """The manifest of one export; the same snapshot gives the same manifest."""
+    project, prompt, model = delivered.project, delivered.prompt, delivered.model
+    estimates = list(delivered.estimates.select_related("label").order_by("id"))
+    return {
+        "format": FORMAT,
+        "project": {"slug": project.slug, "id": project.public_id, "is_simulated": project.is_simulated},
+        "delivered_version": delivered.version,
+        "frozen_at": delivered.frozen_at.isoformat(),
+        "counts": {
+            "rows": counts.rows,
+            "gold": counts.by_source["gold"],
+            "machine": counts.by_source["machine"],
+            "unlabeled": counts.by_source[None],
+            "by_split": dict(sorted(counts.by_split.items())),
+        },
+        "files": written,
+        "estimates": [_estimate(row) for row in estimates],
+        "looks_spent": Estimate.objects.filter(project=project, estimand=_KIND.LOOK).count(),
+        "alpha": None,
+        "alpha_reason": "no gold was labeled a second time yet",
+        "unresolved": next((row.n_unresolved for row in estimates if row.estimand == _KIND.LLM), None),
+        "key_commitment": project.key_commitment,
+        "labels": [
+            {"index": label.index, "name": label.name, "definition": label.definition}
+            for label in delivered.schema.labels.order_by("index")
+        ],
+        "versions": {
+            "machine_label_chosen_by": delivered.chooser,
+            "llm": prompt.model if prompt else None,
+            "prompt": prompt.version if prompt else None,
+            "model": model.version if model else None,
+            "schema": delivered.schema.version,
+            "guidelines": prompt.guidelines.version if prompt and prompt.guidelines else None,
+        },
+        "columns": COLUMNS,
+    }
+
+
+def dump(manifest: dict[str, Any]) -> bytes:
+    return orjson.dumps(manifest, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def verify_export(manifest_path: Path) -> list[str]:
+    """What differs between a manifest and the files beside it; an empty list when all is as it says."""
+    try:
+        manifest = orjson.loads(Path(manifest_path).read_bytes())
+        described = [(entry["name"], entry) for entry in manifest["files"]]
+        n_rows = int(manifest["counts"]["rows"])
+    except OSError as error:
+        return [f"{manifest_path} cannot be read: {error.strerror}"]
+    except (ValueError, KeyError, TypeError):
+        return [f"{manifest_path} is no manifest of an export"]
+    if manifest.get("format") != FORMAT:
+        return [f"{manifest_path} has manifest format {manifest.get('format')!r}; this version knows {FORMAT}"]
+    return [
+        problem
+        for name, entry in described
+        for problem in _file_problems(Path(manifest_path).parent, name, entry, n_rows)
+    ]
+
+
+def _estimate(row: Estimate) -> dict[str, Any]:
+    return {
+        "estimand": row.estimand,
+        "label": row.label.name if row.label else None,
+        "meaning": _MEANINGS[_KIND(row.estimand)],
+        "population": _population(row),
+        "value": row.value,
+        "low": row.low,
+        "high": row.high,
+        "n": row.n,
+        "n_unresolved": row.n_unresolved,
+        "method": row.method,
+        "reason": row.reason,
+    }
+
+
+def _population(row: Estimate) -> str:
+    name = repr(row.label.name) if row.label else ""
+    if row.estimand == _KIND.MODEL_NEW_DATA:
+        return "future items of this source"
+    if row.estimand == _KIND.RECALL:
+        return f"the items of the pool whose gold is {name}"
+    if row.estimand == _KIND.PRECISION:
+        return f"the {row.population or 0:,} items of the pool with the machine label {name}"
+    return f"all {row.population or 0:,} items of the pool"
+
+
+def _file_problems(folder: Path, name: Any, entry: dict[str, Any], n_rows: int) -> list[str]:
+    if not isinstance(name, str) or Path(name).name != name:
+        return [f"{name!r} is not the name of a file beside the manifest"]
+    path = folder / name
+    if not path.is_file():
+        return [f"{name} is missing"]
+    problems = []
+    if (size := path.stat().st_size) != entry.get("n_bytes"):
+        problems.append(f"{name} has {size:,} bytes, the manifest says {entry.get('n_bytes')}")
+    if (sha256 := files.checksum(path)) != entry.get("sha256"):
+        problems.append(f"{name} has checksum {sha256}, the manifest says {entry.get('sha256')}")
+    if not problems and (found := _count(path)) != n_rows:
+        problems.append(f"{name} has {found:,} rows, the manifest says {n_rows:,}")
+    return problems
+
+
+def _count(path: Path) -> int:
+    """Records in a data file."""
+    if path.suffix == ".csv":
+        with path.open(newline="", encoding="utf-8") as file:
+            csv.field_size_limit(1 << 30)
+            return sum(1 for _ in csv.reader(file)) - 1
+    with path.open("rb") as file:
+        return sum(1 for _ in file)

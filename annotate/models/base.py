@@ -1,0 +1,33 @@
+"""What several models share: random public ids and the database's clock."""
+
+import secrets
+from datetime import datetime
+
+from django.db import connection, models
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+
+def make_public_id() -> str:
+    """A random id for the outside: 80 bits, so it cannot be guessed; hex, so it is safe in a shell."""
+    return secrets.token_hex(10)
+
+
+class PublicIdField(models.CharField):  # type: ignore[type-arg]
+    """Unique random id shown outside; the bigint primary key stays inside."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        kwargs.update(max_length=20, unique=True, editable=False, default=make_public_id)
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+
+
+def database_now() -> datetime:
+    """The database's clock, which every process shares; lease times come from it and nowhere else."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now')")
+            moment = parse_datetime(cursor.fetchone()[0])
+            assert moment is not None
+            return timezone.make_aware(moment, timezone.get_fixed_timezone(0))
+        cursor.execute("SELECT clock_timestamp()")
+        return cursor.fetchone()[0]  # type: ignore[no-any-return]

@@ -1,0 +1,104 @@
+"""Rounds, why each item was drawn, and the small hot queue of the current round."""
+
+from django.db import models
+from django.db.models import Q
+
+from annotate.models.base import PublicIdField
+from annotate.models.item import Item
+from annotate.models.project import Arm, Project
+from annotate.models.user import User
+
+
+class Round(models.Model):
+    class State(models.TextChoices):
+        OPEN = "open"
+        CLOSED = "closed"
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="rounds")
+    public_id = PublicIdField()
+    index = models.PositiveIntegerField()  # 1, 2, 3, ...
+    state = models.CharField(max_length=20, choices=State.choices, default=State.OPEN)
+    batch = models.PositiveIntegerField()
+    shares = models.JSONField()
+    strategy = models.CharField(max_length=20)
+    scored_with = models.ForeignKey("annotate.DeliveredVersion", null=True, on_delete=models.PROTECT)
+    seed = models.BigIntegerField()
+    opened_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="+")
+    opened_at = models.DateTimeField(auto_now_add=True)
+    closed_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="+")
+    closed_at = models.DateTimeField(null=True)
+    audit_mark = models.FloatField(null=True)  # where the marks stood after it closed
+    reference_mark = models.FloatField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project", "index"], name="round_index_once"),
+            models.UniqueConstraint(fields=["project"], condition=Q(state="open"), name="round_one_open_per_project"),
+            models.CheckConstraint(
+                condition=Q(state="open", closed_at__isnull=True) | Q(state="closed", closed_at__isnull=False),
+                name="round_closed_has_time",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"round {self.index}"
+
+
+class Draw(models.Model):
+    """Why an item was picked, kept for ever. Without a round: it fell behind a mark that had passed."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="draws")
+    item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="draws")
+    round = models.ForeignKey(Round, null=True, on_delete=models.CASCADE, related_name="draws")
+    arm = models.CharField(max_length=20, choices=Arm.choices)
+    pi = models.FloatField(null=True)  # inclusion probability; NULL where unknown
+    score = models.FloatField(null=True)
+    reason = models.CharField(max_length=200)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["item", "round", "arm"], name="draw_once_per_round_and_arm"),
+            # A sample holds an item once, whatever round brought it in.
+            models.UniqueConstraint(
+                fields=["item", "arm"],
+                condition=Q(arm__in=[Arm.AUDIT, Arm.RANDOM, Arm.IMPORTED]),
+                name="draw_once_per_sample",
+            ),
+            models.CheckConstraint(
+                condition=Q(pi__isnull=True) | Q(pi__gt=0, pi__lte=1), name="draw_pi_is_a_probability"
+            ),
+        ]
+        indexes = [models.Index(fields=["project", "arm"], name="draw_project_arm")]
+
+    def __str__(self) -> str:
+        return f"{self.item_id}: {self.arm}"
+
+
+class QueueEntry(models.Model):
+    """One question of one round. `n_taken` = active leases + finished counted answers; it never passes overlap."""
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        ANSWERED = "answered"  # the overlap is full
+        SKIPPED = "skipped"  # by as many people as could answer
+        UNRESOLVED = "unresolved"  # the round was closed over it
+
+    round = models.ForeignKey(Round, on_delete=models.CASCADE, related_name="queue")
+    item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="queue_entries")
+    position = models.PositiveIntegerField()  # random, so that the order does not betray the arm
+    overlap = models.PositiveSmallIntegerField()
+    n_taken = models.PositiveSmallIntegerField(default=0)
+    is_blind = models.BooleanField()
+    state = models.CharField(max_length=20, choices=State.choices, default=State.OPEN)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["round", "item"], name="queue_item_once"),
+            models.UniqueConstraint(fields=["round", "position"], name="queue_position_once"),
+            models.CheckConstraint(condition=Q(n_taken__lte=models.F("overlap")), name="queue_within_overlap"),
+        ]
+        indexes = [models.Index(fields=["round", "state", "position"], name="queue_next")]
+
+    def __str__(self) -> str:
+        return f"{self.round} #{self.position}"

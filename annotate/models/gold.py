@@ -1,0 +1,49 @@
+"""Labels that met the gold rule. Rows are never edited: a newer one takes the older one's place."""
+
+from django.db import models
+from django.db.models import Q
+
+from annotate.models.draw import Round
+from annotate.models.item import Item
+from annotate.models.project import Arm, Project
+from annotate.models.schema import Label
+
+
+class GoldQuerySet(models.QuerySet["Gold"]):
+    def current(self) -> "GoldQuerySet":
+        return self.filter(is_current=True)
+
+    def trainable(self) -> "GoldQuerySet":
+        """Gold that may train, calibrate or choose: never what an audit draw obtained first."""
+        return self.current().exclude(origin=Arm.AUDIT)
+
+
+class Gold(models.Model):
+    """An item may hold two: one for training and delivery, and one that only its audit draw obtained."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="gold")
+    item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="gold")
+    label = models.ForeignKey(Label, on_delete=models.PROTECT)
+    rule = models.CharField(max_length=20)  # the gold rule it met, or 'imported'
+    origin = models.CharField(max_length=20, choices=Arm.choices)  # the arm that obtained it first
+    is_blind = models.BooleanField()
+    round = models.ForeignKey(Round, null=True, on_delete=models.PROTECT, related_name="gold")
+    is_current = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = GoldQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["item"], condition=Q(is_current=True, origin=Arm.AUDIT), name="gold_one_audit"
+            ),
+            models.UniqueConstraint(
+                fields=["item"],
+                condition=Q(is_current=True) & ~Q(origin=Arm.AUDIT),
+                name="gold_one_trainable",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.item_id}: {self.label_id} ({self.origin})"

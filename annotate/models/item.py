@@ -1,0 +1,113 @@
+"""What is labeled. Items never change: a correction is a new item, a withdrawal is a time stamp."""
+
+from django.db import models
+from django.db.models import Q
+
+from annotate.models.base import PublicIdField
+from annotate.models.project import Project
+from annotate.models.user import User
+
+
+class Import(models.Model):
+    """One file on its way in. Its items stay hidden until it is complete."""
+
+    class State(models.TextChoices):
+        RUNNING = "running"
+        COMPLETE = "complete"
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="imports")
+    file_name = models.CharField(max_length=255)
+    file_sha256 = models.CharField(max_length=64)
+    options = models.JSONField(default=dict)
+    state = models.CharField(max_length=20, choices=State.choices, default=State.RUNNING)
+    cursor = models.PositiveBigIntegerField(default=0)  # lines of the file that are done
+    n_items = models.PositiveBigIntegerField(default=0)
+    n_revived = models.PositiveBigIntegerField(default=0)
+    n_duplicates = models.PositiveBigIntegerField(default=0)
+    n_rejected = models.PositiveBigIntegerField(default=0)
+    created_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT)
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project"], condition=Q(state="running"), name="import_one_running_per_project"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.file_name
+
+
+class ItemQuerySet(models.QuerySet["Item"]):
+    def visible(self) -> "ItemQuerySet":
+        """Items whose import is complete, withdrawn ones included."""
+        return self.filter(source__state=Import.State.COMPLETE)
+
+    def in_pool(self) -> "ItemQuerySet":
+        """Items that can be drawn, labeled and delivered."""
+        return self.visible().filter(withdrawn_at__isnull=True)
+
+
+class Item(models.Model):
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="items")
+    source = models.ForeignKey(Import, on_delete=models.CASCADE, related_name="items")
+    public_id = PublicIdField()
+    ordinal = models.PositiveBigIntegerField()  # row number in every array on disk
+    modality = models.CharField(max_length=20, default="text")
+    content_hash = models.CharField(max_length=64)
+    external_id = models.CharField(max_length=200, null=True)
+    u = models.FloatField()
+    fold = models.PositiveSmallIntegerField()
+    withdrawn_at = models.DateTimeField(null=True)
+
+    objects = ItemQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project", "content_hash"], name="item_content_once"),
+            models.UniqueConstraint(
+                fields=["project", "external_id"],
+                condition=Q(withdrawn_at__isnull=True),
+                name="item_external_id_once",
+            ),
+            models.UniqueConstraint(fields=["project", "ordinal"], name="item_ordinal_once"),
+            models.CheckConstraint(condition=Q(u__gte=0, u__lt=1), name="item_u_in_unit_interval"),
+        ]
+
+    def __str__(self) -> str:
+        return self.external_id or self.public_id
+
+
+class ItemPayload(models.Model):
+    """The content, apart from the hot row; only annotate/modalities understands it."""
+
+    item = models.OneToOneField(Item, on_delete=models.CASCADE, primary_key=True, related_name="content")
+    payload = models.JSONField()
+    metadata = models.JSONField(default=dict)
+
+    def __str__(self) -> str:
+        return str(self.item_id)
+
+
+class RejectedRow(models.Model):
+    """A line of an import that made no item: quarantined with its reason, or a counted duplicate."""
+
+    class Kind(models.TextChoices):
+        REJECTED = "rejected"
+        DUPLICATE = "duplicate"
+        REVIVED = "revived"  # brought a withdrawn item back; `excerpt` holds its public id
+
+    source = models.ForeignKey(Import, on_delete=models.CASCADE, related_name="rejected_rows")
+    kind = models.CharField(max_length=20, choices=Kind.choices, default=Kind.REJECTED)
+    line = models.PositiveBigIntegerField()
+    reason = models.CharField(max_length=300)
+    external_id = models.CharField(max_length=200, null=True)
+    excerpt = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["source", "line"], name="rejected_line_once")]
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.reason}"

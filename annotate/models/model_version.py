@@ -1,0 +1,113 @@
+"""Trained classifiers, what is delivered with them, and what is known about their accuracy."""
+
+from django.db import models
+from django.db.models import Q
+
+from annotate.models.base import PublicIdField
+from annotate.models.draw import Round
+from annotate.models.prediction import PromptVersion
+from annotate.models.project import Project
+from annotate.models.schema import Label, LabelSchema
+
+
+class ModelVersion(models.Model):
+    """A classifier that can be made again from its snapshot, folds, config and seed."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="model_versions")
+    public_id = PublicIdField()
+    version = models.PositiveIntegerField()
+    schema = models.ForeignKey(LabelSchema, on_delete=models.PROTECT)
+    prompt = models.ForeignKey(PromptVersion, null=True, on_delete=models.PROTECT)
+    encoder = models.CharField(max_length=200)
+    config = models.JSONField()
+    seed = models.BigIntegerField()
+    snapshot_file = models.CharField(max_length=200)
+    snapshot_sha256 = models.CharField(max_length=64)
+    artefact_file = models.CharField(max_length=200)
+    artefact_sha256 = models.CharField(max_length=64)
+    metrics = models.JSONField()
+    is_champion = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project", "version"], name="model_version_once"),
+            models.UniqueConstraint(fields=["project"], condition=Q(is_champion=True), name="model_one_champion"),
+        ]
+
+    def __str__(self) -> str:
+        return f"model v{self.version}"
+
+
+class DeliveredVersion(models.Model):
+    """The frozen tuple that an estimate speaks of: (model, prompt, Ĉ, chooser, last ordinal, A)."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="delivered_versions")
+    public_id = PublicIdField()
+    version = models.PositiveIntegerField()
+    schema = models.ForeignKey(LabelSchema, on_delete=models.PROTECT)
+    model = models.ForeignKey(ModelVersion, null=True, on_delete=models.PROTECT)
+    prompt = models.ForeignKey(PromptVersion, null=True, on_delete=models.PROTECT)
+    chooser = models.CharField(max_length=20)
+    delivery = models.JSONField()  # parameters of the chooser, Ĉ with counts, cross-validation table
+    last_ordinal = models.BigIntegerField()
+    n_pool = models.PositiveBigIntegerField()
+    n_in_a = models.PositiveBigIntegerField()
+    file = models.CharField(max_length=200)  # machine label, probability and A by ordinal
+    file_sha256 = models.CharField(max_length=64)
+    fingerprint = models.CharField(max_length=64)
+    frozen_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project", "version"], name="delivered_version_once"),
+            models.UniqueConstraint(fields=["project", "fingerprint"], name="delivered_fingerprint_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"delivered v{self.version}"
+
+
+class Estimate(models.Model):
+    """One figure about one delivered version, with its interval or the reason why there is none."""
+
+    class Estimand(models.TextChoices):
+        LLM = "llm"
+        MODEL = "model"
+        MODEL_NEW_DATA = "model_new_data"
+        DELIVERED = "delivered"
+        PRECISION = "precision"
+        RECALL = "recall"
+        LOOK = "look"
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="estimates")
+    delivered_version = models.ForeignKey(DeliveredVersion, on_delete=models.CASCADE, related_name="estimates")
+    round = models.ForeignKey(Round, null=True, on_delete=models.PROTECT)  # the last closed one
+    estimand = models.CharField(max_length=20, choices=Estimand.choices)
+    label = models.ForeignKey(Label, null=True, on_delete=models.PROTECT)
+    value = models.FloatField(null=True)
+    low = models.FloatField(null=True)
+    high = models.FloatField(null=True)
+    n = models.PositiveBigIntegerField()
+    n_unresolved = models.PositiveBigIntegerField()
+    population = models.PositiveBigIntegerField(null=True)  # NULL: future items, without end
+    method = models.CharField(max_length=60)
+    reason = models.CharField(max_length=200, null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["delivered_version", "estimand"],
+                condition=Q(label__isnull=True),
+                name="estimate_once",
+            ),
+            models.UniqueConstraint(fields=["delivered_version", "estimand", "label"], name="estimate_once_per_label"),
+            models.CheckConstraint(
+                condition=Q(value__isnull=False) | Q(reason__isnull=False),
+                name="estimate_has_value_or_reason",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.estimand}: {self.value}"

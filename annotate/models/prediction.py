@@ -1,0 +1,78 @@
+"""Silver: what an annotator model said of an item, or how it failed to say anything."""
+
+import numpy as np
+from django.db import models
+from django.db.models import Q
+from numpy.typing import NDArray
+
+from annotate.models.item import Item
+from annotate.models.project import Project
+from annotate.models.schema import GuidelineVersion, LabelSchema
+
+
+class PromptVersion(models.Model):
+    """Everything that decided the answers: model, labels, guidelines, parameters. One in use never changes."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="prompts")
+    version = models.PositiveIntegerField()
+    annotator = models.CharField(max_length=40)
+    model = models.CharField(max_length=200)
+    schema = models.ForeignKey(LabelSchema, on_delete=models.PROTECT)
+    guidelines = models.ForeignKey(GuidelineVersion, null=True, on_delete=models.PROTECT)
+    parameters = models.JSONField(default=dict)
+    sha256 = models.CharField(max_length=64)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project", "version"], name="prompt_version_once"),
+            models.UniqueConstraint(fields=["project", "sha256"], name="prompt_content_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.annotator} v{self.version}"
+
+
+class Prediction(models.Model):
+    """One answer per (item, prompt version): resuming after a crash and caching are the same thing."""
+
+    class Status(models.TextChoices):
+        OK = "ok"
+        REFUSAL = "refusal"
+        OUT_OF_SET = "out_of_set"
+        TRUNCATED = "truncated"
+        EMPTY = "empty"
+        MALFORMED = "malformed"
+        MISSING = "missing"
+        TOO_LONG = "too_long"
+        UNAVAILABLE = "unavailable"
+
+    item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="predictions")
+    prompt = models.ForeignKey(PromptVersion, on_delete=models.PROTECT, related_name="predictions")
+    status = models.CharField(max_length=20, choices=Status.choices)
+    label_index = models.PositiveSmallIntegerField(null=True)
+    probabilities = models.BinaryField(null=True)  # K float32, little-endian; NULL: confidence unknown
+    label_mass = models.FloatField(null=True)
+    n_input_tokens = models.PositiveIntegerField(null=True)  # NULL: not counted
+    n_output_tokens = models.PositiveIntegerField(null=True)
+    cost_micros = models.PositiveBigIntegerField(default=0)
+    latency_seconds = models.FloatField(null=True)
+    message = models.CharField(max_length=300, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["prompt", "item"], name="prediction_once"),
+            models.CheckConstraint(
+                condition=Q(status="ok", label_index__isnull=False)
+                | (~Q(status="ok") & Q(label_index__isnull=True, probabilities__isnull=True)),
+                name="prediction_answers_or_fails",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.item_id}: {self.status}"
+
+    def vector(self) -> NDArray[np.float32] | None:
+        """The distribution over the K labels, or None where the confidence is unknown."""
+        return None if self.probabilities is None else np.frombuffer(self.probabilities, dtype="<f4")

@@ -1,0 +1,130 @@
+"""The project is the tenant; Member is the only door to it."""
+
+from django.db import models
+from django.db.models import Q
+
+from annotate.models.base import PublicIdField
+from annotate.models.user import User
+
+
+class Arm(models.TextChoices):
+    """Why an item was drawn (LOOP, "Words")."""
+
+    START = "start"
+    ACTIVE = "active"
+    RANDOM = "random"  # the reference sample
+    AUDIT = "audit"
+    GOLD_CHECK = "gold_check"
+    CONFLICT = "conflict"
+    IMPORTED = "imported"
+    REQUEST = "request"
+
+
+# Arms whose items never show a machine's answer, whatever the project's policy says.
+ALWAYS_BLIND = frozenset({Arm.AUDIT, Arm.RANDOM, Arm.GOLD_CHECK, Arm.REQUEST})
+
+
+class GoldRule(models.TextChoices):
+    ONE_TRUSTED = "one_trusted"
+    AGREE_K = "agree_k"
+
+
+class Strategy(models.TextChoices):
+    MARGIN = "margin"
+    ENTROPY = "entropy"
+    LEAST_CONFIDENCE = "least_confidence"
+    RANDOM = "random"
+
+
+class SuggestionPolicy(models.TextChoices):
+    HIDDEN = "hidden"
+    REVEALED = "revealed"  # after the first answer
+    SHOWN = "shown"
+
+
+def hidden_suggestions() -> dict[str, str]:
+    """Blind everywhere: an anchored answer cannot be un-anchored later, a hidden suggestion can be shown."""
+    return dict.fromkeys((Arm.START.value, Arm.ACTIVE.value, Arm.CONFLICT.value), SuggestionPolicy.HIDDEN.value)
+
+
+class Project(models.Model):
+    public_id = PublicIdField()
+    slug = models.SlugField(max_length=60, unique=True)
+    name = models.CharField(max_length=150)
+    modality = models.CharField(max_length=20, default="text")
+    is_simulated = models.BooleanField(default=False)  # every answer comes from a file: shown as such
+
+    # Randomness: the key stays secret, its SHA-256 is shown from the first minute on.
+    key = models.BinaryField(max_length=32)
+    key_commitment = models.CharField(max_length=64)
+    seed = models.BigIntegerField()
+    n_folds = models.PositiveSmallIntegerField(default=5)
+    audit_mark = models.FloatField(null=True, blank=True)  # audit sample: u <= audit_mark; only ever moves up
+    reference_mark = models.FloatField(null=True, blank=True)  # reference sample: u >= reference_mark; only moves down
+    next_ordinal = models.PositiveBigIntegerField(default=0)
+
+    # Rules
+    overlap = models.PositiveSmallIntegerField(default=1)
+    gold_rule = models.CharField(max_length=20, choices=GoldRule.choices, default=GoldRule.ONE_TRUSTED)
+    agree_k = models.PositiveSmallIntegerField(default=2)
+    suggestion_policy = models.JSONField(default=hidden_suggestions)
+    strategy = models.CharField(max_length=20, choices=Strategy.choices, default=Strategy.MARGIN)
+    audit_share = models.FloatField(null=True, blank=True)  # NULL: the shares of LOOP
+    audit_target = models.PositiveIntegerField(default=200)
+    reference_target = models.PositiveIntegerField(default=150)
+    target_accuracy = models.FloatField(null=True, blank=True)
+    annotator = models.CharField(max_length=40, default="offline")
+    encoder = models.CharField(max_length=40, default="minilm")
+
+    # Money: one currency, integers in micro-units
+    currency = models.CharField(max_length=3, default="USD")
+    human_price_micros = models.PositiveBigIntegerField(default=0)
+
+    time_zone = models.CharField(max_length=64, default="UTC")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(overlap__gte=1), name="project_overlap_positive"),
+            models.CheckConstraint(condition=Q(agree_k__gte=1), name="project_agree_k_positive"),
+            models.CheckConstraint(
+                condition=Q(gold_rule=GoldRule.ONE_TRUSTED) | Q(overlap__gte=models.F("agree_k")),
+                name="project_agree_k_within_overlap",
+            ),
+            models.CheckConstraint(
+                condition=Q(audit_share__isnull=True) | Q(audit_share__gte=0, audit_share__lte=1),
+                name="project_audit_share_is_a_share",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.slug
+
+    def is_blind(self, arms: set[str]) -> bool:
+        """Whether an item drawn by `arms` is asked without the machine's answer: blind if any arm is."""
+        return any(arm in ALWAYS_BLIND or self.suggestion_policy.get(arm) != SuggestionPolicy.SHOWN for arm in arms)
+
+
+class Role(models.TextChoices):
+    OWNER = "owner"
+    ADMIN = "admin"
+    REVIEWER = "reviewer"
+    ANNOTATOR = "annotator"
+    VIEWER = "viewer"
+
+
+class Member(models.Model):
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="members")
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="memberships")
+    role = models.CharField(max_length=20, choices=Role.choices)
+    is_trusted = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project", "user"], name="member_once"),
+            models.CheckConstraint(condition=~Q(role=Role.OWNER) | Q(is_trusted=True), name="member_owner_is_trusted"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.project}: {self.role}"

@@ -1,0 +1,65 @@
+"""What can be answered and how to decide it: versions, never edited once in use."""
+
+import nh3
+from django.db import models
+from django.db.models import Q
+from markdown_it import MarkdownIt
+
+from annotate.models.project import Project
+from annotate.models.user import User
+
+N_COLOURS = 12
+
+
+class LabelSchema(models.Model):
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="schemas")
+    version = models.PositiveIntegerField()
+    created_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "version"], name="schema_version_once")]
+
+    def __str__(self) -> str:
+        return f"{self.project} labels v{self.version}"
+
+
+class Label(models.Model):
+    schema = models.ForeignKey(LabelSchema, on_delete=models.CASCADE, related_name="labels")
+    index = models.PositiveSmallIntegerField()  # the column in every K-vector
+    name = models.CharField(max_length=100)
+    key = models.CharField(max_length=1, null=True)  # the key that answers it; NULL past the tenth label
+    colour = models.PositiveSmallIntegerField()  # palette class 1-12
+    definition = models.TextField(blank=True)
+    examples = models.JSONField(default=list)
+
+    class Meta:
+        ordering = ["index"]
+        constraints = [
+            models.UniqueConstraint(fields=["schema", "index"], name="label_index_once"),
+            models.UniqueConstraint(fields=["schema", "name"], name="label_name_once"),
+            models.UniqueConstraint(fields=["schema", "key"], name="label_key_once"),
+            models.CheckConstraint(condition=Q(colour__gte=1, colour__lte=N_COLOURS), name="label_colour_in_palette"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class GuidelineVersion(models.Model):
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="guidelines")
+    version = models.PositiveIntegerField()
+    markdown = models.TextField()
+    created_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "version"], name="guideline_version_once")]
+
+    def __str__(self) -> str:
+        return f"{self.project} guidelines v{self.version}"
+
+    def html(self) -> str:
+        """The text as HTML that is safe to put on a page: no scripts, styles, forms or outside images."""
+        rendered = MarkdownIt("commonmark", {"html": False}).enable("table").render(self.markdown)
+        return nh3.clean(rendered, tags=nh3.ALLOWED_TAGS - {"img"})

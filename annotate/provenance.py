@@ -1,0 +1,268 @@
+"""What an exported row carries: the delivered label, and everything that says where it came from."""
+
+import struct
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import orjson
+from django.db.models import TextField
+from django.db.models.functions import Cast
+from numpy.typing import NDArray
+from safetensors import safe_open
+
+from annotate import files
+from annotate.models import Annotation, DeliveredVersion, Draw, Gold, Item, Label, Prediction
+from annotate.models.project import Arm
+
+CHUNK_ROWS = 5_000
+DIGITS = 6  # probabilities are stored as float32, which holds about seven
+
+COLUMNS: dict[str, str] = {
+    "id": "Goldloop's own id of the item",
+    "external_id": "the id that the item had in its file, or null",
+    "payload": "the content; in CSV one column per field, for instance payload.text",
+    "label": "the delivered label: gold where there is one, else the machine's; null where there is neither",
+    "label_source": "gold or machine",
+    "label_probability": "calibrated probability of a machine label, rounded to 6 digits; null for gold",
+    "gold_rule": "the rule that the gold label met, or 'imported'",
+    "gold_origin": "the arm that obtained the gold label first",
+    "arms": "every reason why the item was drawn, sorted; in CSV joined by ;",
+    "split": "audit (only ever evaluates), reference (a random sample), train (other gold), pool (the rest)",
+    "pi": "probability of having been drawn for the audit or reference sample, or null where unknown",
+    "stratum": "the stratum of a request that drew the item; null: none did",
+    "silver_label": "the label that the LLM gave, or null where it gave none of ours",
+    "silver_probability": "the LLM's probability of that label, or null where it is unknown",
+    "silver_status": "how the LLM's answer ended: ok, or the kind of failure; null: it was not asked",
+    "model_label": "the label of the trained model, predicted without having seen this item",
+    "model_probability": "the model's probability of that label",
+    "fold": "the fold that the item was left out with",
+    "annotators": "public ids of the people whose answers count, sorted; in CSV joined by ;",
+    "n_annotations": "how many answers count (one per person; skips are no answers)",
+    "agreement": "share of those answers equal to the most frequent one; null where there are none",
+    "llm_version": "the LLM asked for the silver label",
+    "prompt_version": "version of the prompt that it was asked with",
+    "model_version": "version of the trained model",
+    "schema_version": "version of the labels",
+    "guideline_version": "version of the guidelines that the people followed, else the one in the prompt",
+    "labeled_at": "when the gold label was reached, UTC; null for machine labels",
+}
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Said:
+    """Answers of people about one item that count."""
+
+    people: tuple[str, ...] = ()
+    agreement: float | None = None
+    guidelines: int | None = None
+
+
+@dataclass
+class Counts:
+    """Of the rows that have passed."""
+
+    rows: int = 0
+    by_source: Counter[str | None] = field(default_factory=Counter)
+    by_split: Counter[str] = field(default_factory=Counter)
+
+
+class Provenance:
+    """Rows of one delivered version, chunk by chunk in the order of ordinals, with memory for one chunk."""
+
+    def __init__(self, delivered: DeliveredVersion) -> None:
+        self.delivered, self.counts = delivered, Counts()
+        self._machine = _Machine(delivered)
+        self._schema = _names(delivered)
+        self._label_names = dict(Label.objects.filter(schema__project=delivered.project).values_list("pk", "name"))
+        prompt, model = delivered.prompt, delivered.model
+        self._prompt = prompt
+        self._silver_names = _names(prompt) if prompt else []
+        self._prompt_guidelines = prompt.guidelines.version if prompt and prompt.guidelines else None
+        self._versions = (
+            prompt.model if prompt else None,
+            prompt.version if prompt else None,
+            model.version if model else None,
+            delivered.schema.version,
+        )
+
+    def chunks(self) -> Iterator[list[Row]]:
+        """Lists of rows, each with the values of COLUMNS in their order; call inside one read snapshot."""
+        items = Item.objects.filter(project=self.delivered.project).in_pool().order_by("ordinal")
+        # As text, and parsed here: a column that the ORM converts costs as much as all the others together.
+        wanted = items.filter(ordinal__lte=self.delivered.last_ordinal).values_list(
+            "pk", "public_id", "external_id", "ordinal", "fold", Cast("content__payload", TextField())
+        )
+        last = -1
+        while chunk := list(wanted.filter(ordinal__gt=last)[:CHUNK_ROWS]):
+            last = chunk[-1][3]
+            yield self._rows(chunk)
+
+    def _rows(self, chunk: Sequence[tuple[Any, ...]]) -> list[Row]:
+        # Keys grow with ordinals, so a range of keys is the chunk, and needs no list of thousands.
+        keys = [row[0] for row in chunk]
+        among = {"item_id__gte": min(keys), "item_id__lte": max(keys)}
+        gold, arms, said, silver = (
+            self._gold(among),
+            self._arms(among),
+            self._said(among),
+            self._silver(among),
+        )
+        label, probability, model_label, model_probability = self._machine.at([row[3] for row in chunk])
+        rows = []
+        for place, (key, public_id, external_id, _, fold, payload) in enumerate(chunk):
+            name, rule, origin, labeled_at, is_trainable = gold.get(key, _NO_GOLD)
+            source, p = ("gold", None) if name is not None else ("machine", probability[place])
+            if name is None:
+                name = self._schema[label[place]] if label[place] >= 0 else None
+                source = source if name is not None else None  # type: ignore[assignment]
+            drawn = arms.get(key, {})
+            split = _split(drawn, is_trainable)
+            answers = said.get(key, _NOBODY)
+            of_model = model_label[place]
+            self.counts.by_source[source] += 1
+            self.counts.by_split[split] += 1
+            rows.append(
+                (
+                    public_id,
+                    external_id,
+                    orjson.loads(payload),
+                    name,
+                    source,
+                    p,
+                    rule,
+                    origin,
+                    sorted(drawn),
+                    split,
+                    drawn.get(_SAMPLE_OF.get(split, "")),
+                    None,
+                    *silver.get(key, _NO_SILVER),
+                    self._schema[of_model] if of_model >= 0 else None,
+                    model_probability[place],
+                    fold,
+                    list(answers.people),
+                    len(answers.people),
+                    answers.agreement,
+                    *self._versions,
+                    answers.guidelines or self._prompt_guidelines,
+                    labeled_at,
+                )
+            )
+        self.counts.rows += len(rows)
+        return rows
+
+    def _gold(self, among: dict[str, Any]) -> dict[int, tuple[Any, ...]]:
+        """The gold that is delivered: the trainable one where there is one, else what the audit obtained."""
+        found: dict[int, tuple[Any, ...]] = {}
+        current = Gold.objects.filter(**among).current()
+        for item, label, rule, origin, moment in current.values_list(
+            "item_id", "label_id", "rule", "origin", "created_at"
+        ):
+            is_trainable = origin != Arm.AUDIT
+            if is_trainable or item not in found:
+                # Other projects' rows may lie in the same range of keys; nobody asks for them here.
+                name = self._label_names.get(label)
+                found[item] = (name, rule, origin, _utc(moment), is_trainable)
+        return found
+
+    @staticmethod
+    def _arms(among: dict[str, Any]) -> dict[int, dict[str, float | None]]:
+        """Inclusion probability by arm, for each item that was drawn."""
+        found: dict[int, dict[str, float | None]] = defaultdict(dict)
+        for item, arm, pi in Draw.objects.filter(**among).order_by("id").values_list("item_id", "arm", "pi"):
+            found[item].setdefault(arm, pi)
+        return found
+
+    @staticmethod
+    def _said(among: dict[str, Any]) -> dict[int, Said]:
+        answers: dict[int, list[tuple[str, int, int | None]]] = defaultdict(list)
+        counted = Annotation.objects.filter(**among, is_current=True, is_counted=True, label__isnull=False)
+        for item, person, label, guidelines in counted.values_list(
+            "item_id", "annotator__public_id", "label_id", "guidelines__version"
+        ):
+            answers[item].append((person, label, guidelines))
+        return {item: _summary(given) for item, given in answers.items()}
+
+    def _silver(self, among: dict[str, Any]) -> dict[int, tuple[Any, ...]]:
+        if self._prompt is None:
+            return {}
+        rows = Prediction.objects.filter(prompt=self._prompt, **among)
+        return {
+            item: (
+                None if index is None else self._silver_names[index],
+                None
+                if vector is None or index is None
+                else round(struct.unpack_from("<f", vector, 4 * index)[0], DIGITS),
+                status,
+            )
+            for item, index, vector, status in rows.values_list("item_id", "label_index", "probabilities", "status")
+        }
+
+
+class _Machine:
+    """The frozen arrays, read chunk by chunk: ordinals only ever go up."""
+
+    _NAMES = ("label", "probability", "model_label", "model_probability")
+
+    def __init__(self, delivered: DeliveredVersion) -> None:
+        path = files.checked_path(delivered.file, delivered.file_sha256)
+        with safe_open(path, framework="numpy") as file:
+            self._ordinal: NDArray[np.int64] = file.get_tensor("ordinal")
+            self._arrays: list[NDArray[Any]] = [file.get_tensor(name) for name in self._NAMES]
+
+    def at(self, ordinals: Sequence[int]) -> tuple[list[int], list[float | None], list[int], list[float | None]]:
+        """Labels (-1: none) and probabilities; an item that came into the pool after the freeze has none."""
+        wanted = np.array(ordinals, dtype=np.int64)
+        place = np.searchsorted(self._ordinal, wanted)
+        place = np.minimum(place, max(len(self._ordinal) - 1, 0))
+        frozen = self._ordinal[place] == wanted if len(self._ordinal) else np.zeros(len(wanted), dtype=bool)
+        label, probability, model_label, model_probability = (
+            array[place] if len(array) else np.zeros(len(wanted)) for array in self._arrays
+        )
+        return (
+            np.where(frozen, label, -1).astype(int).tolist(),
+            _numbers(np.where(frozen, probability, np.nan)),
+            np.where(frozen, model_label, -1).astype(int).tolist(),
+            _numbers(np.where(frozen, model_probability, np.nan)),
+        )
+
+
+_NO_GOLD = (None, None, None, None, False)
+_NO_SILVER = (None, None, None)
+_NOBODY = Said()
+_SAMPLE_OF = {"audit": Arm.AUDIT.value, "reference": Arm.RANDOM.value}
+
+
+def _split(drawn: dict[str, float | None], is_trainable: bool) -> str:
+    if Arm.AUDIT in drawn:
+        return "audit"
+    if Arm.RANDOM in drawn:
+        return "reference"
+    return "train" if is_trainable else "pool"
+
+
+def _summary(given: list[tuple[str, int, int | None]]) -> Said:
+    most = Counter(label for _, label, _ in given).most_common(1)[0][1]
+    versions = [guidelines for _, _, guidelines in given if guidelines is not None]
+    people = tuple(sorted(person for person, _, _ in given))
+    return Said(people, round(most / len(given), DIGITS), max(versions, default=None))
+
+
+def _numbers(values: NDArray[Any]) -> list[float | None]:
+    """Rounded so that a float32 reads as it was meant; NaN becomes None."""
+    rounded = np.round(values.astype(np.float64), DIGITS).tolist()
+    return [None if value != value else value for value in rounded]
+
+
+def _names(version: Any) -> list[str]:
+    """Label names by index, of the schema that a delivered version or a prompt speaks of."""
+    return list(version.schema.labels.order_by("index").values_list("name", flat=True))
+
+
+def _utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,0 +1,252 @@
+"""Decides which items go to people next, and why: scores the pool, draws a round, closes it, moves the marks."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+import numpy as np
+from django.db import IntegrityError, transaction
+from django.db.models import Max, Min
+from numpy.typing import NDArray
+
+from annotate import access, delivery, pool, routing, runs
+from annotate.errors import Conflict, InvalidInput
+from annotate.models import Draw, Item, Project, QueueEntry, Round, User
+from annotate.models.base import database_now
+from annotate.models.event import record
+from annotate.models.project import Arm, Strategy
+from models_ml.acquisition import rounds, scores
+from models_ml.seeds import generator
+
+SAMPLES = (Arm.AUDIT, Arm.RANDOM)
+
+
+def draw_round(*, project: Project, batch: int, by: User, show: runs.Show | None = None) -> Round:
+    """Open the next round with `batch` questions, or as many as the pool still gives."""
+    access.require(by, project, to="manage")
+    if batch < 1:
+        raise InvalidInput(f"A round needs at least one question; {batch} were asked for.")
+    if project.rounds.filter(state=Round.State.OPEN).exists():
+        raise Conflict(f"{project} has an open round; close it before drawing the next.")
+    with runs.start(kind="draw", project=project, by=by, show=show) as attempt:
+        frozen = delivery.current(project=project, by=by)
+        index = (project.rounds.aggregate(last=Max("index"))["last"] or 0) + 1
+        random = generator(project.seed, "round", index)
+        items = pool.load(project)
+        shares = _shares(project, index)
+        score = _scores(project, frozen, items, random)
+        plan = rounds.plan_round(_state(project, items), scores=score, batch=batch, shares=shares, generator=random)
+        if not len(plan.ask):
+            raise Conflict(_why_nothing_is_left(project, items))
+        plan = _with_known_pi(plan, project, items)
+        with transaction.atomic():
+            attempt.write(len(plan.ask), len(plan.ask))
+            return _store(project, plan, items, index=index, batch=batch, shares=shares, frozen=frozen, by=by)
+
+
+def close_round(*, project: Project, by: User, force: bool = False) -> Round:
+    """Close the open round and move the marks to the end of what it drew.
+
+    Without `force` only when every question was answered, or skipped by everybody. With it, open questions
+    become unresolved: the audit's stay counted and widen its interval by their worst case.
+    """
+    access.require(by, project, to="manage")
+    with transaction.atomic():
+        current = Round.objects.select_for_update().filter(project=project, state=Round.State.OPEN).first()
+        if current is None:
+            raise Conflict(f"{project} has no open round.")
+        waiting = current.queue.filter(state=QueueEntry.State.OPEN)
+        n_waiting = waiting.count()
+        if n_waiting and not force:
+            raise Conflict(
+                f"{n_waiting} questions of round {current.index} are not answered yet. "
+                "Close it anyway with --force: they become unresolved."
+            )
+        now = database_now()
+        routing.close_questions(waiting, now=now)
+        _advance_marks(current)
+        current.state, current.closed_at, current.closed_by = Round.State.CLOSED, now, by
+        current.save(update_fields=["state", "closed_at", "closed_by", "audit_mark", "reference_mark"])
+        absorb_late(project=project)
+        record("round.closed", project=project, by=by, round=current.index, n_unresolved=n_waiting)
+        return current
+
+
+def absorb_late(*, project: Project) -> int:
+    """Items beyond a mark that carry no draw yet belong to that sample at once; returns how many joined."""
+    project = Project.objects.get(pk=project.pk)  # the marks as they are now
+    joined = 0
+    if project.audit_mark is not None:
+        joined += _join(project, Arm.AUDIT, u__lte=project.audit_mark)
+    if project.reference_mark is not None:
+        joined += _join(project, Arm.RANDOM, u__gte=project.reference_mark)
+    return joined
+
+
+def _join(project: Project, arm: str, **beyond: float) -> int:
+    late = (
+        Item.objects.filter(project=project, **beyond)
+        .in_pool()
+        .exclude(pk__in=Draw.objects.filter(project=project, arm=arm).values("item"))
+    )
+    draws = [
+        Draw(project=project, item_id=item, arm=arm, reason="imported behind the mark")
+        for item in late.values_list("id", flat=True)
+    ]
+    Draw.objects.bulk_create(draws, batch_size=1_000)
+    return len(draws)
+
+
+def _shares(project: Project, index: int) -> rounds.Shares:
+    first, later = rounds.FIRST_ROUND, rounds.LATER
+    if project.audit_share is not None:
+        first = replace(first, audit=project.audit_share, reference=1 - project.audit_share)
+        later = replace(later, audit=project.audit_share, reference=min(later.reference, 1 - project.audit_share))
+    return rounds.shares_for(
+        index - 1,
+        audit_target=project.audit_target,
+        reference_target=project.reference_target,
+        first=first,
+        later=later,
+    )
+
+
+def _state(project: Project, items: pool.Pool) -> rounds.Pool:
+    """The pool as the sampler wants it: who is in which sample, and what is already known."""
+    gold = pool.load_gold(items, project)
+    in_audit = pool.drawn(items, project, Arm.AUDIT)
+    in_reference = pool.drawn(items, project, Arm.RANDOM)
+    has_blind = gold.blind != pool.NO_LABEL
+    # Owed: in the sample, no blind answer, and nobody answered or skipped it under blind conditions.
+    owed = ~has_blind & ~_tried_blind(project, items)
+    return rounds.Pool(
+        u=items.u,
+        in_a=pool.in_a(items, project),
+        in_audit=in_audit,
+        audit_open=in_audit & owed,
+        in_reference=in_reference,
+        reference_open=in_reference & owed,
+        has_blind_gold=has_blind,
+        has_gold=gold.delivered != pool.NO_LABEL,
+        conflict=pool.disputed(items, project, gold),
+    )
+
+
+def _tried_blind(project: Project, items: pool.Pool) -> NDArray[np.bool_]:
+    tried = project.annotations.filter(is_current=True, is_counted=True, is_blind=True)
+    return items.mask(tried.values_list("item_id", flat=True))
+
+
+def _scores(
+    project: Project, frozen: delivery.Frozen, items: pool.Pool, random: np.random.Generator
+) -> NDArray[np.float64] | None:
+    """How much each item is worth a person under the delivered posterior; None while nothing is known of any."""
+    if project.strategy == Strategy.RANDOM:
+        return random.random(len(items))
+    posterior = frozen.posterior_at(items.ordinal)
+    if posterior is None:
+        return None
+    score: NDArray[np.float64] = getattr(scores, project.strategy)(posterior)
+    return score.astype(np.float64)
+
+
+def _with_known_pi(plan: rounds.RoundPlan, project: Project, items: pool.Pool) -> rounds.RoundPlan:
+    """A random strategy's picks carry their inclusion probability instead of the census's 1."""
+    if project.strategy != Strategy.RANDOM:
+        return plan
+    n_picked = len(plan.picked(Arm.ACTIVE))
+    n_candidates = len(items) - int(pool.in_a(items, project).sum()) - len(plan.picked(Arm.RANDOM))
+    pi = min(1.0, n_picked / max(n_candidates, 1))
+    picks = (replace(pick, pi=pi, reason="at random") if pick.arm == Arm.ACTIVE else pick for pick in plan.picks)
+    return replace(plan, picks=tuple(picks))
+
+
+def _store(
+    project: Project,
+    plan: rounds.RoundPlan,
+    items: pool.Pool,
+    *,
+    index: int,
+    batch: int,
+    shares: rounds.Shares,
+    frozen: delivery.Frozen,
+    by: User,
+) -> Round:
+    try:
+        with transaction.atomic():
+            new = Round.objects.create(
+                project=project,
+                index=index,
+                batch=batch,
+                shares=asdict(shares),
+                strategy=project.strategy,
+                scored_with=frozen.row,
+                seed=project.seed,
+                opened_by=by,
+            )
+    except IntegrityError:
+        raise Conflict(f"Another round of {project} has just been opened.") from None
+    _store_draws(new, plan.picks, items)
+    blind = _blind(project, plan, items)
+    QueueEntry.objects.bulk_create(
+        QueueEntry(
+            round=new,
+            item_id=items.ids[position],
+            position=place,
+            overlap=project.overlap,
+            is_blind=bool(blind[position]),
+        )
+        for place, position in enumerate(plan.ask, start=1)
+    )
+    counts = {arm: len(plan.picked(arm)) for arm in sorted({pick.arm for pick in plan.picks})}
+    record("round.opened", project=project, by=by, round=index, n_questions=len(plan.ask), draws=counts)
+    return new
+
+
+def _store_draws(new: Round, picks: Sequence[rounds.Pick], items: pool.Pool) -> None:
+    """One row per pick; an item that a sample holds already is asked again without a second draw."""
+    held = {
+        (item, arm)
+        for item, arm in Draw.objects.filter(project=new.project, arm__in=SAMPLES).values_list("item_id", "arm")
+    }
+    Draw.objects.bulk_create(
+        Draw(
+            project=new.project,
+            item_id=items.ids[pick.position],
+            round=new,
+            arm=pick.arm,
+            pi=pick.pi,
+            score=pick.score,
+            reason=pick.reason,
+        )
+        for pick in picks
+        if (int(items.ids[pick.position]), pick.arm) not in held
+    )
+
+
+def _blind(project: Project, plan: rounds.RoundPlan, items: pool.Pool) -> NDArray[np.bool_]:
+    """(N,) blind if any arm that drew the item, now or before, is blind."""
+    blind = np.zeros(len(items), dtype=bool)
+    blind[plan.ask] = plan.blind
+    for pick in plan.picks:
+        blind[pick.position] |= project.is_blind({pick.arm})
+    return blind
+
+
+def _advance_marks(current: Round) -> None:
+    """Marks move to the end of what this round drew, and never back."""
+    project = Project.objects.select_for_update().get(pk=current.project_id)
+    drawn = Draw.objects.filter(round=current)
+    top = drawn.filter(arm=Arm.AUDIT).aggregate(u=Max("item__u"))["u"]
+    bottom = drawn.filter(arm=Arm.RANDOM).aggregate(u=Min("item__u"))["u"]
+    if top is not None and (project.audit_mark is None or top > project.audit_mark):
+        project.audit_mark = top
+    if bottom is not None and (project.reference_mark is None or bottom < project.reference_mark):
+        project.reference_mark = bottom
+    project.save(update_fields=["audit_mark", "reference_mark"])
+    current.audit_mark, current.reference_mark = project.audit_mark, project.reference_mark
+
+
+def _why_nothing_is_left(project: Project, items: pool.Pool) -> str:
+    if not len(items):
+        return f"{project} has no items yet; import some first."
+    return f"Every item of {project} has been drawn; nothing is left to ask."

@@ -1,0 +1,222 @@
+"""Simulated people and whole simulated projects: the product's own functions, answers from the data's labels."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from django.db.models import Sum
+from numpy.typing import NDArray
+
+from annotate import (
+    delivery,
+    embeddings,
+    estimation,
+    ingest,
+    labeling,
+    pool,
+    prelabel,
+    projects,
+    routing,
+    sampling,
+    training,
+)
+from annotate.errors import InvalidInput
+from annotate.models import Annotation, Estimate, Label, Prediction, Project, QueueEntry, Round, User
+from annotate.models.project import Role
+from models_ml import metrics
+from models_ml.seeds import generator
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One simulated project: what is labeled, by which machine, by what people."""
+
+    rows: tuple[Mapping[str, Any], ...]  # id, text, label, and the noisy field if any
+    test_rows: tuple[Mapping[str, Any], ...]
+    labels: tuple[projects.NewLabel, ...]
+    noisy_field: str | None = None  # None: the offline annotator
+    human_accuracy: float = 1.0
+    strategy: str = "margin"
+    batch: int = 100
+    rounds: int = 5
+    audit_share: float | None = None
+    human_price_micros: int = 0
+
+
+class SimulatedPerson:
+    """Answers from known labels, rightly with probability `accuracy`; marked as simulated in every row."""
+
+    def __init__(self, user: User, truth: Mapping[str, str], *, accuracy: float = 1.0, seed: int = 0) -> None:
+        self.user, self._truth, self._accuracy, self._seed = user, truth, accuracy, seed
+
+    def answer_round(self, current: Round) -> int:
+        """Answer every open question through the same door as anybody else; returns how many."""
+        schema = projects.current_schema(current.project)
+        labels = {label.name: label for label in pool.labels_of(schema)}
+        waiting = current.queue.filter(state=QueueEntry.State.OPEN).select_related("item", "round__project")
+        n_answered = 0
+        for entry in waiting.order_by("position"):
+            label = self._choose(entry, labels)
+            lease = routing.lease(entry=entry, annotator=self.user)
+            key = f"simulated:{entry.pk}:{self.user.pk}"
+            labeling.submit(lease=lease, answer=labeling.Answer(label=label), key=key, by=self.user)
+            n_answered += 1
+        return n_answered
+
+    def _choose(self, entry: QueueEntry, labels: Mapping[str, Label]) -> Label:
+        right = self._truth[entry.item.external_id or ""]
+        random = generator(self._seed, "person", self.user.email, entry.item.content_hash)
+        if random.random() < self._accuracy:
+            return labels[right]
+        wrong = sorted(set(labels) - {right})
+        return labels[wrong[int(random.integers(len(wrong)))]]
+
+
+def simulated_user(email: str, name: str) -> User:
+    """A user who can never sign in, and says so."""
+    user = User.objects.filter(email=email).first()
+    return user or User.objects.create_user(email, name=f"{name} (simulated)", is_simulated=True)
+
+
+def simulate(setup: Setup, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
+    """Run one project to its end; yields one record per round (the keys of BENCHMARKS)."""
+    owner = simulated_user("simulation@goldloop.invalid", "Simulation")
+    project = _make_project(setup, seed, owner)
+    path = folder / f"items-{project.public_id}.jsonl"
+    path.write_bytes(b"".join(orjson.dumps(_import_row(row, setup)) + b"\n" for row in setup.rows))
+    ingest.import_items(project=project, path=path, by=owner, silver_field=setup.noisy_field)
+    if setup.noisy_field is None:
+        prelabel.prelabel(project=project, by=owner)
+    truth = {str(row["id"]): str(row["label"]) for row in setup.rows}
+    person = SimulatedPerson(owner, truth, accuracy=setup.human_accuracy, seed=seed)
+    for _ in range(setup.rounds):
+        current = sampling.draw_round(project=project, batch=setup.batch, by=owner)
+        person.answer_round(current)
+        sampling.close_round(project=project, by=owner)
+        training.train(project=project, by=owner)
+        figures = estimation.estimate(project=project, by=owner)
+        yield _measure(setup, seed, current.index, project, owner, truth, figures)
+
+
+def _make_project(setup: Setup, seed: int, owner: User) -> Project:
+    # The key follows from the seed, so that a simulation can be repeated; a real project's key is random.
+    key = hashlib.sha256(f"simulation {seed}".encode()).digest()
+    return projects.create(
+        name=f"Simulation {seed}",
+        slug=f"simulation-{seed}-{Project.objects.count() + 1}",
+        labels=setup.labels,
+        by=owner,
+        key=key,
+        seed=seed,
+        is_simulated=True,
+        strategy=setup.strategy,
+        audit_share=setup.audit_share,
+        human_price_micros=setup.human_price_micros,
+    )
+
+
+def _import_row(row: Mapping[str, Any], setup: Setup) -> dict[str, Any]:
+    """Only what the product may see: never the true label."""
+    seen = {"id": row["id"], "text": row["text"]}
+    if setup.noisy_field:
+        seen[setup.noisy_field] = row.get(setup.noisy_field)
+    return seen
+
+
+def _measure(
+    setup: Setup,
+    seed: int,
+    index: int,
+    project: Project,
+    owner: User,
+    truth: Mapping[str, str],
+    figures: list[Estimate],
+) -> dict[str, Any]:
+    frozen = delivery.current(project=project, by=owner)
+    items = pool.load(project)
+    true = _true_labels(project, items, truth)
+    gold = pool.load_gold(items, project)
+    silver = pool.load_silver(items, frozen.row.prompt, len(setup.labels))
+    model = frozen.at("model_label", items.ordinal)
+    machine = frozen.at("label", items.ordinal)
+    has_gold = gold.delivered != pool.NO_LABEL
+    delivered = np.where(has_gold, gold.delivered, machine)
+    said = (silver.label >= 0) & ~silver.failed
+    pool_truth = {
+        Estimate.Estimand.LLM: float((silver.label == true).mean()),
+        Estimate.Estimand.MODEL: float((model == true).mean()),
+        Estimate.Estimand.DELIVERED: float((delivered == true).mean()),
+    }
+    posterior = frozen.at("posterior", items.ordinal)
+    record = {
+        "seed": seed,
+        "round": index,
+        "labels": Annotation.objects.filter(project=project, is_current=True, label__isnull=False).count(),
+        "money_micros": _money(project),
+        "llm_accuracy": pool_truth[Estimate.Estimand.LLM],
+        "llm_filled_accuracy": float((np.where(said, silver.label, model) == true).mean()),
+        "model_accuracy": _test_accuracy(setup, frozen),
+        "delivered_accuracy": pool_truth[Estimate.Estimand.DELIVERED],
+        "delivered_by": frozen.row.chooser,
+        "ece": float(metrics.ece(posterior[~has_gold], true[~has_gold])) if not has_gold.all() else None,
+        "c_hat": frozen.row.delivery["transition"],
+        "gold_weight": training.load_version(frozen.row.model).gold_weight if frozen.row.model else None,
+    }
+    record["gold_weight"] = None if record["gold_weight"] == float("inf") else record["gold_weight"]
+    for estimand, value in pool_truth.items():
+        record |= _estimate_fields(estimand, next(row for row in figures if row.estimand == estimand), value)
+    return record
+
+
+def _estimate_fields(estimand: str, row: Estimate, truth: float) -> dict[str, Any]:
+    if row.value is None or row.low is None or row.high is None:
+        return {f"{estimand}_estimate": None, f"{estimand}_estimate_reason": row.reason}
+    # A rounding of the last bit is no miss.
+    covered = row.low - 1e-9 <= truth <= row.high + 1e-9
+    figure = {"value": row.value, "low": row.low, "high": row.high, "truth": truth, "covered": covered}
+    return {f"{estimand}_estimate": figure}
+
+
+def _true_labels(project: Project, items: pool.Pool, truth: Mapping[str, str]) -> NDArray[np.int64]:
+    index = {label.name: label.index for label in pool.labels_of(projects.current_schema(project))}
+    names = dict(project.items.values_list("id", "external_id"))
+    return np.array([index[truth[str(names[int(i)])]] for i in items.ids], dtype=np.int64)
+
+
+def _test_accuracy(setup: Setup, frozen: delivery.Frozen) -> float | None:
+    """The deployed model on the test file: items that were never in the pool."""
+    if frozen.row.model is None or not setup.test_rows:
+        return None
+    encoder = embeddings.encoder_named(frozen.row.project.encoder)
+    x = encoder.encode([str(row["text"]) for row in setup.test_rows])
+    predicted = training.load_version(frozen.row.model).predict_new(x).argmax(axis=1)
+    names = [label.name for label in setup.labels]
+    true = np.array([names.index(str(row["label"])) for row in setup.test_rows])
+    return float((predicted == true).mean())
+
+
+def _money(project: Project) -> int:
+    human = Annotation.objects.filter(project=project).aggregate(n=Sum("price_micros"))["n"] or 0
+    machine = Prediction.objects.filter(prompt__project=project).aggregate(n=Sum("cost_micros"))["n"] or 0
+    return int(human + machine)
+
+
+def add_simulated_annotator(*, project: Project, email: str, name: str, by: User) -> User:
+    """A simulated person as a trusted annotator of the project."""
+    user = simulated_user(email, name)
+    projects.add_member(project=project, user=user, role=Role.ANNOTATOR, is_trusted=True, by=by)
+    return user
+
+
+def check_rows(rows: list[dict[str, Any]], labels: tuple[projects.NewLabel, ...], path: str) -> None:
+    """InvalidInput where a row of a labeled file cannot be simulated with: says which line and why."""
+    names = {label.name for label in labels}
+    for line, row in enumerate(rows, start=1):
+        if not isinstance(row.get("text"), str) or "id" not in row:
+            raise InvalidInput(f'{path}, line {line}: needs "id" and "text".')
+        if row.get("label") not in names:
+            raise InvalidInput(f"{path}, line {line}: the label {row.get('label')!r} is not one of the labels.")

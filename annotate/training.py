@@ -1,0 +1,178 @@
+"""Makes a model version from a snapshot of gold and silver, and decides whether it becomes the champion."""
+
+from typing import Any
+
+import numpy as np
+from django.db import transaction
+from django.db.models import Max
+from numpy.typing import NDArray
+
+from annotate import access, embeddings, files, pool, projects, runs
+from annotate.errors import Conflict, InvalidInput
+from annotate.models import ModelVersion, Project, User
+from annotate.models.event import record
+from annotate.models.project import Arm
+from models_ml import checkpoints, metrics
+from models_ml.training import crossfit
+
+METHODS = {"corrected": "corrected", "cross-entropy": "cross_entropy", "gold-only": "gold_only"}
+
+
+def train(
+    *,
+    project: Project,
+    by: User,
+    method: str = "corrected",
+    show: runs.Show | None = None,
+    show_encoding: runs.Show | None = None,
+) -> ModelVersion:
+    """Train on everything that may train now; Conflict where there is nothing to learn from."""
+    access.require(by, project, to="manage")
+    if method not in METHODS:
+        raise InvalidInput(f"There is no method {method!r}; choose one of {', '.join(METHODS)}.")
+    with runs.start(kind="train", project=project, by=by, show=show) as attempt:
+        vectors = embeddings.vectors_of(project, show_encoding)
+        snapshot, facts = take_snapshot(project, vectors)
+        _check_learnable(project, snapshot)
+        config = crossfit.TrainingConfig(method=METHODS[method], n_folds=project.n_folds, seed=project.seed)
+        trained = crossfit.train(snapshot, config, progress=attempt.beat)
+        stored = _store_files(project, snapshot, trained, facts)
+        with transaction.atomic():
+            attempt.beat(1, 1, force=True)
+            model = _create(project, stored, trained, config, facts)
+            _crown(project, model, snapshot, trained)
+            record(
+                "model.trained",
+                project=project,
+                by=by,
+                model=model.version,
+                champion=model.is_champion,
+                n_gold=int((snapshot.gold >= 0).sum()),
+            )
+    return model
+
+
+def take_snapshot(project: Project, vectors: NDArray[np.float32]) -> tuple[crossfit.Snapshot, dict[str, Any]]:
+    """What this training sees, and the facts to record: never a gold label that an audit draw obtained."""
+    schema = projects.current_schema(project)
+    prompt = pool.current_prompt(project)
+    items = pool.load(project)
+    n_classes = schema.labels.count()
+    silver = pool.load_silver(items, prompt, n_classes)
+    gold = pool.load_gold(items, project)
+    reference = pool.drawn(items, project, Arm.RANDOM) & (gold.blind != pool.NO_LABEL)
+    snapshot = crossfit.Snapshot(
+        x=np.ascontiguousarray(vectors[items.ordinal]),
+        fold=items.fold,
+        silver=silver.label,
+        gold=gold.trainable,
+        reference=reference & (gold.trainable != pool.NO_LABEL),
+        n_classes=n_classes,
+    )
+    return snapshot, {"schema": schema, "prompt": prompt, "ordinal": items.ordinal}
+
+
+def load_version(model: ModelVersion) -> crossfit.TrainedVersion:
+    """The trained version of a row, after its checksum was compared."""
+    path = files.checked_path(model.artefact_file, model.artefact_sha256)
+    return crossfit.TrainedVersion.from_arrays(*checkpoints.load_checkpoint(path))
+
+
+def load_snapshot(model: ModelVersion) -> tuple[crossfit.Snapshot, NDArray[np.int64]]:
+    """What the model was trained on, and the ordinals of its items. The vectors are the stored ones, checked."""
+    path = files.checked_path(model.snapshot_file, model.snapshot_sha256)
+    arrays, facts = checkpoints.load_checkpoint(path)
+    ordinal = arrays.pop("ordinal")
+    x = np.ascontiguousarray(embeddings.vectors_of(model.project)[ordinal])
+    if _digest(x) != facts["vectors_sha256"]:
+        raise Conflict(f"The stored vectors of {model.project} are not those that model v{model.version} saw.")
+    arrays["reference"] = arrays["reference"].astype(bool)
+    return crossfit.Snapshot(x=x, n_classes=facts["n_classes"], **arrays), ordinal
+
+
+def rebuild(model: ModelVersion) -> bytes:
+    """Train again from the recorded snapshot and config; the artefact's bytes, to compare with the stored ones."""
+    snapshot, _ = load_snapshot(model)
+    trained = crossfit.train(snapshot, crossfit.TrainingConfig.from_dict(model.config))
+    return checkpoints.to_bytes(*trained.to_arrays())
+
+
+def _check_learnable(project: Project, snapshot: crossfit.Snapshot) -> None:
+    if not len(snapshot.x):
+        raise Conflict(f"{project} has no items to train on; import some first.")
+    if not ((snapshot.gold >= 0) | (snapshot.silver >= 0)).any():
+        raise Conflict(f"{project} has neither silver nor gold; pre-label it or answer a round first.")
+
+
+def _store_files(
+    project: Project, snapshot: crossfit.Snapshot, trained: crossfit.TrainedVersion, facts: dict[str, Any]
+) -> dict[str, str]:
+    arrays = {
+        "ordinal": facts["ordinal"],
+        "fold": snapshot.fold,
+        "silver": snapshot.silver,
+        "gold": snapshot.gold,
+        "reference": snapshot.reference.astype(np.uint8),
+    }
+    settings = {"n_classes": snapshot.n_classes, "vectors_sha256": _digest(snapshot.x)}
+    contents = {
+        "snapshot": checkpoints.to_bytes(arrays, settings),
+        "artefact": checkpoints.to_bytes(*trained.to_arrays()),
+    }
+    stored = {}
+    for kind, content in contents.items():
+        digest = files.hashed_bytes(content)
+        stored[f"{kind}_file"] = f"projects/{project.public_id}/models/{kind}-{digest[:24]}.safetensors"
+        stored[f"{kind}_sha256"] = files.save(stored[f"{kind}_file"], [content])
+    return stored
+
+
+def _create(
+    project: Project,
+    stored: dict[str, str],
+    trained: crossfit.TrainedVersion,
+    config: crossfit.TrainingConfig,
+    facts: dict[str, Any],
+) -> ModelVersion:
+    last = project.model_versions.aggregate(last=Max("version"))["last"] or 0
+    return ModelVersion.objects.create(
+        project=project,
+        version=last + 1,
+        schema=facts["schema"],
+        prompt=facts["prompt"],
+        encoder=embeddings.encoder_named(project.encoder).name,
+        config=config.to_dict(),
+        seed=config.seed,
+        metrics=trained.metrics,
+        **stored,
+    )
+
+
+def _crown(
+    project: Project, model: ModelVersion, snapshot: crossfit.Snapshot, trained: crossfit.TrainedVersion
+) -> None:
+    """Champion is who has the lowest out-of-fold log-loss on the reference sample as it is now; ties keep it."""
+    incumbent = project.model_versions.filter(is_champion=True).first()
+    if incumbent is not None:
+        mine, theirs = (_reference_loss(version, snapshot) for version in (trained, load_version(incumbent)))
+        model.metrics = {**model.metrics, "log_loss_here": mine, "incumbent_log_loss_here": theirs}
+        if mine is not None and theirs is not None and mine >= theirs and incumbent.schema_id == model.schema_id:
+            model.save(update_fields=["metrics"])
+            return
+        incumbent.is_champion = False
+        incumbent.save(update_fields=["is_champion"])
+    model.is_champion = True
+    model.save(update_fields=["metrics", "is_champion"])
+
+
+def _reference_loss(version: crossfit.TrainedVersion, snapshot: crossfit.Snapshot) -> float | None:
+    """Calibrated out-of-fold log-loss on the reference sample; None where it has no gold yet."""
+    judged = snapshot.judged
+    if not judged.any():
+        return None
+    predicted = version.predict_out_of_fold(snapshot.x[judged], snapshot.fold[judged])
+    return float(metrics.log_loss(predicted, snapshot.gold[judged]))
+
+
+def _digest(x: NDArray[np.float32]) -> str:
+    return files.hashed_bytes(np.ascontiguousarray(x, dtype="<f4").tobytes())

@@ -1,0 +1,207 @@
+"""Recomputes from the rows what must stay true (INVARIANTS); each check yields what is wrong, naming rows."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from django.db.models import Count, Exists, F, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
+
+from annotate import delivery, files, training
+from annotate.errors import GoldloopError
+from annotate.modalities import modality
+from annotate.models import (
+    Annotation,
+    Draw,
+    Gold,
+    Import,
+    Item,
+    Lease,
+    ModelVersion,
+    Project,
+    QueueEntry,
+    Round,
+    Run,
+)
+from annotate.models.base import database_now
+from annotate.models.project import Arm
+from annotate.models.snapshot import read_snapshot
+from models_ml import checkpoints, randomness
+
+Check = Callable[[Project], Iterator[str]]
+
+
+def first_problem(check: Check, project: Project) -> str | None:
+    """The first thing that a check finds wrong, read at one point in time; None where all is well."""
+    try:
+        with read_snapshot():
+            return next(check(Project.objects.get(pk=project.pk)), None)
+    except GoldloopError as error:  # a damaged file is a finding
+        return str(error)
+
+
+def rebuild_problem(model: ModelVersion) -> str | None:
+    """Train a model again and compare its artefact bit by bit (I-7)."""
+    try:
+        found = files.hashed_bytes(training.rebuild(model))
+    except GoldloopError as error:
+        return str(error)
+    if found != model.artefact_sha256:
+        return f"made again it has checksum {found}, its row says {model.artefact_sha256}"
+    return None
+
+
+def _numbers_follow_from_key(project: Project) -> Iterator[str]:
+    """S-3: the key is the committed one; content hash, u and fold of every item recompute."""
+    key = bytes(project.key)
+    if randomness.commitment(key) != project.key_commitment:
+        yield "the key is not the one that was committed to"
+    items = Item.objects.filter(project=project).select_related("content").order_by("ordinal")
+    for item in items.iterator(chunk_size=2_000):
+        digest = modality(item.modality).content_hash(item.content.payload)
+        if digest != item.content_hash:
+            yield f"item {item.public_id}: its content does not have its hash"
+        if item.u != randomness.unit_interval(key, digest):
+            yield f"item {item.public_id}: u does not follow from the key"
+        if item.fold != randomness.fold(key, digest, project.n_folds):
+            yield f"item {item.public_id}: its fold does not follow from the key"
+
+
+def _samples_are_complete(project: Project) -> Iterator[str]:
+    """S-3: audit and reference are complete runs of u up to their marks, and never meet."""
+    low, high = project.audit_mark, project.reference_mark
+    if low is not None and high is not None and low >= high:
+        yield f"the marks have crossed ({low} and {high})"
+    for arm, beyond in ((Arm.AUDIT, Q(u__lte=low)), (Arm.RANDOM, Q(u__gte=high))):
+        mark = low if arm == Arm.AUDIT else high
+        drawn = Draw.objects.filter(project=project, arm=arm).exclude(round__state=Round.State.OPEN)
+        inside = Item.objects.filter(project=project).filter(beyond) if mark is not None else Item.objects.none()
+        missing = inside.in_pool().exclude(pk__in=drawn.values("item")).first()
+        if missing:
+            yield f"item {missing.public_id} lies behind the {arm} mark and is not in the sample"
+        outside = drawn.exclude(item__in=inside).select_related("item").first()
+        if outside:
+            yield f"item {outside.item.public_id} is in the {arm} sample and lies beyond its mark"
+    yield from _marks_only_move_outwards(project)
+
+
+def _marks_only_move_outwards(project: Project) -> Iterator[str]:
+    audit, reference = -1.0, 2.0
+    for closed in project.rounds.filter(state=Round.State.CLOSED).order_by("index"):
+        if closed.audit_mark is not None and closed.audit_mark < audit:
+            yield f"the audit mark moved back in round {closed.index}"
+        if closed.reference_mark is not None and closed.reference_mark > reference:
+            yield f"the reference mark moved back in round {closed.index}"
+        audit = closed.audit_mark if closed.audit_mark is not None else audit
+        reference = closed.reference_mark if closed.reference_mark is not None else reference
+
+
+def _answers_within_overlap(project: Project) -> Iterator[str]:
+    """I-2, I-9: active leases + finished counted answers = the counter, and never more than the overlap."""
+    active = Lease.objects.filter(entry=OuterRef("pk"), ended_at__isnull=True).values("entry")
+    finished = Annotation.objects.filter(
+        entry=OuterRef("pk"), is_current=True, is_counted=True, label__isnull=False
+    ).values("entry")
+    entries = QueueEntry.objects.filter(round__project=project).annotate(
+        n_active=Coalesce(Subquery(active.annotate(n=Count("pk")).values("n")), 0),
+        n_finished=Coalesce(Subquery(finished.annotate(n=Count("pk")).values("n")), 0),
+    )
+    # An item that the same person answers again in a later round keeps one current answer, the later one.
+    superseded = entries.filter(round__state=Round.State.CLOSED, n_active=0, n_finished__lt=F("n_taken"))
+    wrong = entries.exclude(n_taken=F("n_active") + F("n_finished")).exclude(pk__in=superseded)
+    for entry in wrong[:1]:
+        yield (
+            f"question {entry.position} of round {entry.round.index} counts {entry.n_taken} taken, "
+            f"but has {entry.n_active} leases and {entry.n_finished} answers"
+        )
+    for entry in entries.filter(n_taken__gt=F("overlap"))[:1]:
+        yield f"question {entry.position} of round {entry.round.index} is beyond its overlap"
+
+
+def _annotations_are_revisions(project: Project) -> Iterator[str]:
+    """I-1, I-2: one current annotation per person and item, revisions without gaps."""
+    people = (
+        Annotation.objects.filter(project=project)
+        .values("item__public_id", "annotator__email")
+        .annotate(
+            n=Count("id"),
+            n_current=Count("id", filter=Q(is_current=True)),
+            last=Count("revision", distinct=True),
+        )
+        .exclude(n_current=1, last=F("n"))
+    )
+    for row in people[:1]:
+        yield f"{row['annotator__email']} has {row['n_current']} current answers to item {row['item__public_id']}"
+
+
+def _gold_has_its_answer(project: Project) -> Iterator[str]:
+    """Every gold label that a round gave stands in a counted answer to its item."""
+    answers = Annotation.objects.filter(item=OuterRef("item"), label=OuterRef("label"), is_counted=True)
+    gold = Gold.objects.current().filter(project=project, round__isnull=False).select_related("item")
+    if orphan := gold.exclude(Exists(answers)).first():
+        yield f"item {orphan.item.public_id} has gold that nobody answered"
+
+
+def _audit_gold_never_trains(project: Project) -> Iterator[str]:
+    """S-2: no model's snapshot holds a label that only an audit draw obtained."""
+    for model in project.model_versions.order_by("version"):
+        arrays, _ = checkpoints.load_checkpoint(files.checked_path(model.snapshot_file, model.snapshot_sha256))
+        trained = set(arrays["ordinal"][arrays["gold"] >= 0].tolist())
+        allowed = set(
+            Gold.objects.filter(project=project, created_at__lte=model.created_at)
+            .exclude(origin=Arm.AUDIT)
+            .values_list("item__ordinal", flat=True)
+        )
+        if leaked := sorted(trained - allowed):
+            yield f"{model} trained on gold of item {leaked[0]} that no other draw than the audit obtained"
+        reference = set(arrays["ordinal"][arrays["reference"] == 1].tolist())
+        drawn = set(Draw.objects.filter(project=project, arm=Arm.RANDOM).values_list("item__ordinal", flat=True))
+        if strange := sorted(reference - drawn):
+            yield f"{model} took item {strange[0]} for a reference item that was not drawn as one"
+
+
+def _files_have_their_checksums(project: Project) -> Iterator[str]:
+    """I-10: what a row points at exists, with the checksum that the row records."""
+    for model in project.model_versions.order_by("version"):
+        files.checked_path(model.snapshot_file, model.snapshot_sha256)
+        files.checked_path(model.artefact_file, model.artefact_sha256)
+    for row in project.delivered_versions.order_by("version"):
+        frozen = delivery.load(row)
+        ordinal = frozen.arrays["ordinal"]
+        if len(ordinal) != row.n_pool or (np.diff(ordinal) <= 0).any():
+            yield f"{row} does not hold its {row.n_pool} items in order"
+    return
+
+
+def _every_run_ends(project: Project) -> Iterator[str]:
+    """I-8: nothing stays running without a sign of life."""
+    lost = project.runs.filter(state=Run.State.RUNNING, lease_until__lt=database_now()).first()
+    if lost:
+        yield f"{lost.kind} {lost.public_id} has shown no sign of life since {lost.heartbeat_at}; start it again"
+
+
+def _counters_equal_a_recount(project: Project) -> Iterator[str]:
+    """I-9: what imports counted is what is there; ordinals are dense."""
+    for source in project.imports.filter(state=Import.State.COMPLETE):
+        n_items = source.items.count()
+        if n_items != source.n_items:
+            yield f"import {source} counted {source.n_items} items and has {n_items}"
+        kinds = dict(source.rejected_rows.values_list("kind").annotate(n=Count("id")))
+        if kinds.get("rejected", 0) != source.n_rejected or kinds.get("duplicate", 0) != source.n_duplicates:
+            yield f"import {source} does not have the quarantined rows that it counted"
+    n_items = Item.objects.filter(project=project).count()
+    last = Item.objects.filter(project=project).order_by("-ordinal").values_list("ordinal", flat=True).first()
+    if n_items != (0 if last is None else last + 1) or n_items != project.next_ordinal:
+        yield f"{n_items} items, but the last ordinal is {last} and the next {project.next_ordinal}"
+
+
+CHECKS: dict[str, Check] = {
+    "random numbers and folds follow from the key": _numbers_follow_from_key,
+    "samples are complete up to their marks": _samples_are_complete,
+    "answers stay within the overlap": _answers_within_overlap,
+    "one current answer per person and item": _annotations_are_revisions,
+    "gold stands in answers": _gold_has_its_answer,
+    "audit gold never trains": _audit_gold_never_trains,
+    "files have their checksums": _files_have_their_checksums,
+    "every run ends": _every_run_ends,
+    "counters equal a recount": _counters_equal_a_recount,
+}

@@ -1,0 +1,158 @@
+"""All settings, from the environment; every one has a default, so the product runs with none set.
+
+Wrong values do not stop the import of this file: `manage.py check` names them (annotate/checks.py).
+"""
+
+import os
+import secrets
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+
+env = environ.Env()
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR_DIR = Path(env.str("VAR_DIR", str(BASE_DIR / "var")))
+FILES_DIR = Path(env.str("FILES_DIR", str(VAR_DIR / "files")))
+
+# Values that could not be read, as (variable, what is wrong); annotate/checks.py turns them into errors.
+SETTINGS_ERRORS: list[tuple[str, str]] = []
+
+
+def _read(name: str, cast: Callable[..., Any], default: Any) -> Any:
+    try:
+        return cast(name, default=default)
+    except (ValueError, environ.ImproperlyConfigured) as error:
+        SETTINGS_ERRORS.append((name, str(error)))
+        return default
+
+
+def _bool(name: str, default: bool) -> bool:
+    word = env.str(name, default="").strip().lower()
+    if word in ("", "1", "true", "yes", "on", "0", "false", "no", "off"):
+        return word in ("1", "true", "yes", "on") if word else default
+    SETTINGS_ERRORS.append((name, f"is {word!r}; use 1 or 0"))
+    return default
+
+
+def _secret_key() -> str:
+    """The key from the environment, else one made once and kept in a file that only its owner can read."""
+    if key := env.str("SECRET_KEY", default=""):
+        return str(key)
+    path = VAR_DIR / "secret_key"
+    if not path.exists():
+        VAR_DIR.mkdir(parents=True, exist_ok=True)
+        # Written aside and linked, so that two first starts at once agree on one key (mkstemp gives 0600).
+        handle, draft = tempfile.mkstemp(dir=VAR_DIR)
+        with os.fdopen(handle, "w") as file:
+            file.write(secrets.token_urlsafe(64))
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        finally:
+            Path(draft).unlink()
+    return path.read_text()
+
+
+def _database() -> dict[str, Any]:
+    """SQLite unless DATABASE_URL says otherwise."""
+    default = f"sqlite:///{VAR_DIR / 'goldloop.sqlite3'}"
+    url = env.str("DATABASE_URL", default=default)
+    if urlsplit(url).scheme not in ("sqlite", "postgres", "postgresql"):
+        SETTINGS_ERRORS.append(("DATABASE_URL", "does not begin with sqlite:/// or postgres://"))
+        url = default
+    config: dict[str, Any] = environ.Env.db_url_config(url)
+    config["CONN_MAX_AGE"] = None
+    if config["ENGINE"].endswith("sqlite3"):
+        # Measured: deferred transactions fail at once under eight writers; IMMEDIATE ones never did.
+        # FULL, because NORMAL may lose an acknowledged label when the power fails.
+        config["OPTIONS"] = {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;PRAGMA cache_size=-65536;",
+        }
+        if config["NAME"] != ":memory:":
+            Path(config["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+            # Tests with threads or several connections need a file, not :memory:.
+            config["TEST"] = {"NAME": env.str("TEST_DATABASE", str(VAR_DIR / "test.sqlite3"))}
+    return config
+
+
+DEBUG = _bool("DEBUG", False)
+SITE_URL = env.str("SITE_URL", "http://localhost:8000").rstrip("/")
+SECRET_KEY = _secret_key()
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+
+DATABASES = {"default": _database()}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "annotate",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "labelapp.urls"
+WSGI_APPLICATION = "labelapp.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "OPTIONS": {"context_processors": ["django.template.context_processors.request"]},
+    }
+]
+
+AUTH_USER_MODEL = "annotate.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 10},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+]
+
+# Behind https (SITE_URL says so) everything that `check --deploy` asks for is on.
+_https = SITE_URL.startswith("https://")
+SECURE_SSL_REDIRECT = _bool("SECURE_SSL_REDIRECT", _https)
+SECURE_HSTS_SECONDS = _read("SECURE_HSTS_SECONDS", env.int, 31_536_000 if _https else 0)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = _https
+SECURE_HSTS_PRELOAD = _https
+SESSION_COOKIE_SECURE = _https
+CSRF_COOKIE_SECURE = _https
+CSRF_TRUSTED_ORIGINS = [SITE_URL] if _https else []
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+if _bool("BEHIND_PROXY", False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = True
+
+# Machine learning
+ENCODER_PATH = env.str("ENCODER_PATH", default="")  # a directory; empty: the packaged MiniLM
+REMEMBER_VECTORS = _bool("REMEMBER_VECTORS", False)  # in memory by text, for simulations over several seeds
+RUN_LEASE_SECONDS = _read("RUN_LEASE_SECONDS", env.int, 120)
+ANSWER_LEASE_SECONDS = _read("ANSWER_LEASE_SECONDS", env.int, 900)
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", "WARNING")},
+}

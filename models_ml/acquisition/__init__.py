@@ -1,0 +1,1 @@
+"""Which items are worth a person: scores of the pool, and the drawing of a round."""

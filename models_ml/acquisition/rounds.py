@@ -1,0 +1,315 @@
+"""The drawing of a round: which items go to people next, for which arm, and which of them are shown blind.
+
+Both samples are runs of the permanent random number u: audit from its low end, reference ("random") from
+its high end, each grown by a fixed count per round. The query strategy never looks at u. That independence
+is what makes S ∩ R, the audited items outside A, a simple random sample of R.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models_ml.acquisition.scores import top_k
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Positions = NDArray[np.int64]
+
+AUDIT, REFERENCE, CONFLICT, START, ACTIVE = "audit", "random", "conflict", "start", "active"
+
+# A third each leaves a third that neither sample touches, so they cannot meet however the pool changes size.
+_LARGEST_PART = 3
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The items present, by position; all arrays have length N.
+
+    u: permanent random number in [0, 1).
+    in_a: picked by any arm but audit in an earlier round, or imported with gold.
+    in_audit, in_reference: carries a draw of that sample.
+    audit_open, reference_open: belongs to that sample, has no blind answer yet, and nobody skipped it.
+    has_blind_gold: a blind answer exists, so a sample has nothing to ask.
+    has_gold: some gold exists, of whatever origin.
+    conflict: the overlap is full and there is no gold: another opinion is wanted.
+    """
+
+    u: Floats
+    in_a: Bools
+    in_audit: Bools
+    audit_open: Bools
+    in_reference: Bools
+    reference_open: Bools
+    has_blind_gold: Bools
+    has_gold: Bools
+    conflict: Bools
+
+    def __post_init__(self) -> None:
+        if any(len(column) != len(self.u) for column in vars(self).values()):
+            raise ValueError("a pool's arrays must all have the same length")
+
+    def __len__(self) -> int:
+        return len(self.u)
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Fractions of a round's batch per arm; what is left over goes to conflicts, then to the active arm.
+
+    audit_target, reference_target: sample sizes at which the arm stops and its share goes to active.
+    """
+
+    audit: float = 0.25
+    reference: float = 0.10
+    start: float = 0.0
+    # ±3 points for a delivered accuracy about 90 %: estimators.size_for_half_width(.90, .03).
+    audit_target: int = 384
+    # max(50, 5K) is where the warning beside Ĉ ends; 200 is that for 40 classes.
+    reference_target: int = 200
+
+    def __post_init__(self) -> None:
+        if min(self.audit, self.reference, self.start) < 0 or self.audit + self.reference + self.start > 1:
+            raise ValueError("shares are fractions of the batch: none below 0, together at most 1")
+
+
+# Nothing is trained yet, so there is nothing to be active with: the reference sample trains the first model
+# and fits Ĉ (representative start items were never better by more than noise); a fifth starts the audit.
+FIRST_ROUND = Shares(audit=0.20, reference=0.80)
+# A quarter keeps the interval shrinking while most labels still teach; a tenth keeps feeding Ĉ and the
+# combiner.
+LATER = Shares(audit=0.25, reference=0.10)
+
+
+@dataclass(frozen=True)
+class Pick:
+    """One draw: the item's position, its arm, inclusion probability and score (None = unknown), and why."""
+
+    position: int
+    arm: str
+    pi: float | None
+    score: float | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class RoundPlan:
+    """picks: the draws to record, several per item where several arms took it.
+
+    ask: (n,) positions to put to people, in an order that does not betray the arm.
+    blind: (n,) beside `ask`, True where the machine's answer must not be shown.
+    """
+
+    picks: tuple[Pick, ...]
+    ask: Positions
+    blind: Bools
+
+    def picked(self, arm: str) -> Positions:
+        """Positions that `arm` took in this round, in order of picking."""
+        return np.array([pick.position for pick in self.picks if pick.arm == arm], dtype=np.int64)
+
+
+def shares_for(
+    round_index: int,
+    *,
+    audit_target: int = LATER.audit_target,
+    reference_target: int = LATER.reference_target,
+    first: Shares = FIRST_ROUND,
+    later: Shares = LATER,
+) -> Shares:
+    """The shares of round 0, 1, … with the project's own targets."""
+    shares = first if round_index == 0 else later
+    return replace(shares, audit_target=audit_target, reference_target=reference_target)
+
+
+def plan_round(
+    pool: Pool, *, scores: Floats | None, batch: int, shares: Shares, generator: np.random.Generator
+) -> RoundPlan:
+    """Draw one round of `batch` questions (fewer where the pool gives no more).
+
+    `scores` (N,) float, larger = asked sooner, NaN = unknown; None before there is a model.
+    `generator` decides the order of asking and the start arm, nothing else.
+    Raises ValueError for a negative batch or scores of another length.
+    """
+    if batch < 0 or (scores is not None and len(scores) != len(pool)):
+        raise ValueError("a batch is not negative, and there is one score per item")
+    draft = _Draft(pool, batch)
+    # 1. The samples first: their size is a fixed count. "Until n must be asked" would be inverse sampling,
+    #    and would tie the sample's size to what other arms happened to label.
+    n_audit = round(shares.audit * batch)
+    n_reference = min(round(shares.reference * batch), batch - n_audit)
+    _take_audit(draft, n_audit, shares.audit_target)
+    _take_reference(draft, n_reference, shares.reference_target)
+    # 2. Then what people disagree on, then what the model would learn most from.
+    _take_conflicts(draft)
+    if scores is not None:
+        _take_active(draft, np.asarray(scores, dtype=np.float64))
+    elif shares.start > 0:
+        _take_start(draft, generator)
+    return draft.plan(generator)
+
+
+def prefix_mark(u: Floats, drawn: Bools) -> float | None:
+    """The audit mark: the largest u drawn, None before the first draw. Keep the largest ever seen."""
+    return float(u[drawn].max()) if drawn.any() else None
+
+
+def suffix_mark(u: Floats, drawn: Bools) -> float | None:
+    """The reference mark: the smallest u drawn, None before the first draw. Keep the smallest ever seen."""
+    return float(u[drawn].min()) if drawn.any() else None
+
+
+def late_audit(u: Floats, mark: float | None, in_audit: Bools) -> Bools:
+    """(N,) items without an audit draw that belong to the sample at once, since the mark has passed them."""
+    return np.zeros(len(u), dtype=np.bool_) if mark is None else (u <= mark) & ~in_audit
+
+
+def late_reference(u: Floats, mark: float | None, in_reference: Bools) -> Bools:
+    """(N,) items without a reference draw that belong to the sample at once."""
+    return np.zeros(len(u), dtype=np.bool_) if mark is None else (u >= mark) & ~in_reference
+
+
+def complete_prefix(u: Floats, settled: Bools) -> Bools:
+    """(N,) the items of the longest run from the smallest u on in which every item is settled.
+
+    For the reference sample pass -u.
+    """
+    order = np.argsort(u, kind="stable")
+    unsettled = np.flatnonzero(~settled[order])
+    prefix = np.zeros(len(u), dtype=np.bool_)
+    prefix[order[: unsettled[0] if len(unsettled) else len(u)]] = True
+    return prefix
+
+
+class _Draft:
+    """A round being drawn: what is picked so far, what is asked, and how many questions are left."""
+
+    def __init__(self, pool: Pool, batch: int) -> None:
+        self.pool = pool
+        self.batch = batch
+        self.picks: list[Pick] = []
+        self.asked = np.zeros(len(pool), dtype=np.bool_)
+        self.blind = pool.in_audit | pool.in_reference | pool.audit_open | pool.reference_open
+        self.joins_a = np.zeros(len(pool), dtype=np.bool_)
+
+    @property
+    def left(self) -> int:
+        return self.batch - int(self.asked.sum())
+
+    def take(
+        self, positions: Positions, arm: str, reason: str, pi: float | None = None, ask: Bools | None = None
+    ) -> None:
+        """Record one pick per position; put to people those in `ask` (default: all)."""
+        self.picks += [Pick(int(position), arm, pi, None, reason) for position in positions]
+        self.asked[positions if ask is None else positions[ask[positions]]] = True
+        if arm != AUDIT:
+            self.joins_a[positions] = True
+        if arm in (AUDIT, REFERENCE):
+            self.blind[positions] = True
+
+    def free(self) -> Bools:
+        """(N,) items that cost no question: labeled already, asked anyway, or given up by people."""
+        pool = self.pool
+        unresolved = pool.in_audit & ~pool.audit_open
+        return pool.has_gold | pool.has_blind_gold | unresolved | self.asked
+
+    def candidates(self) -> Bools:
+        """(N,) everything outside A, audited or not: the strategy must not see who is audited."""
+        return ~self.pool.in_a & ~self.pool.in_reference & ~self.joins_a
+
+    def plan(self, generator: np.random.Generator) -> RoundPlan:
+        ask = generator.permutation(np.flatnonzero(self.asked)).astype(np.int64)
+        return RoundPlan(tuple(self.picks), ask, self.blind[ask])
+
+
+def _take_audit(draft: _Draft, count: int, target: int) -> None:
+    pool = draft.pool
+    reference_mark = suffix_mark(pool.u, pool.in_reference)
+    apart = pool.u < (np.inf if reference_mark is None else reference_mark)
+    _take_sample(draft, AUDIT, pool.u, pool.in_audit, pool.audit_open, apart, count, target)
+
+
+def _take_reference(draft: _Draft, count: int, target: int) -> None:
+    pool = draft.pool
+    in_audit = pool.in_audit.copy()
+    in_audit[[pick.position for pick in draft.picks]] = True  # only audit has picked so far
+    audit_mark = prefix_mark(pool.u, in_audit)
+    apart = pool.u > (-np.inf if audit_mark is None else audit_mark)
+    _take_sample(draft, REFERENCE, -pool.u, pool.in_reference, pool.reference_open, apart, count, target)
+
+
+def _take_sample(
+    draft: _Draft, arm: str, key: Floats, member: Bools, is_open: Bools, apart: Bools, count: int, target: int
+) -> None:
+    """Advance one sample along `key` (ascending) by `count`, what is still open counted first."""
+    n = len(key)
+    waiting = np.flatnonzero(is_open)
+    waiting = waiting[np.argsort(key[waiting], kind="stable")][:count]
+    mark = prefix_mark(key, member)
+    belongs = member | late_audit(key, mark, member)
+    # Late items belong whatever the target says; only a fresh item needs room.
+    room = max(0, min(target, n // _LARGEST_PART) - int(belongs.sum()))
+    late = _lowest(key, belongs & ~member & ~is_open, count - len(waiting))
+    fresh = _lowest(key, ~belongs & ~is_open & apart, min(room, count - len(waiting) - len(late)))
+    # An item that is open without a draw (imported behind the mark) becomes a member by this draw too.
+    size = int((member | is_open).sum()) + len(late) + len(fresh)
+    pi, to_ask = size / n if n else None, ~draft.pool.has_blind_gold
+    draft.take(waiting, arm, "open in the sample", pi, to_ask)
+    draft.take(late, arm, "imported behind the mark", pi, to_ask)
+    draft.take(fresh, arm, "next in the random order", pi, to_ask)
+
+
+def _lowest(key: Floats, eligible: Bools, count: int) -> Positions:
+    return top_k(-key, count, eligible)
+
+
+def _take_conflicts(draft: _Draft) -> None:
+    """Another opinion for the oldest conflicts.
+
+    Outside A only audited items have answers at all. Were they to join A for being disputed, the hard part
+    of the audit sample, and of nothing else, would leave R, and S ∩ R would look too easy: so they are asked
+    again as what they are, audit.
+    """
+    pool = draft.pool
+    disputed = np.flatnonzero(pool.conflict & ~draft.asked)[: draft.left]
+    only_audited = (pool.in_audit & ~pool.in_a)[disputed]
+    sampled = float(pool.in_audit.mean()) if len(pool) else None
+    draft.take(disputed[~only_audited], CONFLICT, "people disagree", 1.0)
+    draft.take(disputed[only_audited], AUDIT, "people disagree", sampled)
+
+
+def _take_active(draft: _Draft, scores: Floats) -> None:
+    """The highest scores outside A; items that cost nothing are picked on the way, till the batch is full."""
+    free, candidates, left = draft.free(), draft.candidates(), draft.left
+    if left <= 0:
+        return
+    ranked = top_k(scores, left + int((free & candidates).sum()), candidates)
+    picked = _until_full(ranked, free, left)
+    draft.take(picked, ACTIVE, "highest score", 1.0, ~free)
+    n_before = len(draft.picks) - len(picked)
+    known = [None if np.isnan(scores[position]) else float(scores[position]) for position in picked]
+    draft.picks[n_before:] = [
+        replace(pick, score=score) for pick, score in zip(draft.picks[n_before:], known, strict=True)
+    ]
+
+
+def _take_start(draft: _Draft, generator: np.random.Generator) -> None:
+    """Representative items: a random walk over everything outside A until the batch is full.
+
+    With C items that cost a question and `left` to spend, such an item is reached with probability left / C;
+    one that costs nothing, reached if fewer than `left` of the others stand before it, left / (C + 1).
+    """
+    free, candidates, left = draft.free(), draft.candidates(), draft.left
+    n_costly = int((candidates & ~free).sum())
+    if left <= 0:
+        return
+    picked = _until_full(generator.permutation(np.flatnonzero(candidates)), free, left)
+    for costly, pi in ((True, left / max(n_costly, 1)), (False, left / (n_costly + 1))):
+        some = picked[free[picked] != costly]
+        draft.take(some, START, "representative", min(1.0, pi), ~free)
+
+
+def _until_full(ranked: Positions, free: Bools, left: int) -> Positions:
+    """The shortest run of `ranked` with `left` items that cost a question; all if there are fewer."""
+    cost = np.cumsum(~free[ranked])
+    return ranked[: int(np.searchsorted(cost, left)) + 1]

@@ -1,0 +1,1 @@
+"""Annotators: machines that label items by themselves."""

@@ -1,0 +1,1 @@
+"""How machine labels err, and objectives that correct for it."""

@@ -1,0 +1,1 @@
+"""Training of classifiers whose predictions for an item never come from a model that saw it."""

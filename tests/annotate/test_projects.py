@@ -1,0 +1,124 @@
+"""Making projects: what is refused, what is committed to, who gets in."""
+
+import hashlib
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from annotate import access, projects
+from annotate.errors import AccessDenied, Conflict, InvalidInput, NotFound
+from annotate.models import Event, GuidelineVersion
+from annotate.models.project import Role
+from tests.factories import make_member, make_project, make_user, owner_of
+
+pytestmark = pytest.mark.django_db
+
+
+class TestCreate:
+    def test_the_key_is_random_and_committed_to(self):
+        first = make_project(key=None)
+        second = make_project(key=None)
+        assert first.key != second.key
+        assert first.key_commitment == hashlib.sha256(first.key).hexdigest()
+        assert Event.objects.filter(project=first, kind="project.created").get().data == {
+            "key_commitment": first.key_commitment
+        }
+
+    def test_the_owner_is_trusted(self):
+        project = make_project()
+        assert access.membership(owner_of(project), project).is_trusted
+
+    def test_labels_get_keys_and_colours(self):
+        labels = list(projects.current_schema(make_project(tuple(f"label {i}" for i in range(14)))).labels.all())
+        assert [label.key for label in labels[:11]] == [*"1234567890", None]
+        assert [label.colour for label in labels[10:14]] == [11, 12, 1, 2]
+
+    @pytest.mark.parametrize(
+        "labels", [(), ("one",), ("twin", "twin"), ("", "two"), ("a\nb", "two"), ("x" * 101, "two")]
+    )
+    def test_it_refuses_unusable_labels(self, labels):
+        with pytest.raises(InvalidInput):
+            make_project(labels)
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [{"overlap": 0}, {"gold_rule": "best"}, {"gold_rule": "agree_k", "agree_k": 3}, {"audit_share": 2.0}],
+    )
+    def test_it_refuses_settings_that_cannot_work(self, wrong):
+        with pytest.raises(InvalidInput):
+            make_project(**wrong)
+
+    def test_a_short_name_is_taken_once(self):
+        make_project(slug="banking")
+        with pytest.raises(Conflict, match="choose another"):
+            make_project(slug="banking")
+
+    @pytest.mark.parametrize("name", ["", "!!!", "日本"])
+    def test_a_name_without_letters_for_a_short_name_says_so(self, name):
+        with pytest.raises(InvalidInput, match="short name"):
+            make_project(name=name)
+
+
+class TestParseLabels:
+    def test_it_takes_names_and_objects(self):
+        labels = projects.parse_labels({"labels": ["a", {"name": "b", "definition": "is b", "examples": ["bee"]}]})
+        assert labels == [projects.NewLabel("a"), projects.NewLabel("b", "is b", ("bee",))]
+
+    @pytest.mark.parametrize(
+        "data", [None, 3, "a", {}, [1, 2], [{"name": 1}, "b"], [{"name": "a", "examples": "x"}, "b"]]
+    )
+    def test_it_names_what_is_wrong(self, data):
+        with pytest.raises(InvalidInput):
+            projects.parse_labels(data)
+
+    def test_a_broken_file_is_named_with_its_line(self, tmp_path):
+        path = tmp_path / "labels.json"
+        path.write_text('["a",\n oops]')
+        make_user("Olga", is_active=True)
+        with pytest.raises(CommandError, match="line 2"):
+            call_command("create_project", "X", str(path), "--owner", make_user("Olga").email)
+
+
+class TestGuidelines:
+    def test_the_same_text_is_no_new_version(self):
+        project = make_project()
+        for text in ("one", "one", "two"):
+            projects.set_guidelines(project=project, markdown=text, by=owner_of(project))
+        assert [g.version for g in project.guidelines.order_by("version")] == [1, 2]
+
+    def test_html_is_harmless(self):
+        text = (
+            "# Rules\n<script>alert(1)</script>\n[x](javascript:alert(1)) <img src=x onerror=y>\n\n| a |\n|---|\n| b |"
+        )
+        html = GuidelineVersion(markdown=text).html()
+        assert "<h1>Rules</h1>" in html
+        assert "<table>" in html
+        for evil in ("<script", "<img", 'href="javascript'):
+            assert evil not in html
+
+
+class TestMembers:
+    def test_only_who_manages_lets_people_in(self):
+        project = make_project()
+        ann = make_member(project)
+        with pytest.raises(AccessDenied):
+            projects.add_member(project=project, user=make_user(), role=Role.ADMIN, is_trusted=True, by=ann)
+
+    def test_nobody_is_made_owner(self):
+        project = make_project()
+        with pytest.raises(InvalidInput):
+            projects.add_member(
+                project=project, user=make_user(), role=Role.OWNER, is_trusted=True, by=owner_of(project)
+            )
+
+    def test_another_projects_owner_finds_nothing(self):
+        project, other = make_project(), make_project()
+        with pytest.raises(NotFound):
+            access.project_for(owner_of(other), project.slug, to="view")
+
+    def test_a_deactivated_member_is_out(self):
+        project = make_project()
+        ann = make_member(project)
+        ann.is_active = False
+        with pytest.raises(NotFound):
+            access.require(ann, project, to="view")

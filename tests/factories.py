@@ -1,0 +1,55 @@
+"""Rows for tests. The cast: Olga owns, Ann annotates, Ravi reviews, Sam is a stranger."""
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+from annotate import labeling, projects, routing
+from annotate.models import Label, Project, QueueEntry, Round, User
+from annotate.models.project import Role
+
+_numbers = itertools.count(1)
+LABELS = ("yes", "no", "maybe")
+KEY = bytes(range(32))
+
+
+def make_user(name: str = "Sam", **fields: Any) -> User:
+    return User.objects.create_user(f"{name.lower()}{next(_numbers)}@example.org", name=name, **fields)
+
+
+def make_project(labels: tuple[str, ...] = LABELS, by: User | None = None, **settings: Any) -> Project:
+    settings = {"key": KEY, "seed": 1, "name": f"Project {next(_numbers)}", **settings}
+    return projects.create(labels=[projects.NewLabel(name) for name in labels], by=by or make_user("Olga"), **settings)
+
+
+def owner_of(project: Project) -> User:
+    return User.objects.get(memberships__project=project, memberships__role=Role.OWNER)
+
+
+def make_member(project: Project, name: str = "Ann", role: str = Role.ANNOTATOR, is_trusted: bool = True) -> User:
+    user = make_user(name)
+    projects.add_member(project=project, user=user, role=role, is_trusted=is_trusted, by=owner_of(project))
+    return user
+
+
+def write_jsonl(path: Path, rows: list[Any]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def rows_of(n: int, prefix: str = "item", **fields: Any) -> list[dict[str, Any]]:
+    return [{"id": f"{prefix}-{i}", "text": f"{prefix} number {i}", **fields} for i in range(n)]
+
+
+def answer_round(project: Project, label: str = "yes", by: User | None = None, leave: int = 0) -> int:
+    """Answer the open round's questions (all but the last `leave`) through the same door as anybody."""
+    person = by or owner_of(project)
+    current = project.rounds.get(state=Round.State.OPEN)
+    chosen = Label.objects.get(schema=projects.current_schema(project), name=label)
+    entries = list(current.queue.filter(state=QueueEntry.State.OPEN).order_by("position"))
+    for entry in entries[: len(entries) - leave]:
+        lease = routing.lease(entry=entry, annotator=person)
+        answer = labeling.Answer(label=chosen, seconds=1.0)
+        labeling.submit(lease=lease, answer=answer, key=f"key-{next(_numbers)}", by=person)
+    return len(entries) - leave

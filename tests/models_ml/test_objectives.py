@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models_ml.noise import objectives
+from models_ml.noise.objectives import make_targets, marginal_likelihood, through_autograd
+
+K = 4
+
+
+def make_problem(seed=0, n=40):
+    rng = np.random.default_rng(seed)
+    gold, silver = rng.integers(-1, K, n), rng.integers(-1, K + 1, n)
+    logits = rng.normal(0, 2, (n, K)).astype(np.float32)
+    return gold, silver, logits, rng.dirichlet(np.ones(K + 1), K)
+
+
+def on_targets(method, gold, silver, logits, gold_weight, transition):
+    """The numpy objective's loss and its gradient, spread back to all items."""
+    targets = make_targets(method, gold, silver, K, gold_weight, transition)
+    loss, gradient = marginal_likelihood(targets)(logits[targets.rows])
+    full = np.zeros_like(logits)
+    full[targets.rows] = gradient
+    return loss, full
+
+
+class TestFormulas:
+    GOLD = np.array([1, -1, -1, -1])
+    SILVER = np.array([0, 1, 2, -1])
+    TRANSITION = np.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1]])
+    P = np.array([[0.2, 0.8], [0.5, 0.5], [0.9, 0.1], [0.5, 0.5]])
+
+    def loss(self, method, gold_weight=5.0):
+        targets = make_targets(method, self.GOLD, self.SILVER, 2, gold_weight, self.TRANSITION)
+        return marginal_likelihood(targets)(np.log(self.P[targets.rows]).astype(np.float32))[0]
+
+    def test_corrected_counts_gold_silver_and_failures(self):
+        silver = np.log(0.5 * 0.2 + 0.5 * 0.6) + np.log(0.9 * 0.1 + 0.1 * 0.1)
+        assert self.loss("corrected") == pytest.approx(-5 * np.log(0.8) - silver, rel=1e-5)
+
+    def test_cross_entropy_leaves_failures_out(self):
+        assert self.loss("cross_entropy") == pytest.approx(-5 * np.log(0.8) - np.log(0.5), rel=1e-5)
+
+    def test_gold_only_is_gold_alone(self):
+        assert self.loss("gold_only") == pytest.approx(-np.log(0.8), rel=1e-5)
+
+    def test_an_infinite_weight_is_gold_only(self):
+        assert self.loss("corrected", np.inf) == self.loss("gold_only")
+
+    def test_an_unknown_method_is_refused(self):
+        with pytest.raises(ValueError, match="unknown method"):
+            self.loss("magic")
+
+
+class TestAgainstTorch:
+    @pytest.mark.parametrize("method", objectives.METHODS)
+    @settings(max_examples=20, deadline=None)
+    @given(seed=st.integers(0, 1000), gold_weight=st.sampled_from([1.0, 5.0, 60.0]))
+    def test_loss_and_gradient_are_those_of_autograd(self, method, seed, gold_weight):
+        gold, silver, logits, transition = make_problem(seed)
+        g, s = torch.from_numpy(gold), torch.from_numpy(silver)
+        losses = {
+            "corrected": lambda z: objectives.corrected(z, g, s, gold_weight, torch.from_numpy(transition).float()),
+            "cross_entropy": lambda z: objectives.cross_entropy(z, g, s, gold_weight),
+            "gold_only": lambda z: objectives.gold_only(z, g),
+        }
+        expected = through_autograd(losses[method])(logits)
+        found = on_targets(method, gold, silver, logits, gold_weight, transition)
+        assert found[0] == pytest.approx(expected[0], rel=1e-4)
+        np.testing.assert_allclose(found[1], expected[1], atol=2e-4)
+
+    def test_the_gradient_is_that_of_finite_differences(self):
+        gold, silver, logits, transition = make_problem()
+        _, gradient = on_targets("corrected", gold, silver, logits, 5.0, transition)
+        step, rng = 0.05, np.random.default_rng(1)
+        for i, k in zip(rng.integers(0, len(gold), 20), rng.integers(0, K, 20), strict=True):
+            losses = []
+            for sign in (1, -1):
+                moved = logits.copy()
+                moved[i, k] += sign * step
+                losses.append(on_targets("corrected", gold, silver, moved, 5.0, transition)[0])
+            assert gradient[i, k] == pytest.approx((losses[0] - losses[1]) / (2 * step), abs=5e-3)
+
+
+class TestExtremes:
+    def test_huge_logits_stay_finite(self):
+        gold, silver, logits, transition = make_problem()
+        loss, gradient = on_targets("corrected", gold, silver, logits * 1000, 60.0, transition)
+        assert np.isfinite(loss)
+        assert np.isfinite(gradient).all()
+
+    def test_an_identity_transition_is_cross_entropy(self):
+        gold, silver, logits, _ = make_problem()
+        silver[silver == K] = -1
+        same = np.eye(K, K + 1)
+        a = on_targets("corrected", gold, silver, logits, 5.0, same)
+        b = on_targets("cross_entropy", gold, silver, logits, 5.0, None)
+        assert a[0] == b[0]
+        np.testing.assert_array_equal(a[1], b[1])
