@@ -1,5 +1,6 @@
 """What every command shares: errors as sentences, the acting person, progress bars."""
 
+import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
 from typing import Any
@@ -51,23 +52,22 @@ class GoldloopCommand(BaseCommand):
         self.stdout.write(text)
 
     def progress(self, description: str, unit: str) -> Callable[[int, int | None], None]:
-        """A callback (done, total) that draws a bar with rate and time left on standard error."""
-        bar = tqdm(
-            desc=description,
-            unit=f" {unit}",
-            unit_scale=False,
-            leave=False,
-            file=self.stderr,
-            mininterval=0.2,
-        )
+        """A callback (done, total) that draws a bar with rate and time left on standard error.
+
+        In a terminal it moves and is gone at the end; into a log file it writes a line every ten seconds.
+        """
+        bars: list[Any] = []  # made at the first call, so that a step with nothing to do shows nothing
 
         def show(done: int, total: int | None) -> None:
-            if total is not None and bar.total != total:
-                bar.total = total
-            bar.n = done
-            bar.refresh()
+            if not bars:
+                moves = sys.stderr.isatty()
+                bars.append(tqdm(desc=description, unit=f" {unit}", leave=False, mininterval=0.2 if moves else 10))
+            (bar,) = bars
+            bar.total = total
+            bar.update(done - bar.n)
             if total is not None and done >= total:
                 bar.close()
+                bars.clear()
 
         return show
 

@@ -246,7 +246,8 @@ def _take_sample(
     waiting = np.flatnonzero(is_open)
     waiting = waiting[np.argsort(key[waiting], kind="stable")][:count]
     mark = prefix_mark(key, member)
-    belongs = member | late_audit(key, mark, member)
+    # What is open was behind a mark once, even where the item at that mark has been withdrawn since.
+    belongs = member | is_open | late_audit(key, mark, member)
     # Late items belong whatever the target says; only a fresh item needs room.
     room = max(0, min(target, n // _LARGEST_PART) - int(belongs.sum()))
     late = _lowest(key, belongs & ~member & ~is_open, count - len(waiting))

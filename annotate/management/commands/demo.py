@@ -4,12 +4,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import orjson
 from django.conf import settings
 
 from annotate import (
     delivery,
     estimation,
     export,
+    files,
     ingest,
     prelabel,
     projects,
@@ -93,10 +95,6 @@ class Command(GoldloopCommand):
 
     def _questions_only(self) -> Path:
         """The demo file without its labels: the product must not have seen them."""
-        import orjson
-
-        from annotate import files
-
         path = Path(settings.VAR_DIR) / "demo-questions.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
         rows = ({"id": row["id"], "text": row["text"]} for row in _rows())

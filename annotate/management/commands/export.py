@@ -4,7 +4,9 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from annotate import delivery, export
+from django.conf import settings
+
+from annotate import delivery, estimation, export
 from annotate.management.base import GoldloopCommand
 
 
@@ -20,8 +22,7 @@ class Command(GoldloopCommand):
             "--out",
             metavar="DIR",
             type=Path,
-            default=Path(),
-            help="folder for the files (default: the current one)",
+            help="folder for the files (default: exports/PROJECT among the product's own files)",
         )
         parser.add_argument(
             "--format",
@@ -32,10 +33,12 @@ class Command(GoldloopCommand):
         )
 
     def run(self, options: dict[str, Any]) -> None:
+        # First the figures, so that the manifest states the error of exactly this version.
+        estimation.estimate(project=self.project, by=self.by)
         frozen = delivery.current(project=self.project, by=self.by)
         path = export.export(
             delivered=frozen.row,
-            directory=options["out"],
+            directory=options["out"] or Path(settings.VAR_DIR) / "exports" / self.project.slug,
             formats=options["formats"] or export.FORMATS,
             by=self.by,
             show=self.progress("Export", "rows"),
