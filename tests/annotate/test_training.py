@@ -1,0 +1,111 @@
+"""Which version becomes the champion, and what a training may see."""
+
+import pytest
+
+from annotate import ingest, pool, sampling, training
+from annotate.errors import Conflict, InvalidInput
+from annotate.models import Gold
+from annotate.models.project import Arm
+from models_ml.training import crossfit
+from tests.factories import answer_round, make_project, owner_of, rows_of, write_jsonl
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def project(tmp_path):
+    """90 pre-labeled items, one closed round of 30."""
+    project = make_project()
+    rows = [{**row, "machine": "yes"} for row in rows_of(90)]
+    path = write_jsonl(tmp_path / "items.jsonl", rows)
+    ingest.import_items(project=project, path=path, by=owner_of(project), silver_field="machine")
+    play_round(project)
+    return project
+
+
+def play_round(project):
+    sampling.draw_round(project=project, batch=30, by=owner_of(project))
+    answer_round(project)
+    sampling.close_round(project=project, by=owner_of(project))
+
+
+def train(project, **options):
+    return training.train(project=project, by=owner_of(project), **options)
+
+
+class TestChampion:
+    def test_the_first_version_is(self, project):
+        assert train(project).is_champion
+
+    def test_one_that_saw_more_gold_takes_its_place(self, project):
+        first = train(project)
+        play_round(project)
+        second = train(project)
+        first.refresh_from_db()
+        assert (first.is_champion, second.is_champion) == (False, True)
+        assert second.metrics["log_loss_here"] is not None
+
+    def test_the_same_again_is_a_tie_and_keeps_the_incumbent(self, project):
+        first, second = train(project), train(project)
+        first.refresh_from_db()
+        assert (first.is_champion, second.is_champion) == (True, False)
+
+    @pytest.mark.parametrize(("loss", "wins"), [(0.1, True), (9.0, False)])
+    def test_another_method_must_have_the_lower_log_loss(self, project, monkeypatch, loss, wins):
+        train(project)
+        play_round(project)
+        losses = {"cross_entropy": loss, "corrected": 0.5}
+        monkeypatch.setattr(training, "_reference_loss", lambda version, _: losses[version.config.method])
+        assert train(project, method="cross-entropy").is_champion == wins
+
+
+class TestSnapshot:
+    def test_it_holds_no_gold_that_only_the_audit_obtained(self, project):
+        snapshot, facts = training.take_snapshot(project, _vectors(project))
+        trained = set(facts["ordinal"][snapshot.gold >= 0])
+        audited = set(Gold.objects.filter(origin=Arm.AUDIT).values_list("item__ordinal", flat=True))
+        assert trained
+        assert audited
+        assert not trained & audited
+
+    def test_the_reference_sample_is_blind_gold_of_the_reference_arm(self, project):
+        Gold.objects.filter(origin=Arm.RANDOM).update(is_blind=False)
+        snapshot, _ = training.take_snapshot(project, _vectors(project))
+        assert not snapshot.reference.any()
+
+    def test_the_silver_of_audit_items_trains(self, project):
+        snapshot, facts = training.take_snapshot(project, _vectors(project))
+        audited = pool.load(project).mask(Gold.objects.filter(origin=Arm.AUDIT).values_list("item_id", flat=True))
+        assert (snapshot.silver[audited] >= 0).all()
+
+
+def _vectors(project):
+    from annotate import embeddings
+
+    return embeddings.vectors_of(project)
+
+
+class TestRefusals:
+    def test_an_empty_project(self):
+        with pytest.raises(Conflict, match="no items"):
+            train(make_project())
+
+    def test_nothing_to_learn_from(self, tmp_path):
+        project = make_project()
+        ingest.import_items(
+            project=project, path=write_jsonl(tmp_path / "items.jsonl", rows_of(9)), by=owner_of(project)
+        )
+        with pytest.raises(Conflict, match="neither silver nor gold"):
+            train(project)
+
+    def test_an_unknown_method(self, project):
+        with pytest.raises(InvalidInput, match="no method"):
+            train(project, method="magic")
+
+
+def test_it_can_be_made_again_bit_for_bit(project):
+    model = train(project)
+    from annotate import files
+
+    assert files.hashed_bytes(training.rebuild(model)) == model.artefact_sha256
+    assert model.config["method"] == crossfit.TrainingConfig().method
