@@ -35,5 +35,6 @@ def require(user: User, project: Project, *, to: str) -> Member:
     if member is None:
         raise NotFound(f"There is no project {project.slug!r}.")
     if member.role not in MAY[to]:
-        raise AccessDenied(f"{user} is {member.role} in {project}; to {to} needs one of {sorted(MAY[to])}.")
+        roles = ", ".join(sorted(str(role) for role in MAY[to]))
+        raise AccessDenied(f"{user} is {member.role} in {project}; to {to} takes one of: {roles}.")
     return member

@@ -73,6 +73,7 @@ class Known:
     public_id: str
     is_withdrawn: bool = False
     gold: str | None = None  # label name
+    takes_gold: bool = True  # False once rounds were drawn: choosing then would bend what the audit says
 
 
 @dataclass(slots=True)
@@ -152,6 +153,8 @@ def _why_not(row: Row, item: Known | None, holders: dict[str, str]) -> str:
         return f"the id {_short(row.external_id)} already belongs to an item with other content"
     if row.gold is not None and item is not None and item.gold not in (None, row.gold.name):
         return f"says gold is {_short(row.gold.name)}; the same content has gold {_short(item.gold)} already"
+    if row.gold is not None and item is not None and item.gold is None and not item.takes_gold:
+        return "carries gold for an item that is there already; after the first round gold comes from people"
     return ""
 
 

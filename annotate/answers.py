@@ -91,8 +91,9 @@ class _Reader:
         if mine is not None:
             if mine.label == answer.label and mine.skip_reason == answer.skip_reason:
                 return False
-            labeling.change(entry=entry, answer=answer, key=key, by=person)
-            return True
+            if mine.label is not None:
+                labeling.change(entry=entry, answer=answer, key=key, by=person)
+                return True
         lease = routing.lease(entry=entry, annotator=person)
         labeling.submit(lease=lease, answer=answer, key=key, by=person)
         return True
@@ -124,6 +125,8 @@ class _Reader:
         seconds = row.get("seconds")
         if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float)):
             raise InvalidInput('"seconds" is not a number')
+        if row.get("skip") is not None and row.get("label") is not None:
+            raise InvalidInput('has both "label" and "skip"')
         if row.get("skip") is not None:
             return labeling.Answer(skip_reason=str(row["skip"]), seconds=seconds)
         name = row.get("label")

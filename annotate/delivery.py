@@ -40,11 +40,18 @@ class Frozen:
 
 def current(*, project: Project, by: User, show: runs.Show | None = None) -> Frozen:
     """The delivered version of the project as it is now; frozen here unless nothing changed since the last."""
-    fingerprint = _fingerprint(project)
-    row = project.delivered_versions.filter(fingerprint=fingerprint).first()
-    if row is not None:
-        return load(row)
-    return _freeze(project, fingerprint, by, show)
+    row = existing(project)
+    return load(row) if row else _freeze(project, _fingerprint(project), by, show)
+
+
+def existing(project: Project) -> DeliveredVersion | None:
+    """The version that is frozen of the project as it is now, if any."""
+    return project.delivered_versions.filter(fingerprint=_fingerprint(project)).first()
+
+
+def knows_nothing(project: Project) -> bool:
+    """Neither an LLM nor a model has said anything of any item."""
+    return pool.current_prompt(project) is None and not project.model_versions.exists()
 
 
 def load(row: DeliveredVersion) -> Frozen:
@@ -64,6 +71,8 @@ def _fingerprint(project: Project) -> str:
         "gold": project.gold.current().aggregate(last=Max("id"), n=Count("id")),
         "annotations": project.annotations.aggregate(last=Max("id"), n=Count("id")),
         "items": Item.objects.filter(project=project).in_pool().aggregate(last=Max("ordinal"), n=Count("id")),
+        # Withdrawing and bringing back may change nothing but an external id.
+        "moved": project.events.filter(kind__in=("items.withdrawn", "import.completed")).aggregate(last=Max("id")),
         "withdrawn": Item.objects.filter(project=project).aggregate(last=Max("withdrawn_at")),
         "round": project.rounds.filter(state=Round.State.CLOSED).aggregate(last=Max("index"))["last"],
         "draws": project.draws.exclude(round__state=Round.State.OPEN).count(),

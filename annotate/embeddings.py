@@ -32,7 +32,7 @@ def encoder_named(name: str) -> Encoder:
 def vectors_of(project: Project, show: runs.Show | None = None) -> NDArray[np.float32]:
     """float32 (n, d), memory-mapped, one row per ordinal of the visible items; missing rows are encoded first."""
     encoder = encoder_named(project.encoder)
-    path = files.path_of(f"projects/{project.public_id}/vectors-{encoder.fingerprint[:16]}.f32")
+    path = path_of(project)
     path.parent.mkdir(parents=True, exist_ok=True)
     n_items = _n_visible(project)
     with _locked(path):
@@ -48,6 +48,12 @@ def vectors_of(project: Project, show: runs.Show | None = None) -> NDArray[np.fl
     if not n_items:
         return np.zeros((0, encoder.dim), dtype=np.float32)
     return np.memmap(path, dtype="<f4", mode="r", shape=(n_items, encoder.dim))
+
+
+def path_of(project: Project) -> Path:
+    """The file of this project's vectors by its encoder."""
+    encoder = encoder_named(project.encoder)
+    return files.path_of(f"projects/{project.public_id}/vectors-{encoder.fingerprint[:16]}.f32")
 
 
 class KnownVectors:

@@ -63,9 +63,8 @@ def estimate(*, project: Project, by: User, show: runs.Show | None = None) -> li
         frozen = delivery.current(project=project, by=by)
         if known := list(frozen.row.estimates.order_by("id")):
             return known
-        audit = load_audit(project, frozen)
-        rows = [*_accuracies(project, frozen, audit), *_per_class(frozen, audit)]
-        if look := _look(project, audit):
+        rows = figures(project, frozen)
+        if look := _look(project, load_audit(project, frozen)):
             rows.append(look)
         last = project.rounds.filter(state=Round.State.CLOSED).order_by("-index").first()
         for row in rows:
@@ -73,6 +72,12 @@ def estimate(*, project: Project, by: User, show: runs.Show | None = None) -> li
         with transaction.atomic():
             attempt.beat(1, 1, force=True)
             return Estimate.objects.bulk_create(rows)
+
+
+def figures(project: Project, frozen: delivery.Frozen) -> list[Estimate]:
+    """The figures about a frozen version, computed from the rows and not stored."""
+    audit = load_audit(project, frozen)
+    return [*_accuracies(project, frozen, audit), *_per_class(frozen, audit)]
 
 
 def load_audit(project: Project, frozen: delivery.Frozen) -> Audit:
@@ -102,15 +107,20 @@ def _frozen_labels(frozen: delivery.Frozen, name: str, items: pool.Pool) -> Ints
 
 
 def _accuracies(project: Project, frozen: delivery.Frozen, audit: Audit) -> Iterator[Estimate]:
-    yield _row(
-        _KIND.LLM,
-        _pool_accuracy(audit, audit.silver, frozen.row.prompt is not None, "nothing is pre-labeled"),
-    )
+    yield _row(_KIND.LLM, _pool_accuracy(audit, audit.silver, *_is_prelabeled(frozen, audit)))
     has_model = frozen.row.model is not None
     yield _row(_KIND.MODEL, _pool_accuracy(audit, audit.model, has_model, "no model is trained"))
     yield _row(_KIND.MODEL_NEW_DATA, _new_data(project, frozen, audit), is_pool=False)
     # The sample speaks of R, the figure of the whole pool.
     yield _row(_KIND.DELIVERED, replace(_delivered(audit), population=len(audit.in_a)))
+
+
+def _is_prelabeled(frozen: delivery.Frozen, audit: Audit) -> tuple[bool, str]:
+    """Whether the LLM was asked about every item: one never asked is no error of it, and no success."""
+    n_unasked = int((audit.silver == pool.NO_LABEL).sum())
+    if frozen.row.prompt is None:
+        return False, "nothing is pre-labeled"
+    return n_unasked == 0, f"{n_unasked} items are not pre-labeled yet"
 
 
 def _pool_accuracy(audit: Audit, said: Ints, exists: bool, reason: str) -> estimators.Estimate:

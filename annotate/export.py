@@ -9,12 +9,12 @@ from annotate.errors import InvalidInput
 from annotate.formats import csv, jsonl
 from annotate.manifest import verify_export
 from annotate.modalities import modality
-from annotate.models import DeliveredVersion, User
+from annotate.models import DeliveredVersion, Project, User
 from annotate.models.event import record
 from annotate.models.snapshot import read_snapshot
 from annotate.provenance import COLUMNS, Provenance, Row
 
-__all__ = ["FORMATS", "export", "verify_export"]
+__all__ = ["FORMATS", "export", "verify_export", "verify_origin"]
 
 FORMATS = ("jsonl", "csv")
 _PAYLOAD = list(COLUMNS).index("payload")
@@ -65,6 +65,15 @@ def export(
         manifest_sha256=sha256,
     )
     return target
+
+
+def verify_origin(manifest_path: Path, project: Project) -> list[str]:
+    """Whether this very manifest was written by an export of `project`: the event log keeps its checksum."""
+    sha256 = files.checksum(Path(manifest_path))
+    exports = project.events.filter(kind="export.completed")
+    if exports.filter(data__manifest_sha256=sha256).exists():
+        return []
+    return [f"no export of {project} wrote this manifest; it is another project's, or was changed since"]
 
 
 def _blocks(

@@ -22,6 +22,7 @@ from annotate.models import (
     Project,
     PromptVersion,
     RejectedRow,
+    Round,
     bulk,
 )
 from annotate.models.base import make_public_id
@@ -73,7 +74,11 @@ class Writer:
             among=hashes,
             project=project,
         )
-        known = {content: Known(pk, public_id, gone is not None) for pk, public_id, content, gone in stored}
+        takes_gold = not Round.objects.filter(project=project).exists()
+        known = {
+            content: Known(pk, public_id, gone is not None, takes_gold=takes_gold)
+            for pk, public_id, content, gone in stored
+        }
         wanted = [row.external_id for row in rows if row.external_id is not None]
         active = "withdrawn_at IS NULL"
         held = bulk.matching(

@@ -66,7 +66,7 @@ def change(*, entry: QueueEntry, answer: Answer, key: str, by: User) -> Annotati
     if earlier is None:
         raise Conflict(f"{by} has not answered this question.")
     if answer.label is None or earlier.label is None:
-        raise Conflict("A skipped question is answered, and an answer taken back, by leasing it again.")
+        raise Conflict("An answer is changed to another label; it cannot become a skip.")
     annotation = _append(entry, answer, key, by, is_counted=earlier.is_counted)
     if annotation.is_counted:
         review.settle(entry)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Count, Exists, OuterRef, Q
 from numpy.typing import NDArray
 
 from annotate.models import (
@@ -122,9 +122,18 @@ def labels_of(schema: LabelSchema) -> list[Label]:
 
 
 def current_prompt(project: Project) -> PromptVersion | None:
-    """The prompt version whose answers are the silver in force: the newest that has any on visible items."""
-    said = Prediction.objects.filter(prompt=OuterRef("pk"), item__source__state=Import.State.COMPLETE)
-    return project.prompts.filter(Exists(said)).order_by("-version").first()
+    """The silver in force: the prompt version that answers most items of the pool, the newest of equals.
+
+    So a new version takes over when it covers as much as the old one, never half-way.
+    """
+    answered = (
+        Prediction.objects.filter(prompt__project=project, item__source__state=Import.State.COMPLETE)
+        .filter(item__withdrawn_at__isnull=True)
+        .values("prompt", "prompt__version")
+        .annotate(n=Count("id"))
+    )
+    best = max(answered, key=lambda row: (row["n"], row["prompt__version"]), default=None)
+    return PromptVersion.objects.get(pk=best["prompt"]) if best else None
 
 
 def load_silver(pool: Pool, prompt: PromptVersion | None, n_classes: int) -> Silver:

@@ -145,9 +145,11 @@ def check_labels(labels: Sequence[NewLabel]) -> None:
     for label in labels:
         if not label.name.strip() or len(label.name) > 100 or not label.name.isprintable():
             raise InvalidInput(f"{label.name!r} cannot be a label: 1 to 100 printable characters.")
-        if label.name in seen:
+        if label.name.strip() in seen:
             raise InvalidInput(f"The label {label.name!r} is there twice.")
-        seen.add(label.name)
+        seen.add(label.name.strip())
+        if not all(_is_storable(text) for text in (label.definition, *label.examples)):
+            raise InvalidInput(f"The definition or an example of {label.name!r} holds half a character or a NUL.")
 
 
 def _parse_label(row: object, place: int) -> NewLabel:
@@ -163,10 +165,17 @@ def _parse_label(row: object, place: int) -> NewLabel:
     return NewLabel(row["name"], definition, tuple(examples))
 
 
+def _is_storable(text: str) -> bool:
+    return not any(character == "\x00" or "\ud800" <= character <= "\udfff" for character in text)
+
+
 def _validate(project: Project) -> None:
     """Settings of a new project against the model's own rules, as one sentence."""
     try:
         project.full_clean(exclude=["key"])
     except ValidationError as error:
-        sentences = [f"{field}: {' '.join(texts)}" for field, texts in error.message_dict.items()]
+        sentences = [
+            " ".join(texts) if field == "__all__" else f"{field}: {' '.join(texts)}"
+            for field, texts in error.message_dict.items()
+        ]
         raise InvalidInput("; ".join(sentences)) from error

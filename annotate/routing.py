@@ -20,7 +20,8 @@ def lease(*, entry: QueueEntry, annotator: User, now: datetime | None = None) ->
     expire(entry=entry, now=now)
     if held := Lease.objects.filter(entry=entry, annotator=annotator, ended_at__isnull=True).first():
         return held
-    if Annotation.objects.filter(entry=entry, annotator=annotator, is_current=True).exists():
+    # A skip may still become an answer; an answer is changed, not given again.
+    if Annotation.objects.filter(entry=entry, annotator=annotator, is_current=True, label__isnull=False).exists():
         raise Conflict(f"{annotator} has answered this question already.")
     _take_slot(entry)
     try:
@@ -87,4 +88,6 @@ def _take_slot(entry: QueueEntry) -> None:
     entry.refresh_from_db()
     if entry.round.state != Round.State.OPEN:
         raise Conflict(f"Round {entry.round.index} is closed.")
+    if entry.state in (QueueEntry.State.UNRESOLVED, QueueEntry.State.SKIPPED):
+        raise Conflict(f"This question is {entry.state}: its item was withdrawn, or everybody skipped it.")
     raise Conflict("Enough people have answered this question or hold it now.")

@@ -249,4 +249,6 @@ def _advance_marks(current: Round) -> None:
 def _why_nothing_is_left(project: Project, items: pool.Pool) -> str:
     if not len(items):
         return f"{project} has no items yet; import some first."
+    if delivery.knows_nothing(project):
+        return f"The samples of {project} are full, and nothing says what else to ask: pre-label or train first."
     return f"Every item of {project} has been drawn; nothing is left to ask."

@@ -8,7 +8,7 @@ from django.db.models import Max
 from numpy.typing import NDArray
 
 from annotate import access, embeddings, files, pool, projects, runs
-from annotate.errors import Conflict, InvalidInput
+from annotate.errors import Conflict, FileDamaged, InvalidInput
 from annotate.models import ModelVersion, Project, User
 from annotate.models.event import record
 from annotate.models.project import Arm
@@ -32,6 +32,7 @@ def train(
         raise InvalidInput(f"There is no method {method!r}; choose one of {', '.join(METHODS)}.")
     with runs.start(kind="train", project=project, by=by, show=show) as attempt:
         vectors = embeddings.vectors_of(project, show_encoding)
+        _check_vectors(project)
         snapshot, facts = take_snapshot(project, vectors)
         _check_learnable(project, snapshot)
         config = crossfit.TrainingConfig(method=METHODS[method], n_folds=project.n_folds, seed=project.seed)
@@ -85,7 +86,10 @@ def load_snapshot(model: ModelVersion) -> tuple[crossfit.Snapshot, NDArray[np.in
     ordinal = arrays.pop("ordinal")
     x = np.ascontiguousarray(embeddings.vectors_of(model.project)[ordinal])
     if _digest(x) != facts["vectors_sha256"]:
-        raise Conflict(f"The stored vectors of {model.project} are not those that model v{model.version} saw.")
+        raise FileDamaged(
+            f"The stored vectors of {model.project} are not those that model v{model.version} saw. "
+            f"Delete {embeddings.path_of(model.project).name}; it is made again from the items."
+        )
     arrays["reference"] = arrays["reference"].astype(bool)
     return crossfit.Snapshot(x=x, n_classes=facts["n_classes"], **arrays), ordinal
 
@@ -95,6 +99,13 @@ def rebuild(model: ModelVersion) -> bytes:
     snapshot, _ = load_snapshot(model)
     trained = crossfit.train(snapshot, crossfit.TrainingConfig.from_dict(model.config))
     return checkpoints.to_bytes(*trained.to_arrays())
+
+
+def _check_vectors(project: Project) -> None:
+    """Refuse to train on vectors that changed under the last model: a damaged file must not spread."""
+    last = project.model_versions.order_by("-version").first()
+    if last is not None and last.encoder == embeddings.encoder_named(project.encoder).name:
+        load_snapshot(last)
 
 
 def _check_learnable(project: Project, snapshot: crossfit.Snapshot) -> None:

@@ -6,12 +6,14 @@ import numpy as np
 from django.db.models import Count, Exists, F, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 
-from annotate import delivery, files, training
+from annotate import delivery, estimation, files, training
 from annotate.errors import GoldloopError
 from annotate.modalities import modality
 from annotate.models import (
     Annotation,
+    DeliveredVersion,
     Draw,
+    Estimate,
     Gold,
     Import,
     Item,
@@ -159,11 +161,49 @@ def _audit_gold_never_trains(project: Project) -> Iterator[str]:
             yield f"{model} took item {strange[0]} for a reference item that was not drawn as one"
 
 
+def _audited_items_keep_their_gold(project: Project) -> Iterator[str]:
+    """S-2 from the draws: gold that trains on an audited item was there before its audit draw.
+
+    Not from `origin`, which the same bug or hand could have changed.
+    """
+    audit = Draw.objects.filter(item=OuterRef("item"), arm=Arm.AUDIT, created_at__lt=OuterRef("created_at"))
+    leaked = Gold.objects.filter(project=project).exclude(origin=Arm.AUDIT).filter(Exists(audit))
+    if gold := leaked.select_related("item").first():
+        yield f"item {gold.item.public_id} has gold that trains, given after the audit drew it"
+    marked = Draw.objects.filter(item=OuterRef("item"), arm=Arm.IMPORTED)
+    imported = Gold.objects.filter(project=project, origin=Arm.IMPORTED).exclude(Exists(marked))
+    if gold := imported.select_related("item").first():
+        yield f"item {gold.item.public_id} came with gold and does not belong to A"
+
+
+def _figures_follow_from_the_audit(project: Project) -> Iterator[str]:
+    """The stored figures about the project as it is now are the ones that its rows give."""
+    row = delivery.existing(project)
+    stored = list(row.estimates.exclude(estimand=Estimate.Estimand.LOOK)) if row else []
+    if row is None or not stored:
+        return
+    given = {(figure.estimand, figure.label and figure.label.pk): figure for figure in _figures(project, row)}
+    for kept in stored:
+        figure = given.get((kept.estimand, kept.label_id))
+        if figure is None or _numbers(kept) != _numbers(figure):
+            yield f"the stored figure {kept.estimand} of {row} is not the one that its rows give"
+
+
+def _figures(project: Project, row: DeliveredVersion) -> list[Estimate]:
+    return estimation.figures(project, delivery.load(row))
+
+
+def _numbers(figure: Estimate) -> tuple[float | None, float | None, float | None, int]:
+    return figure.value, figure.low, figure.high, figure.n
+
+
 def _files_have_their_checksums(project: Project) -> Iterator[str]:
     """I-10: what a row points at exists, with the checksum that the row records."""
     for model in project.model_versions.order_by("version"):
         files.checked_path(model.snapshot_file, model.snapshot_sha256)
         files.checked_path(model.artefact_file, model.artefact_sha256)
+    if last := project.model_versions.order_by("-version").first():
+        training.load_snapshot(last)  # compares the vectors it saw
     for row in project.delivered_versions.order_by("version"):
         frozen = delivery.load(row)
         ordinal = frozen.arrays["ordinal"]
@@ -201,6 +241,8 @@ CHECKS: dict[str, Check] = {
     "one current answer per person and item": _annotations_are_revisions,
     "gold stands in answers": _gold_has_its_answer,
     "audit gold never trains": _audit_gold_never_trains,
+    "gold on audited items came before the audit": _audited_items_keep_their_gold,
+    "figures follow from the audit sample": _figures_follow_from_the_audit,
     "files have their checksums": _files_have_their_checksums,
     "every run ends": _every_run_ends,
     "counters equal a recount": _counters_equal_a_recount,

@@ -106,7 +106,8 @@ def test_refused_answers_name_line_and_reason_and_harm_nothing(started, tmp_path
         {**good[0], "id": "never asked"},
         {**good[0], "seconds": "long"},
         {"annotator": "ann@example.org", "label": good[0]["label"]},
-        {**good[0], "skip": "bored"},
+        {"id": good[0]["id"], "annotator": "ann@example.org", "skip": "bored"},
+        {**good[0], "skip": "unclear"},
         ["not", "an", "object"],
     ]
     path = write_jsonl(tmp_path / "a.jsonl", [*bad, *good])
@@ -114,7 +115,16 @@ def test_refused_answers_name_line_and_reason_and_harm_nothing(started, tmp_path
     with pytest.raises(CommandError, match="Some lines were refused"):
         call_command("import_annotations", "banking", str(path), stdout=StringIO(), stderr=errors)
     for line, reason in enumerate(
-        ["not a member", "not one of the labels", "not asked", "not a number", "neither", "no reason", "not an object"],
+        [
+            "not a member",
+            "not one of the labels",
+            "not asked",
+            "not a number",
+            "neither",
+            "no reason",
+            "both",
+            "not an object",
+        ],
         start=1,
     ):
         assert any(f"line {line}:" in text and reason in text for text in errors.getvalue().splitlines()), reason

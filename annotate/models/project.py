@@ -85,15 +85,30 @@ class Project(models.Model):
 
     class Meta:
         constraints = [
-            models.CheckConstraint(condition=Q(overlap__gte=1), name="project_overlap_positive"),
-            models.CheckConstraint(condition=Q(agree_k__gte=1), name="project_agree_k_positive"),
+            models.CheckConstraint(
+                condition=Q(target_accuracy__isnull=True) | Q(target_accuracy__gt=0, target_accuracy__lt=1),
+                name="project_target_is_a_share",
+                violation_error_message="The target accuracy lies between 0 and 1, for instance 0.95.",
+            ),
+            models.CheckConstraint(
+                condition=Q(overlap__gte=1),
+                name="project_overlap_positive",
+                violation_error_message="At least one person answers each question (overlap).",
+            ),
+            models.CheckConstraint(
+                condition=Q(agree_k__gte=1),
+                name="project_agree_k_positive",
+                violation_error_message="At least one person must agree (agree-k).",
+            ),
             models.CheckConstraint(
                 condition=Q(gold_rule=GoldRule.ONE_TRUSTED) | Q(overlap__gte=models.F("agree_k")),
                 name="project_agree_k_within_overlap",
+                violation_error_message="The overlap must be at least as many people as have to agree.",
             ),
             models.CheckConstraint(
                 condition=Q(audit_share__isnull=True) | Q(audit_share__gte=0, audit_share__lte=1),
                 name="project_audit_share_is_a_share",
+                violation_error_message="The audit share lies between 0 and 1.",
             ),
         ]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from annotate import delivery, estimation, ingest, items, sampling, training
+from annotate import delivery, estimation, ingest, items, pool, sampling, training
 from annotate.models import Draw, Estimate, Gold, Prediction, QueueEntry
 from annotate.models.project import Arm
 from models_ml.intervals import wilson
@@ -171,3 +171,18 @@ def test_a_pool_of_ten(tmp_path):
         row = figure(project, KIND.DELIVERED)
         assert row.value is None or row.low <= row.value <= row.high
     assert not QueueEntry.objects.filter(state=QueueEntry.State.OPEN).exists()
+
+
+class TestSilverInForce:
+    def test_a_small_import_with_silver_does_not_take_over(self, labeled, tmp_path):
+        rows = [{**row, "other": "no"} for row in rows_of(5, "late")]
+        path = write_jsonl(tmp_path / "late.jsonl", rows)
+        ingest.import_items(project=labeled, path=path, by=owner_of(labeled), silver_field="other")
+        assert pool.current_prompt(labeled).model == "machine"
+
+    def test_items_never_asked_are_no_errors_of_the_llm(self, labeled, tmp_path):
+        play_round(labeled)
+        path = write_jsonl(tmp_path / "late.jsonl", rows_of(5, "late"))
+        ingest.import_items(project=labeled, path=path, by=owner_of(labeled))
+        row = figure(labeled, KIND.LLM)
+        assert (row.value, row.reason) == (None, "5 items are not pre-labeled yet")

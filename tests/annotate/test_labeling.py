@@ -240,3 +240,13 @@ class TestSkip:
     def test_it_costs_nothing(self, asked):
         project = asked(human_price_micros=50_000)
         assert skip(question(project), owner_of(project)).price_micros == 0
+
+    def test_it_may_become_an_answer_but_not_the_other_way_round(self, asked):
+        project = asked()
+        entry, olga = question(project), owner_of(project)
+        make_member(project)
+        skip(entry, olga)
+        answer(entry, olga)
+        assert Gold.objects.get(item=entry.item).label.name == "yes"
+        with pytest.raises(Conflict, match="cannot become a skip"):
+            labeling.change(entry=entry, answer=labeling.Answer(skip_reason="unclear"), key="back", by=olga)

@@ -141,3 +141,60 @@ def test_snapshots_hold_no_pickle(project):
     arrays, facts = checkpoints.load_checkpoint(files.path_of(model.snapshot_file))
     assert set(arrays) == {"ordinal", "fold", "silver", "gold", "reference"}
     assert facts["n_classes"] == 3
+
+
+class TestSamplesCannotBeBent:
+    """What a sceptic tried, each once with success."""
+
+    def test_gold_for_known_items_is_refused_once_rounds_were_drawn(self, project, tmp_path):
+        audited = Draw.objects.filter(project=project, arm=Arm.AUDIT).values("item")
+        texts = ItemPayload.objects.filter(item__in=audited).values_list("payload", flat=True)
+        rows = [{"text": payload["text"], "g": "no"} for payload in texts]
+        path = write_jsonl(tmp_path / "gold.jsonl", rows)
+        done = ingest.import_items(project=project, path=path, by=owner_of(project), gold_field="g")
+        assert done.n_rejected == len(rows)
+        assert "gold comes from people" in done.rejected_rows.first().reason
+        assert not Gold.objects.filter(origin=Arm.IMPORTED).exists()
+
+    def test_new_items_may_still_come_with_gold(self, project, tmp_path):
+        rows = [{**row, "g": "no"} for row in rows_of(20, "late")]
+        path = write_jsonl(tmp_path / "gold.jsonl", rows)
+        ingest.import_items(project=project, path=path, by=owner_of(project), gold_field="g")
+        assert Gold.objects.filter(origin=Arm.IMPORTED).count() == 20
+        assert [name for name in verification.CHECKS if problem(project, name)] == []
+
+    def test_audit_gold_renamed_is_found_by_its_draw(self, project):
+        Gold.objects.filter(origin=Arm.AUDIT).update(origin=Arm.RANDOM)
+        assert "given after the audit" in problem(project, "gold on audited items came before the audit")
+
+    def test_a_changed_figure_is_found(self, project):
+        from annotate import estimation
+
+        estimation.estimate(project=project, by=owner_of(project))
+        name = "figures follow from the audit sample"
+        assert problem(project, name) is None
+        project.estimates.filter(estimand="delivered").update(value=0.999, low=0.99, high=1.0, reason=None)
+        assert "is not the one that its rows give" in problem(project, name)
+
+    def test_changed_vectors_are_found_and_not_trained_on(self, project):
+        from annotate import embeddings
+        from annotate.errors import FileDamaged
+
+        training.train(project=project, by=owner_of(project))
+        path = embeddings.path_of(project)
+        path.write_bytes(b"\x00\x00\x00\x3f" + path.read_bytes()[4:])
+        assert "stored vectors" in problem(project, "files have their checksums")
+        with pytest.raises(FileDamaged, match="Delete"):
+            training.train(project=project, by=owner_of(project))
+        path.unlink()
+        assert problem(project, "files have their checksums") is None
+
+    def test_an_export_of_another_project_or_with_another_figure_is_found(self, project, tmp_path):
+        from annotate import export
+
+        olga = owner_of(project)
+        manifest = export.export(delivered=delivery.current(project=project, by=olga).row, directory=tmp_path, by=olga)
+        assert export.verify_origin(manifest, project) == []
+        assert export.verify_origin(manifest, make_project())
+        manifest.write_text(manifest.read_text().replace('"rows": 60', '"rows": 61'))
+        assert export.verify_origin(manifest, project)

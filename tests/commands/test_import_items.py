@@ -63,7 +63,7 @@ def test_it_answers_a_mistake_with_a_sentence(project, capsys, words, reason):
 
 def test_it_acts_for_the_person_named(project, tmp_path, capsys):
     ann = make_member(project)
-    with pytest.raises(CommandError, match="to manage needs"):
+    with pytest.raises(CommandError, match="to manage takes"):
         run(capsys, "mails", write_jsonl(tmp_path / "x", rows_of(1)), "--as", ann.email)
 
 

@@ -42,15 +42,17 @@ class Command(GoldloopCommand):
 
     def run(self, options: dict[str, Any]) -> None:
         email = options["email"].strip().lower()
+        project = None
+        if options["project"]:  # first, so that a mistake here makes no user
+            owner = self._acting(options["project"], None)
+            project = access.project_for(owner, options["project"], to="manage")
         user = User.objects.filter(email=email).first()
         if user is None:
             user = self._create(email, options)
             self.say(f"Made the user {email}.")
         elif not options["project"]:
             raise Conflict(f"There is a user {email} already.")
-        if options["project"]:
-            owner = self._acting(options["project"], None)
-            project = access.project_for(owner, options["project"], to="manage")
+        if project:
             projects.add_member(
                 project=project, user=user, role=options["role"], is_trusted=options["trusted"], by=owner
             )

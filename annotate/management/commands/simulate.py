@@ -106,6 +106,11 @@ class Command(GoldloopCommand):
     def _setup(
         self, options: dict[str, Any], rows: Rows, tests: Rows, labels: tuple[projects.NewLabel, ...], seed: int
     ) -> simulation.Setup:
+        for name in ("items", "batch", "rounds"):
+            if options[name] is not None and options[name] < 1:
+                raise InvalidInput(f"--{name} is at least 1.")
+        if not 0 <= options["human_price"] < 1e6:
+            raise InvalidInput("--human-price lies between 0 and 1,000,000.")
         if not 0 <= options["human_accuracy"] <= 1:
             raise InvalidInput("--human-accuracy is a share between 0 and 1.")
         if options["items"] is not None and options["items"] < len(rows):

@@ -35,7 +35,8 @@ class Command(GoldloopCommand):
             for model in self.project.model_versions.order_by("version"):
                 self._report(f"{model} can be made again", verification.rebuild_problem(model))
         if options["export"]:
-            problems = export.verify_export(options["export"])
+            path = options["export"]
+            problems = export.verify_export(path) or export.verify_origin(path, self.project)
             self._report(f"export {options['export'].name}", problems[0] if problems else None)
         self.say(f"{self.project.slug}: everything holds.")
 
