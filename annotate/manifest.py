@@ -110,7 +110,7 @@ def _population(row: Estimate) -> str:
         return f"the items of the pool whose gold is {name}"
     if row.estimand == _KIND.PRECISION:
         return f"the {row.population or 0:,} items of the pool with the machine label {name}"
-    return f"all {row.population or 0:,} items of the pool"
+    return f"all {row.population or 0:,} items of the pool, audited items withdrawn since included as unresolved"
 
 
 def _file_problems(folder: Path, name: Any, entry: dict[str, Any], n_rows: int) -> list[str]:

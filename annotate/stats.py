@@ -16,6 +16,7 @@ from annotate.models import (
     QueueEntry,
     Round,
 )
+from annotate.models.project import Arm
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def progress(project: Project) -> Progress:
         )
     )
     prompt = pool.current_prompt(project)
-    silver = Prediction.objects.filter(prompt=prompt).aggregate(
+    silver = Prediction.objects.filter(prompt=prompt, item__withdrawn_at__isnull=True).aggregate(
         n=Count("id"), failed=Count("id", filter=~Q(status="ok"))
     )
     machine = Prediction.objects.filter(prompt__project=project).aggregate(total=Sum("cost_micros"))["total"] or 0
@@ -55,15 +56,16 @@ def progress(project: Project) -> Progress:
         skips=Count("id", filter=Q(is_current=True, label__isnull=True)),
         micros=Sum("price_micros"),
     )
-    gold = Gold.objects.filter(project=project).current()
+    gold = Gold.objects.filter(project=project, item__withdrawn_at__isnull=True).current()
+    trainable = gold.trainable()
     last = project.rounds.order_by("-index").first()
     return Progress(
         n_items=items["n"],
         n_withdrawn=items["withdrawn"],
         n_silver=silver["n"],
         n_failed=silver["failed"],
-        n_gold=gold.trainable().count(),
-        n_audit_gold=gold.exclude(pk__in=gold.trainable()).count(),
+        n_gold=trainable.count(),
+        n_audit_gold=gold.filter(origin=Arm.AUDIT).exclude(item__in=trainable.values("item")).count(),
         n_answers=answers["n"],
         n_skips=answers["skips"],
         machine_micros=machine,
@@ -92,7 +94,7 @@ def next_step(project: Project, now: Progress) -> str:
         return "Draw the first round."
     if now.round.state == Round.State.OPEN:
         if now.n_waiting:
-            return f"{now.n_waiting} questions of round {now.round.index} wait for answers."
+            return f"{now.n_waiting} questions of round {now.round.index} wait (`close_round --force` ends it without)."
         return f"Every question of round {now.round.index} is answered: close it."
     model = project.model_versions.order_by("-version").first()
     if model is None or (now.round.closed_at and model.created_at < now.round.closed_at):

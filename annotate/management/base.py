@@ -1,5 +1,6 @@
 """What every command shares: errors as sentences, the acting person, progress bars."""
 
+import os
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
@@ -49,7 +50,10 @@ class GoldloopCommand(BaseCommand):
         raise NotImplementedError
 
     def say(self, text: str) -> None:
-        self.stdout.write(text)
+        try:
+            self.stdout.write(text)
+        except BrokenPipeError:  # piped into `head`: whoever reads has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def progress(self, description: str, unit: str) -> Callable[[int, int | None], None]:
         """A callback (done, total) that draws a bar with rate and time left on standard error.

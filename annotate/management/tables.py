@@ -33,7 +33,9 @@ def estimate_rows(estimates: Sequence[Estimate]) -> list[list[str]]:
 
 def _estimate_row(row: Estimate) -> list[str]:
     name = _WORDS[row.estimand] + (f" {row.label}" if row.label else "")
-    population = "future items" if row.population is None else f"{row.population:,} items"
+    population = f"{row.population:,} items" if row.population is not None else "future items"
+    if row.estimand == Estimate.Estimand.RECALL:
+        population = "items of this class"
     unresolved = f" ({row.n_unresolved} unresolved)" if row.n_unresolved else ""
     sample = f"{row.n:,} audited{unresolved}"
     if row.value is None or row.low is None or row.high is None:

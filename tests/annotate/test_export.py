@@ -391,7 +391,7 @@ class TestManifest:
         found = self.read(delivered, tmp_path)
         llm, by_pool, new, recall, _ = found["estimates"]
         assert (llm["value"], llm["low"], llm["high"], llm["n"]) == (0.8, 0.7, 0.9, 50)
-        assert llm["population"] == "all 3 items of the pool"
+        assert llm["population"] == "all 3 items of the pool, audited items withdrawn since included as unresolved"
         assert (by_pool["value"], by_pool["reason"]) == (None, "nothing was audited")
         assert new["population"] == "future items of this source"
         assert recall["population"] == "the items of the pool whose gold is 'no'"
