@@ -40,8 +40,9 @@ class Frozen:
 
 def current(*, project: Project, by: User, show: runs.Show | None = None) -> Frozen:
     """The delivered version of the project as it is now; frozen here unless nothing changed since the last."""
-    row = existing(project)
-    return load(row) if row else _freeze(project, _fingerprint(project), by, show)
+    fingerprint = _fingerprint(project)
+    row = project.delivered_versions.filter(fingerprint=fingerprint).first()
+    return load(row) if row else _freeze(project, fingerprint, by, show)
 
 
 def existing(project: Project) -> DeliveredVersion | None:

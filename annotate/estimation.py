@@ -63,8 +63,9 @@ def estimate(*, project: Project, by: User, show: runs.Show | None = None) -> li
         frozen = delivery.current(project=project, by=by)
         if known := list(frozen.row.estimates.order_by("id")):
             return known
-        rows = figures(project, frozen)
-        if look := _look(project, load_audit(project, frozen)):
+        audit = load_audit(project, frozen)
+        rows = figures(project, frozen, audit)
+        if look := _look(project, audit):
             rows.append(look)
         last = project.rounds.filter(state=Round.State.CLOSED).order_by("-index").first()
         for row in rows:
@@ -74,9 +75,8 @@ def estimate(*, project: Project, by: User, show: runs.Show | None = None) -> li
             return Estimate.objects.bulk_create(rows)
 
 
-def figures(project: Project, frozen: delivery.Frozen) -> list[Estimate]:
+def figures(project: Project, frozen: delivery.Frozen, audit: Audit) -> list[Estimate]:
     """The figures about a frozen version, computed from the rows and not stored."""
-    audit = load_audit(project, frozen)
     return [*_accuracies(project, frozen, audit), *_per_class(frozen, audit)]
 
 

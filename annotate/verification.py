@@ -11,7 +11,6 @@ from annotate.errors import GoldloopError
 from annotate.modalities import modality
 from annotate.models import (
     Annotation,
-    DeliveredVersion,
     Draw,
     Estimate,
     Gold,
@@ -182,15 +181,13 @@ def _figures_follow_from_the_audit(project: Project) -> Iterator[str]:
     stored = list(row.estimates.exclude(estimand=Estimate.Estimand.LOOK)) if row else []
     if row is None or not stored:
         return
-    given = {(figure.estimand, figure.label and figure.label.pk): figure for figure in _figures(project, row)}
+    frozen = delivery.load(row)
+    figures = estimation.figures(project, frozen, estimation.load_audit(project, frozen))
+    given = {(figure.estimand, figure.label and figure.label.pk): figure for figure in figures}
     for kept in stored:
         figure = given.get((kept.estimand, kept.label_id))
         if figure is None or _numbers(kept) != _numbers(figure):
             yield f"the stored figure {kept.estimand} of {row} is not the one that its rows give"
-
-
-def _figures(project: Project, row: DeliveredVersion) -> list[Estimate]:
-    return estimation.figures(project, delivery.load(row))
 
 
 def _numbers(figure: Estimate) -> tuple[float | None, float | None, float | None, int]:
