@@ -2,11 +2,10 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
-from django.conf import settings
+
+from tests.processes import run_manage
 
 
 @pytest.fixture(scope="module")
@@ -17,15 +16,7 @@ def demo(tmp_path_factory):
     environment["DATABASE_URL"] = f"sqlite:///{folder / 'demo.sqlite3'}"
 
     def manage(*arguments):
-        done = subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=settings.BASE_DIR,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=400,
-            check=False,
-        )
+        done = run_manage(*arguments, environment=environment)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -2,16 +2,14 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
-from django.conf import settings
 
 from annotate import projects, simulation
 from annotate.errors import InvalidInput
 from annotate.management.commands.simulate import read_rows, seeds_of
 from tests.factories import write_jsonl
+from tests.processes import run_manage
 
 KEYS = {
     "seed", "round", "labels", "money_micros", "llm_accuracy", "llm_filled_accuracy", "model_accuracy",
@@ -72,15 +70,8 @@ class TestCommand:
         environment = {**os.environ, "VAR_DIR": str(tmp_path / "var")}
         environment.pop("DATABASE_URL", None)
         arguments = ["--train", str(path), "--noisy-field", "machine", "--batch", "20", "--rounds", "1", "--json"]
-        done = subprocess.run(
-            [sys.executable, "manage.py", "simulate", *arguments],
-            cwd=settings.BASE_DIR,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=True,
-        )
+        done = run_manage("simulate", *arguments, environment=environment)
+        assert done.returncode == 0, done.stderr
         (record,) = [json.loads(line) for line in done.stdout.splitlines()]
         assert set(record) >= KEYS
         assert not list((tmp_path / "var").glob("*.sqlite3"))
