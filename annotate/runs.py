@@ -87,7 +87,7 @@ def _claim(kind: str, project: Project, by: User | None) -> Run:
     if alive is None:
         try:
             with transaction.atomic():
-                return Run.objects.create(project=project, kind=kind, started_by=by, **mine)
+                return Run.objects.create(project=project, kind=kind, state=Run.State.RUNNING, started_by=by, **mine)
         except IntegrityError:
             raise RunBusy(f"Another {kind} has just started in {project}.") from None
     if not _is_dead(alive):

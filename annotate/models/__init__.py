@@ -1,9 +1,10 @@
 """The rows of the product, one file per thing."""
 
-from annotate.models.annotation import Annotation
+from annotate.models.annotation import Annotation, Draft
 from annotate.models.draw import Draw, QueueEntry, Round
 from annotate.models.event import Event
 from annotate.models.gold import Gold
+from annotate.models.invitation import Invitation, SignInFailure
 from annotate.models.item import Import, Item, ItemPayload, RejectedRow
 from annotate.models.lease import Lease
 from annotate.models.model_version import DeliveredVersion, Estimate, ModelVersion
@@ -16,12 +17,14 @@ from annotate.models.user import User
 __all__ = [
     "Annotation",
     "DeliveredVersion",
+    "Draft",
     "Draw",
     "Estimate",
     "Event",
     "Gold",
     "GuidelineVersion",
     "Import",
+    "Invitation",
     "Item",
     "ItemPayload",
     "Label",
@@ -36,5 +39,6 @@ __all__ = [
     "RejectedRow",
     "Round",
     "Run",
+    "SignInFailure",
     "User",
 ]

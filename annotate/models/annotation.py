@@ -6,7 +6,7 @@ from django.db.models import Q
 from annotate.models.base import PublicIdField
 from annotate.models.draw import QueueEntry
 from annotate.models.item import Item
-from annotate.models.project import Project
+from annotate.models.project import Project, SuggestionPolicy
 from annotate.models.schema import GuidelineVersion, Label
 from annotate.models.user import User
 
@@ -33,6 +33,11 @@ class Annotation(models.Model):
     is_current = models.BooleanField(default=True)
     is_counted = models.BooleanField(default=True)  # False: came after its lease was lost
     is_blind = models.BooleanField()
+    suggestion = models.CharField(  # the policy in force when it was given
+        max_length=20, choices=SuggestionPolicy.choices, default=SuggestionPolicy.HIDDEN
+    )
+    is_flagged = models.BooleanField(default=False)
+    comment = models.TextField(blank=True, default="")
     seconds = models.FloatField(null=True)
     price_micros = models.PositiveBigIntegerField(default=0)
     idempotency_key = models.CharField(max_length=100, unique=True)
@@ -53,7 +58,27 @@ class Annotation(models.Model):
                 condition=Q(seconds__isnull=True) | Q(seconds__gte=0), name="annotation_seconds_positive"
             ),
         ]
-        indexes = [models.Index(fields=["project", "created_at"], name="annotation_by_time")]
+        indexes = [
+            models.Index(fields=["project", "created_at"], name="annotation_by_time"),
+            models.Index(fields=["annotator", "project", "created_at"], name="annotation_by_person"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.item_id} by {self.annotator_id}: {self.label_id or self.skip_reason}"
+
+
+class Draft(models.Model):
+    """What a person has begun to say about a question: outlives the lease, a reload and the device."""
+
+    entry = models.ForeignKey(QueueEntry, on_delete=models.CASCADE, related_name="drafts")
+    annotator = models.ForeignKey(User, on_delete=models.CASCADE, related_name="drafts")
+    label = models.ForeignKey(Label, null=True, on_delete=models.CASCADE)
+    is_flagged = models.BooleanField(default=False)
+    comment = models.TextField(blank=True, default="")
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["entry", "annotator"], name="draft_once")]
+
+    def __str__(self) -> str:
+        return f"{self.entry_id} by {self.annotator_id}"

@@ -5,7 +5,7 @@ from django.db.models import Q
 
 from annotate.models.base import PublicIdField
 from annotate.models.item import Item
-from annotate.models.project import Arm, Project
+from annotate.models.project import Arm, Project, SuggestionPolicy
 from annotate.models.user import User
 
 
@@ -90,6 +90,9 @@ class QueueEntry(models.Model):
     overlap = models.PositiveSmallIntegerField()
     n_taken = models.PositiveSmallIntegerField(default=0)
     is_blind = models.BooleanField()
+    suggestion = models.CharField(  # what its arms allow, fixed when it was drawn
+        max_length=20, choices=SuggestionPolicy.choices, default=SuggestionPolicy.HIDDEN
+    )
     state = models.CharField(max_length=20, choices=State.choices, default=State.OPEN)
 
     class Meta:

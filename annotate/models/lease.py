@@ -14,12 +14,15 @@ class Lease(models.Model):
         SKIPPED = "skipped"
         EXPIRED = "expired"
         RELEASED = "released"
+        TAKEN_OVER = "taken_over"  # never shown, and somebody else would have had nothing to do
 
     public_id = PublicIdField()
     entry = models.ForeignKey(QueueEntry, on_delete=models.CASCADE, related_name="leases")
     annotator = models.ForeignKey(User, on_delete=models.PROTECT, related_name="leases")
     granted_at = models.DateTimeField()
     expires_at = models.DateTimeField()
+    shown_at = models.DateTimeField(null=True)  # NULL: sent ahead, not yet on a screen
+    revealed_at = models.DateTimeField(null=True)  # saw the machine's answer or why the item was drawn
     ended_at = models.DateTimeField(null=True)
     outcome = models.CharField(max_length=20, choices=Outcome.choices, null=True)
 
