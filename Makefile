@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE  := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format clean
+.PHONY: help demo test lint format css clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,13 @@ lint: $(VENV)/.installed-tests  ## Lint, types and import directions only
 format: $(VENV)/.installed-tests  ## Format the code
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+css: static/src/node_modules  ## Compile the stylesheet (needs Node; the result is committed)
+	cd static/src && npm run --silent build
+
+static/src/node_modules: static/src/package-lock.json
+	cd static/src && npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 clean:  ## Remove the environment and caches (never var/, where your data is)
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -8,6 +8,10 @@ from annotate.models.project import Role
 MAY: dict[str, frozenset[str]] = {
     "view": frozenset(Role.values),
     "annotate": frozenset({Role.OWNER, Role.ADMIN, Role.REVIEWER, Role.ANNOTATOR}),
+    # Figures about the machines: not for those who only annotate, whom they could sway.
+    "evidence": frozenset({Role.OWNER, Role.ADMIN, Role.REVIEWER, Role.VIEWER}),
+    # An exported file holds a machine label for every item: not for reviewers, who answer blind.
+    "download": frozenset({Role.OWNER, Role.ADMIN, Role.VIEWER}),
     "manage": frozenset({Role.OWNER, Role.ADMIN}),
     "own": frozenset({Role.OWNER}),
 }
@@ -22,6 +26,15 @@ def project_for(user: User, name: str, *, to: str) -> Project:
     return project
 
 
+def member_of(user: User, slug: str, *, to: str) -> Member:
+    """The membership that lets `user` do `to` in the project `slug`, project loaded, in one query."""
+    member = Member.objects.select_related("project").filter(project__slug=slug, user=user, user__is_active=True).first()
+    if member is None:
+        raise NotFound(f"There is no project {slug!r}.")
+    member.user = user
+    return _checked(member, to)
+
+
 def membership(user: User, project: Project) -> Member | None:
     """How `user` belongs to `project`, or None. A deactivated user belongs nowhere."""
     if not user.is_active:
@@ -34,7 +47,12 @@ def require(user: User, project: Project, *, to: str) -> Member:
     member = membership(user, project)
     if member is None:
         raise NotFound(f"There is no project {project.slug!r}.")
+    member.project = project
+    return _checked(member, to)
+
+
+def _checked(member: Member, to: str) -> Member:
     if member.role not in MAY[to]:
         roles = ", ".join(sorted(str(role) for role in MAY[to]))
-        raise AccessDenied(f"{user} is {member.role} in {project}; to {to} takes one of: {roles}.")
+        raise AccessDenied(f"{member.user} is {member.role} in {member.project}; to {to} takes one of: {roles}.")
     return member

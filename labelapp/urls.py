@@ -1,5 +1,10 @@
-"""Routes of the site. None yet: the loop runs through commands, and what is not listed is denied."""
+"""Routes of the site. What is not public by name (annotate/web/doors.py) asks for a sign-in."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import include, path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+urlpatterns = [path("", include("annotate.web.urls"))]
+
+handler400 = "annotate.web.errors.bad_request"
+handler403 = "annotate.web.errors.denied"
+handler404 = "annotate.web.errors.not_found"
+handler500 = "annotate.web.errors.crashed"

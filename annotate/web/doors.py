@@ -1,0 +1,67 @@
+"""Who gets through: everybody signs in, and a project's pages open only through its membership."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+from urllib.parse import quote
+
+from django.conf import settings
+from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
+from django.urls import reverse
+
+from annotate import access
+from annotate.models import Member
+from annotate.web.htmx import wants_fragment
+
+View = Callable[..., HttpResponse]
+
+# Everything that answers without a sign-in; all other routes are denied. tests/web/test_routes.py walks them all.
+PUBLIC_ROUTES = frozenset({"healthz", "sign-in", "invitation-accept", "theme-set"})
+
+
+class ProjectRequest(HttpRequest):
+    """What a view behind `project_page` gets: the request with the membership that let it in."""
+
+    member: Member
+
+
+def wants_json(request: HttpRequest) -> bool:
+    """A script of ours asks, which reads sentences from JSON."""
+    return request.headers.get("Accept", "") == "application/json"
+
+
+class SignedInOnly(LoginRequiredMiddleware):
+    """Deny by default. Scripts and HTMX get an answer they can act on instead of a redirected page."""
+
+    def process_view(
+        self, request: HttpRequest, view_func: Any, view_args: Any, view_kwargs: Any
+    ) -> HttpResponseBase | None:
+        match = request.resolver_match
+        if match is not None and match.url_name in PUBLIC_ROUTES:
+            return None
+        return super().process_view(request, view_func, view_args, view_kwargs)
+
+    def handle_no_permission(self, request: HttpRequest, view_func: Any) -> HttpResponseBase:  # type: ignore[override]
+        if wants_json(request):
+            return JsonResponse({"error": {"kind": "signed_out", "sign_in": reverse("sign-in")}}, status=401)
+        if wants_fragment(request):
+            here = request.htmx.current_url_abs_path or "/"  # type: ignore[attr-defined]
+            return HttpResponse(status=401, headers={"HX-Redirect": f"{settings.LOGIN_URL}?next={quote(here)}"})
+        return super().handle_no_permission(request, view_func)
+
+
+def project_page(to: str) -> Callable[[View], View]:
+    """The view opens for members who may do `to` (access.MAY); to all others the project does not exist."""
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def guarded(request: ProjectRequest, slug: str, **rest: Any) -> HttpResponse:
+            request.member = access.member_of(request.user, slug, to=to)  # type: ignore[arg-type]
+            return view(request, **rest)
+
+        guarded.needs = to  # type: ignore[attr-defined]  # the route test reads it
+        return guarded
+
+    return decorate

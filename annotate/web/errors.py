@@ -1,0 +1,94 @@
+"""Expected failures become answers people can act on: a page, a fragment or JSON, never a trace."""
+
+from typing import Any
+
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, TooManyFieldsSent
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+
+from annotate.errors import AccessDenied, Conflict, GoldloopError, InvalidInput, LeaseLost, NotFound
+from annotate.web.doors import wants_json
+from annotate.web.htmx import wants_fragment
+
+# (error, status, the word by which scripts know it); the first that fits.
+_ANSWERS: tuple[tuple[type[Exception], int, str], ...] = (
+    (NotFound, 404, "not_found"),
+    (AccessDenied, 403, "denied"),
+    (InvalidInput, 422, "invalid"),
+    (LeaseLost, 409, "lease_lost"),
+    (Conflict, 409, "conflict"),
+    (GoldloopError, 409, "failed"),
+)
+
+
+class ErrorPages:
+    """Middleware: what the domain raises is shown where it was asked for."""
+
+    def __init__(self, get_response: Any) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response: HttpResponse = self.get_response(request)
+        return response
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if isinstance(error, RequestDataTooBig | TooManyFieldsSent):
+            return answer(request, 413, "too_large", _("That is too much to send at once. Nothing was stored."))
+        for kind, status, word in _ANSWERS:
+            if isinstance(error, kind):
+                return answer(request, status, word, str(error))
+        return None
+
+
+def answer(request: HttpRequest, status: int, kind: str, sentence: str) -> HttpResponse:
+    """One sentence in the form that was asked for."""
+    if wants_json(request):
+        return JsonResponse({"error": {"kind": kind, "message": sentence}}, status=status)
+    context = {"status": status, "sentence": sentence, "title": _title(status)}
+    if wants_fragment(request):
+        # 422 and its like would replace the part that was acted on; the message goes to the top instead.
+        response = render(request, "annotate/error.html#message", context, status=status)
+        response.headers["HX-Retarget"], response.headers["HX-Reswap"] = "#message", "outerHTML"
+        return response
+    return render(request, "annotate/error.html", context, status=status)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if isinstance(exception, RequestDataTooBig):
+        return answer(request, 413, "too_large", _("That is too much to send at once. Nothing was stored."))
+    return answer(request, 400, "bad_request", _("This request could not be understood. Nothing was changed."))
+
+
+def denied(request: HttpRequest, exception: PermissionDenied) -> HttpResponse:
+    return answer(request, 403, "denied", str(exception) or _("You may not do this here."))
+
+
+def not_found(request: HttpRequest, exception: Http404) -> HttpResponse:
+    return answer(request, 404, "not_found", _("There is no such page, or none that you may see."))
+
+
+def crashed(request: HttpRequest) -> HttpResponse:
+    return answer(request, 500, "crashed", _("Something broke on our side. What was stored before is safe."))
+
+
+def stale_form(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """The CSRF token does not fit: the page was loaded before a sign-in elsewhere, or cookies are off."""
+    return answer(
+        request,
+        403,
+        "stale",
+        _("This page was open for too long or from before a sign-in. Load it again; nothing was changed."),
+    )
+
+
+def _title(status: int) -> str:
+    titles = {
+        403: _("Not allowed"),
+        404: _("Not found"),
+        409: _("Not possible now"),
+        413: _("Too large"),
+        422: _("Please check your input"),
+        500: _("Something broke"),
+    }
+    return titles.get(status, _("That did not work"))

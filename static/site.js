@@ -1,0 +1,49 @@
+// What every page needs beside htmx: a fresh CSRF token on each request, and menus that close.
+"use strict";
+
+const cookie = (name) =>
+  document.cookie.split("; ").find((pair) => pair.startsWith(`${name}=`))?.slice(name.length + 1) ?? "";
+
+// From the cookie and not from the page: it changes when somebody signs in again in another tab.
+document.addEventListener("htmx:configRequest", (event) => {
+  event.detail.headers["X-CSRFToken"] = cookie("csrftoken");
+});
+
+// A <details data-closes> is a menu: a click elsewhere or Escape closes it.
+document.addEventListener("click", (event) => {
+  for (const menu of document.querySelectorAll("details[data-closes][open]")) {
+    if (!menu.contains(event.target)) menu.open = false;
+  }
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const menu of document.querySelectorAll("details[data-closes][open]")) {
+    menu.open = false;
+    menu.querySelector("summary")?.focus();
+  }
+});
+
+// A <time> is shown in the reader's own time zone.
+const localTimes = (root) => {
+  for (const time of root.querySelectorAll("time[datetime]:not([data-local])")) {
+    time.dataset.local = "";
+    const moment = new Date(time.dateTime);
+    time.title = time.textContent;
+    time.textContent = moment.toLocaleString(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
+  }
+};
+document.addEventListener("DOMContentLoaded", () => localTimes(document));
+document.addEventListener("htmx:afterSwap", (event) => localTimes(event.target));
+
+// A form that is sent once: its button rests until the answer comes.
+document.addEventListener("submit", (event) => {
+  if (event.target.matches("form[data-once]")) {
+    for (const button of event.target.querySelectorAll("button:not([type=button])")) {
+      setTimeout(() => (button.disabled = true)); // after the button's own value was sent
+    }
+  }
+});
+window.addEventListener("pageshow", (event) => {
+  // Back from the browser's cache: what rested works again.
+  if (event.persisted) for (const button of document.querySelectorAll("form[data-once] button")) button.disabled = false;
+});
