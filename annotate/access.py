@@ -28,7 +28,9 @@ def project_for(user: User, name: str, *, to: str) -> Project:
 
 def member_of(user: User, slug: str, *, to: str) -> Member:
     """The membership that lets `user` do `to` in the project `slug`, project loaded, in one query."""
-    member = Member.objects.select_related("project").filter(project__slug=slug, user=user, user__is_active=True).first()
+    member = (
+        Member.objects.select_related("project").filter(project__slug=slug, user=user, user__is_active=True).first()
+    )
     if member is None:
         raise NotFound(f"There is no project {slug!r}.")
     member.user = user

@@ -15,8 +15,9 @@ from annotate import files, runs
 from annotate.modalities import modality
 from annotate.models import Item, ItemPayload, Project
 from models_ml import registry
+from models_ml.encoders.items import ItemEncoder, item_encoder
 from models_ml.encoders.text import MemoEncoder
-from models_ml.types import Encoder, Progress, Vectors
+from models_ml.types import Encoder, Parts, Progress, Vectors
 
 _CHUNK = 1_024  # rows per durable step: at most a few seconds of work are lost with the process
 
@@ -29,20 +30,25 @@ def encoder_named(name: str) -> Encoder:
     return MemoEncoder(encoder) if settings.REMEMBER_VECTORS else encoder
 
 
+def encoder_of(project: Project) -> ItemEncoder:
+    """What turns this project's items into vectors: its encoder, in the way of its modality."""
+    return item_encoder(encoder_named(project.encoder), n_parts=len(modality(project.modality).FIELDS))
+
+
 def vectors_of(project: Project, show: runs.Show | None = None) -> NDArray[np.float32]:
     """float32 (n, d), memory-mapped, one row per ordinal of the visible items; missing rows are encoded first."""
-    encoder = encoder_named(project.encoder)
+    encoder = encoder_of(project)
     path = path_of(project)
     path.parent.mkdir(parents=True, exist_ok=True)
     n_items = _n_visible(project)
     with _locked(path):
         n_known = _whole_rows(path, encoder.dim)
         with path.open("ab") as file:
-            for texts in _texts(project, n_known, n_items):
-                file.write(np.ascontiguousarray(encoder.encode(texts), dtype="<f4").tobytes())
+            for items in _items(project, n_known, n_items):
+                file.write(np.ascontiguousarray(encoder.encode(items), dtype="<f4").tobytes())
                 file.flush()
                 os.fsync(file.fileno())
-                n_known += len(texts)
+                n_known += len(items)
                 if show:
                     show(n_known, n_items)
     if not n_items:
@@ -52,8 +58,7 @@ def vectors_of(project: Project, show: runs.Show | None = None) -> NDArray[np.fl
 
 def path_of(project: Project) -> Path:
     """The file of this project's vectors by its encoder."""
-    encoder = encoder_named(project.encoder)
-    return files.path_of(f"projects/{project.public_id}/vectors-{encoder.fingerprint[:16]}.f32")
+    return files.path_of(f"projects/{project.public_id}/vectors-{encoder_of(project).fingerprint[:16]}.f32")
 
 
 class KnownVectors:
@@ -84,7 +89,7 @@ def _n_visible(project: Project) -> int:
     return 0 if last is None else last + 1
 
 
-def _texts(project: Project, start: int, stop: int) -> Iterator[list[str]]:
+def _items(project: Project, start: int, stop: int) -> Iterator[list[Parts]]:
     parts = modality(project.modality).prompt_parts
     for first in range(start, stop, _CHUNK):
         payloads = (
@@ -94,7 +99,7 @@ def _texts(project: Project, start: int, stop: int) -> Iterator[list[str]]:
             .order_by("item__ordinal")
             .values_list("payload", flat=True)
         )
-        yield ["\n".join(parts(payload)) for payload in payloads]
+        yield [parts(payload) for payload in payloads]
 
 
 def _whole_rows(path: Path, dim: int) -> int:

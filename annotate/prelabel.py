@@ -15,6 +15,7 @@ from annotate.modalities import modality
 from annotate.models import Item, Prediction, Project, PromptVersion, User
 from annotate.models.event import record
 from models_ml import registry
+from models_ml.encoders.items import joined
 from models_ml.types import Annotator, Failure, Judgement, LabelSpec
 
 _CHUNK = 512
@@ -35,7 +36,9 @@ def prelabel(
         if annotator is None:
             known = embeddings.KnownVectors(embeddings.encoder_named(project.encoder))
             annotator = _in_process(project.annotator, known)
-        prompt = prompt_version(project=project, annotator=annotator.name, model=annotator.model, parameters={})
+        prompt = prompt_version(
+            project=project, annotator=annotator.name, model=annotator.model, parameters=_parameters(project)
+        )
         vectors = embeddings.vectors_of(project, show_encoding) if known else None
         labels = _label_specs(prompt)
         guidelines = prompt.guidelines.markdown if prompt.guidelines else ""
@@ -44,7 +47,8 @@ def prelabel(
         for items in _chunks(project, prompt):
             parts = [modality(item.modality).prompt_parts(item.content.payload) for item in items]
             if known and vectors is not None:
-                known.remember(["\n".join(p) for p in parts], vectors[[item.ordinal for item in items]])
+                stored = vectors[[item.ordinal for item in items]]
+                known.remember([joined(p) for p in parts], embeddings.encoder_of(project).of_joined(stored))
             answers = annotator.annotate(parts, labels=labels, guidelines=guidelines, examples=())
             done += len(items)
             with transaction.atomic():
@@ -104,6 +108,12 @@ def _row(prompt: PromptVersion, item: Item, answer: Judgement | Failure) -> Pred
     if answer.probabilities is not None:
         row.probabilities = np.ascontiguousarray(answer.probabilities, dtype="<f4").tobytes()
     return row
+
+
+def _parameters(project: Project) -> dict[str, Any]:
+    """How items are put to the annotator, where there is more than one way: texts in this order, joined."""
+    fields = modality(project.modality).FIELDS
+    return {"fields": list(fields), "joined_by": "line break"} if len(fields) > 1 else {}
 
 
 def _in_process(name: str, encoder: embeddings.KnownVectors) -> Annotator:

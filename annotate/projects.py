@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.text import slugify
 
-from annotate import access
+from annotate import access, modalities
 from annotate.errors import Conflict, InvalidInput
 from annotate.models import GuidelineVersion, Label, LabelSchema, Member, Project, User
 from annotate.models.event import record
@@ -35,17 +35,20 @@ def create(
     labels: Sequence[NewLabel],
     by: User,
     slug: str = "",
+    modality: str = "text",
     key: bytes | None = None,
     **settings: Any,
 ) -> Project:
     """A project owned by `by`. Its secret key is made here (or given, to repeat a simulation) and committed to."""
     check_labels(labels)
+    modalities.modality(modality)
     if not slugify(slug or name):
         raise InvalidInput(f"The name {name!r} gives no short name; choose one of letters a-z, digits and hyphens.")
     key = key or secrets.token_bytes(32)
     project = Project(
         name=name,
         slug=slugify(slug or name),
+        modality=modality,
         key=key,
         key_commitment=hashlib.sha256(key).hexdigest(),
         **{"seed": secrets.randbits(31), **settings},

@@ -104,7 +104,7 @@ def rebuild(model: ModelVersion) -> bytes:
 def _check_vectors(project: Project) -> None:
     """Refuse to train on vectors that changed under the last model: a damaged file must not spread."""
     last = project.model_versions.order_by("-version").first()
-    if last is not None and last.encoder == embeddings.encoder_named(project.encoder).name:
+    if last is not None and last.encoder == embeddings.encoder_of(project).name:
         load_snapshot(last)
 
 
@@ -151,7 +151,7 @@ def _create(
         version=last + 1,
         schema=facts["schema"],
         prompt=facts["prompt"],
-        encoder=embeddings.encoder_named(project.encoder).name,
+        encoder=embeddings.encoder_of(project).name,
         config=config.to_dict(),
         seed=config.seed,
         metrics=trained.metrics,

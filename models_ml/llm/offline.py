@@ -5,6 +5,7 @@ from time import perf_counter
 
 import numpy as np
 
+from models_ml.encoders.items import joined
 from models_ml.encoders.text import MemoEncoder
 from models_ml.types import (
     AnnotationRequest,
@@ -33,6 +34,7 @@ class OfflineAnnotator:
     A label's prototype is the weighted mean of the vectors of its name, its definition, its examples and the
     request's gold examples, scaled to length 1. Guidelines are not read, nor are tokens beyond the encoder's
     limit. Deterministic, and each item is answered independently of the others. Costs nothing.
+    A pair is read as one text, its parts joined: what it is about counts, how its texts relate hardly does.
 
     The K-vector is a similarity score written as a distribution, not a confidence: it says nothing about how
     often the label is right until it is calibrated on the project's reference sample. label_mass is 1.0
@@ -61,7 +63,7 @@ class OfflineAnnotator:
         """Return a Judgement per item, or Failure(empty) where an item has no text; see types.Annotator."""
         request = AnnotationRequest(items, labels, guidelines, examples)
         started = perf_counter()
-        texts = ["\n".join(parts) for parts in items]
+        texts = [joined(parts) for parts in items]
         asked = [text for text in texts if text.strip()]
         probabilities = self._distributions(asked, self._prototypes(request))
         tokens = self._encoder.count_tokens(asked)
@@ -97,7 +99,7 @@ def _phrases(label: LabelSpec, index: int, gold: Sequence[Example]) -> list[tupl
     """What is known in words about a label, with weights; blank texts are left out, the name never."""
     weighted = [(label.definition, _DEFINITION)]
     weighted += [(text, _EXAMPLES / len(label.examples)) for text in label.examples]
-    weighted += [("\n".join(example.parts), _GOLD) for example in gold if example.label == index]
+    weighted += [(joined(example.parts), _GOLD) for example in gold if example.label == index]
     return [(_words(label.name), _NAME)] + [(text, weight) for text, weight in weighted if text.strip()]
 
 

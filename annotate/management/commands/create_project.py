@@ -5,12 +5,13 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from annotate import projects
+from annotate import modalities, projects
 from annotate.errors import InvalidInput
 from annotate.management.base import GoldloopCommand, find_user
 from annotate.models.project import GoldRule, Strategy
 
 _FIELDS = (
+    "modality",
     "seed",
     "overlap",
     "gold_rule",
@@ -37,6 +38,11 @@ class Command(GoldloopCommand):
         parser.add_argument("labels", type=Path, metavar="LABELS.json", help="the labels, two or more")
         parser.add_argument("--owner", required=True, metavar="EMAIL", help="who owns it (see create_user)")
         parser.add_argument("--slug", default="", help="short name for commands and addresses (a-z, 0-9, hyphens)")
+        parser.add_argument(
+            "--modality",
+            metavar="M",
+            help=f"what an item is: {' or '.join(modalities.NAMES)} (default text); a pair has text_a and text_b",
+        )
         parser.add_argument("--seed", type=int, help="decides the order of questions; default: random")
         parser.add_argument("--overlap", type=int, help="how many people answer each question (default 1)")
         parser.add_argument(

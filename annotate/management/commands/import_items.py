@@ -15,7 +15,8 @@ _SHOWN = 10
 
 class Command(GoldloopCommand):
     help = (
-        'Import a JSON Lines file (one {"id": ..., "text": ...} per line, plain or gzip) into a project. '
+        'Import a JSON Lines file (one {"id": ..., "text": ...} per line, plain or gzip) into a project; in a '
+        'project of pairs {"id": ..., "text_a": ..., "text_b": ...}. '
         "Lines that cannot be used are set aside with their reason; exact duplicates become one item. "
         "Nothing is visible before all of it is there. If it is interrupted, the same command goes on."
     )
