@@ -5,11 +5,11 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, IntegrityError, connection, connections, transaction
@@ -19,17 +19,13 @@ from annotate.errors import GoldloopError, RunBusy, RunLost
 from annotate.models import Project, Run, User
 from annotate.models.base import database_now
 
+Show = Callable[[int, int | None], None]  # (done, total) for a progress bar
+
 _SECONDS_BETWEEN_BEATS = 2.0  # each beat is a durable commit of about 4 ms
 SILENT_SECONDS = 3_600  # work that reports nothing for so long is taken for hung, and loses its lease
 MAX_ATTEMPTS = 3  # a run that kills its worker must not go on for ever
 _ALIVE = (Run.State.QUEUED, Run.State.RUNNING)
 _BY_HAND = {"by_hand": True}  # parameters of a run that a command performs: no worker may repeat it
-
-
-class Show(Protocol):
-    """A progress bar."""
-
-    def __call__(self, done: int, total: int | None, /) -> None: ...
 
 
 class Attempt:
@@ -44,21 +40,22 @@ class Attempt:
         self._last_word = self._last_renewal = time.monotonic()
         self._is_lost = False
 
-    def beat(self, done: int, total: int | None = None) -> None:
+    def beat(self, done: int, total: int | None = None, *, force: bool = False) -> None:
         """Report progress; raises RunLost if somebody else works on this run now.
 
-        Writes nothing itself, so it may be called inside a transaction or a read snapshot: the heartbeat does.
+        Unless forced it writes nothing itself, so it may be called inside a read snapshot: the heartbeat does.
         """
         if self._show:
             self._show(done, total)
         self._progress, self._last_word = (done, total), time.monotonic()
         if self._is_lost:
             raise RunLost(self._lost_sentence)
+        if force:
+            self._renew()
 
     def write(self, done: int, total: int | None = None) -> None:
         """Call inside the transaction of an effect: it commits only while this attempt is the one."""
-        self.beat(done, total)
-        self._renew()
+        self.beat(done, total, force=True)
 
     def step(self, name: str) -> None:
         """Say what is done now; progress starts again at nothing."""
@@ -231,7 +228,7 @@ def _heartbeat(attempt: Attempt) -> Iterator[None]:
 
 def _claim(kind: str, project: Project, by: User | None) -> Run:
     """A new run, or the queued or dead one of the same kind; RunBusy while one is alive."""
-    mine = {"parameters": _BY_HAND, "started_by": by}
+    mine: dict[str, Any] = {"parameters": _BY_HAND, "started_by": by}
     alive = Run.objects.filter(project=project, kind=kind, state__in=_ALIVE).first()
     if alive is None:
         mine |= {"started_at": database_now(), **_lease(), **_here()}

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 def running(project, **fields):
     now = database_now()
     fields = {"host": "elsewhere", "pid": 1, "heartbeat_at": now, "lease_until": now + timedelta(60), **fields}
-    return Run.objects.create(project=project, kind="train", **fields)
+    return Run.objects.create(**{"project": project, "kind": "train", "state": Run.State.RUNNING, **fields})
 
 
 def test_it_ends_succeeded():

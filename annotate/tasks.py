@@ -1,0 +1,134 @@
+"""What a worker can do: one entry per kind of run, each a few lines that call domain functions."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+from django.conf import settings
+
+from annotate import access, delivery, embeddings, estimation, export, prelabel, runs, sampling, training
+from annotate.errors import InvalidInput
+from annotate.models import DeliveredVersion, Estimate, ModelVersion, Prediction, Project, Round, Run, User
+
+Facts = dict[str, Any]  # what a run made, for pages: counts, public ids, file names
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a run of this kind is done, and its parameters with their defaults."""
+
+    work: Callable[..., Facts]  # (attempt, by, **parameters)
+    defaults: dict[str, Any] = field(default_factory=dict)
+
+
+def prepare(*, kind: str, project: Project, by: User, parameters: dict[str, Any]) -> dict[str, Any]:
+    """All parameters of such a run, after what can be refused at once was refused."""
+    access.require(by, project, to="manage")
+    defaults = _kind(kind).defaults
+    for name, value in parameters.items():
+        if name not in defaults or type(value) is not type(defaults[name]):
+            raise InvalidInput(f"A {kind} cannot be done with {name} = {value!r}.")
+    return {**defaults, **parameters}
+
+
+def perform(attempt: runs.Attempt) -> None:
+    """Do what the run asks for, in the name of who asked."""
+    run = attempt.run
+    if run.started_by is None:
+        raise InvalidInput(f"Nobody asked for this {run.kind}.")
+    access.require(run.started_by, run.project, to="manage")
+    attempt.result = _kind(run.kind).work(attempt, run.started_by, **run.parameters)
+
+
+def _kind(name: str) -> Kind:
+    if name not in KINDS:
+        raise InvalidInput(f"No worker can do a {name!r}; there are: {', '.join(KINDS)}.")
+    return KINDS[name]
+
+
+def _prelabel(attempt: runs.Attempt, by: User) -> Facts:
+    _read_items(attempt)
+    attempt.step("Pre-labeling")
+    prompt = prelabel.prelabel(project=attempt.run.project, by=by)
+    n_failed = prompt.predictions.exclude(status=Prediction.Status.OK).count()
+    return {"prompt": prompt.version, "n_items": prompt.predictions.count(), "n_failed": n_failed}
+
+
+def _draw(attempt: runs.Attempt, by: User, *, batch: int) -> Facts:
+    project = attempt.run.project
+    _freeze(attempt, by)
+    attempt.step("Drawing")
+    drawn = _round_since(attempt.run, "opened_at") or sampling.draw_round(project=project, batch=batch, by=by)
+    return {"round": drawn.index, "n_questions": drawn.queue.count()}
+
+
+def _close(attempt: runs.Attempt, by: User, *, force: bool) -> Facts:
+    attempt.step("Closing")
+    project = attempt.run.project
+    closed = _round_since(attempt.run, "closed_at") or sampling.close_round(project=project, by=by, force=force)
+    n_unresolved = closed.queue.filter(state="unresolved").count()
+    return {"round": closed.index, "n_gold": closed.gold.filter(is_current=True).count(), "n_unresolved": n_unresolved}
+
+
+def _train(attempt: runs.Attempt, by: User) -> Facts:
+    _read_items(attempt)
+    attempt.step("Training")
+    model = _model_since(attempt.run) or training.train(project=attempt.run.project, by=by)
+    facts = {name: model.metrics[name] for name in ("n_gold", "n_silver", "n_reference")}
+    return {"model": model.version, "is_champion": model.is_champion, **facts, **_estimate(attempt, by)}
+
+
+def _estimate(attempt: runs.Attempt, by: User) -> Facts:
+    _freeze(attempt, by)
+    attempt.step("Estimating")
+    rows = estimation.estimate(project=attempt.run.project, by=by)
+    row = next(row for row in rows if row.estimand == Estimate.Estimand.DELIVERED)
+    return {"delivered": {"value": row.value, "low": row.low, "high": row.high, "n": row.n, "reason": row.reason}}
+
+
+def _export(attempt: runs.Attempt, by: User, *, formats: Sequence[str]) -> Facts:
+    _estimate(attempt, by)  # first, so that the manifest states the error of exactly this version
+    delivered = _freeze(attempt, by)
+    attempt.step("Writing files")
+    project = attempt.run.project
+    folder = Path(settings.VAR_DIR) / "exports" / project.slug
+    manifest = export.export(delivered=delivered, directory=folder, by=by, formats=formats, show=attempt.beat)
+    return {"version": delivered.version, "folder": str(folder), "manifest": manifest.name, "files": _files(manifest)}
+
+
+def _files(manifest: Path) -> list[Facts]:
+    written = orjson.loads(manifest.read_bytes())["files"]
+    return [{"name": file["name"], "bytes": file["n_bytes"], "sha256": file["sha256"]} for file in written]
+
+
+def _read_items(attempt: runs.Attempt) -> None:
+    """Vectors of all items, stored once: a step of its own, with its own progress."""
+    attempt.step("Reading the items")
+    embeddings.vectors_of(attempt.run.project, attempt.beat)
+
+
+def _freeze(attempt: runs.Attempt, by: User) -> DeliveredVersion:
+    """What is delivered now; items that the model has not met are read, with progress."""
+    attempt.step("Applying the model")
+    return delivery.current(project=attempt.run.project, by=by, show=attempt.beat).row
+
+
+# One run of a kind is alive, so what was made since it was asked for is what an earlier attempt of it made.
+def _round_since(run: Run, moment: str) -> Round | None:
+    return run.project.rounds.filter(**{f"{moment}__gte": run.created_at}).order_by("-index").first()
+
+
+def _model_since(run: Run) -> ModelVersion | None:
+    return run.project.model_versions.filter(created_at__gte=run.created_at).order_by("-version").first()
+
+
+KINDS = {
+    "prelabel": Kind(_prelabel),
+    "draw": Kind(_draw, {"batch": 100}),
+    "close": Kind(_close, {"force": False}),
+    "train": Kind(_train),
+    "estimate": Kind(_estimate),
+    "export": Kind(_export, {"formats": list(export.FORMATS)}),
+}
