@@ -1,0 +1,44 @@
+"""What modalities of written fields share: how a field is checked, how a payload is hashed, what a screen shows."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from django.utils.functional import Promise
+
+from annotate.errors import InvalidInput
+
+MAX_CHARACTERS = 200_000  # a very long document; more is nearly always a broken file
+
+
+@dataclass(frozen=True)
+class Part:
+    """One block of text on the annotating screen; `heading` is None where it stands alone."""
+
+    field: str
+    heading: Promise | None  # translated where it is shown
+    text: str
+
+
+def checked(row: Mapping[str, Any], field: str) -> str:
+    """The text in this column; raises InvalidInput with the reason the row cannot be used."""
+    text = row.get(field)
+    if text is None:
+        raise InvalidInput(f'has no "{field}"')
+    if not isinstance(text, str):
+        raise InvalidInput(f'"{field}" is {type(text).__name__}, not a string')
+    if not text.strip():
+        raise InvalidInput(f'"{field}" is empty')
+    if "\x00" in text:
+        raise InvalidInput(f'"{field}" holds a NUL character')
+    if len(text) > MAX_CHARACTERS:
+        raise InvalidInput(f'"{field}" has {len(text):,} characters; at most {MAX_CHARACTERS:,} are taken')
+    return text
+
+
+def content_hash(modality: str, payload: Mapping[str, str]) -> str:
+    """SHA-256 of the canonical JSON of modality and payload, not normalised; u and fold follow from it."""
+    canonical = orjson.dumps({"modality": modality, "payload": payload}, option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(canonical).hexdigest()
