@@ -39,7 +39,9 @@ def prelabel(
         prompt = prompt_version(
             project=project, annotator=annotator.name, model=annotator.model, parameters=_parameters(project)
         )
-        vectors = embeddings.vectors_of(project, show_encoding) if known else None
+        # The annotator reads one text per item: a pair's stored vector is of two, and no use to it.
+        is_one_text = len(modality(project.modality).FIELDS) == 1
+        vectors = embeddings.vectors_of(project, show_encoding) if known and is_one_text else None
         labels = _label_specs(prompt)
         guidelines = prompt.guidelines.markdown if prompt.guidelines else ""
         total = _pending(project, prompt).count()
@@ -47,8 +49,7 @@ def prelabel(
         for items in _chunks(project, prompt):
             parts = [modality(item.modality).prompt_parts(item.content.payload) for item in items]
             if known and vectors is not None:
-                stored = vectors[[item.ordinal for item in items]]
-                known.remember([joined(p) for p in parts], embeddings.encoder_of(project).of_joined(stored))
+                known.remember([joined(p) for p in parts], vectors[[item.ordinal for item in items]])
             answers = annotator.annotate(parts, labels=labels, guidelines=guidelines, examples=())
             done += len(items)
             with transaction.atomic():

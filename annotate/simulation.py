@@ -25,6 +25,7 @@ from annotate import (
     training,
 )
 from annotate.errors import InvalidInput
+from annotate.modalities import modality
 from annotate.models import Annotation, Estimate, Label, Prediction, Project, QueueEntry, Round, User
 from annotate.models.project import Role
 from models_ml import metrics
@@ -35,9 +36,10 @@ from models_ml.seeds import generator
 class Setup:
     """One simulated project: what is labeled, by which machine, by what people."""
 
-    rows: tuple[Mapping[str, Any], ...]  # id, text, label, and the noisy field if any
+    rows: tuple[Mapping[str, Any], ...]  # id, the modality's fields, label, and the noisy field if any
     test_rows: tuple[Mapping[str, Any], ...]
     labels: tuple[projects.NewLabel, ...]
+    modality: str = "text"
     noisy_field: str | None = None  # None: the offline annotator
     human_accuracy: float = 1.0
     strategy: str = "margin"
@@ -108,6 +110,7 @@ def _make_project(setup: Setup, seed: int, owner: User) -> Project:
     return projects.create(
         name=f"Simulation {seed}",
         slug=f"simulation-{seed}-{Project.objects.count() + 1}",
+        modality=setup.modality,
         labels=setup.labels,
         by=owner,
         key=key,
@@ -121,7 +124,7 @@ def _make_project(setup: Setup, seed: int, owner: User) -> Project:
 
 def _import_row(row: Mapping[str, Any], setup: Setup) -> dict[str, Any]:
     """Only what the product may see: never the true label."""
-    seen = {"id": row["id"], "text": row["text"]}
+    seen = {"id": row["id"], **modality(setup.modality).payload_of(row)}
     if setup.noisy_field:
         seen[setup.noisy_field] = row.get(setup.noisy_field)
     return seen
@@ -191,8 +194,9 @@ def _test_accuracy(setup: Setup, frozen: delivery.Frozen) -> float | None:
     """The deployed model on the test file: items that were never in the pool."""
     if frozen.row.model is None or not setup.test_rows:
         return None
-    encoder = embeddings.encoder_named(frozen.row.project.encoder)
-    x = encoder.encode([str(row["text"]) for row in setup.test_rows])
+    kind = modality(setup.modality)
+    items = [kind.prompt_parts(kind.payload_of(row)) for row in setup.test_rows]
+    x = embeddings.encoder_of(frozen.row.project).encode(items)
     predicted = training.load_version(frozen.row.model).predict_new(x).argmax(axis=1)
     names = [label.name for label in setup.labels]
     true = np.array([names.index(str(row["label"])) for row in setup.test_rows])
@@ -212,11 +216,15 @@ def add_simulated_annotator(*, project: Project, email: str, name: str, by: User
     return user
 
 
-def check_rows(rows: list[dict[str, Any]], labels: tuple[projects.NewLabel, ...], path: str) -> None:
+def check_rows(rows: list[dict[str, Any]], labels: tuple[projects.NewLabel, ...], path: str, kind: str) -> None:
     """InvalidInput where a row of a labeled file cannot be simulated with: says which line and why."""
     names = {label.name for label in labels}
     for line, row in enumerate(rows, start=1):
-        if not isinstance(row.get("text"), str) or "id" not in row:
-            raise InvalidInput(f'{path}, line {line}: needs "id" and "text".')
+        try:
+            modality(kind).payload_of(row)
+        except InvalidInput as error:
+            raise InvalidInput(f"{path}, line {line}: {error}.") from None
+        if "id" not in row:
+            raise InvalidInput(f'{path}, line {line}: has no "id".')
         if row.get("label") not in names:
             raise InvalidInput(f"{path}, line {line}: the label {row.get('label')!r} is not one of the labels.")

@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from models_ml import registry
-from models_ml.types import Encoder, Judgement, LabelSpec
+from models_ml.encoders.items import item_encoder
+from models_ml.types import Encoder, Judgement, LabelSpec, Parts
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -89,7 +90,8 @@ def record(paths: Sequence[Path], items: int, encoder_name: str, noisy_field: st
     names = sorted({row["label"] for row in rows})
     truth = np.array([names.index(row["label"]) for row in rows])
     encoder = registry.encoder(encoder_name)
-    x = encoder.encode([_text(row) for row in rows])
+    parts = [parts_of(row) for row in rows]
+    x = item_encoder(encoder, n_parts=len(parts[0])).encode(parts)
     specs = _specs(names, paths[0].resolve().parent.name)
     silver, p_llm = _silver(rows, specs, encoder, noisy_field)
     fold = generator.integers(0, 5, len(rows))
@@ -105,7 +107,7 @@ def _read(paths: Sequence[Path]) -> list[dict[str, str]]:
     for path in paths:
         with gzip.open(path, "rt") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
             rows += [json.loads(line) for line in lines]
-    return [row for row in rows if row.get("label") is not None and _text(row).strip()]
+    return [row for row in rows if row.get("label") is not None and all(part.strip() for part in parts_of(row))]
 
 
 def _specs(names: list[str], dataset: str) -> list[LabelSpec]:
@@ -119,8 +121,9 @@ def _specs(names: list[str], dataset: str) -> list[LabelSpec]:
     ]
 
 
-def _text(row: dict[str, str]) -> str:
-    return row["text"] if "text" in row else row["text_a"] + "\n" + row["text_b"]
+def parts_of(row: Mapping[str, Any]) -> Parts:
+    """What an annotator and the encoder read of a row: a text, or the two texts of a pair."""
+    return (row["text"],) if "text" in row else (row["text_a"], row["text_b"])
 
 
 def _silver(
@@ -131,7 +134,7 @@ def _silver(
     if noisy_field is not None:  # whatever is no class name is no valid answer; how sure it was is unknown
         given = [row.get(noisy_field) for row in rows]
         return np.array([names.index(label) if label in names else k for label in given]), p_llm
-    answers = registry.annotator(encoder=encoder).annotate([(_text(row),) for row in rows], labels=specs)
+    answers = registry.annotator(encoder=encoder).annotate([parts_of(row) for row in rows], labels=specs)
     for i, answer in enumerate(answers):
         if isinstance(answer, Judgement):
             silver[i], p_llm[i] = answer.label, answer.probabilities

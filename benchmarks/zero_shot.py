@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.machines import parts_of
 from models_ml import metrics, registry
 from models_ml.seeds import generator
 from models_ml.types import Annotator, Judgement, LabelSpec
@@ -42,14 +43,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 def measure(
     annotator: Annotator, rows: Sequence[dict[str, Any]], labels: Sequence[LabelSpec]
 ) -> dict[str, float | int]:
-    """The figures of FIELDS, for rows with text and label."""
+    """The figures of FIELDS, for rows with label and text, or text_a and text_b."""
     numbers = {label.name: number for number, label in enumerate(labels)}
     truth = np.array([numbers[row["label"]] for row in rows])
     probabilities = np.zeros((len(rows), len(labels)), dtype=np.float32)  # a failure stays 0 everywhere
     is_valid = np.zeros(len(rows), dtype=bool)
     started = perf_counter()
     for start in range(0, len(rows), CHUNK):
-        texts = [(row["text"],) for row in rows[start : start + CHUNK]]
+        texts = [parts_of(row) for row in rows[start : start + CHUNK]]
         for row, answer in enumerate(annotator.annotate(texts, labels=labels), start):
             if isinstance(answer, Judgement) and answer.probabilities is not None:
                 probabilities[row], is_valid[row] = answer.probabilities, True
@@ -93,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=FIELDS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--train", type=Path, required=True, help="JSON Lines with text and label, may be gzipped")
+    parser.add_argument("--train", type=Path, required=True, help="JSON Lines with label and text or a pair; .gz too")
     parser.add_argument("--labels", type=Path, required=True, help="JSON file of labels, as in benchmarks/labels")
     parser.add_argument("--items", type=int, help="annotate a random sample of this size (default: all)")
     parser.add_argument("--seed", type=int, default=1, help="seed of that sample (default: %(default)s)")

@@ -42,6 +42,11 @@ def rows_of(n: int, prefix: str = "item", **fields: Any) -> list[dict[str, Any]]
     return [{"id": f"{prefix}-{i}", "text": f"{prefix} number {i}", **fields} for i in range(n)]
 
 
+def pair_rows_of(n: int, prefix: str = "pair", **fields: Any) -> list[dict[str, Any]]:
+    texts = ((f"{prefix} number {i}", f"number {i} of {prefix}") for i in range(n))
+    return [{"id": f"{prefix}-{i}", "text_a": a, "text_b": b, **fields} for i, (a, b) in enumerate(texts)]
+
+
 def answer_round(project: Project, label: str = "yes", by: User | None = None, leave: int = 0) -> int:
     """Answer the open round's questions (all but the last `leave`) through the same door as anybody."""
     person = by or owner_of(project)

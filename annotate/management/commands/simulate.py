@@ -20,6 +20,7 @@ from annotate.formats import jsonl
 from annotate.management.base import GoldloopCommand
 from annotate.management.commands.create_project import read_json
 from annotate.management.tables import table
+from annotate.modalities import modality_of
 from annotate.models.project import Strategy
 from models_ml.seeds import generator
 
@@ -31,8 +32,9 @@ _INSIDE = "GOLDLOOP_SIMULATION"  # set for the child process that works in the t
 class Command(GoldloopCommand):
     help = (
         "Run whole projects on labeled data with simulated people, in a database of its own that is thrown away: what "
-        "would the loop cost and reach on data like mine? Files are JSON Lines with id, text and label. Prints the "
-        "state after each round: true accuracies (known from the labels), and the product's own estimates beside them."
+        "would the loop cost and reach on data like mine? Files are JSON Lines with id, label and text, or text_a and "
+        "text_b. Prints the state after each round: true accuracies (known from the labels), and the product's own "
+        "estimates beside them."
     )
     takes_project = False
 
@@ -68,8 +70,9 @@ class Command(GoldloopCommand):
         call_command("migrate", verbosity=0)
         rows, tests = self._rows(options["train"]), self._rows([options["test"]] if options["test"] else [])
         labels = self._labels(options, rows)
-        simulation.check_rows(rows, labels, "the pool")
-        simulation.check_rows(tests, labels, "the test file")
+        kind = modality_of(rows[0]).NAME
+        simulation.check_rows(rows, labels, "the pool", kind)
+        simulation.check_rows(tests, labels, "the test file", kind)
         if not options["json"]:
             self.say("Simulated people answer from the data's labels; the accuracies are true, not estimated.")
             self.say(table([_HEAD]))
@@ -120,6 +123,7 @@ class Command(GoldloopCommand):
             rows=tuple(rows),
             test_rows=tuple(tests),
             labels=labels,
+            modality=modality_of(rows[0]).NAME,
             noisy_field=options["noisy_field"],
             human_accuracy=options["human_accuracy"],
             strategy=options["strategy"],
