@@ -1,0 +1,155 @@
+"""manage.py serve"""
+
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import time
+from argparse import ArgumentParser
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.management.base import CommandError
+
+from annotate.management import processes
+from annotate.management.base import GoldloopCommand
+
+_START_SECONDS = 60.0  # after which a site that does not answer is given up
+_STOP_SECONDS = 8.0
+_GRACEFUL_SECONDS = 5  # for requests that are being answered when the site stops
+_LONGEST_WAIT = 30.0  # between two starts of a worker that keeps dying
+
+
+class Command(GoldloopCommand):
+    help = (
+        "Serve the site: gunicorn and one worker for long work, until Ctrl-C. Options or variables: HOST (127.0.0.1), "
+        "PORT (8000), WEB_PROCESSES (2), WEB_THREADS (8). Reachable from elsewhere only with another HOST, and with "
+        "SITE_URL and ALLOWED_HOSTS set."
+    )
+    takes_project = False
+
+    def add(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--host", default=os.environ.get("HOST") or "127.0.0.1")
+        parser.add_argument("--port", default=os.environ.get("PORT") or "8000")
+        parser.add_argument("--page", default="/", metavar="PATH", help="the page to name when the site is ready")
+        parser.add_argument("--check", action="store_true", help="only say whether the port is free")
+
+    def run(self, options: dict[str, Any]) -> None:
+        port = _number("the port", options["port"], highest=65_535)
+        sizes = [str(_number(name, os.environ.get(name) or default)) for name, default in _SIZES.items()]
+        # Bound here and handed over: nothing starts unless the port is ours, and nobody can take it in between.
+        with _listener(options["host"], port) as listener:
+            if not options["check"]:
+                self._serve(listener, f"http://{_shown(options['host'])}:{port}", options["page"], sizes)
+
+    def _serve(self, listener: socket.socket, url: str, page: str, sizes: list[str]) -> None:
+        asked = processes.asked_to_stop()
+        # Outside links need the real address; OpenMP's own threads only take the cores from each other.
+        environment = {"OMP_NUM_THREADS": "1", "SITE_URL": os.environ.get("SITE_URL") or url}
+        web = processes.spawn(_gunicorn(listener, *sizes), environment=environment, pass_fds=[listener.fileno()])
+        worker = _Worker(environment)
+        started, is_ready = time.monotonic(), False
+        try:
+            while not asked.wait(0.1 if not is_ready else 0.5):
+                if web.poll() is not None:
+                    raise CommandError(f"The web server ended by itself (exit code {web.returncode}); see above.")
+                worker.keep()
+                if not is_ready:
+                    is_ready = self._greet(listener, url, page)
+                    if not is_ready and time.monotonic() - started > _START_SECONDS:
+                        raise CommandError(f"The site did not answer within {_START_SECONDS:.0f} s.")
+        finally:
+            processes.stop(web, worker.process, seconds=_STOP_SECONDS)
+        self.say("Stopped.")
+
+    def _greet(self, listener: socket.socket, url: str, page: str) -> bool:
+        if not _answers(listener):
+            return False
+        self.say(f"Serving on {url} (stop with Ctrl-C)" if page == "/" else f"Ready: {url}{page}")
+        self.stdout.flush()
+        return True
+
+
+class _Worker:
+    """One worker process, started again when it dies; a little later each time it dies at once."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._environment = environment
+        self._wait = 1.0
+        self._start()
+
+    def keep(self) -> None:
+        if self.process.poll() is None:
+            return
+        now = time.monotonic()
+        if now < self._started + self._wait:
+            return
+        self._wait = 1.0 if now - self._started > _LONGEST_WAIT else min(2 * self._wait, _LONGEST_WAIT)
+        self._start()
+
+    def _start(self) -> None:
+        self._started = time.monotonic()
+        self.process: subprocess.Popen[bytes] = processes.spawn(
+            processes.manage("worker"), environment=self._environment
+        )
+
+
+_SIZES = {"WEB_PROCESSES": "2", "WEB_THREADS": "8"}
+
+
+def _gunicorn(listener: socket.socket, n_processes: str, n_threads: str) -> list[str]:
+    """Each process loads the site itself (no preload), so no two share a connection to the database."""
+    options = {
+        "--bind": f"fd://{listener.fileno()}",
+        "--worker-class": "gthread",
+        "--workers": n_processes,
+        "--threads": n_threads,
+        "--graceful-timeout": str(_GRACEFUL_SECONDS),
+        "--log-level": "warning",
+        "--chdir": str(settings.BASE_DIR),
+    }
+    words = [word for pair in options.items() for word in pair]
+    # Its control socket would lie in the home folder, one for all sites of this person.
+    return [sys.executable, "-m", "gunicorn", "labelapp.wsgi", *words, "--no-control-socket"]
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.create_server(address[:2], family=family, backlog=256)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CommandError(
+            f"Port {port} of {host} cannot be had ({reason}). Stop what uses it, or choose another: PORT={port + 1}."
+        ) from None
+    listener.set_inheritable(True)
+    return listener
+
+
+def _answers(listener: socket.socket) -> bool:
+    """Whether /healthz does, asked under the name that the site goes by; a redirect to https is an answer too."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    asked = http.client.HTTPConnection(host, port, timeout=2)
+    try:
+        asked.request("GET", "/healthz", headers={"Host": urlsplit(settings.SITE_URL).netloc, "Connection": "close"})
+        return asked.getresponse().status in (200, 301)
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        asked.close()
+
+
+def _shown(host: str) -> str:
+    """What to type into a browser."""
+    if host in ("127.0.0.1", "0.0.0.0", "::", "::1"):  # noqa: S104
+        return "localhost"
+    return f"[{host}]" if ":" in host else host
+
+
+def _number(name: str, text: str, highest: int = 1_000) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= highest:
+        raise CommandError(f"{name} is {text!r}; give a number from 1 to {highest}.")
+    return int(text)
