@@ -1,15 +1,20 @@
 """Runs: one of a kind alive, the dead taken over, every one ended."""
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from django.db import connections
 
 from annotate import runs
-from annotate.errors import InvalidInput, RunBusy, RunLost
+from annotate.errors import AccessDenied, InvalidInput, NotFound, RunBusy, RunLost
 from annotate.models import Run
 from annotate.models.base import database_now
-from tests.factories import make_project
+from annotate.models.snapshot import read_snapshot
+from tests.factories import make_member, make_project, make_user, owner_of
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db
 
@@ -96,3 +101,160 @@ def test_progress_is_seen_from_outside():
         attempt.write(3, 7)
         run = Run.objects.get()
         assert (run.n_done, run.n_total) == (3, 7)
+
+
+def queued(project, kind="prelabel", **parameters):
+    return runs.enqueue(kind=kind, project=project, by=owner_of(project), parameters=parameters)
+
+
+class TestEnqueue:
+    def test_it_waits_for_a_worker(self):
+        run = queued(make_project(), "draw", batch=7)
+        assert (run.state, run.pid, run.lease_until) == (Run.State.QUEUED, None, None)
+        assert run.parameters == {"batch": 7}
+
+    def test_a_double_click_is_one_run(self):
+        project = make_project()
+        assert queued(project) == queued(project)
+
+    def test_another_of_the_kind_is_refused_while_one_waits(self):
+        project = make_project()
+        queued(project, "draw", batch=7)
+        with pytest.raises(RunBusy, match="A draw is waiting"):
+            queued(project, "draw", batch=8)
+
+    def test_one_from_the_shell_is_in_the_way(self):
+        project = make_project()
+        with runs.start(kind="train", project=project, by=None), pytest.raises(RunBusy, match="A train is running"):
+            queued(project, "train")
+
+    def test_a_stranger_does_not_know_the_project(self):
+        with pytest.raises(NotFound):
+            runs.enqueue(kind="train", project=make_project(), by=make_user("Sam"))
+
+    def test_an_annotator_may_not(self):
+        project = make_project()
+        with pytest.raises(AccessDenied):
+            runs.enqueue(kind="train", project=project, by=make_member(project, "Ann"))
+
+    @pytest.mark.parametrize(("kind", "parameters"), [("dance", {}), ("draw", {"batch": "7"}), ("train", {"batch": 7})])
+    def test_it_refuses_what_no_worker_can_do(self, kind, parameters):
+        with pytest.raises(InvalidInput):
+            queued(make_project(), kind, **parameters)
+
+
+class TestClaiming:
+    def test_the_oldest_comes_first_and_only_once(self):
+        first, second = queued(make_project()), queued(make_project())
+        assert [runs.claim_next(), runs.claim_next(), runs.claim_next()] == [first, second, None]
+
+    def test_a_lost_one_waits_for_its_next_attempt(self):
+        project = make_project()
+        running(project, lease_until=database_now() - timedelta(seconds=1))
+        run = runs.claim_next()
+        assert run is not None
+        assert (run.attempt, run.state) == (2, Run.State.RUNNING)
+
+    def test_what_loses_its_worker_three_times_is_given_up(self):
+        running(make_project(), lease_until=database_now() - timedelta(seconds=1), attempt=runs.MAX_ATTEMPTS)
+        assert runs.claim_next() is None
+        run = Run.objects.get()
+        assert run.state == Run.State.ERRORED
+        assert "lost 3 times" in run.message
+
+    def test_no_worker_repeats_what_a_command_did(self):
+        with pytest.raises(RunLost), runs.start(kind="draw", project=make_project(), by=None) as attempt:
+            Run.objects.update(lease_until=database_now() - timedelta(seconds=1))
+            assert runs.claim_next() is None
+            attempt.write(1)
+        assert "Started again" in Run.objects.get().message
+
+    def test_one_that_is_given_back_wasted_no_attempt(self):
+        run = queued(make_project())
+        runs.claim_next()
+        run.refresh_from_db()
+        assert runs.give_back(run)
+        run.refresh_from_db()
+        assert (run.state, run.attempt, run.pid) == (Run.State.QUEUED, 1, None)
+
+    def test_a_command_takes_over_what_is_queued(self):
+        project = make_project()
+        run = queued(project, "train")
+        with runs.start(kind="train", project=project, by=None) as attempt:
+            assert attempt.run == run
+        assert runs.claim_next() is None
+
+
+class TestResume:
+    def test_what_is_started_inside_belongs_to_it(self):
+        project = make_project()
+        queued(project, "train")
+        run = runs.claim_next()
+        with (
+            runs.resume(public_id=run.public_id, attempt=1) as outer,
+            runs.start(kind="estimate", project=project, by=None) as inner,
+        ):
+            assert inner is outer
+        assert Run.objects.get().state == Run.State.SUCCEEDED
+
+    def test_steps_and_facts_are_seen_from_outside(self):
+        run = queued(make_project())
+        runs.claim_next()
+        with runs.resume(public_id=run.public_id, attempt=1) as attempt:
+            attempt.write(3, 7)
+            attempt.step("Reading")
+            run.refresh_from_db()
+            assert (run.step, run.n_done, run.n_total) == ("Reading", 0, None)
+            attempt.result = {"n": 1}
+        run.refresh_from_db()
+        assert run.result == {"n": 1}
+
+    def test_an_attempt_that_was_taken_over_does_nothing(self):
+        run = queued(make_project())
+        runs.claim_next()
+        with pytest.raises(RunLost), runs.resume(public_id=run.public_id, attempt=2):
+            raise AssertionError("it must not begin")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("events_can_be_flushed")
+class TestWithOtherProcesses:
+    def test_of_two_claimers_one_gets_it(self):
+        queued(make_project())
+        together = threading.Barrier(2)
+
+        def claim():
+            together.wait()
+            try:
+                return runs.claim_next()
+            finally:
+                connections.close_all()
+
+        with ThreadPoolExecutor(2) as pool:
+            claimed = [future.result() for future in [pool.submit(claim), pool.submit(claim)]]
+        assert sum(run is not None for run in claimed) == 1
+
+    def test_the_heartbeat_writes_progress_even_inside_a_read_snapshot(self, monkeypatch):
+        monkeypatch.setattr(runs, "_SECONDS_BETWEEN_BEATS", 0.01)
+        with runs.start(kind="export", project=make_project(), by=None) as attempt:
+            with read_snapshot():
+                Run.objects.get()
+                attempt.beat(3, 7)
+            wait_until(lambda: Run.objects.get().n_done == 3)
+
+    def test_the_heartbeat_renews_the_lease_of_silent_work(self, monkeypatch, settings):
+        monkeypatch.setattr(runs, "_SECONDS_BETWEEN_BEATS", 0.01)
+        settings.RUN_LEASE_SECONDS = 1
+        with runs.start(kind="train", project=make_project(), by=None):
+            lease = Run.objects.get().lease_until
+            wait_until(lambda: Run.objects.get().lease_until > lease + timedelta(seconds=1))
+
+    def test_hung_work_loses_its_lease(self, monkeypatch, settings):
+        monkeypatch.setattr(runs, "SILENT_SECONDS", 0)
+        monkeypatch.setattr(runs, "_SECONDS_BETWEEN_BEATS", 0.01)
+        settings.RUN_LEASE_SECONDS = 1
+        with pytest.raises(RunLost), runs.start(kind="train", project=make_project(), by=None) as attempt:
+            run = attempt.run
+            wait_until(lambda: not runs.is_held(run))
+            runs.sweep()
+            attempt.write(1)

@@ -1,0 +1,105 @@
+"""What workers do: each kind of run on real text with the real encoder."""
+
+import json
+from pathlib import Path
+
+import pytest
+from django.conf import settings as project_settings
+
+from annotate import export, ingest, runs, sampling, tasks
+from annotate.errors import AccessDenied, Conflict
+from annotate.models import ModelVersion, Project, Round, Run
+from annotate.models.project import Role
+from tests.factories import answer_round, make_member, make_project, owner_of, write_jsonl
+
+DEMO = Path(project_settings.BASE_DIR) / "annotate" / "demo" / "banking77.jsonl"
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def project(tmp_path, settings) -> Project:
+    """Sixty real questions, not pre-labeled."""
+    settings.VAR_DIR = tmp_path
+    lines = DEMO.read_text(encoding="utf-8").splitlines()[:60]
+    rows = [{"id": row["id"], "text": row["text"]} for row in map(json.loads, lines)]
+    project = make_project(labels=("card", "transfer", "exchange"))
+    ingest.import_items(project=project, path=write_jsonl(tmp_path / "items.jsonl", rows), by=owner_of(project))
+    return project
+
+
+def perform(project, kind, **parameters):
+    """As a worker does, in this process."""
+    runs.enqueue(kind=kind, project=project, by=owner_of(project), parameters=parameters)
+    run = runs.claim_next()
+    with runs.resume(public_id=run.public_id, attempt=run.attempt) as attempt:
+        tasks.perform(attempt)
+    run.refresh_from_db()
+    return run
+
+
+def test_a_whole_round_is_one_run_for_each_thing_asked(project):
+    assert perform(project, "prelabel").result["n_items"] == 60
+    assert perform(project, "draw", batch=20).result == {"round": 1, "n_questions": 20}
+    answer_round(project, label="card")
+    assert perform(project, "close").result == {"round": 1, "n_gold": 20, "n_unresolved": 0}
+    trained = perform(project, "train")
+    assert (trained.step, trained.result["model"], trained.result["n_gold"]) == ("Estimating", 1, 16)
+    assert set(trained.result["delivered"]) == {"value", "low", "high", "n", "reason"}
+    exported = perform(project, "export").result
+    manifest = Path(exported["folder"]) / exported["manifest"]
+    assert export.verify_export(manifest) == []
+    stem = f"{project.slug}-v{exported['version']}"
+    assert [file["name"] for file in exported["files"]] == [f"{stem}.jsonl", f"{stem}.csv"]
+    assert all((Path(exported["folder"]) / file["name"]).stat().st_size == file["bytes"] for file in exported["files"])
+    assert list(Run.objects.order_by("pk").values_list("kind", "state")) == [
+        ("import", "succeeded"),
+        *((kind, "succeeded") for kind in ("prelabel", "draw", "close", "train", "export")),
+    ]
+
+
+def test_what_an_earlier_attempt_committed_is_not_done_again(project):
+    """Killed between its effect and its end, a run finds what it made."""
+    by = owner_of(project)
+    for kind in ("draw", "close"):
+        runs.enqueue(kind=kind, project=project, by=by, parameters={"force": True} if kind == "close" else {"batch": 9})
+        run = runs.claim_next()
+        with runs.resume(public_id=run.public_id, attempt=1) as attempt:
+            tasks.perform(attempt)
+        first = attempt.result
+        Run.objects.filter(pk=run.pk).update(state=Run.State.RUNNING, finished_at=None, result={})
+        with runs.resume(public_id=run.public_id, attempt=1) as attempt:
+            tasks.perform(attempt)
+        assert attempt.result == first
+    assert Round.objects.count() == 1
+
+
+def test_training_is_not_repeated_either(project):
+    perform(project, "prelabel")
+    run = perform(project, "train")
+    Run.objects.filter(pk=run.pk).update(state=Run.State.RUNNING, finished_at=None)
+    with runs.resume(public_id=run.public_id, attempt=1) as attempt:
+        tasks.perform(attempt)
+    assert ModelVersion.objects.count() == 1
+
+
+def test_an_expected_failure_is_a_sentence(project):
+    with pytest.raises(Conflict):
+        perform(project, "close")
+    run = Run.objects.get(kind="close")
+    assert (run.state, run.trace) == (Run.State.FAILED, "")
+    assert "has no open round" in run.message
+
+
+def test_whoever_asked_must_still_be_allowed_when_it_is_done(project):
+    person = make_member(project, "Ravi", role=Role.ADMIN)
+    run = runs.enqueue(kind="draw", project=project, by=person, parameters={"batch": 5})
+    project.members.filter(user=person).update(role=Role.VIEWER)
+    runs.claim_next()
+    with pytest.raises(AccessDenied), runs.resume(public_id=run.public_id, attempt=1) as attempt:
+        tasks.perform(attempt)
+    assert not Round.objects.exists()
+
+
+def test_an_estimate_without_a_model_says_why_there_is_no_figure(project):
+    sampling.draw_round(project=project, batch=10, by=owner_of(project))
+    assert perform(project, "estimate").result["delivered"]["value"] is None

@@ -1,0 +1,100 @@
+"""`manage.py serve` as a person starts it: answers, stops, and leaves nothing behind."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.processes import ROOT, run_manage
+from tests.waiting import wait_until
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """A migrated database of its own and a port that was free a moment ago."""
+    folder = tmp_path_factory.mktemp("site")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "VAR_DIR": str(folder), "FILES_DIR": str(folder / "files"), "PORT": str(port)}
+    environment |= {"DATABASE_URL": f"sqlite:///{folder / 'site.sqlite3'}", "WEB_PROCESSES": "1"}
+    assert run_manage("migrate", "--verbosity", "0", environment=environment).returncode == 0
+    return environment
+
+
+@pytest.fixture
+def site(environment):
+    """A site that has said it is ready."""
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "serve"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    wait_until(lambda: "Serving on" in process.stdout.readline())
+    yield process
+    process.kill()
+    process.wait()
+
+
+def health(environment):
+    connection = http.client.HTTPConnection("127.0.0.1", int(environment["PORT"]), timeout=10)
+    connection.request("GET", "/healthz")
+    answer = connection.getresponse()
+    return answer.status, json.loads(answer.read())
+
+
+def children_of(pid):
+    """Of a process and of its children, by /proc."""
+    direct = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return direct + [below for child in direct for below in children_of(child)]
+
+
+def is_gone(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_it_serves_with_a_worker_and_a_second_one_finds_the_port_taken(site, environment):
+    wait_until(lambda: health(environment) == (200, {"status": "ok", "database": "ok", "worker": "ok"}))
+    second = run_manage("serve", environment=environment)
+    assert second.returncode == 1
+    assert "cannot be had" in second.stderr
+    assert health(environment)[0] == 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_when_it_ends(site, name):
+    below = children_of(site.pid)
+    assert len(below) >= 3  # gunicorn, its process, the worker
+    site.send_signal(name)
+    assert site.wait(timeout=20) == (0 if name != signal.SIGKILL else -signal.SIGKILL)
+    wait_until(lambda: all(is_gone(pid) for pid in below))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_worker_that_dies_is_started_again(site, environment):
+    (worker,) = [
+        pid for pid in children_of(site.pid) if Path(f"/proc/{pid}/cmdline").read_bytes().endswith(b"worker\0")
+    ]
+    os.kill(worker, signal.SIGKILL)
+    (Path(environment["VAR_DIR"]) / "worker.alive").unlink()
+    wait_until(lambda: health(environment)[1]["worker"] == "ok")
+
+
+@pytest.mark.parametrize(("variable", "value"), [("PORT", "http"), ("PORT", "99999"), ("WEB_THREADS", "many")])
+def test_a_wrong_setting_is_a_sentence(environment, variable, value):
+    done = run_manage("serve", environment={**environment, variable: value})
+    assert done.returncode == 1
+    assert f"is '{value}'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_can_be_asked_for_before_the_work(environment):
+    assert run_manage("serve", "--check", environment=environment).returncode == 0

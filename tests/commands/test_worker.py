@@ -1,0 +1,143 @@
+"""Workers in processes of their own, killed at bad moments: every run ends, with the same rows."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.conf import settings as project_settings
+from django.core.management import call_command
+from django.db import connection
+
+from annotate import ingest, prelabel, runs
+from annotate.models import Prediction, Run
+from tests.factories import make_project, owner_of, write_jsonl
+from tests.processes import ROOT, run_manage
+from tests.waiting import wait_until
+
+DEMO = Path(project_settings.BASE_DIR) / "annotate" / "demo" / "banking77.jsonl"
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("events_can_be_flushed")]
+
+
+@pytest.fixture
+def environment(tmp_path, settings):
+    """Children work in this test's database and folders."""
+    settings.VAR_DIR = tmp_path
+    return {
+        **os.environ,
+        "VAR_DIR": str(tmp_path),
+        "FILES_DIR": str(settings.FILES_DIR),
+        "DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}",
+        "WORKER_POLL_SECONDS": "0.05",
+    }
+
+
+@pytest.fixture
+def start_worker(environment):
+    started = []
+
+    def start():
+        started.append(subprocess.Popen([sys.executable, "manage.py", "worker"], cwd=ROOT, env=environment))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def project_of(n_items, tmp_path):
+    lines = DEMO.read_text(encoding="utf-8").splitlines()[:n_items]
+    rows = [{"id": row["id"], "text": row["text"]} for row in map(json.loads, lines)]
+    project = make_project(labels=("card", "transfer", "exchange"))
+    ingest.import_items(project=project, path=write_jsonl(tmp_path / "items.jsonl", rows), by=owner_of(project))
+    return project
+
+
+def asked(project, kind="prelabel", **parameters):
+    return runs.enqueue(kind=kind, project=project, by=owner_of(project), parameters=parameters)
+
+
+def silver(project):
+    rows = Prediction.objects.filter(prompt__project=project).order_by("item__ordinal")
+    return list(rows.values_list("item__external_id", "label_index", "probabilities"))
+
+
+def at_work(run, worker, n_done=0):
+    """Whether the child has begun, and got at least so far."""
+    run.refresh_from_db()
+    return run.step and run.n_done >= n_done and run.pid not in (None, worker.pid)
+
+
+def is_gone(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def succeeded(run):
+    run.refresh_from_db()
+    assert run.state in (Run.State.QUEUED, Run.State.RUNNING, Run.State.SUCCEEDED), run.message
+    return run.state == Run.State.SUCCEEDED
+
+
+def test_a_run_killed_half_way_is_finished_by_the_next_attempt_with_the_same_rows(tmp_path, start_worker):
+    project, undisturbed = project_of(1_100, tmp_path), project_of(1_100, tmp_path)
+    run, worker = asked(project), start_worker()
+    wait_until(lambda: at_work(run, worker, n_done=1_024))  # one durable step of vectors is there
+    os.kill(run.pid, signal.SIGKILL)
+    wait_until(lambda: succeeded(run))
+    assert run.attempt == 2
+    prelabel.prelabel(project=undisturbed, by=owner_of(undisturbed))
+    assert silver(project) == silver(undisturbed)
+    call_command("verify", project.slug)
+
+
+def test_a_killed_worker_takes_its_child_along_and_the_next_one_finishes(tmp_path, start_worker):
+    run, worker = asked(project_of(40, tmp_path)), start_worker()
+    wait_until(lambda: at_work(run, worker))
+    worker.kill()
+    worker.wait()
+    wait_until(lambda: is_gone(run.pid) or succeeded(run))
+    start_worker()
+    wait_until(lambda: succeeded(run))
+    assert len(silver(run.project)) == 40
+    call_command("verify", run.project.slug)
+
+
+def test_a_worker_that_is_stopped_gives_its_run_back_and_wastes_no_attempt(tmp_path, start_worker):
+    run, worker = asked(project_of(40, tmp_path)), start_worker()
+    wait_until(lambda: at_work(run, worker))
+    worker.terminate()
+    assert worker.wait(timeout=30) == 0
+    run.refresh_from_db()
+    assert (run.state, run.attempt, run.pid, run.step) == (Run.State.QUEUED, 1, None, "")
+    assert not (tmp_path / "worker.alive").exists()
+    start_worker()
+    wait_until(lambda: succeeded(run))
+    assert run.attempt == 1
+    assert len(silver(run.project)) == 40
+
+
+def test_a_failure_is_a_sentence_and_a_crash_keeps_its_trace(environment):
+    expected, crash = make_project(), make_project()
+    asked(expected, "close")
+    Run.objects.create(project=crash, kind="close", parameters={"nonsense": 1}, started_by=owner_of(crash))
+    done = run_manage("worker", "--once", environment=environment)
+    assert done.returncode == 0
+    failed, errored = Run.objects.order_by("pk")
+    assert (failed.state, failed.trace) == (Run.State.FAILED, "")
+    assert "has no open round" in failed.message
+    assert errored.state == Run.State.ERRORED
+    assert "TypeError" in errored.trace
+
+
+def test_a_nonsensical_setting_is_a_sentence(environment):
+    done = run_manage("worker", environment={**environment, "WORKER_POLL_SECONDS": "often"})
+    assert done.returncode == 1
+    assert done.stderr.strip() == "CommandError: WORKER_POLL_SECONDS is 'often'; give seconds, for instance 1."
