@@ -21,9 +21,11 @@ $(VENV)/.installed-tests: $(VENV)/.installed tests/requirements.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	@touch $@
 
-demo: $(VENV)/.installed  ## Run the whole loop once on a small banking77 project (SQLite, offline annotator)
+demo: $(VENV)/.installed  ## Run the whole loop once on a small banking77 project, then serve it until Ctrl-C (PORT=8000)
+	@$(RUN) manage.py serve --check
 	@$(RUN) manage.py migrate --verbosity 0
 	@$(RUN) manage.py demo
+	@exec $(RUN) manage.py serve --page /p/demo-banking/
 
 test: $(VENV)/.installed-tests lint  ## Lint, check types and import directions, run all tests
 	$(RUN) -m pytest

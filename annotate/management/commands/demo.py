@@ -1,5 +1,6 @@
 """manage.py demo"""
 
+import secrets
 import time
 from pathlib import Path
 from typing import Any
@@ -20,27 +21,31 @@ from annotate import (
     stats,
     training,
 )
+from annotate.errors import Conflict
 from annotate.formats import jsonl
 from annotate.management.base import GoldloopCommand
 from annotate.management.commands.create_project import read_json
 from annotate.management.tables import money, table
-from annotate.models import Estimate, Import, Project, Round, User
+from annotate.models import Estimate, Import, Member, Project, QueueEntry, Round, User
+from annotate.models.project import Role
 
 _DATA = Path(settings.BASE_DIR) / "annotate" / "demo"
 _SLUG = "demo-banking"
-_ROUNDS, _BATCH, _LAST_BATCH = 2, 150, 30
+_ROUNDS, _BATCH, _WAITING_BATCH = 2, 150, 30
+_DOMAIN = "demo.example"  # reserved: nobody's mail
 
 
 class Command(GoldloopCommand):
     help = (
         "Run the loop once on a small project (banking77, 12 intents) with simulated people, and leave it in mid-loop "
-        "with a round of 30 questions waiting. Started again it goes on where it was and does nothing twice."
+        "with a round of 30 questions waiting. Started again it goes on where it was and does nothing twice. Prints "
+        "one sign-in per role, with passwords that are new each time; `make demo` then opens the site."
     )
     takes_project = False
 
     def run(self, options: dict[str, Any]) -> None:
         started = time.monotonic()
-        self.by = simulation.simulated_user("demo-owner@goldloop.invalid", "Demo owner")
+        self.by = _owner()
         self.project = self._project()
         self._step("import", self._import)
         self._step("pre-label", self._prelabel)
@@ -51,8 +56,10 @@ class Command(GoldloopCommand):
             self._step("estimate", self._estimate)
             rows.append(self._figures(f"after round {index}", index))
         manifest = self._step("export", self._export)
-        self._step(f"round {_ROUNDS + 1}", self._draw_last)
+        rows += [self._figures(f"after round {index}", index) for index in self._rounds_of_people()]
+        self._step("people", self._leave_a_round_waiting)
         self._show(rows, manifest, time.monotonic() - started)
+        self._show_sign_ins()
 
     def _step(self, name: str, work):  # type: ignore[no-untyped-def]
         started = time.monotonic()
@@ -150,12 +157,20 @@ class Command(GoldloopCommand):
             manifest = export.export(delivered=frozen.row, directory=folder, by=self.by)
         return f"{frozen.row.n_pool:,} rows as JSON Lines and CSV", manifest
 
-    def _draw_last(self) -> tuple[str, None]:
-        index = _ROUNDS + 1
-        current = self.project.rounds.filter(index=index).first()
+    def _rounds_of_people(self) -> list[int]:
+        """Rounds that came after the simulated ones and were closed by hand."""
+        later = self.project.rounds.filter(index__gt=_ROUNDS, state=Round.State.CLOSED)
+        return list(later.order_by("index").values_list("index", flat=True))
+
+    def _leave_a_round_waiting(self) -> tuple[str, None]:
+        current = self.project.rounds.filter(state=Round.State.OPEN).first()
         if current is None:
-            current = sampling.draw_round(project=self.project, batch=_LAST_BATCH, by=self.by)
-        return f"{current.queue.count()} questions drawn; they wait for people", None
+            try:
+                current = sampling.draw_round(project=self.project, batch=_WAITING_BATCH, by=self.by)
+            except Conflict as reason:  # every item was asked: the demo has come to its end
+                return str(reason), None
+        n_open = current.queue.filter(state=QueueEntry.State.OPEN).count()
+        return f"round {current.index}: {n_open} of {current.queue.count()} questions wait for people", None
 
     def _figures(self, when: str, index: int | None) -> list[str]:
         """One line of the table: the estimates of the newest version after that round, with money so far."""
@@ -181,6 +196,36 @@ class Command(GoldloopCommand):
         self.say(f"  {manifest.name} says what every figure and column means.")
         self.say(f"Where the loop stands: .venv/bin/python manage.py status {_SLUG}")
         self.say(f"Done in {seconds:.0f} s. Data: banking77 (PolyAI, CC BY 4.0), see annotate/demo/ATTRIBUTION.md")
+
+    def _show_sign_ins(self) -> None:
+        """New passwords, so that what is printed always works; they are kept nowhere else."""
+        people = [self.by, *(self._member(role) for role in (Role.ANNOTATOR, Role.REVIEWER, Role.VIEWER))]
+        self.say("")
+        self.say("Sign in as one of these; the passwords are new at each start of the demo:")
+        for person in people:
+            password = "-".join(secrets.token_hex(2) for _ in range(4))
+            person.set_password(password)
+            person.save(update_fields=["password"])
+            role = Member.objects.get(project=self.project, user=person).role
+            self.say(f"  {person.email:<24} {password}   {role}")
+
+    def _member(self, role: str) -> User:
+        user = _person(role)
+        if not Member.objects.filter(project=self.project, user=user).exists():
+            # Trusted where they answer: one answer of theirs is gold, as the demo's rule asks.
+            is_trusted = role != Role.VIEWER
+            projects.add_member(project=self.project, user=user, role=role, is_trusted=is_trusted, by=self.by)
+        return user
+
+
+def _owner() -> User:
+    owner = User.objects.filter(memberships__project__slug=_SLUG, memberships__role=Role.OWNER).first()
+    return owner or _person(Role.OWNER)
+
+
+def _person(role: str) -> User:
+    email = f"{role}@{_DOMAIN}"
+    return User.objects.filter(email=email).first() or User.objects.create_user(email, name=f"Demo {role}")
 
 
 def _cell(row: Estimate | None) -> str:

@@ -67,7 +67,8 @@ class Command(GoldloopCommand):
     def _greet(self, listener: socket.socket, url: str, page: str) -> bool:
         if not _answers(listener):
             return False
-        self.say(f"Serving on {url} (stop with Ctrl-C)" if page == "/" else f"Ready: {url}{page}")
+        self.say("Ctrl-C stops the site; everything is kept.")
+        self.say(f"Serving on {url}" if page == "/" else f"Ready: {url}{page}")
         self.stdout.flush()
         return True
 
@@ -120,7 +121,7 @@ def _listener(host: str, port: int) -> socket.socket:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.create_server(address[:2], family=family, backlog=256)
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = (error.strerror or str(error)).partition(" (while")[0]
         raise CommandError(
             f"Port {port} of {host} cannot be had ({reason}). Stop what uses it, or choose another: PORT={port + 1}."
         ) from None
