@@ -11,7 +11,7 @@ from django.db import transaction
 from annotate import access, labeling, pool, projects, routing, runs
 from annotate.errors import Conflict, GoldloopError, InvalidInput
 from annotate.formats import jsonl
-from annotate.models import Annotation, Label, Project, QueueEntry, Round, User
+from annotate.models import Annotation, Label, Lease, Project, QueueEntry, Round, User
 from annotate.models.event import record
 
 _CHUNK = 200  # answers per durable commit
@@ -92,10 +92,11 @@ class _Reader:
             if mine.label == answer.label and mine.skip_reason == answer.skip_reason:
                 return False
             if mine.label is not None:
-                labeling.change(entry=entry, answer=answer, key=key, by=person)
+                lease = Lease.objects.filter(entry=entry, annotator=person).latest("pk")
+                labeling.change(lease_id=lease.public_id, project=self._project, answer=answer, key=key, by=person)
                 return True
         lease = routing.lease(entry=entry, annotator=person)
-        labeling.submit(lease=lease, answer=answer, key=key, by=person)
+        labeling.submit(lease_id=lease.public_id, project=self._project, answer=answer, key=key, by=person)
         return True
 
     def _person(self, row: dict[str, Any]) -> User:

@@ -1,25 +1,37 @@
-"""Takes answers: submit, skip, change. Append-only, at most once per idempotency key, counted while leased."""
+"""Takes answers: submit, skip, change, draft. Append-only, at most once per idempotency key, counted while leased.
 
+Also what one may see of one's own answers, and of the machine's once one has answered.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from django.db import transaction
-from django.db.models import Max
+from django.db import IntegrityError, transaction
+from django.db.models import F, OuterRef, Subquery
+from django.db.models.functions import Coalesce
 
-from annotate import access, projects, review, routing
-from annotate.errors import Conflict, InvalidInput, LeaseLost
-from annotate.models import Annotation, Label, Lease, QueueEntry, Round, User
+from annotate import pool, questions, review, slots
+from annotate.errors import AccessDenied, Conflict, InvalidInput, LeaseLost, NotFound
+from annotate.models import Annotation, Draft, Draw, Label, Lease, Prediction, Project, QueueEntry, Round, User
 from annotate.models.annotation import SkipReason
-from annotate.models.base import database_now
+from annotate.models.project import SuggestionPolicy
+from annotate.questions import Answers, Question
+
+MAX_COMMENT = 5_000  # characters
+_MAX_KEY = 100
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a person said: a label, or why they skipped."""
+    """What a person said: a label (or its index among the project's), or why they skipped."""
 
-    label: Label | None = None
+    label: Label | int | None = None
     skip_reason: str | None = None
     seconds: float | None = None
+    is_flagged: bool = False
+    comment: str = ""
 
     def __post_init__(self) -> None:
         if (self.label is None) == (self.skip_reason is None):
@@ -28,99 +40,268 @@ class Answer:
             raise InvalidInput(f"{self.skip_reason!r} is no reason to skip; there are: {', '.join(SkipReason.values)}.")
         if self.seconds is not None and not 0 <= self.seconds < 1e7:
             raise InvalidInput(f"{self.seconds!r} seconds cannot have been spent on one item.")
+        check_comment(self.comment)
+
+
+@dataclass(frozen=True)
+class Past:
+    """One of a person's own answers, and the lease by which it can be changed."""
+
+    annotation: Annotation
+    lease_id: str
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """What the machine says of an item; without a label `reason` is why: a failure's kind, or "never_asked"."""
+
+    label: Label | None
+    reason: str | None = None
 
 
 @transaction.atomic
-def submit(*, lease: Lease, answer: Answer, key: str, by: User, now: datetime | None = None) -> Annotation:
+def submit(
+    *, lease_id: str, project: Project, answer: Answer, key: str, by: User, now: datetime | None = None
+) -> Annotation:
     """Store one answer to a leased question. The same key again returns the first; another body is refused.
 
-    An answer whose lease was lost is stored too, uncounted: nothing that a person did is dropped.
+    An answer whose lease was lost is stored too, uncounted: nothing that a person did is dropped. Six queries
+    where a first answer becomes gold.
     """
-    now = now or database_now()
-    if lease.annotator_id != by.pk:
-        raise LeaseLost("This item is held for somebody else.")
-    if first := _replayed(key, lease.entry, answer, by):
+    question, answers, first = _load(lease_id, project, answer, key, by, now)
+    if first:
         return first
-    _check(lease.entry, answer, by)
-    outcome = Lease.Outcome.ANSWERED if answer.label else Lease.Outcome.SKIPPED
-    try:
-        routing.end(lease=lease, outcome=outcome, now=now)
-        is_counted = True
-    except LeaseLost:
-        is_counted = False
-    annotation = _append(lease.entry, answer, key, by, is_counted=is_counted)
+    is_counted = _end_lease(question, answer)
+    # An uncounted answer never takes a counted one's place.
+    is_current = is_counted or answers.current(by) is None
+    annotation = _append(question, answers, answer, key, is_counted=is_counted, is_current=is_current)
     if is_counted:
-        review.settle(lease.entry)
+        if answer.label is None:
+            slots.give_back([question.entry.pk])
+        review.settle(question, answers.plus(annotation, is_trusted=question.is_trusted))
     return annotation
 
 
 @transaction.atomic
-def change(*, entry: QueueEntry, answer: Answer, key: str, by: User) -> Annotation:
-    """Replace one's own answer while its round is open; the earlier one stays as a revision."""
-    if first := _replayed(key, entry, answer, by):
+def change(
+    *, lease_id: str, project: Project, answer: Answer, key: str, by: User, now: datetime | None = None
+) -> Annotation:
+    """Replace one's own answer while its round is open; the earlier one stays as a revision.
+
+    `lease_id` is the lease that it was given under, see `history`. A late answer stays uncounted.
+    """
+    question, answers, first = _load(lease_id, project, answer, key, by, now)
+    if first:
         return first
-    _check(entry, answer, by)
-    if entry.round.state != Round.State.OPEN:
-        raise Conflict(f"Round {entry.round.index} is closed; its answers stand.")
-    earlier = Annotation.objects.filter(entry=entry, annotator=by, is_current=True).first()
-    if earlier is None:
+    if question.entry.round.state != Round.State.OPEN:
+        raise Conflict(f"Round {question.entry.round.index} is closed; its answers stand.")
+    earlier = answers.current(by)
+    if earlier is None or earlier.entry_id != question.entry.pk:
         raise Conflict(f"{by} has not answered this question.")
-    if answer.label is None or earlier.label is None:
-        raise Conflict("An answer is changed to another label; it cannot become a skip.")
-    annotation = _append(entry, answer, key, by, is_counted=earlier.is_counted)
+    if earlier.is_counted:
+        _move_slot(question, earlier, answer)
+    annotation = _append(question, answers, answer, key, is_counted=earlier.is_counted, is_current=True)
     if annotation.is_counted:
-        review.settle(entry)
+        review.settle(question, answers.plus(annotation, is_trusted=question.is_trusted))
     return annotation
 
 
-def _replayed(key: str, entry: QueueEntry, answer: Answer, by: User) -> Annotation | None:
-    first = Annotation.objects.filter(idempotency_key=key).first()
-    if first is None:
-        return None
-    same = (first.entry_id, first.annotator_id, first.label_id, first.skip_reason) == (
-        entry.pk,
-        by.pk,
-        answer.label.pk if answer.label else None,
-        answer.skip_reason,
+def history(*, project: Project, by: User, n: int = 10) -> list[Past]:
+    """This person's last answers and skips in the open round, newest first; one query."""
+    lease = Lease.objects.filter(entry=OuterRef("entry"), annotator=by).order_by("-pk")
+    rows: Any = (
+        Annotation.objects.filter(annotator=by, is_current=True)
+        .filter(entry__round__project=project, entry__round__state=Round.State.OPEN)
+        .select_related("entry__item__content", "entry__round", "item", "label")
+        .annotate(lease_public_id=Subquery(lease.values("public_id")[:1]))
+        .order_by("-pk")[:n]
     )
-    if not same:
+    return [Past(row, row.lease_public_id) for row in rows]
+
+
+def save_draft(
+    *, lease: Lease, by: User, label: Label | None = None, is_flagged: bool = False, comment: str = ""
+) -> Draft:
+    """Keep what somebody has begun to say; it outlives the lease. One query, the last writer wins."""
+    if lease.annotator_id != by.pk:
+        raise LeaseLost("This item is held for somebody else.")
+    if lease.outcome in (Lease.Outcome.ANSWERED, Lease.Outcome.SKIPPED):
+        raise Conflict("This question is answered already; change the answer instead.")
+    check_comment(comment)
+    draft = Draft(entry=lease.entry, annotator=by, label=label, is_flagged=is_flagged, comment=comment)
+    Draft.objects.bulk_create(
+        [draft],
+        update_conflicts=True,
+        unique_fields=["entry", "annotator"],
+        update_fields=["label", "is_flagged", "comment", "updated_at"],
+    )
+    return draft
+
+
+def drafts_of(leases: Sequence[Lease], by: User) -> dict[int, Draft]:
+    """This person's drafts by entry id; one query."""
+    drafts = Draft.objects.filter(annotator=by, entry__in=[lease.entry_id for lease in leases])
+    return {draft.entry_id: draft for draft in drafts.select_related("label")}
+
+
+@transaction.atomic
+def reveal(*, lease_id: str, project: Project, by: User, now: datetime | None = None) -> Suggestion:
+    """The machine's answer, where the question's policy allows it; what is said after that is not blind."""
+    question = _look(lease_id, project, by, now)
+    policy = question.entry.suggestion
+    if policy == SuggestionPolicy.HIDDEN:
+        raise AccessDenied("The machine's answer to this question is not shown to anybody who labels.")
+    if policy == SuggestionPolicy.REVEALED and not question.has_labeled:
+        raise AccessDenied("The machine's answer is shown once you have answered.")
+    _mark_revealed(question)
+    return suggestions(project=project, entries=[question.entry])[question.entry.pk]
+
+
+@transaction.atomic
+def why(*, lease_id: str, project: Project, by: User, now: datetime | None = None) -> list[str]:
+    """The arms that drew the item, once one has labeled it; what is said after that is not blind."""
+    question = _look(lease_id, project, by, now)
+    if not question.has_labeled:
+        raise AccessDenied("Why this item was drawn is shown once you have answered.")
+    _mark_revealed(question)
+    draws = list(Draw.objects.filter(item=question.entry.item_id).order_by("pk").values_list("arm", "round_id"))
+    now_drawn = [arm for arm, round_id in draws if round_id == question.entry.round_id]
+    return list(dict.fromkeys(now_drawn or [arm for arm, _ in draws]))
+
+
+def suggestions(*, project: Project, entries: Sequence[QueueEntry]) -> dict[int, Suggestion]:
+    """The machine's answers by entry id, for those questions only whose policy does not hide them."""
+    open_ones = {entry.item_id: entry.pk for entry in entries if entry.suggestion != SuggestionPolicy.HIDDEN}
+    found = dict.fromkeys(open_ones.values(), Suggestion(None, "never_asked"))
+    prompt = pool.current_prompt(project) if open_ones else None
+    if prompt is None:
+        return found
+    labels = {label.index: label for label in prompt.schema.labels.all()}
+    rows = Prediction.objects.filter(prompt=prompt, item__in=open_ones)
+    for item, status, index in rows.values_list("item_id", "status", "label_index"):
+        found[open_ones[item]] = Suggestion(None, status) if index is None else Suggestion(labels[index])
+    return found
+
+
+def check_comment(text: str) -> None:
+    """InvalidInput unless every database can keep this comment."""
+    if len(text) > MAX_COMMENT:
+        raise InvalidInput(f"A comment has at most {MAX_COMMENT:,} characters; this one has {len(text):,}.")
+    if not _is_storable(text):
+        raise InvalidInput("The comment holds half a character or a NUL.")
+
+
+def _is_storable(text: str) -> bool:
+    return not any(character == "\x00" or "\ud800" <= character <= "\udfff" for character in text)
+
+
+def _look(lease_id: str, project: Project, by: User, now: datetime | None) -> Question:
+    question = questions.load(lease_id=lease_id, project=project, by=by, now=now)
+    if question is None:
+        raise NotFound("There is no such question.")
+    question.require_annotator()
+    return question
+
+
+def _mark_revealed(question: Question) -> None:
+    seen = Coalesce(F("revealed_at"), question.now)
+    Lease.objects.filter(pk=question.lease.pk).update(revealed_at=seen)
+
+
+def _load(
+    lease_id: str, project: Project, answer: Answer, key: str, by: User, now: datetime | None
+) -> tuple[Question, Answers, Annotation | None]:
+    """The question and all answers to it; and the annotation that this very request made before, if it did."""
+    if not 1 <= len(key) <= _MAX_KEY or not _is_storable(key):
+        raise InvalidInput(f"An answer's key has 1 to {_MAX_KEY} characters.")
+    index = answer.label if isinstance(answer.label, int) else None
+    question = questions.load(lease_id=lease_id, project=project, by=by, index=index, now=now)
+    if question is None:
+        raise LeaseLost("This item is held for somebody else, or for nobody.")
+    answers, first = questions.answers(question, key)
+    if first is not None:
+        return question, answers, _replayed(first, question, answer)
+    question.require_annotator()
+    if isinstance(answer.label, Label) and answer.label.schema_id != question.schema_id:
+        raise InvalidInput(f"{answer.label} is not one of this project's labels.")
+    if answer.label is not None and _label_id(question, answer) is None:
+        raise InvalidInput(f"This project has no label {answer.label}.")
+    return question, answers, None
+
+
+def _label_id(question: Question, answer: Answer) -> int | None:
+    return answer.label.pk if isinstance(answer.label, Label) else question.label_id
+
+
+def _replayed(first: Annotation, question: Question, answer: Answer) -> Annotation:
+    before = (first.entry_id, first.annotator_id, first.label_id, first.skip_reason, first.is_flagged, first.comment)
+    again = (question.entry.pk, question.person.pk, _label_id(question, answer), answer.skip_reason)
+    if before != (*again, answer.is_flagged, answer.comment):
         raise Conflict("This answer's key was used before for another answer; nothing was changed.")
     return first
 
 
-def _check(entry: QueueEntry, answer: Answer, by: User) -> None:
-    project = entry.round.project
-    access.require(by, project, to="annotate")
-    if answer.label is not None and answer.label.schema_id != projects.current_schema(project).pk:
-        raise InvalidInput(f"{answer.label} is not one of this project's labels.")
+def _end_lease(question: Question, answer: Answer) -> bool:
+    """Whether the question was still held for this person. A label keeps the slot."""
+    outcome = Lease.Outcome.SKIPPED if answer.label is None else Lease.Outcome.ANSWERED
+    active = Lease.objects.filter(pk=question.lease.pk, ended_at__isnull=True, expires_at__gt=question.now)
+    return active.update(ended_at=question.now, outcome=outcome) == 1
 
 
-def _append(entry: QueueEntry, answer: Answer, key: str, by: User, *, is_counted: bool) -> Annotation:
-    """The next revision of this person's answer. An uncounted one never takes a counted one's place."""
-    mine = Annotation.objects.filter(item=entry.item_id, annotator=by)
-    current = mine.filter(is_current=True).first()
-    is_current = is_counted or current is None
-    if is_current:
-        mine.filter(is_current=True).update(is_current=False)
-    project = entry.round.project
-    return Annotation.objects.create(
-        project=project,
-        item_id=entry.item_id,
-        entry=entry,
-        annotator=by,
-        label=answer.label,
+def _move_slot(question: Question, earlier: Annotation, answer: Answer) -> None:
+    """A label taken back frees its slot; a skip that becomes a label needs one again."""
+    if (earlier.label_id is None) == (answer.label is None):
+        return
+    if answer.label is None:
+        slots.give_back([question.entry.pk])
+        return
+    held = Lease.objects.filter(entry=question.entry, annotator=question.person, ended_at__isnull=True)
+    if held.update(ended_at=question.now, outcome=Lease.Outcome.ANSWERED):
+        return  # leased once more after the skip: that slot serves
+    # Skipped by all is no end for somebody who thinks again.
+    free = QueueEntry.objects.filter(pk=question.entry.pk, n_taken__lt=F("overlap"), item__withdrawn_at__isnull=True)
+    free = free.filter(state__in=[QueueEntry.State.OPEN, QueueEntry.State.SKIPPED])
+    if free.update(n_taken=F("n_taken") + 1) != 1:
+        raise Conflict("Others have taken this question over in the meantime; your skip stands.")
+
+
+def _append(
+    question: Question, answers: Answers, answer: Answer, key: str, *, is_counted: bool, is_current: bool
+) -> Annotation:
+    """The next revision of this person's answer; a draft of it is no longer needed."""
+    mine = answers.by(question.person)
+    if is_current and any(row.is_current for row in mine):
+        Annotation.objects.filter(pk__in=[row.pk for row in mine if row.is_current]).update(is_current=False)
+    if question.has_draft:
+        Draft.objects.filter(entry=question.entry, annotator=question.person).delete()
+    # Paid once per answered question: neither a skip nor a second thought is a second label.
+    is_paid = any(row.entry_id == question.entry.pk and row.price_micros for row in mine)
+    annotation = Annotation(
+        project=question.project,
+        item_id=question.entry.item_id,
+        entry=question.entry,
+        annotator=question.person,
+        label_id=_label_id(question, answer),
         skip_reason=answer.skip_reason,
-        guidelines=projects.current_guidelines(project),
-        revision=(mine.aggregate(last=Max("revision"))["last"] or 0) + 1,
+        guidelines_id=question.guidelines_id,
+        revision=max((row.revision for row in mine), default=0) + 1,
         is_current=is_current,
         is_counted=is_counted,
-        is_blind=entry.is_blind,
+        is_blind=question.entry.is_blind and not question.has_seen,
+        suggestion=question.entry.suggestion,
+        is_flagged=answer.is_flagged,
+        comment=answer.comment,
         seconds=answer.seconds,
-        # Paid once per answered question: neither a skip nor a second thought is a second label.
-        price_micros=project.human_price_micros if answer.label and not _paid(entry, by) else 0,
+        price_micros=question.project.human_price_micros if answer.label is not None and not is_paid else 0,
         idempotency_key=key,
     )
+    return _insert(annotation)
 
 
-def _paid(entry: QueueEntry, by: User) -> bool:
-    return Annotation.objects.filter(entry=entry, annotator=by, price_micros__gt=0).exists()
+def _insert(annotation: Annotation) -> Annotation:
+    try:
+        with transaction.atomic():
+            annotation.save(force_insert=True)
+    except IntegrityError:  # the same key at the same moment, for another question
+        raise Conflict("This answer's key was used before for another answer; nothing was changed.") from None
+    return annotation

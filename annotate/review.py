@@ -3,20 +3,21 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from annotate.access import MAY
-from annotate.models import Annotation, Draw, Gold, Member, Project, QueueEntry
+from annotate.models import Annotation, Gold, Project, QueueEntry
 from annotate.models.project import Arm, GoldRule
+from annotate.questions import Answers, Question
 
 
-def settle(entry: QueueEntry) -> Gold | None:
+def settle(question: Question, answers: Answers) -> Gold | None:
     """Call after each counted answer or skip, in its transaction. Returns the gold that now stands, if any."""
-    answers = list(Annotation.objects.filter(entry=entry, is_current=True, is_counted=True).select_related("label"))
-    n_labels = sum(answer.label_id is not None for answer in answers)
-    if n_labels >= entry.overlap:
-        _set_state(entry, QueueEntry.State.ANSWERED)
-        return _promote(entry)
-    if len(answers) - n_labels and len(answers) >= _n_who_could_answer(entry.round.project):
-        _set_state(entry, QueueEntry.State.SKIPPED)
+    if question.entry.state == QueueEntry.State.UNRESOLVED:
+        return None
+    if _n_labels(question, answers) >= question.entry.overlap:
+        _set_state(question.entry, QueueEntry.State.ANSWERED)
+        return _promote(question, answers)
+    _set_state(question.entry, _state_while_not_full(question, answers))
+    if question.has_gold:  # an answer was taken back, and the gold of this round with it
+        Gold.objects.current().filter(item=question.entry.item_id, round=question.entry.round).update(is_current=False)
     return None
 
 
@@ -29,61 +30,66 @@ def gold_label(project: Project, answers: Sequence[tuple[int, bool]]) -> int | N
     return agreed[0] if len(agreed) == 1 else None
 
 
-def _promote(entry: QueueEntry) -> Gold | None:
+def _n_labels(question: Question, answers: Answers) -> int:
+    """How many people's labels the question has.
+
+    A blind label counts here though its author took it back after seeing the machine's: else looking would
+    decide which of the blind answers the audit keeps.
+    """
+    entry = question.entry
+    now = [row for row in answers.standing(blind=False) if row.label_id and row.entry_id == entry.pk]
+    blind = [row for row in answers.standing(blind=True) if row.label_id and row.entry_id == entry.pk]
+    return max(len(now), len(blind)) if entry.is_blind else len(now)
+
+
+def _state_while_not_full(question: Question, answers: Answers) -> str:
+    said = [row for row in answers.standing(blind=False) if row.entry_id == question.entry.pk]
+    if any(row.skip_reason for row in said) and not question.others_may_answer:
+        return QueueEntry.State.SKIPPED
+    if question.entry.item.withdrawn_at is not None:
+        return QueueEntry.State.UNRESOLVED
+    return QueueEntry.State.OPEN
+
+
+def _promote(question: Question, answers: Answers) -> Gold | None:
     """Replace the item's gold by what the rule says now; no gold where people disagree."""
-    project = entry.round.project
-    answers = _evidence(entry)
-    label = gold_label(project, [(label, is_trusted) for label, is_trusted, _ in answers])
-    is_blind = all(blind for _, _, blind in answers)
-    is_audit, origin = _origin(entry)
-    standing = Gold.objects.current().filter(item=entry.item_id)
-    standing = standing.filter(origin=Arm.AUDIT) if is_audit else standing.exclude(origin=Arm.AUDIT)
-    before = standing.first()
+    evidence = _evidence(question, answers)
+    label = gold_label(question.project, [(row.label_id or 0, row.annotator_id in answers.trusted) for row in evidence])
+    is_blind = all(row.is_blind for row in evidence)
+    before = _standing_gold(question)
     if before and (before.label_id, before.is_blind) == (label, is_blind):
         return before
-    standing.update(is_current=False)
+    if before:
+        Gold.objects.filter(pk=before.pk).update(is_current=False)
     if label is None:
         return None
     return Gold.objects.create(
-        project=project,
-        item_id=entry.item_id,
+        project=question.project,
+        item_id=question.entry.item_id,
         label_id=label,
-        rule=project.gold_rule,
-        origin=before.origin if before else origin,
+        rule=question.project.gold_rule,
+        origin=before.origin if before else question.origin,
         is_blind=is_blind,
-        round=entry.round,
+        round=question.entry.round,
     )
 
 
-def _evidence(entry: QueueEntry) -> list[tuple[int, bool, bool]]:
-    """(label id, is the annotator trusted, was it blind) of the item's counted answers; blind ones if it is blind."""
-    answers = Annotation.objects.filter(item=entry.item_id, is_current=True, is_counted=True, label__isnull=False)
-    if entry.is_blind:
-        answers = answers.filter(is_blind=True)
-    trusted = set(Member.objects.filter(project=entry.round.project, is_trusted=True).values_list("user_id", flat=True))
-    rows = answers.values_list("label_id", "annotator_id", "is_blind")
-    return [(label, person in trusted, blind) for label, person, blind in rows if label is not None]
+def _evidence(question: Question, answers: Answers) -> list[Annotation]:
+    """The item's labels that the rule looks at; for a blind question what each person said last while blind."""
+    return [row for row in answers.standing(blind=question.entry.is_blind) if row.label_id is not None]
 
 
-def _origin(entry: QueueEntry) -> tuple[bool, str]:
-    """(is it the audit's, the arm that obtained it first).
-
-    An item with an audit draw gives audit gold, in doubt too (drawn by two arms in one round): what the audit
-    obtained must not train, and a gold label that trains without need gains little.
-    """
-    draws = list(Draw.objects.filter(item=entry.item_id).order_by("id").values_list("arm", "round_id"))
-    arms = [arm for arm, _ in draws]
-    if Arm.AUDIT in arms:
-        return True, Arm.AUDIT
-    if Arm.RANDOM in arms:
-        return False, Arm.RANDOM
-    now = [arm for arm, round_id in draws if round_id == entry.round_id]
-    return False, (now or arms)[0]
+def _standing_gold(question: Question) -> Gold | None:
+    """The gold that this question's may replace: what the audit obtained and what trains stand side by side."""
+    if not question.has_gold:
+        return None
+    standing = Gold.objects.current().filter(item=question.entry.item_id)
+    if question.is_audited:
+        return standing.filter(origin=Arm.AUDIT).first()
+    return standing.exclude(origin=Arm.AUDIT).first()
 
 
 def _set_state(entry: QueueEntry, state: str) -> None:
-    QueueEntry.objects.filter(pk=entry.pk, state=QueueEntry.State.OPEN).update(state=state)
-
-
-def _n_who_could_answer(project: Project) -> int:
-    return Member.objects.filter(project=project, role__in=MAY["annotate"], user__is_active=True).count()
+    if entry.state != state:
+        QueueEntry.objects.filter(pk=entry.pk).update(state=state)
+        entry.state = state

@@ -1,15 +1,61 @@
 """Who gets which question now: a lease takes one slot of an entry, and gives it back exactly once."""
 
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F, QuerySet
+from django.db.models import Case, Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models.functions import Coalesce, Now
+from django.utils import timezone
 
-from annotate import access
-from annotate.errors import Conflict, LeaseLost
-from annotate.models import Annotation, Lease, QueueEntry, Round, User
+from annotate import access, queue, slots
+from annotate.errors import Conflict, LeaseLost, NotFound
+from annotate.models import Annotation, Lease, Project, QueueEntry, Round, User
 from annotate.models.base import database_now
+
+IN_FLIGHT = 7  # leases beyond `n` whose answers may still be on their way
+PLENTY = 3  # free slots per person; with fewer nobody gets a question ahead
+_AT_ONCE = 50  # leases that one heartbeat or release may name
+
+
+@dataclass(frozen=True)
+class Empty:
+    """Why there is nothing to answer now."""
+
+    kind: Literal["no_round", "round_done", "held_by_others", "all_answered_by_me", "not_for_me"]
+    n_waiting: int = 0
+    n_held_by_others: int = 0
+
+
+@dataclass(frozen=True)
+class Progress:
+    n_left: int  # questions of the open round that this person can still answer
+    n_answered_today: int
+    n_in_round: int
+
+
+@transaction.atomic
+def lease_next(
+    *, project: Project, annotator: User, n: int = 1, done: Collection[str] = (), now: datetime | None = None
+) -> list[Lease]:
+    """All leases that `annotator` holds now in the open round, oldest first, after filling up to `n` of them.
+
+    `done` are public ids whose answers are on their way: they neither count nor come back. Four queries where
+    one lease is granted; two where none is needed; four more where leases had run out.
+    """
+    held = _held(project, annotator, now)
+    open_ones = [lease for lease in held if lease.public_id not in done]
+    wanted = min(n - len(open_ones), n + IN_FLIGHT - len(held))
+    if wanted < 1:
+        return open_ones
+    entries = _choose(project, annotator, wanted, len(open_ones), now)
+    if not entries and not open_ones and (taken := _take_over(project, annotator, now)):
+        return [taken]
+    return open_ones + _grant(entries, annotator)
 
 
 @transaction.atomic
@@ -23,45 +69,70 @@ def lease(*, entry: QueueEntry, annotator: User, now: datetime | None = None) ->
     # A skip may still become an answer; an answer is changed, not given again.
     if Annotation.objects.filter(entry=entry, annotator=annotator, is_current=True, label__isnull=False).exists():
         raise Conflict(f"{annotator} has answered this question already.")
-    _take_slot(entry)
+    slots.lock([entry.pk])
+    if not slots.take([entry.pk]):
+        raise Conflict(_why_no_slot(entry))
     try:
         with transaction.atomic():
-            return Lease.objects.create(
-                entry=entry,
-                annotator=annotator,
-                granted_at=now,
-                expires_at=now + timedelta(seconds=settings.ANSWER_LEASE_SECONDS),
-            )
+            return Lease.objects.create(entry=entry, annotator=annotator, granted_at=now, expires_at=_until(now))
     except IntegrityError:
         raise Conflict(f"{annotator} holds this question in another window.") from None
 
 
-@transaction.atomic
-def end(*, lease: Lease, outcome: str, now: datetime | None = None) -> None:
-    """End a lease once; LeaseLost if it has ended or run out. An answer keeps its slot, all else returns it."""
-    now = now or database_now()
-    active = Lease.objects.filter(pk=lease.pk, ended_at__isnull=True, expires_at__gt=now)
-    if active.update(ended_at=now, outcome=outcome) != 1:
+def shown(*, lease_id: str, by: User, now: datetime | None = None) -> None:
+    """The question is on a screen now: nobody takes it over any more. LeaseLost where that came too late."""
+    moment = Value(now) if now else Now()
+    active = Lease.objects.filter(public_id=lease_id, annotator=by, ended_at__isnull=True, expires_at__gt=moment)
+    if active.update(shown_at=Coalesce(F("shown_at"), moment), expires_at=_until(moment)) != 1:
         raise LeaseLost("This item is no longer held for you.")
-    if outcome != Lease.Outcome.ANSWERED:
-        return_slot(lease.entry_id)
+
+
+def renew(
+    *, project: Project, by: User, public_ids: Sequence[str], shown: str | None = None, now: datetime | None = None
+) -> list[str]:
+    """A sign of life: hold these longer, as far as they are still held; returns those. `shown` is on a screen."""
+    moment = Value(now) if now else Now()
+    mine = queue.leases_in(project).filter(annotator=by, public_id__in=public_ids[:_AT_ONCE], expires_at__gt=moment)
+    on_screen = When(public_id=shown or "", then=Coalesce(F("shown_at"), moment))
+    mine.update(expires_at=_until(moment), shown_at=Case(on_screen, default=F("shown_at")))
+    return list(mine.order_by("pk").values_list("public_id", flat=True))
+
+
+@transaction.atomic
+def release(*, project: Project, by: User, public_ids: Sequence[str], now: datetime | None = None) -> int:
+    """Give these questions back, as far as they are held; returns how many were."""
+    mine = Lease.objects.filter(annotator=by, entry__round__project=project, public_id__in=public_ids[:_AT_ONCE])
+    return slots.end(mine, outcome=Lease.Outcome.RELEASED, now=now or database_now())
+
+
+@transaction.atomic
+def release_all(*, project: Project, user: User, now: datetime | None = None) -> int:
+    """Give back everything that somebody holds, for instance because they leave; returns how many."""
+    held = Lease.objects.filter(annotator=user, entry__round__project=project)
+    return slots.end(held, outcome=Lease.Outcome.RELEASED, now=now or database_now())
+
+
+def find_lease(*, project: Project, public_id: str, by: User) -> Lease:
+    """One's own lease, ended or not; other people's and other projects' are not found."""
+    leases = Lease.objects.select_related("entry__item__content", "entry__round")
+    found = leases.filter(public_id=public_id, annotator=by, entry__round__project=project).first()
+    if found is None:
+        raise NotFound("There is no such question.")
+    found.entry.round.project = project
+    return found
 
 
 def expire(*, entry: QueueEntry, now: datetime) -> int:
     """End what has run out on this entry; returns how many slots came back."""
-    n_expired = 0
-    for old in Lease.objects.filter(entry=entry, ended_at__isnull=True, expires_at__lte=now):
-        # Filtered again: whoever changes the row gives the slot back, nobody else.
-        if Lease.objects.filter(pk=old.pk, ended_at__isnull=True).update(ended_at=now, outcome=Lease.Outcome.EXPIRED):
-            return_slot(entry.pk)
-            n_expired += 1
-    return n_expired
+    due = Lease.objects.filter(entry=entry, expires_at__lte=now)
+    return slots.end(due, outcome=Lease.Outcome.EXPIRED, now=now)
 
 
+@transaction.atomic
 def close_questions(questions: QuerySet[QueueEntry], *, now: datetime) -> int:
     """Make open questions unresolved: their leases end, what is taken is what was answered. Returns how many."""
     n_closed = 0
-    for entry in questions.filter(state=QueueEntry.State.OPEN):
+    for entry in questions.filter(state=QueueEntry.State.OPEN).order_by("pk").select_for_update(of=("self",)):
         held = Lease.objects.filter(entry=entry, ended_at__isnull=True)
         held.update(ended_at=now, outcome=Lease.Outcome.RELEASED)
         answered = entry.annotations.filter(is_current=True, is_counted=True, label__isnull=False)
@@ -71,23 +142,132 @@ def close_questions(questions: QuerySet[QueueEntry], *, now: datetime) -> int:
     return n_closed
 
 
-def return_slot(entry_id: int) -> None:
-    QueueEntry.objects.filter(pk=entry_id, n_taken__gt=0).update(n_taken=F("n_taken") - 1)
-
-
-def _take_slot(entry: QueueEntry) -> None:
-    """One more slot, only while the round is open and one is free: a single statement that must change a row."""
-    free = QueueEntry.objects.filter(
-        pk=entry.pk,
-        state=QueueEntry.State.OPEN,
-        n_taken__lt=F("overlap"),
-        round__state=Round.State.OPEN,
+def why_empty(*, project: Project, annotator: User) -> Empty:
+    """Why `lease_next` found nothing; two queries."""
+    if not project.rounds.filter(state=Round.State.OPEN).exists():
+        return Empty("no_round")
+    waiting = queue.of_open_round(project).filter(state=QueueEntry.State.OPEN)
+    mine = Annotation.objects.filter(entry=OuterRef("pk"), annotator=annotator, is_current=True)
+    others = Lease.objects.filter(entry=OuterRef("pk"), ended_at__isnull=True).exclude(annotator=annotator)
+    askable = Q(pk__in=queue.askable(project, annotator).values("pk"))
+    counts = waiting.aggregate(
+        n_waiting=Count("pk"),
+        n_said=Count("pk", filter=Q(Exists(mine))),
+        n_askable=Count("pk", filter=askable),
+        n_held=Count("pk", filter=askable & Q(Exists(others))),
     )
-    if free.update(n_taken=F("n_taken") + 1) == 1:
-        return
+    if not counts["n_waiting"]:
+        return Empty("round_done")
+    kind: Literal["held_by_others", "all_answered_by_me", "not_for_me"] = "not_for_me"
+    if counts["n_askable"]:
+        kind = "held_by_others"
+    elif counts["n_said"] == counts["n_waiting"]:
+        kind = "all_answered_by_me"
+    return Empty(kind, counts["n_waiting"], counts["n_held"])
+
+
+def remaining(*, project: Project, annotator: User, now: datetime | None = None) -> Progress:
+    """How far this person is, for the line above the question; one query."""
+    midnight = (
+        (now or timezone.now())
+        .astimezone(ZoneInfo(project.time_zone))
+        .replace(hour=0, minute=0, second=0, microsecond=0)
+    )
+    left = queue.askable(project, annotator).filter(Q(n_taken__lt=F("overlap")) | queue.held_by_me(annotator))
+    today = Annotation.objects.filter(
+        project=project, annotator=annotator, created_at__gte=midnight, is_current=True, label__isnull=False
+    )
+    counts = Project.objects.filter(pk=project.pk).values_list(
+        _count(left), _count(today), _count(queue.of_open_round(project))
+    )
+    return Progress(*counts.get())
+
+
+def _held(project: Project, annotator: User, now: datetime | None) -> list[Lease]:
+    """Active leases of this person, ready to be shown; all that have run out in this round end on the way."""
+    moment = Value(now) if now else Now()
+    rows: Any = (
+        queue.leases_in(project)
+        .filter(Q(annotator=annotator) | Q(expires_at__lte=moment))
+        .select_related("entry__item__content", "entry__round")
+        .annotate(now=moment)
+        .order_by("granted_at", "pk")
+    )
+    rows = list(rows)
+    due = [lease.pk for lease in rows if lease.expires_at <= lease.now]
+    if due:
+        ran_out = Lease.objects.filter(pk__in=due, expires_at__lte=rows[0].now)
+        slots.end(ran_out, outcome=Lease.Outcome.EXPIRED, now=rows[0].now)
+    held = [lease for lease in rows if lease.annotator_id == annotator.pk and lease.pk not in due]
+    for lease in held:
+        lease.entry.round.project = project
+    return held
+
+
+def _choose(project: Project, annotator: User, wanted: int, n_open: int, now: datetime | None) -> list[Any]:
+    """The next free questions, locked; near the end only as many as make one, so that nobody else waits."""
+    found: Any = (
+        queue.free(project, annotator)
+        .select_related("item__content", "round")
+        .annotate(
+            n_free=queue.n_free_slots(), n_others=queue.n_people(besides=annotator), now=Value(now) if now else Now()
+        )
+        .select_for_update(of=("self",), skip_locked=True)[:wanted]
+    )
+    found = list(found)
+    if found and found[0].n_free < PLENTY * (found[0].n_others + 1):
+        found = found[: max(1 - n_open, 0)]
+    for entry in found:
+        entry.round.project = project
+    return found
+
+
+def _grant(entries: list[Any], annotator: User) -> list[Lease]:
+    if not entries:
+        return []
+    if not slots.take([entry.pk for entry in entries]):
+        raise Conflict("Somebody else was quicker; please try again.")
+    now = entries[0].now
+    return Lease.objects.bulk_create(
+        Lease(entry=entry, annotator=annotator, granted_at=now, expires_at=_until(now)) for entry in entries
+    )
+
+
+def _take_over(project: Project, annotator: User, now: datetime | None) -> Lease | None:
+    """The question sent ahead last to somebody who has not seen it; its slot moves with it."""
+    found: Any = (
+        queue.unseen_leases(project, annotator)
+        .select_related("entry__item__content", "entry__round")
+        .annotate(now=Value(now) if now else Now())
+        .select_for_update(of=("entry",), skip_locked=True)
+        .first()
+    )
+    if found is None:
+        return None
+    # Filtered again: it may have come onto a screen in this moment.
+    unseen = Lease.objects.filter(pk=found.pk, ended_at__isnull=True, shown_at__isnull=True)
+    if unseen.update(ended_at=found.now, outcome=Lease.Outcome.TAKEN_OVER) != 1:
+        return None
+    found.entry.round.project = project
+    return Lease.objects.create(
+        entry=found.entry, annotator=annotator, granted_at=found.now, expires_at=_until(found.now)
+    )
+
+
+def _why_no_slot(entry: QueueEntry) -> str:
     entry.refresh_from_db()
     if entry.round.state != Round.State.OPEN:
-        raise Conflict(f"Round {entry.round.index} is closed.")
+        return f"Round {entry.round.index} is closed."
     if entry.state in (QueueEntry.State.UNRESOLVED, QueueEntry.State.SKIPPED):
-        raise Conflict(f"This question is {entry.state}: its item was withdrawn, or everybody skipped it.")
-    raise Conflict("Enough people have answered this question or hold it now.")
+        return f"This question is {entry.state}: its item was withdrawn, or everybody skipped it."
+    return "Enough people have answered this question or hold it now."
+
+
+def _count(rows: QuerySet[Any]) -> Coalesce:
+    """How many rows, as a column of whatever is asked."""
+    counted = rows.order_by().annotate(one=Value(1)).values("one").annotate(n=Count("pk")).values("n")
+    return Coalesce(Subquery(counted), Value(0))
+
+
+def _until(moment: Any) -> Any:
+    return moment + timedelta(seconds=settings.ANSWER_LEASE_SECONDS)

@@ -13,7 +13,7 @@ from annotate.errors import Conflict, InvalidInput
 from annotate.models import Draw, Item, Project, QueueEntry, Round, User
 from annotate.models.base import database_now
 from annotate.models.event import record
-from annotate.models.project import Arm, Strategy
+from annotate.models.project import Arm, Strategy, SuggestionPolicy
 from models_ml.acquisition import rounds, scores
 from models_ml.seeds import generator
 
@@ -186,14 +186,15 @@ def _store(
     except IntegrityError:
         raise Conflict(f"Another round of {project} has just been opened.") from None
     _store_draws(new, plan.picks, items)
-    blind = _blind(project, plan, items)
+    suggestion = _suggestions(project, plan)
     QueueEntry.objects.bulk_create(
         QueueEntry(
             round=new,
             item_id=items.ids[position],
             position=place,
             overlap=project.overlap,
-            is_blind=bool(blind[position]),
+            is_blind=suggestion[position] != SuggestionPolicy.SHOWN,
+            suggestion=suggestion[position],
         )
         for place, position in enumerate(plan.ask, start=1)
     )
@@ -223,13 +224,14 @@ def _store_draws(new: Round, picks: Sequence[rounds.Pick], items: pool.Pool) -> 
     )
 
 
-def _blind(project: Project, plan: rounds.RoundPlan, items: pool.Pool) -> NDArray[np.bool_]:
-    """(N,) blind if any arm that drew the item, now or before, is blind."""
-    blind = np.zeros(len(items), dtype=bool)
-    blind[plan.ask] = plan.blind
+def _suggestions(project: Project, plan: rounds.RoundPlan) -> dict[int, str]:
+    """What each question shows of the machine's answer: nothing if any arm that drew it, now or before, is blind."""
+    arms: dict[int, set[str]] = {int(position): set() for position in plan.ask}
     for pick in plan.picks:
-        blind[pick.position] |= project.is_blind({pick.arm})
-    return blind
+        arms.setdefault(pick.position, set()).add(pick.arm)
+    shown = {position: project.suggestion_for(drawn_by) for position, drawn_by in arms.items()}
+    always = dict.fromkeys(map(int, plan.ask[plan.blind]), SuggestionPolicy.HIDDEN.value)
+    return {**shown, **always}
 
 
 def _advance_marks(current: Round) -> None:

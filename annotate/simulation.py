@@ -65,7 +65,8 @@ class SimulatedPerson:
             label = self._choose(entry, labels)
             lease = routing.lease(entry=entry, annotator=self.user)
             key = f"simulated:{entry.pk}:{self.user.pk}"
-            labeling.submit(lease=lease, answer=labeling.Answer(label=label), key=key, by=self.user)
+            answer = labeling.Answer(label=label)
+            labeling.submit(lease_id=lease.public_id, project=current.project, answer=answer, key=key, by=self.user)
             n_answered += 1
         return n_answered
 

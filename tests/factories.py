@@ -56,5 +56,6 @@ def answer_round(project: Project, label: str = "yes", by: User | None = None, l
     for entry in entries[: len(entries) - leave]:
         lease = routing.lease(entry=entry, annotator=person)
         answer = labeling.Answer(label=chosen, seconds=1.0)
-        labeling.submit(lease=lease, answer=answer, key=f"key-{next(_numbers)}", by=person)
+        key = f"key-{next(_numbers)}"
+        labeling.submit(lease_id=lease.public_id, project=project, answer=answer, key=key, by=person)
     return len(entries) - leave

@@ -115,9 +115,16 @@ class Project(models.Model):
     def __str__(self) -> str:
         return self.slug
 
+    def suggestion_for(self, arms: set[str]) -> str:
+        """What an item drawn by `arms` shows of the machine's answer: the strictest policy of them all."""
+        policies = {self.suggestion_policy.get(arm, SuggestionPolicy.HIDDEN.value) for arm in arms}
+        if arms & ALWAYS_BLIND or SuggestionPolicy.HIDDEN in policies:
+            return SuggestionPolicy.HIDDEN
+        return SuggestionPolicy.REVEALED if SuggestionPolicy.REVEALED in policies else SuggestionPolicy.SHOWN
+
     def is_blind(self, arms: set[str]) -> bool:
         """Whether an item drawn by `arms` is asked without the machine's answer: blind if any arm is."""
-        return any(arm in ALWAYS_BLIND or self.suggestion_policy.get(arm) != SuggestionPolicy.SHOWN for arm in arms)
+        return self.suggestion_for(arms) != SuggestionPolicy.SHOWN
 
 
 class Role(models.TextChoices):

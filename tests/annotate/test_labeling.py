@@ -1,59 +1,34 @@
-"""Answers: once per key, one current per person and item, gold by the rule."""
+"""Answers: once per key, one current per person and item; history, drafts, and what may be seen afterwards."""
 
 from datetime import timedelta
 
 import pytest
 
-from annotate import ingest, labeling, projects, routing, sampling
+from annotate import labeling, routing, sampling
 from annotate.errors import AccessDenied, Conflict, InvalidInput, LeaseLost, NotFound
-from annotate.models import Annotation, Draw, Gold, Label, QueueEntry
+from annotate.models import Annotation, Draft, Gold, Lease, Member, Prediction, PromptVersion, QueueEntry
 from annotate.models.base import database_now
 from annotate.models.project import Arm, Role
-from tests.factories import make_member, make_project, make_user, owner_of, rows_of, write_jsonl
+from tests.annotate.asking import (
+    Statements,
+    answer,
+    change,
+    label,
+    problems,
+    question,
+    said,
+    state_of,
+    submit,
+)
+from tests.factories import make_member, make_project, make_user, owner_of
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def asked(tmp_path):
-    """A project with an open round of ten questions."""
-
-    def make(**settings):
-        project = make_project(**settings)
-        ingest.import_items(
-            project=project, path=write_jsonl(tmp_path / "items.jsonl", rows_of(60)), by=owner_of(project)
-        )
-        sampling.draw_round(project=project, batch=10, by=owner_of(project))
-        return project
-
-    return make
-
-
-def question(project, arm=Arm.RANDOM):
-    drawn = Draw.objects.filter(project=project, arm=arm).values("item")
-    return QueueEntry.objects.filter(round__project=project, item__in=drawn, state=QueueEntry.State.OPEN).first()
-
-
-def label(project, name="yes"):
-    return Label.objects.get(schema=projects.current_schema(project), name=name)
-
-
-def answer(entry, person, name="yes", key=None, now=None):
-    lease = routing.lease(entry=entry, annotator=person)
-    return labeling.submit(
-        lease=lease,
-        answer=labeling.Answer(label=label(entry.round.project, name)),
-        key=key or f"{entry.pk}:{person.pk}:{name}",
-        by=person,
-        now=now,
-    )
-
-
-def skip(entry, person):
-    lease = routing.lease(entry=entry, annotator=person)
-    return labeling.submit(
-        lease=lease, answer=labeling.Answer(skip_reason="unclear"), key=f"skip {entry.pk} {person.pk}", by=person
-    )
+def late(settings):
+    """A moment when every lease of now has run out."""
+    return database_now() + timedelta(seconds=settings.ANSWER_LEASE_SECONDS + 1)
 
 
 class TestSubmit:
@@ -63,175 +38,167 @@ class TestSubmit:
         answer(entry, owner_of(project))
         gold = Gold.objects.get(item=entry.item)
         assert (gold.label.name, gold.origin, gold.is_blind) == ("yes", Arm.RANDOM, True)
+        assert state_of(entry) == (1, "answered")
+        assert problems(project) == {}
+
+    def test_it_takes_six_statements(self, asked):
+        project = asked()
+        lease = routing.lease(entry=question(project), annotator=owner_of(project))
+        spoken = labeling.Answer(label=0)
+        with Statements() as statements:
+            labeling.submit(lease_id=lease.public_id, project=project, answer=spoken, key="k", by=lease.annotator)
+        assert len(statements) == 6, statements.sql
 
     def test_a_replay_returns_the_first_answer(self, asked):
         project = asked()
-        entry, olga = question(project), owner_of(project)
-        lease = routing.lease(entry=entry, annotator=olga)
-        said = labeling.Answer(label=label(project))
-        first = labeling.submit(lease=lease, answer=said, key="k", by=olga)
-        again = labeling.submit(lease=lease, answer=said, key="k", by=olga)
+        lease = routing.lease(entry=question(project), annotator=owner_of(project))
+        first = submit(lease, key="k")
+        again = submit(lease, key="k")
         assert first.pk == again.pk
         assert Annotation.objects.count() == 1
 
-    def test_the_same_key_with_another_body_is_refused(self, asked):
-        project = asked()
-        entry, olga = question(project), owner_of(project)
-        lease = routing.lease(entry=entry, annotator=olga)
-        labeling.submit(lease=lease, answer=labeling.Answer(label=label(project)), key="k", by=olga)
+    @pytest.mark.parametrize(
+        "other", [{"name": "no"}, {"name": "skip"}, {"is_flagged": True}, {"comment": "on second thought"}]
+    )
+    def test_the_same_key_with_another_body_is_refused(self, asked, other):
+        lease = routing.lease(entry=question(project := asked()), annotator=owner_of(project))
+        submit(lease, key="k")
         with pytest.raises(Conflict, match="key was used before"):
-            labeling.submit(lease=lease, answer=labeling.Answer(label=label(project, "no")), key="k", by=olga)
+            submit(lease, key="k", **other)
 
-    def test_a_late_answer_is_stored_uncounted(self, asked, settings):
+    def test_the_same_key_for_another_question_is_refused(self, asked):
+        project = asked()
+        answer(question(project), owner_of(project), key="k")
+        with pytest.raises(Conflict, match="key was used before"):
+            answer(question(project), owner_of(project), key="k")
+
+    def test_somebody_elses_key_is_refused(self, asked):
+        project = asked(overlap=2)
+        entry = question(project)
+        answer(entry, owner_of(project), key="k")
+        with pytest.raises(Conflict, match="key was used before"):
+            answer(entry, make_member(project), key="k")
+
+    @pytest.mark.parametrize("key", ["", "x" * 101, "a\x00b"])
+    def test_a_key_that_no_database_keeps_is_refused(self, asked, key):
+        project = asked()
+        lease = routing.lease(entry=question(project), annotator=owner_of(project))
+        with pytest.raises(InvalidInput, match="key"):
+            labeling.submit(
+                lease_id=lease.public_id, project=project, answer=said(project), key=key, by=lease.annotator
+            )
+
+    def test_a_late_answer_is_stored_uncounted(self, asked, late):
+        project = asked()
+        entry = question(project)
+        spoken = submit(routing.lease(entry=entry, annotator=owner_of(project)), now=late)
+        assert (spoken.is_counted, spoken.is_current) == (False, True)
+        assert not Gold.objects.exists()
+        routing.expire(entry=entry, now=late)
+        assert problems(project) == {}
+
+    def test_a_late_answer_never_takes_a_counted_ones_place(self, asked, late):
         project = asked()
         entry, olga = question(project), owner_of(project)
-        lease = routing.lease(entry=entry, annotator=olga)
-        late = database_now() + timedelta(seconds=settings.ANSWER_LEASE_SECONDS + 1)
-        said = labeling.submit(lease=lease, answer=labeling.Answer(label=label(project)), key="k", by=olga, now=late)
-        assert not said.is_counted
-        assert not Gold.objects.exists()
+        lost = routing.lease(entry=entry, annotator=olga)
+        submit(routing.lease(entry=entry, annotator=olga, now=late), "yes", now=late)
+        spoken = submit(lost, "no")
+        assert (spoken.is_counted, spoken.is_current, spoken.revision) == (False, False, 2)
+        assert Gold.objects.get().label.name == "yes"
+
+    def test_after_the_round_closed_it_is_stored_uncounted(self, asked):
+        project = asked()
+        lease = routing.lease(entry=question(project), annotator=owner_of(project))
+        sampling.close_round(project=project, by=owner_of(project), force=True)
+        assert not submit(lease).is_counted
+        assert problems(project) == {}
 
     def test_somebody_elses_lease_is_refused(self, asked):
         project = asked()
         lease = routing.lease(entry=question(project), annotator=owner_of(project))
         with pytest.raises(LeaseLost):
-            labeling.submit(lease=lease, answer=labeling.Answer(label=label(project)), key="k", by=make_member(project))
+            submit(lease, by=make_member(project))
+
+    def test_a_lease_of_another_project_is_refused(self, asked):
+        project = asked()
+        lease = routing.lease(entry=question(project), annotator=owner_of(project))
+        other = make_project(by=owner_of(project))
+        with pytest.raises(LeaseLost):
+            labeling.submit(lease_id=lease.public_id, project=other, answer=said(other), key="k", by=lease.annotator)
 
     def test_another_projects_label_is_refused(self, asked):
         project = asked()
-        other = make_project()
         lease = routing.lease(entry=question(project), annotator=owner_of(project))
         with pytest.raises(InvalidInput, match="not one of this project's labels"):
-            labeling.submit(lease=lease, answer=labeling.Answer(label=label(other)), key="k", by=owner_of(project))
+            labeling.submit(
+                lease_id=lease.public_id, project=project, answer=said(make_project()), key="k", by=lease.annotator
+            )
+
+    @pytest.mark.parametrize("index", [3, -1])
+    def test_an_index_without_a_label_is_refused(self, asked, index):
+        project = asked()
+        lease = routing.lease(entry=question(project), annotator=owner_of(project))
+        with pytest.raises(InvalidInput, match="no label"):
+            labeling.submit(
+                lease_id=lease.public_id,
+                project=project,
+                answer=labeling.Answer(label=index),
+                key="k",
+                by=lease.annotator,
+            )
+
+    def test_who_was_made_a_viewer_or_removed_answers_no_more(self, asked):
+        project = asked()
+        ann = make_member(project)
+        lease = routing.lease(entry=question(project), annotator=ann)
+        Member.objects.filter(user=ann).update(role=Role.VIEWER)
+        with pytest.raises(AccessDenied):
+            submit(lease)
+        Member.objects.filter(user=ann).delete()
+        with pytest.raises(NotFound):
+            submit(lease)
 
     def test_a_price_is_paid_once(self, asked):
         project = asked(human_price_micros=50_000)
         entry, olga = question(project), owner_of(project)
         answer(entry, olga)
-        labeling.change(entry=entry, answer=labeling.Answer(label=label(project, "no")), key="2", by=olga)
+        for name in ("no", "skip", "yes"):
+            change(entry, olga, name)
         assert sum(Annotation.objects.values_list("price_micros", flat=True)) == 50_000
 
+    def test_flag_and_comment_are_kept(self, asked):
+        project = asked()
+        spoken = answer(question(project), owner_of(project), is_flagged=True, comment="odd")
+        spoken.refresh_from_db()
+        assert (spoken.is_flagged, spoken.comment, spoken.suggestion) == (True, "odd", "hidden")
 
-class TestLease:
-    def test_it_never_passes_the_overlap(self, asked):
+    @pytest.mark.parametrize("comment", ["x" * 5_001, "a\x00b", "\ud800"])
+    def test_a_comment_that_no_database_keeps_is_refused(self, comment):
+        with pytest.raises(InvalidInput, match="comment"):
+            labeling.Answer(skip_reason="unclear", comment=comment)
+
+    def test_the_policy_in_force_is_kept(self, asked):
         project = asked()
         entry = question(project)
-        routing.lease(entry=entry, annotator=owner_of(project))
-        with pytest.raises(Conflict, match="Enough people"):
-            routing.lease(entry=entry, annotator=make_member(project))
-
-    def test_an_expired_one_gives_its_slot_back_once(self, asked, settings):
-        project = asked()
-        entry = question(project)
-        routing.lease(entry=entry, annotator=owner_of(project))
-        late = database_now() + timedelta(seconds=settings.ANSWER_LEASE_SECONDS + 1)
-        assert routing.expire(entry=entry, now=late) == 1
-        assert routing.expire(entry=entry, now=late) == 0
-        entry.refresh_from_db()
-        assert entry.n_taken == 0
-
-    def test_the_same_person_gets_the_same_lease(self, asked):
-        project = asked()
-        entry = question(project)
-        first = routing.lease(entry=entry, annotator=owner_of(project))
-        assert routing.lease(entry=entry, annotator=owner_of(project)).pk == first.pk
-
-    def test_nobody_answers_twice(self, asked):
-        project = asked(overlap=2)
-        entry = question(project)
-        answer(entry, owner_of(project))
-        with pytest.raises(Conflict, match="answered this question already"):
-            routing.lease(entry=entry, annotator=owner_of(project))
-
-    def test_a_viewer_may_not_and_a_stranger_finds_nothing(self, asked):
-        project = asked()
-        with pytest.raises(AccessDenied):
-            routing.lease(entry=question(project), annotator=make_member(project, role=Role.VIEWER))
-        with pytest.raises(NotFound):
-            routing.lease(entry=question(project), annotator=make_user("Sam"))
-
-
-class TestChange:
-    def test_the_earlier_answer_stays_as_a_revision(self, asked):
-        project = asked()
-        entry, olga = question(project), owner_of(project)
-        answer(entry, olga)
-        labeling.change(entry=entry, answer=labeling.Answer(label=label(project, "no")), key="2", by=olga)
-        rows = Annotation.objects.filter(item=entry.item).order_by("revision")
-        assert [(row.label.name, row.is_current) for row in rows] == [("yes", False), ("no", True)]
-
-    def test_gold_follows_and_stays_single(self, asked):
-        project = asked()
-        entry, olga = question(project), owner_of(project)
-        answer(entry, olga)
-        labeling.change(entry=entry, answer=labeling.Answer(label=label(project, "no")), key="2", by=olga)
-        assert [gold.label.name for gold in Gold.objects.current()] == ["no"]
-
-    def test_after_the_round_closed_answers_stand(self, asked):
-        project = asked()
-        entry, olga = question(project), owner_of(project)
-        answer(entry, olga)
-        sampling.close_round(project=project, by=olga, force=True)
-        entry.round.refresh_from_db()
-        with pytest.raises(Conflict, match="closed"):
-            labeling.change(entry=entry, answer=labeling.Answer(label=label(project, "no")), key="2", by=olga)
-
-
-class TestGoldRule:
-    def test_one_trusted_needs_somebody_trusted(self, asked):
-        project = asked()
-        entry = question(project)
-        answer(entry, make_member(project, is_trusted=False))
-        entry.refresh_from_db()
-        assert entry.state == QueueEntry.State.ANSWERED
-        assert not Gold.objects.exists()
-
-    def test_it_waits_for_the_overlap(self, asked):
-        project = asked(overlap=2)
-        entry = question(project)
-        answer(entry, owner_of(project))
-        assert not Gold.objects.exists()
-        answer(entry, make_member(project))
-        assert Gold.objects.count() == 1
-
-    def test_two_trusted_who_disagree_give_none(self, asked):
-        project = asked(overlap=2)
-        entry = question(project)
-        answer(entry, owner_of(project))
-        answer(entry, make_member(project), "no")
-        assert not Gold.objects.exists()
-
-    def test_agree_k_counts_heads(self, asked):
-        project = asked(overlap=3, gold_rule="agree_k", agree_k=2)
-        entry = question(project)
-        for person, name in ((owner_of(project), "no"), (make_member(project), "yes"), (make_member(project), "no")):
-            answer(entry, person, name)
-        assert Gold.objects.get().label.name == "no"
-
-    def test_what_an_audit_draw_obtained_never_trains(self, asked):
-        project = asked()
-        answer(question(project, Arm.AUDIT), owner_of(project))
-        assert Gold.objects.get().origin == Arm.AUDIT
-        assert not Gold.objects.trainable().exists()
+        QueueEntry.objects.filter(pk=entry.pk).update(suggestion="shown", is_blind=False)
+        spoken = answer(entry, owner_of(project))
+        assert (spoken.suggestion, spoken.is_blind) == ("shown", False)
 
 
 class TestSkip:
     def test_it_gives_the_slot_back(self, asked):
         project = asked()
-        ann = make_member(project)
-        entry = question(project)
-        skip(entry, ann)
-        entry.refresh_from_db()
-        assert (entry.n_taken, entry.state) == (0, QueueEntry.State.OPEN)
+        ann, entry = make_member(project), question(project)
+        answer(entry, ann, "skip")
+        assert state_of(entry) == (0, "open")
 
     def test_skipped_by_everybody_ends_the_question(self, asked):
         project = asked()
-        ann = make_member(project)
-        entry = question(project)
-        skip(entry, ann)
-        skip(entry, owner_of(project))
-        entry.refresh_from_db()
-        assert entry.state == QueueEntry.State.SKIPPED
+        ann, entry = make_member(project), question(project)
+        make_member(project, role=Role.VIEWER)
+        answer(entry, ann, "skip")
+        answer(entry, owner_of(project), "skip")
+        assert state_of(entry) == (0, "skipped")
 
     def test_it_needs_a_known_reason(self):
         with pytest.raises(InvalidInput, match="no reason to skip"):
@@ -239,14 +206,309 @@ class TestSkip:
 
     def test_it_costs_nothing(self, asked):
         project = asked(human_price_micros=50_000)
-        assert skip(question(project), owner_of(project)).price_micros == 0
+        assert answer(question(project), owner_of(project), "skip").price_micros == 0
 
-    def test_it_may_become_an_answer_but_not_the_other_way_round(self, asked):
+    def test_it_may_become_an_answer(self, asked):
         project = asked()
         entry, olga = question(project), owner_of(project)
         make_member(project)
-        skip(entry, olga)
+        answer(entry, olga, "skip")
         answer(entry, olga)
         assert Gold.objects.get(item=entry.item).label.name == "yes"
-        with pytest.raises(Conflict, match="cannot become a skip"):
-            labeling.change(entry=entry, answer=labeling.Answer(skip_reason="unclear"), key="back", by=olga)
+
+
+class TestChange:
+    def test_the_earlier_answer_stays_as_a_revision(self, asked):
+        project = asked()
+        entry, olga = question(project), owner_of(project)
+        answer(entry, olga)
+        change(entry, olga, "no")
+        rows = Annotation.objects.filter(item=entry.item).order_by("revision")
+        assert [(row.label.name, row.is_current) for row in rows] == [("yes", False), ("no", True)]
+
+    def test_gold_follows_and_stays_single(self, asked):
+        project = asked()
+        entry, olga = question(project), owner_of(project)
+        answer(entry, olga)
+        change(entry, olga, "no")
+        assert [gold.label.name for gold in Gold.objects.current()] == ["no"]
+
+    def test_a_replay_returns_the_first_change(self, asked):
+        project = asked()
+        entry, olga = question(project), owner_of(project)
+        answer(entry, olga)
+        assert change(entry, olga, "no", key="2").pk == change(entry, olga, "no", key="2").pk
+        assert Annotation.objects.count() == 2
+
+    def test_after_the_round_closed_answers_stand(self, asked):
+        project = asked()
+        entry, olga = question(project), owner_of(project)
+        answer(entry, olga)
+        sampling.close_round(project=project, by=olga, force=True)
+        with pytest.raises(Conflict, match="closed"):
+            change(entry, olga, "no")
+
+    def test_nothing_is_changed_before_an_answer(self, asked):
+        project = asked()
+        entry = question(project)
+        routing.lease(entry=entry, annotator=owner_of(project))
+        with pytest.raises(Conflict, match="has not answered"):
+            change(entry, owner_of(project), "no")
+
+    def test_somebody_elses_answer_is_refused(self, asked):
+        project = asked()
+        lease = routing.lease(entry=question(project), annotator=owner_of(project))
+        submit(lease)
+        with pytest.raises(LeaseLost):
+            labeling.change(
+                lease_id=lease.public_id,
+                project=project,
+                answer=said(project, "no"),
+                key="2",
+                by=make_member(project),
+            )
+
+    def test_a_label_taken_back_frees_its_slot_and_its_gold_falls(self, asked):
+        project = asked()
+        entry, olga = question(project), owner_of(project)
+        ann = make_member(project)
+        answer(entry, olga)
+        change(entry, olga, "skip")
+        assert state_of(entry) == (0, "open")
+        assert not Gold.objects.current().exists()
+        answer(entry, ann, "no")
+        assert [gold.label.name for gold in Gold.objects.current()] == ["no"]
+        assert problems(project) == {}
+
+    def test_a_label_taken_back_by_the_only_person_ends_the_question(self, asked):
+        project = asked()
+        entry, olga = question(project), owner_of(project)
+        answer(entry, olga)
+        change(entry, olga, "skip")
+        assert state_of(entry) == (0, "skipped")
+        change(entry, olga, "yes")
+        assert state_of(entry) == (1, "answered")
+        assert problems(project) == {}
+
+    def test_a_label_taken_back_from_a_withdrawn_item_leaves_it_unresolved(self, asked):
+        project = asked()
+        entry, olga = question(project), owner_of(project)
+        make_member(project)
+        answer(entry, olga)
+        type(entry.item).objects.filter(pk=entry.item_id).update(withdrawn_at=database_now())
+        change(entry, olga, "skip")
+        assert state_of(entry) == (0, "unresolved")
+
+    def test_a_skip_that_becomes_a_label_takes_a_free_slot(self, asked):
+        project = asked()
+        entry, olga = question(project), owner_of(project)
+        make_member(project)
+        answer(entry, olga, "skip")
+        change(entry, olga, "yes")
+        assert state_of(entry) == (1, "answered")
+        assert problems(project) == {}
+
+    def test_a_skip_stands_where_others_have_the_question(self, asked):
+        project = asked()
+        entry, olga = question(project), owner_of(project)
+        ann = make_member(project)
+        answer(entry, olga, "skip")
+        routing.lease(entry=entry, annotator=ann)
+        with pytest.raises(Conflict, match="your skip stands"):
+            change(entry, olga, "yes")
+        assert state_of(entry) == (1, "open")
+
+    def test_a_skip_leased_once_more_uses_that_slot(self, asked):
+        project = asked()
+        entry, olga = question(project), owner_of(project)
+        make_member(project)
+        answer(entry, olga, "skip")
+        routing.lease(entry=entry, annotator=olga)
+        change(entry, olga, "yes")
+        assert state_of(entry) == (1, "answered")
+        assert problems(project) == {}
+
+    def test_a_late_answer_stays_uncounted(self, asked, late):
+        project = asked()
+        entry, olga = question(project), owner_of(project)
+        submit(routing.lease(entry=entry, annotator=olga), now=late)
+        routing.expire(entry=entry, now=late)
+        for name in ("no", "skip", "yes"):
+            assert not change(entry, olga, name).is_counted
+        assert state_of(entry) == (0, "open")
+        assert problems(project) == {}
+
+
+class TestSeen:
+    """What was seen makes later answers sighted, and an audit keeps the blind one."""
+
+    def seen(self, project, entry, person):
+        lease = Lease.objects.filter(entry=entry, annotator=person).latest("pk")
+        labeling.why(lease_id=lease.public_id, project=project, by=person)
+
+    @pytest.mark.parametrize("then", ["no", "skip"])
+    def test_the_gold_of_a_blind_question_keeps_the_blind_answer(self, asked, then):
+        project = asked()
+        make_member(project)
+        entry, olga = question(project, Arm.AUDIT), owner_of(project)
+        answer(entry, olga, "yes")
+        self.seen(project, entry, olga)
+        spoken = change(entry, olga, then)
+        assert (spoken.is_blind, spoken.is_current) == (False, True)
+        assert [(gold.label.name, gold.is_blind) for gold in Gold.objects.current()] == [("yes", True)]
+        assert state_of(entry)[1] == "answered"
+        assert problems(project) == {}
+
+    def test_a_question_in_sight_follows_the_change(self, asked):
+        project = asked()
+        entry, olga = question(project), owner_of(project)
+        QueueEntry.objects.filter(pk=entry.pk).update(suggestion="shown", is_blind=False)
+        answer(entry, olga, "yes")
+        self.seen(project, entry, olga)
+        change(entry, olga, "no")
+        assert [(gold.label.name, gold.is_blind) for gold in Gold.objects.current()] == [("no", False)]
+
+
+class TestWhy:
+    def test_it_names_the_arms(self, asked):
+        project = asked()
+        lease = routing.lease(entry=question(project, Arm.AUDIT), annotator=owner_of(project))
+        submit(lease)
+        assert labeling.why(lease_id=lease.public_id, project=project, by=lease.annotator) == ["audit"]
+
+    @pytest.mark.parametrize("before", [None, "skip"])
+    def test_not_before_a_label(self, asked, before):
+        project = asked()
+        lease = routing.lease(entry=question(project), annotator=owner_of(project))
+        if before:
+            submit(lease, before)
+        with pytest.raises(AccessDenied):
+            labeling.why(lease_id=lease.public_id, project=project, by=lease.annotator)
+        assert not Lease.objects.filter(revealed_at__isnull=False).exists()
+
+    def test_other_peoples_questions_are_not_found(self, asked):
+        project = asked()
+        lease = routing.lease(entry=question(project), annotator=owner_of(project))
+        with pytest.raises(NotFound):
+            labeling.why(lease_id=lease.public_id, project=project, by=make_member(project))
+
+
+class TestReveal:
+    def ask(self, project, policy, index=1, status="ok"):
+        entry, olga = question(project), owner_of(project)
+        QueueEntry.objects.filter(pk=entry.pk).update(suggestion=policy, is_blind=policy != "shown")
+        prompt = PromptVersion.objects.create(
+            project=project, version=1, annotator="a", model="m", schema=project.schemas.get(), sha256="0"
+        )
+        Prediction.objects.create(item=entry.item, prompt=prompt, status=status, label_index=index)
+        return routing.lease(entry=entry, annotator=olga)
+
+    def reveal(self, lease):
+        project = lease.entry.round.project
+        return labeling.reveal(lease_id=lease.public_id, project=project, by=lease.annotator)
+
+    def test_it_comes_after_the_answer(self, asked):
+        lease = self.ask(asked(), "revealed")
+        with pytest.raises(AccessDenied, match="once you have answered"):
+            self.reveal(lease)
+        submit(lease)
+        assert self.reveal(lease).label.name == "no"
+        assert not change(lease.entry, lease.annotator, "no").is_blind
+
+    def test_hidden_is_never_shown(self, asked):
+        lease = self.ask(asked(), "hidden")
+        submit(lease)
+        with pytest.raises(AccessDenied, match="not shown"):
+            self.reveal(lease)
+        assert not Lease.objects.filter(revealed_at__isnull=False).exists()
+        assert labeling.suggestions(project=lease.entry.round.project, entries=[lease.entry]) == {}
+
+    def test_a_failure_says_which(self, asked):
+        lease = self.ask(asked(), "shown", index=None, status="refusal")
+        assert self.reveal(lease) == labeling.Suggestion(None, "refusal")
+
+    def test_an_item_without_an_answer_says_so(self, asked):
+        lease = self.ask(asked(), "shown")
+        Prediction.objects.all().delete()
+        assert self.reveal(lease) == labeling.Suggestion(None, "never_asked")
+
+
+class TestHistory:
+    def test_the_newest_comes_first_with_its_lease(self, asked):
+        project = asked()
+        olga = owner_of(project)
+        leases = [routing.lease(entry=question(project), annotator=olga)]
+        submit(leases[0], "no")
+        leases.append(routing.lease(entry=question(project), annotator=olga))
+        submit(leases[1], "skip")
+        with Statements() as statements:
+            past = labeling.history(project=project, by=olga)
+            seen = [(p.lease_id, p.annotation.label and p.annotation.label.name) for p in past]
+            assert all(p.annotation.entry.item.content.payload["text"] for p in past)
+        assert seen == [(leases[1].public_id, None), (leases[0].public_id, "no")]
+        assert len(statements) == 1
+
+    def test_a_changed_answer_is_there_once(self, asked):
+        project = asked()
+        entry, olga = question(project), owner_of(project)
+        answer(entry, olga)
+        change(entry, olga, "no")
+        assert [p.annotation.label.name for p in labeling.history(project=project, by=olga)] == ["no"]
+
+    def test_it_holds_ones_own_and_n(self, asked):
+        project = asked()
+        for _ in range(3):
+            answer(question(project), owner_of(project))
+        assert labeling.history(project=project, by=make_member(project)) == []
+        assert len(labeling.history(project=project, by=owner_of(project), n=2)) == 2
+
+    def test_a_closed_round_is_history(self, asked):
+        project = asked()
+        answer(question(project), owner_of(project))
+        sampling.close_round(project=project, by=owner_of(project), force=True)
+        assert labeling.history(project=project, by=owner_of(project)) == []
+
+
+class TestDraft:
+    def test_it_outlives_its_lease(self, asked, late):
+        project = asked()
+        entry, olga = question(project), owner_of(project)
+        lease = routing.lease(entry=entry, annotator=olga)
+        labeling.save_draft(lease=lease, by=olga, label=label(project, "no"), comment="hm")
+        routing.expire(entry=entry, now=late)
+        again = routing.lease(entry=entry, annotator=olga, now=late)
+        draft = labeling.drafts_of([again], olga)[entry.pk]
+        assert (draft.label.name, draft.comment, draft.is_flagged) == ("no", "hm", False)
+
+    def test_the_last_one_stands_and_takes_one_statement(self, asked):
+        project = asked()
+        lease = routing.lease(entry=question(project), annotator=owner_of(project))
+        labeling.save_draft(lease=lease, by=lease.annotator, comment="first")
+        with Statements() as statements:
+            labeling.save_draft(lease=lease, by=lease.annotator, is_flagged=True, comment="second")
+        assert [(draft.comment, draft.is_flagged) for draft in Draft.objects.all()] == [("second", True)]
+        assert len(statements) == 1
+
+    def test_an_answer_ends_it(self, asked):
+        project = asked()
+        lease = routing.lease(entry=question(project), annotator=owner_of(project))
+        labeling.save_draft(lease=lease, by=lease.annotator, comment="first")
+        submit(lease)
+        assert not Draft.objects.exists()
+        lease.refresh_from_db()
+        with pytest.raises(Conflict, match="answered already"):
+            labeling.save_draft(lease=lease, by=lease.annotator, comment="too late")
+
+    def test_it_is_ones_own(self, asked):
+        project = asked()
+        lease = routing.lease(entry=question(project), annotator=owner_of(project))
+        with pytest.raises(LeaseLost):
+            labeling.save_draft(lease=lease, by=make_user("Sam"), comment="mine")
+        labeling.save_draft(lease=lease, by=lease.annotator, comment="mine")
+        assert labeling.drafts_of([lease], make_member(project)) == {}
+
+    def test_a_comment_that_cannot_be_kept_is_refused(self, asked):
+        project = asked()
+        lease = routing.lease(entry=question(project), annotator=owner_of(project))
+        with pytest.raises(InvalidInput):
+            labeling.save_draft(lease=lease, by=lease.annotator, comment="\x00")

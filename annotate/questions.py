@@ -1,0 +1,178 @@
+"""What one answer needs to know of its question, in two queries: the question itself, and all that was said of it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Now
+
+from annotate.access import MAY
+from annotate.errors import AccessDenied, NotFound
+from annotate.models import (
+    Annotation,
+    Draft,
+    Draw,
+    Gold,
+    GuidelineVersion,
+    Label,
+    LabelSchema,
+    Lease,
+    Member,
+    Project,
+    QueueEntry,
+    User,
+)
+from annotate.models.project import Arm
+
+
+@dataclass(frozen=True)
+class Question:
+    """One person's lease on one question, with the facts around it as they are at `now`."""
+
+    lease: Lease
+    project: Project
+    person: User
+    now: datetime
+    role: str | None
+    is_trusted: bool
+    schema_id: int
+    label_id: int | None  # of the label index that was asked for
+    guidelines_id: int | None
+    has_seen: bool  # the machine's answer, or why the item was drawn
+    has_labeled: bool
+    has_draft: bool
+    has_gold: bool  # the item, of whatever origin
+    others_may_answer: bool  # somebody else may, and has not yet
+    is_audited: bool
+    is_reference: bool
+    first_arm: str | None  # of this round's draws, else of all
+
+    @property
+    def entry(self) -> QueueEntry:
+        return self.lease.entry
+
+    @property
+    def origin(self) -> str:
+        """The arm that the item's gold counts for.
+
+        An item with an audit draw gives audit gold, in doubt too (drawn by two arms in one round): what the
+        audit obtained must not train, and a gold label that trains without need gains little.
+        """
+        if self.is_audited:
+            return Arm.AUDIT
+        return Arm.RANDOM if self.is_reference else str(self.first_arm)
+
+    def require_annotator(self) -> None:
+        """The rule of access.require, without its query."""
+        if self.role is None:
+            raise NotFound(f"There is no project {self.project.slug!r}.")
+        if self.role not in MAY["annotate"]:
+            raise AccessDenied(f"{self.person} is {self.role} in {self.project} and may not annotate.")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """All that people said of an item, oldest first, and which of them are trusted."""
+
+    rows: tuple[Annotation, ...] = ()
+    trusted: frozenset[int] = field(default_factory=frozenset)
+
+    def plus(self, annotation: Annotation, *, is_trusted: bool) -> "Answers":
+        """These and one more, which takes the place of the person's current one if it is current itself."""
+        return Answers((*self.rows, annotation), self.trusted | ({annotation.annotator_id} if is_trusted else set()))
+
+    def by(self, person: User) -> list[Annotation]:
+        return [row for row in self.rows if row.annotator_id == person.pk]
+
+    def current(self, person: User) -> Annotation | None:
+        """What this person says of the item now."""
+        return next((row for row in reversed(self.by(person)) if row.is_current), None)
+
+    def standing(self, *, blind: bool) -> list[Annotation]:
+        """Each person's last counted answer; with `blind` the last one given blind, though a later one was not."""
+        rows = (row for row in self.rows if row.is_counted and (row.is_blind or not blind))
+        last = {row.annotator_id: row for row in rows}
+        return list(last.values())
+
+
+def load(
+    *, lease_id: str, project: Project, by: User, index: int | None = None, now: datetime | None = None
+) -> Question | None:
+    """The question of this person's lease, active or not, and locked; None if they never had such a lease here.
+
+    `index` is the place of a label among the current ones, looked up on the way.
+    """
+    leases = Lease.objects.filter(public_id=lease_id, annotator=by, entry__round__project=project)
+    found: Any = (
+        leases.select_related("entry__item", "entry__round")
+        .annotate(**_facts(project, by, index), now=Value(now) if now else Now())
+        .select_for_update(of=("entry",))
+        .first()
+    )
+    if found is None:
+        return None
+    found.entry.round.project = project
+    names = Question.__dataclass_fields__.keys() - {"lease", "project", "person", "role", "first_arm"}
+    return Question(
+        lease=found,
+        project=project,
+        person=by,
+        role=found.role if by.is_active else None,
+        first_arm=found.first_arm_now or found.first_arm_ever,
+        **{name: getattr(found, name) for name in names},
+    )
+
+
+def answers(question: Question, key: str) -> tuple[Answers, Annotation | None]:
+    """All answers to the item, and the one that `key` was used for, whatever it answered."""
+    trusted = Member.objects.filter(project=question.project, user=OuterRef("annotator"), is_trusted=True)
+    rows: Iterable[Any] = (
+        Annotation.objects.filter(Q(item=question.entry.item_id) | Q(idempotency_key=key))
+        .annotate(is_trusted=Exists(trusted))
+        .order_by("revision", "pk")
+    )
+    rows = list(rows)
+    first = next((row for row in rows if row.idempotency_key == key), None)
+    mine = tuple(row for row in rows if row.item_id == question.entry.item_id)
+    return Answers(mine, frozenset(row.annotator_id for row in mine if row.is_trusted)), first
+
+
+def _facts(project: Project, by: User, index: int | None) -> dict[str, Any]:
+    member = Member.objects.filter(project=project, user=by)
+    schema = LabelSchema.objects.filter(project=project).order_by("-version").values("pk")[:1]
+    label = Label.objects.filter(schema=Subquery(schema), index=-1 if index is None else index)
+    draws = Draw.objects.filter(item=OuterRef("entry__item")).order_by("pk")
+    mine = Annotation.objects.filter(entry=OuterRef("entry"), annotator=by)
+    return {
+        "role": Subquery(member.values("role")[:1]),
+        "is_trusted": Exists(member.filter(is_trusted=True)),
+        "schema_id": Subquery(schema),
+        "label_id": Subquery(label.values("pk")[:1]),
+        "guidelines_id": Subquery(
+            GuidelineVersion.objects.filter(project=project).order_by("-version").values("pk")[:1]
+        ),
+        "has_seen": Exists(Lease.objects.filter(entry=OuterRef("entry"), annotator=by, revealed_at__isnull=False)),
+        "has_labeled": Exists(mine.filter(label__isnull=False)),
+        "has_draft": Exists(Draft.objects.filter(entry=OuterRef("entry"), annotator=by)),
+        "has_gold": Exists(Gold.objects.current().filter(item=OuterRef("entry__item"))),
+        "others_may_answer": Exists(_others(project, by)),
+        "is_audited": Exists(draws.filter(arm=Arm.AUDIT)),
+        "is_reference": Exists(draws.filter(arm=Arm.RANDOM)),
+        "first_arm_now": Subquery(draws.filter(round=OuterRef("entry__round")).values("arm")[:1]),
+        "first_arm_ever": Subquery(draws.values("arm")[:1]),
+    }
+
+
+def _others(project: Project, by: User) -> QuerySet[Member]:
+    """Members who may still answer the question of the outer lease."""
+    entry, item = OuterRef(OuterRef("entry")), OuterRef(OuterRef("entry__item"))
+    said = Annotation.objects.filter(annotator=OuterRef("user"), is_current=True)
+    disputed = Draw.objects.filter(item=item, round=OuterRef(OuterRef("entry__round")), arm=Arm.CONFLICT)
+    members = Member.objects.filter(project=project, role__in=MAY["annotate"], user__is_active=True)
+    return (
+        members.exclude(user=by)
+        .exclude(Exists(said.filter(entry=entry)))
+        .exclude(Exists(said.filter(item=item, is_counted=True, label__isnull=False)) & Exists(disputed))
+    )

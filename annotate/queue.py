@@ -1,0 +1,73 @@
+"""Which questions of the open round a person may be asked, as querysets; routing decides, this only says what is."""
+
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Sum, Value
+from django.db.models.functions import Coalesce
+
+from annotate.access import MAY
+from annotate.models import Annotation, Draw, Lease, Member, Project, QueueEntry, Round, User
+from annotate.models.project import Arm
+
+
+def of_open_round(project: Project) -> QuerySet[QueueEntry]:
+    return QueueEntry.objects.filter(round__project=project, round__state=Round.State.OPEN)
+
+
+def leases_in(project: Project) -> QuerySet[Lease]:
+    """Active leases on questions of the open round, those that have run out included."""
+    return Lease.objects.filter(
+        entry__round__project=project, entry__round__state=Round.State.OPEN, ended_at__isnull=True
+    )
+
+
+def askable(project: Project, person: User) -> QuerySet[QueueEntry]:
+    """Open questions that this person may answer and has neither answered nor skipped, held by whomever."""
+    member = Member.objects.filter(project=project, user=person, role__in=MAY["annotate"], user__is_active=True)
+    mine = Annotation.objects.filter(annotator=person, is_current=True)
+    opinion = mine.filter(item=OuterRef("item"), is_counted=True, label__isnull=False)
+    # A dispute asks for another opinion: one's own, given before, is none.
+    disputed = Draw.objects.filter(item=OuterRef("item"), round=OuterRef("round"), arm=Arm.CONFLICT)
+    return (
+        of_open_round(project)
+        .filter(Exists(member), state=QueueEntry.State.OPEN, item__withdrawn_at__isnull=True)
+        .exclude(Exists(mine.filter(entry=OuterRef("pk"))))
+        .exclude(Exists(opinion) & Exists(disputed))
+    )
+
+
+def free(project: Project, person: User) -> QuerySet[QueueEntry]:
+    """Questions with a free slot for this person, in the order of asking."""
+    held = Lease.objects.filter(entry=OuterRef("pk"), annotator=person, ended_at__isnull=True)
+    return askable(project, person).filter(n_taken__lt=F("overlap")).exclude(Exists(held)).order_by("position")
+
+
+def unseen_leases(project: Project, person: User) -> QuerySet[Lease]:
+    """Leases that this person could take over: never on a screen, held by somebody who holds more than one."""
+    n_held = leases_in(project).filter(annotator=OuterRef("annotator")).order_by().values("annotator")
+    held = Lease.objects.filter(entry=OuterRef("entry"), annotator=person, ended_at__isnull=True)
+    return (
+        leases_in(project)
+        .filter(shown_at__isnull=True, entry__in=askable(project, person))
+        .exclude(annotator=person)
+        .exclude(Exists(held))
+        .annotate(n_held=Subquery(n_held.annotate(n=Count("pk")).values("n")))
+        .filter(n_held__gt=1)
+        .order_by("-granted_at", "-pk")
+    )
+
+
+def n_free_slots() -> Coalesce:
+    """For each question: how many slots are free in its whole round."""
+    open_ones = QueueEntry.objects.filter(round=OuterRef("round"), state=QueueEntry.State.OPEN)
+    slots = open_ones.order_by().values("round").annotate(n=Sum(F("overlap") - F("n_taken"))).values("n")
+    return Coalesce(Subquery(slots), Value(0))
+
+
+def n_people(besides: User) -> Coalesce:
+    """For each question: how many others hold leases in its round."""
+    held = Lease.objects.filter(entry__round=OuterRef("round"), ended_at__isnull=True).exclude(annotator=besides)
+    people = held.order_by().values("entry__round").annotate(n=Count("annotator", distinct=True)).values("n")
+    return Coalesce(Subquery(people), Value(0))
+
+
+def held_by_me(person: User) -> Q:
+    return Q(Exists(Lease.objects.filter(entry=OuterRef("pk"), annotator=person, ended_at__isnull=True)))

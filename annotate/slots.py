@@ -1,0 +1,49 @@
+"""The slots of a question: one is taken with a lease, kept by an answer, and given back exactly once.
+
+The question's row is the lock for all that happens to it. Whoever ends a lease or moves a slot locks that row
+first, several in order of their ids, and the lease after it: so nobody waits in a circle. On SQLite a write
+transaction is that lock already.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from typing import Any
+
+from django.db.models import F, QuerySet
+
+from annotate.models import Lease, QueueEntry, Round
+
+
+def lock(entries: Collection[int] | QuerySet[Any]) -> None:
+    """Wait until nobody else changes these questions; call inside the transaction that will."""
+    list(QueueEntry.objects.select_for_update().filter(pk__in=entries).order_by("pk").values_list("pk"))
+
+
+def take(entries: Collection[int]) -> bool:
+    """One more slot of each, only where one is free; False if any had none, then the caller must roll back."""
+    free = QueueEntry.objects.filter(
+        pk__in=entries, state=QueueEntry.State.OPEN, n_taken__lt=F("overlap"), round__state=Round.State.OPEN
+    )
+    return free.update(n_taken=F("n_taken") + 1) == len(entries)
+
+
+def give_back(entries: Iterable[int]) -> None:
+    """One slot of a question for each time it is named."""
+    n_slots = Counter(entries)
+    for n in set(n_slots.values()):
+        some = [entry for entry, times in n_slots.items() if times == n]
+        QueueEntry.objects.filter(pk__in=some, n_taken__gte=n).update(n_taken=F("n_taken") - n)
+
+
+def end(leases: QuerySet[Lease], *, outcome: str, now: datetime) -> int:
+    """End these leases as far as they are active and give their slots back; returns how many ended."""
+    active = leases.filter(ended_at__isnull=True)
+    lock(active.values("entry"))
+    # Read again under the lock: whoever held it may have ended some.
+    held = dict(active.order_by("pk").select_for_update(of=("self",)).values_list("pk", "entry_id"))
+    if not held:
+        return 0
+    Lease.objects.filter(pk__in=held).update(ended_at=now, outcome=outcome)
+    give_back(held.values())
+    return len(held)

@@ -1,0 +1,81 @@
+"""What the tests of routing, labeling and review share: answers in one line, problems, statements."""
+
+import itertools
+
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from annotate import labeling, projects, routing, verification
+from annotate.models import Draw, Label, Lease, QueueEntry
+from annotate.models.project import Arm
+
+_keys = itertools.count(1)
+_CONTROL = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE", "ROLLBACK")
+
+
+def question(project, arm=Arm.RANDOM):
+    drawn = Draw.objects.filter(project=project, arm=arm).values("item")
+    return QueueEntry.objects.filter(round__project=project, item__in=drawn, state=QueueEntry.State.OPEN).first()
+
+
+def label(project, name="yes"):
+    return Label.objects.get(schema=projects.current_schema(project), name=name)
+
+
+def said(project, name="yes", **more):
+    """An answer: the name of a label, or `skip`."""
+    if name == "skip":
+        return labeling.Answer(skip_reason="unclear", **more)
+    return labeling.Answer(label=label(project, name), **more)
+
+
+def submit(lease, name="yes", by=None, key=None, now=None, **more):
+    project = lease.entry.round.project
+    return labeling.submit(
+        lease_id=lease.public_id,
+        project=project,
+        answer=said(project, name, **more),
+        key=key or f"key {next(_keys)}",
+        by=by or lease.annotator,
+        now=now,
+    )
+
+
+def answer(entry, person, name="yes", **more):
+    return submit(routing.lease(entry=entry, annotator=person), name, **more)
+
+
+def change(entry, person, name, key=None, **more):
+    project = entry.round.project
+    lease = Lease.objects.filter(entry=entry, annotator=person).latest("pk")
+    return labeling.change(
+        lease_id=lease.public_id,
+        project=project,
+        answer=said(project, name, **more),
+        key=key or f"key {next(_keys)}",
+        by=person,
+    )
+
+
+def state_of(entry):
+    entry.refresh_from_db()
+    return entry.n_taken, entry.state
+
+
+def problems(project):
+    found = {name: verification.first_problem(check, project) for name, check in verification.CHECKS.items()}
+    return {name: problem for name, problem in found.items() if problem}
+
+
+class Statements(CaptureQueriesContext):
+    """The SQL that ran inside, transaction control left out."""
+
+    def __init__(self):
+        super().__init__(connection)
+
+    @property
+    def sql(self):
+        return [query["sql"] for query in self.captured_queries if not query["sql"].startswith(_CONTROL)]
+
+    def __len__(self):
+        return len(self.sql)

@@ -1,0 +1,20 @@
+"""Fixtures of the domain modules' tests."""
+
+import pytest
+
+from annotate import ingest, sampling
+from tests.factories import make_project, owner_of, rows_of, write_jsonl
+
+
+@pytest.fixture
+def asked(tmp_path):
+    """A project with an open round of ten questions."""
+
+    def make(batch=10, **settings):
+        project = make_project(**settings)
+        path = write_jsonl(tmp_path / "items.jsonl", rows_of(60))
+        ingest.import_items(project=project, path=path, by=owner_of(project))
+        sampling.draw_round(project=project, batch=batch, by=owner_of(project))
+        return project
+
+    return make

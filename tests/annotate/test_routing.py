@@ -1,0 +1,503 @@
+"""Who gets what: leases fill up to n, come back after a reload, run out, move on, and never pass the overlap."""
+
+from datetime import timedelta
+
+import pytest
+
+from annotate import items, labeling, routing, sampling
+from annotate.errors import AccessDenied, Conflict, LeaseLost, NotFound
+from annotate.models import Draw, Item, Lease, Member, QueueEntry
+from annotate.models.base import database_now
+from annotate.models.project import Arm, Role
+from tests.annotate.asking import (
+    Statements,
+    answer,
+    problems,
+    question,
+    state_of,
+    submit,
+)
+from tests.factories import make_member, make_project, make_user, owner_of
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def now():
+    return database_now()
+
+
+@pytest.fixture
+def late(settings, now):
+    """A moment when every lease of now has run out."""
+    return now + timedelta(seconds=settings.ANSWER_LEASE_SECONDS + 1)
+
+
+def positions(leases):
+    return [lease.entry.position for lease in leases]
+
+
+def take(project, person, n=1, **more):
+    return routing.lease_next(project=project, annotator=person, n=n, **more)
+
+
+def leave_open(project, n):
+    """Only the first `n` questions stay open."""
+    QueueEntry.objects.filter(round__project=project, position__gt=n).update(state=QueueEntry.State.UNRESOLVED)
+
+
+class TestLease:
+    def test_it_never_passes_the_overlap(self, asked):
+        project = asked()
+        entry = question(project)
+        routing.lease(entry=entry, annotator=owner_of(project))
+        with pytest.raises(Conflict, match="Enough people"):
+            routing.lease(entry=entry, annotator=make_member(project))
+
+    def test_an_expired_one_gives_its_slot_back_once(self, asked, late):
+        project = asked()
+        entry = question(project)
+        routing.lease(entry=entry, annotator=owner_of(project))
+        assert routing.expire(entry=entry, now=late) == 1
+        assert routing.expire(entry=entry, now=late) == 0
+        assert state_of(entry) == (0, "open")
+
+    def test_the_same_person_gets_the_same_lease(self, asked):
+        project = asked()
+        entry = question(project)
+        first = routing.lease(entry=entry, annotator=owner_of(project))
+        assert routing.lease(entry=entry, annotator=owner_of(project)).pk == first.pk
+
+    def test_nobody_answers_twice(self, asked):
+        project = asked(overlap=2)
+        entry = question(project)
+        answer(entry, owner_of(project))
+        with pytest.raises(Conflict, match="answered this question already"):
+            routing.lease(entry=entry, annotator=owner_of(project))
+
+    def test_a_viewer_may_not_and_a_stranger_finds_nothing(self, asked):
+        project = asked()
+        with pytest.raises(AccessDenied):
+            routing.lease(entry=question(project), annotator=make_member(project, role=Role.VIEWER))
+        with pytest.raises(NotFound):
+            routing.lease(entry=question(project), annotator=make_user("Sam"))
+
+
+class TestLeaseNext:
+    def test_it_goes_by_position(self, asked):
+        project = asked()
+        assert positions(take(project, owner_of(project), n=3)) == [1, 2, 3]
+        assert positions(take(project, make_member(project), n=2)) == [4, 5]
+        assert problems(project) == {}
+
+    def test_a_reload_gets_the_same_ones(self, asked):
+        project = asked()
+        first = take(project, owner_of(project), n=2)
+        assert [lease.pk for lease in take(project, owner_of(project), n=2)] == [lease.pk for lease in first]
+
+    def test_more_than_n_come_back_too(self, asked):
+        project = asked()
+        first = take(project, owner_of(project), n=3)
+        assert take(project, owner_of(project), n=1) == first
+
+    def test_what_is_being_answered_does_not_count(self, asked):
+        project = asked()
+        olga = owner_of(project)
+        first, second = take(project, olga, n=2)
+        assert positions(take(project, olga, n=2, done=[first.public_id])) == [2, 3]
+
+    def test_what_is_being_answered_has_a_cap(self, asked):
+        project = asked(batch=20)
+        olga = owner_of(project)
+        done = []
+        for _ in range(20):
+            done += [lease.public_id for lease in take(project, olga, n=1, done=done)]
+        assert len(done) == 8
+
+    def test_one_lease_takes_four_statements_and_its_parts_none(self, asked):
+        project = asked()
+        take(project, make_member(project))
+        olga = owner_of(project)
+        with Statements() as statements:
+            (lease,) = take(project, olga)
+            assert lease.entry.item.content.payload["text"]
+            assert lease.entry.round.project == project
+        assert len(statements) == 4, statements.sql
+
+    def test_what_is_held_already_takes_one_statement(self, asked):
+        project = asked()
+        olga = owner_of(project)
+        take(project, olga)
+        with Statements() as statements:
+            (lease,) = take(project, olga)
+            assert lease.entry.item.content.payload["text"]
+            assert lease.entry.round.project == project
+        assert len(statements) == 1, statements.sql
+
+    def test_the_databases_clock_dates_it(self, asked, settings):
+        project = asked()
+        before = database_now()
+        (lease,) = take(project, owner_of(project))
+        lease.refresh_from_db()
+        assert before <= lease.granted_at <= database_now()
+        assert lease.expires_at - lease.granted_at == timedelta(seconds=settings.ANSWER_LEASE_SECONDS)
+
+    def test_what_ran_out_comes_to_the_next_person(self, asked, late):
+        project = asked()
+        leave_open(project, 1)
+        take(project, owner_of(project))
+        ann = make_member(project)
+        assert take(project, ann) == []
+        (lease,) = take(project, ann, now=late)
+        assert state_of(lease.entry) == (1, "open")
+        assert Lease.objects.get(annotator=owner_of(project)).outcome == Lease.Outcome.EXPIRED
+        assert problems(project) == {}
+
+    def test_two_that_ran_out_on_one_question_give_two_slots_back(self, asked, late):
+        project = asked(overlap=2)
+        entry = question(project)
+        for person in (owner_of(project), make_member(project)):
+            routing.lease(entry=entry, annotator=person)
+        assert state_of(entry) == (2, "open")
+        take(project, make_member(project), n=0, now=late)
+        assert state_of(entry) == (0, "open")
+
+    def test_an_expired_one_is_replaced_by_a_new_one(self, asked, late):
+        project = asked()
+        (first,) = take(project, owner_of(project))
+        (second,) = take(project, owner_of(project), now=late)
+        assert (second.entry_id, second.pk) == (first.entry_id, second.pk)
+        assert first.pk != second.pk
+
+    def test_answered_and_skipped_ones_do_not_come_again(self, asked):
+        project = asked(overlap=2)
+        leave_open(project, 3)
+        make_member(project)
+        olga = owner_of(project)
+        for name in ("yes", "skip"):
+            submit(take(project, olga)[0], name)
+        assert positions(take(project, olga)) == [3]
+
+    def test_a_late_answer_does_not_come_again(self, asked, late):
+        project = asked()
+        (lease,) = take(project, owner_of(project))
+        submit(lease, now=late)
+        assert positions(take(project, owner_of(project), now=late)) == [2]
+
+    def test_withdrawn_items_are_never_handed_out(self, asked):
+        project = asked()
+        olga = owner_of(project)
+        (first,) = take(project, olga)
+        items.withdraw(project=project, by=olga, public_ids=[first.entry.item.public_id])
+        assert positions(take(project, olga)) == [2]
+        # Not even one whose question was left open.
+        Item.objects.filter(queue_entries__position=3).update(withdrawn_at=database_now())
+        assert positions(take(project, make_member(project), n=2)) == [4, 5]
+
+    def test_a_dispute_does_not_go_to_those_who_disputed(self, asked):
+        project = asked()
+        olga, ann = owner_of(project), make_member(project)
+        (lease,) = take(project, olga)
+        submit(lease)
+        sampling.close_round(project=project, by=olga, force=True)
+        item = lease.entry.item
+        again = sampling.draw_round(project=project, batch=5, by=olga)
+        again.queue.all().delete()
+        again.queue.create(item=item, position=99, overlap=1, is_blind=True)
+        Draw.objects.create(project=project, item=item, round=again, arm=Arm.CONFLICT, reason="disputed")
+        assert take(project, olga) == []
+        assert routing.why_empty(project=project, annotator=olga).kind == "not_for_me"
+        assert positions(take(project, ann)) == [99]
+
+    def test_viewers_strangers_and_the_removed_get_nothing(self, asked):
+        project = asked()
+        ann = make_member(project)
+        Member.objects.filter(user=ann).delete()
+        for person in (make_member(project, role=Role.VIEWER), make_user("Sam"), ann):
+            assert take(project, person) == []
+
+    def test_without_a_round_there_is_nothing(self, asked):
+        project = asked()
+        sampling.close_round(project=project, by=owner_of(project), force=True)
+        assert take(project, owner_of(project)) == []
+
+    def test_other_projects_stay_apart(self, asked):
+        project = asked()
+        assert take(make_project(by=owner_of(project)), owner_of(project)) == []
+
+    def test_near_the_end_nobody_gets_questions_ahead(self, asked):
+        project = asked()
+        leave_open(project, 5)
+        assert len(take(project, owner_of(project), n=3)) == 3  # five free for one person
+        assert len(take(project, make_member(project), n=3)) == 1  # two free for two
+
+
+class TestTakeOver:
+    def test_the_last_one_sent_ahead_moves(self, asked):
+        project = asked()
+        leave_open(project, 3)
+        olga, ann = owner_of(project), make_member(project)
+        held = take(project, olga, n=3)
+        routing.shown(lease_id=held[0].public_id, by=olga)
+        (lease,) = take(project, ann, n=2)
+        assert lease.entry == held[2].entry
+        assert lease.entry.item.content.payload["text"]
+        assert Lease.objects.get(pk=held[2].pk).outcome == Lease.Outcome.TAKEN_OVER
+        assert positions(take(project, olga, n=2)) == [1, 2]
+        assert problems(project) == {}
+
+    def test_it_takes_five_statements(self, asked):
+        project = asked()
+        leave_open(project, 3)
+        take(project, owner_of(project), n=3)
+        ann = make_member(project)
+        with Statements() as statements:
+            take(project, ann)
+        assert len(statements) == 5, statements.sql
+
+    def test_its_answer_comes_late(self, asked):
+        project = asked()
+        leave_open(project, 3)
+        held = take(project, owner_of(project), n=3)
+        (lease,) = take(project, make_member(project))
+        assert not submit(held[2]).is_counted
+        assert submit(lease).is_counted
+        assert problems(project) == {}
+
+    def test_the_only_one_stays(self, asked):
+        project = asked()
+        leave_open(project, 1)
+        take(project, owner_of(project))
+        assert take(project, make_member(project)) == []
+
+    def test_what_was_shown_stays(self, asked):
+        project = asked()
+        leave_open(project, 3)
+        olga = owner_of(project)
+        for lease in take(project, olga, n=3):
+            routing.shown(lease_id=lease.public_id, by=olga)
+        assert take(project, make_member(project)) == []
+
+    def test_what_one_has_answered_stays(self, asked):
+        project = asked(overlap=2)
+        leave_open(project, 2)
+        olga, ann, ravi = owner_of(project), make_member(project), make_member(project, "Ravi")
+        for entry in project.rounds.get().queue.filter(position__lte=2):
+            answer(entry, ann)
+            routing.lease(entry=entry, annotator=olga)
+        assert take(project, ann) == []
+        assert positions(take(project, ravi)) == [2]
+
+
+class TestShown:
+    def test_the_first_time_counts_and_each_renews(self, asked, now):
+        project = asked()
+        olga = owner_of(project)
+        (lease,) = take(project, olga, now=now)
+        for seconds in (10, 20):
+            routing.shown(lease_id=lease.public_id, by=olga, now=now + timedelta(seconds=seconds))
+        before = lease.expires_at
+        lease.refresh_from_db()
+        assert lease.shown_at == now + timedelta(seconds=10)
+        assert lease.expires_at == before + timedelta(seconds=20)
+
+    def test_by_the_databases_clock(self, asked, settings):
+        project = asked()
+        olga = owner_of(project)
+        (lease,) = take(project, olga)
+        with Statements() as statements:
+            routing.shown(lease_id=lease.public_id, by=olga)
+        lease.refresh_from_db()
+        assert lease.expires_at - lease.shown_at == timedelta(seconds=settings.ANSWER_LEASE_SECONDS)
+        assert len(statements) == 1
+
+    def test_what_is_lost_says_so(self, asked, late):
+        project = asked()
+        (lease,) = take(project, owner_of(project))
+        for by, moment in ((owner_of(project), late), (make_member(project), None)):
+            with pytest.raises(LeaseLost):
+                routing.shown(lease_id=lease.public_id, by=by, now=moment)
+
+
+class TestRenew:
+    def test_it_names_what_is_still_held(self, asked, now, settings):
+        project = asked()
+        olga = owner_of(project)
+        first, second, third = take(project, olga, n=3, now=now)
+        submit(second)
+        later = now + timedelta(seconds=60)
+        ids = [lease.public_id for lease in (first, second, third)]
+        with Statements() as statements:
+            held = routing.renew(project=project, by=olga, public_ids=ids, shown=first.public_id, now=later)
+        assert held == [first.public_id, third.public_id]
+        assert len(statements) == 2
+        rows = Lease.objects.filter(public_id__in=held).order_by("pk")
+        assert [row.shown_at for row in rows] == [later, None]
+        assert {row.expires_at for row in rows} == {later + timedelta(seconds=settings.ANSWER_LEASE_SECONDS)}
+
+    def test_by_the_databases_clock(self, asked):
+        project = asked()
+        (lease,) = take(project, owner_of(project), now=database_now() - timedelta(seconds=60))
+        ids = [lease.public_id]
+        assert routing.renew(project=project, by=lease.annotator, public_ids=ids, shown=ids[0]) == ids
+        before = lease.expires_at
+        lease.refresh_from_db()
+        assert lease.shown_at is not None
+        assert lease.expires_at > before
+
+    def test_nothing_of_others_and_nothing_late(self, asked, late):
+        project = asked()
+        (lease,) = take(project, owner_of(project))
+        ids = [lease.public_id]
+        assert routing.renew(project=project, by=make_member(project), public_ids=ids) == []
+        assert routing.renew(project=project, by=owner_of(project), public_ids=ids, now=late) == []
+
+
+class TestRelease:
+    def test_it_gives_slots_back_once(self, asked):
+        project = asked()
+        olga = owner_of(project)
+        held = take(project, olga, n=2)
+        ids = [held[0].public_id]
+        assert routing.release(project=project, by=make_member(project), public_ids=ids) == 0
+        assert routing.release(project=project, by=olga, public_ids=ids) == 1
+        assert routing.release(project=project, by=olga, public_ids=ids) == 0
+        assert state_of(held[0].entry) == (0, "open")
+        assert problems(project) == {}
+
+    def test_all_that_somebody_holds(self, asked):
+        project = asked()
+        ann = make_member(project)
+        take(project, ann, n=3)
+        take(project, owner_of(project), n=1)
+        assert routing.release_all(project=project, user=ann) == 3
+        assert Lease.objects.filter(ended_at__isnull=True).count() == 1
+        assert problems(project) == {}
+
+
+class TestFindLease:
+    def test_ones_own_is_found_after_its_end(self, asked):
+        project = asked()
+        (lease,) = take(project, owner_of(project))
+        submit(lease)
+        found = routing.find_lease(project=project, public_id=lease.public_id, by=owner_of(project))
+        assert found == lease
+
+    def test_others_are_not(self, asked):
+        project = asked()
+        olga = owner_of(project)
+        (lease,) = take(project, olga)
+        for where, who in ((project, make_member(project)), (make_project(by=olga), olga)):
+            with pytest.raises(NotFound):
+                routing.find_lease(project=where, public_id=lease.public_id, by=who)
+
+
+class TestWhyEmpty:
+    def why(self, project, person):
+        return routing.why_empty(project=project, annotator=person)
+
+    def test_no_round(self, asked):
+        assert self.why(make_project(), make_user()) == routing.Empty("no_round")
+
+    def test_all_answered_by_me(self, asked):
+        project = asked(overlap=2)
+        leave_open(project, 1)
+        answer(question_at(project, 1), owner_of(project))
+        assert self.why(project, owner_of(project)) == routing.Empty("all_answered_by_me", 1)
+
+    def test_held_by_others(self, asked):
+        project = asked()
+        leave_open(project, 1)
+        take(project, owner_of(project))
+        with Statements() as statements:
+            assert self.why(project, make_member(project)) == routing.Empty("held_by_others", 1, 1)
+        assert sum(sql.startswith("SELECT") for sql in statements.sql) <= 8  # the member's own included
+
+    def test_round_done(self, asked):
+        project = asked()
+        leave_open(project, 1)
+        answer(question_at(project, 1), owner_of(project))
+        assert self.why(project, make_member(project)) == routing.Empty("round_done")
+
+    def test_not_for_me(self, asked):
+        project = asked()
+        assert self.why(project, make_member(project, role=Role.VIEWER)) == routing.Empty("not_for_me", 10)
+
+
+def question_at(project, position):
+    return QueueEntry.objects.get(round__project=project, position=position)
+
+
+class TestRemaining:
+    def test_it_counts_for_this_person(self, asked):
+        project = asked()
+        olga, ann = owner_of(project), make_member(project)
+        submit(take(project, olga)[0])
+        submit(take(project, olga)[0], "skip")
+        take(project, olga, n=2)
+        take(project, ann, n=1)
+        with Statements() as statements:
+            progress = routing.remaining(project=project, annotator=olga)
+        # Ten, less one answered, one skipped and handed to Ann.
+        assert progress == routing.Progress(n_left=8, n_answered_today=1, n_in_round=10)
+        assert routing.remaining(project=project, annotator=ann).n_left == 7
+        assert len(statements) == 1
+
+    def test_today_is_the_projects(self, asked):
+        project = asked(time_zone="Pacific/Kiritimati")
+        spoken = answer(question(project), owner_of(project))
+        midnight = spoken.created_at.replace(hour=10, minute=0, second=0, microsecond=0)
+        type(spoken).objects.update(created_at=midnight - timedelta(seconds=1))
+        progress = routing.remaining(project=project, annotator=owner_of(project), now=midnight)
+        assert progress.n_answered_today == 0
+        type(spoken).objects.update(created_at=midnight)
+        progress = routing.remaining(project=project, annotator=owner_of(project), now=midnight)
+        assert progress.n_answered_today == 1
+
+    def test_without_a_round_it_is_nothing(self):
+        project = make_project()
+        progress = routing.remaining(project=project, annotator=owner_of(project))
+        assert progress == routing.Progress(0, 0, 0)
+
+
+class TestSuggestionPolicy:
+    """What a question shows is fixed when it is drawn."""
+
+    def test_the_samples_are_hidden_whatever_the_project_says(self, asked):
+        policy = {"start": "shown", "active": "shown", "conflict": "shown"}
+        project = asked(suggestion_policy=policy)
+        assert set(project.rounds.get().queue.values_list("suggestion", "is_blind")) == {("hidden", True)}
+
+    @pytest.mark.parametrize(
+        ("arms", "shows"),
+        [
+            ({"active"}, "shown"),
+            ({"active", "start"}, "revealed"),
+            ({"active", "start", "conflict"}, "hidden"),
+            ({"active", "audit"}, "hidden"),
+            ({"gold_check"}, "hidden"),
+            ({"imported"}, "hidden"),
+        ],
+    )
+    def test_the_strictest_arm_decides(self, arms, shows):
+        policy = {"start": "revealed", "active": "shown", "conflict": "hidden"}
+        project = make_project(suggestion_policy=policy)
+        assert project.suggestion_for(arms) == shows
+        assert project.is_blind(arms) == (shows != "shown")
+
+    def test_an_active_question_has_its_arms_policy(self, asked):
+        project = asked(suggestion_policy={"start": "hidden", "active": "revealed", "conflict": "hidden"})
+        project.strategy = "random"
+        project.save()
+        sampling.close_round(project=project, by=owner_of(project), force=True)
+        again = sampling.draw_round(project=project, batch=10, by=owner_of(project))
+        arms = {}
+        for item, arm in Draw.objects.filter(project=project).values_list("item", "arm"):
+            arms.setdefault(item, set()).add(arm)
+        shown = dict(again.queue.values_list("item", "suggestion"))
+        only_active = [item for item, by in arms.items() if by == {"active"} and item in shown]
+        assert only_active
+        assert {shown[item] for item in only_active} == {"revealed"}
+        assert labeling.suggestions(project=project, entries=list(again.queue.all())).keys() == set(
+            again.queue.filter(suggestion="revealed").values_list("pk", flat=True)
+        )
