@@ -64,6 +64,10 @@ class Progress:
     n_unresolved: int = 0
     n_labeling: int = 0  # people who hold a question now
 
+    @property
+    def spent(self) -> int:
+        return self.machine_micros + self.human_micros
+
 
 def progress(project: Project) -> Progress:
     # Counted in single tables: at 100,000 items each join took as long as all of this.

@@ -1,18 +1,139 @@
 """Where a project's loop stands and what to do next."""
 
+from dataclasses import dataclass
+from typing import Any
+
 from django.http import HttpResponse
+from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
+from annotate import confusion, pool, projects, stats
+from annotate.access import MAY
+from annotate.models import Estimate, Member, Project, Round
+from annotate.models.project import Role
+from annotate.web import charts, run_status
 from annotate.web.doors import ProjectRequest, project_page
+from annotate.web.htmx import go_to, render_page
+from annotate.web.runs import last_of_kinds
+
+_KIND = Estimate.Estimand
+
+# Each figure with what it means, in one line.
+_FIGURES: tuple[tuple[str, Promise, Promise], ...] = (
+    (
+        _KIND.DELIVERED,
+        gettext_lazy("Delivered labels"),
+        gettext_lazy("what an export says of every item: gold where there is one, else the machine's label"),
+    ),
+    (_KIND.LLM, gettext_lazy("LLM"), gettext_lazy("its own labels of every item; no valid answer counts as wrong")),
+    (
+        _KIND.MODEL,
+        gettext_lazy("Model, this pool"),
+        gettext_lazy("the trained model on every item, predicted without having seen it"),
+    ),
+    (
+        _KIND.MODEL_NEW_DATA,
+        gettext_lazy("Model, new data"),
+        gettext_lazy("the trained model on items that are still to come from this source"),
+    ),
+)
+_ACTIONS: tuple[tuple[str, Promise], ...] = (
+    ("prelabel", gettext_lazy("Pre-label")),
+    ("draw", gettext_lazy("Draw a round")),
+    ("close", gettext_lazy("Close the round")),
+    ("train", gettext_lazy("Train")),
+    ("estimate", gettext_lazy("Estimate")),
+    ("export", gettext_lazy("Export")),
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    name: Promise
+    meaning: Promise
+    row: Estimate
+
+
+@dataclass(frozen=True)
+class Action:
+    """Something a project admin can start; `seen` is the last run of its kind that this page knows of."""
+
+    kind: str
+    words: Promise
+    seen: str
 
 
 @require_GET
 @project_page(to="view")
 def show(request: ProjectRequest) -> HttpResponse:
-    raise NotImplementedError
+    member = request.member
+    if member.role not in MAY["evidence"]:
+        return go_to(request, reverse("labeling-work", args=[member.project.slug]))
+    context = {**_standing(member), **_accuracy(member.project)}
+    return render_page(request, "annotate/overview/show.html", "overview", context)
 
 
 @require_GET
 @project_page(to="view")
 def guidelines(request: ProjectRequest) -> HttpResponse:
-    raise NotImplementedError
+    project = request.member.project
+    schema = projects.current_schema(project)
+    context = {
+        "schema": schema,
+        "guidelines": projects.current_guidelines(project),
+        "labels": pool.labels_of(schema),
+    }
+    return render_page(request, "annotate/overview/guidelines.html", "guidelines", context)
+
+
+def _standing(member: Member) -> dict[str, Any]:
+    """Counts, runs and the next step; money and what can be started only for those whose business it is."""
+    project = member.project
+    now = stats.progress(project)
+    step = stats.next_step(project, now)
+    context: dict[str, Any] = {"now": now, "step": step, "statuses": run_status.of_interest(project)}
+    if member.role in MAY["manage"] or member.role == Role.VIEWER:
+        context["money"] = {"human": now.human_micros, "machine": now.machine_micros}
+    if member.role in MAY["manage"]:
+        actions = _actions(project, now)
+        context |= {
+            "first": next((action for action in actions if action.kind == step.kind), None),
+            "actions": [action for action in actions if action.kind != step.kind],
+            "batch": now.round.batch if now.round else 100,
+        }
+    return context
+
+
+def _actions(project: Project, now: stats.Progress) -> list[Action]:
+    """What can be started at all in this state."""
+    is_open = now.round is not None and now.round.state == Round.State.OPEN
+    possible = {
+        "prelabel": bool(now.n_items),
+        "draw": bool(now.n_items) and not is_open,
+        "close": is_open,
+        "train": bool(now.n_silver or now.n_gold),
+        "estimate": bool(now.n_silver or now.n_gold),
+        "export": bool(now.n_items),
+    }
+    seen = last_of_kinds(project)
+    return [Action(kind, words, seen.get(kind, "")) for kind, words in _ACTIONS if possible[kind]]
+
+
+def _accuracy(project: Project) -> dict[str, Any]:
+    """Stored figures only: nothing here computes, freezes or loads a model."""
+    known = stats.known(project)
+    if known.version is None:
+        return {"known": known}
+    rows = [(name, meaning, known.of(kind)) for kind, name, meaning in _FIGURES]
+    found = confusion.load(known.version)
+    return {
+        "known": known,
+        "figures": [Figure(name, meaning, row) for name, meaning, row in rows if row],
+        "look": known.of(_KIND.LOOK),
+        "n_answers_since": stats.answers_since(project, known.version.frozen_at),
+        "chart": charts.accuracy_chart(known.history),
+        "heat": charts.heat_map(found) if found else None,
+        "classes": stats.per_class(known.version),
+    }

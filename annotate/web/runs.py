@@ -1,24 +1,117 @@
 """Long work: start it, watch it."""
 
-from django.http import HttpResponse
+from typing import Any
+
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_POST
 
+from annotate import runs, stats
+from annotate.errors import InvalidInput, NotFound
+from annotate.export import FORMATS
+from annotate.models import Project, QueueEntry, Round
+from annotate.templatetags.figures import count
 from annotate.web.doors import ProjectRequest, project_page
+from annotate.web.htmx import go_to, render_page
+from annotate.web.run_status import Seen, status
+
+_PAGE = 50
+_MAX_BATCH = 100_000
+_BACK = {"overview": "overview-show", "exports": "exports-list", "runs": "runs-list"}
 
 
 @require_GET
 @project_page(to="evidence")
 def list_runs(request: ProjectRequest) -> HttpResponse:
-    raise NotImplementedError
-
-
-@require_POST
-@project_page(to="manage")
-def start(request: ProjectRequest) -> HttpResponse:
-    raise NotImplementedError
+    rows = request.member.project.runs.select_related("started_by").order_by("-id")
+    page = Paginator(rows, _PAGE).get_page(request.GET.get("page"))
+    statuses = [status(run) for run in page]
+    context = {"page": page, "statuses": statuses, "alive": [one for one in statuses if one.is_alive]}
+    return render_page(request, "annotate/runs/list.html", "runs", context)
 
 
 @require_GET
 @project_page(to="evidence")
 def show(request: ProjectRequest, run: str) -> HttpResponse:
-    raise NotImplementedError
+    """One run; as a fragment it asks again every second, and at its end tells the page."""
+    found = request.member.project.runs.select_related("started_by").filter(public_id=run).first()
+    if found is None:
+        raise NotFound(_("There is no such run."))
+    now = status(found, _seen(request))
+    response = render_page(request, "annotate/runs/show.html", "status", {"status": now})
+    if not now.is_alive:
+        response.headers["HX-Trigger"] = "run-finished"
+    return response
+
+
+@require_POST
+@project_page(to="manage")
+def start(request: ProjectRequest) -> HttpResponse:
+    project, kind = request.member.project, request.POST.get("kind", "")
+    if kind not in stats.RUN_NAMES:
+        raise InvalidInput(_("There is no such kind of work to start."))
+    parameters = _PARAMETERS.get(kind, _no_parameters)(request, project)
+    if not _is_repeated(request, project, kind):
+        runs.enqueue(kind=kind, project=project, by=request.member.user, parameters=parameters)
+    back = _BACK.get(request.POST.get("back", ""), "runs-list")
+    return go_to(request, reverse(back, args=[project.slug]))
+
+
+def _is_repeated(request: ProjectRequest, project: Project, kind: str) -> bool:
+    """The page that this came from did not know the last run of this kind: a second click, or a stale page."""
+    if "seen" not in request.POST:
+        return False
+    return last_of_kinds(project).get(kind, "") != request.POST["seen"]
+
+
+def last_of_kinds(project: Project) -> dict[str, str]:
+    """The public id of the last run of each kind, for forms to say what they knew."""
+    rows = project.runs.order_by("-id").values_list("kind", "public_id")[:200]
+    return dict(reversed(list(rows)))
+
+
+def _no_parameters(request: ProjectRequest, project: Project) -> dict[str, Any]:
+    return {}
+
+
+def _batch(request: ProjectRequest, project: Project) -> dict[str, Any]:
+    text = request.POST.get("batch", "").strip()
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= _MAX_BATCH):
+        raise InvalidInput(_("A round has from 1 to %(most)s questions.") % {"most": count(_MAX_BATCH)})
+    return {"batch": int(text)}
+
+
+def _force(request: ProjectRequest, project: Project) -> dict[str, Any]:
+    """Closing over open questions cannot be undone: only with the confirmation that says how many they are."""
+    is_confirmed = request.POST.get("force") == "yes"
+    n_open = QueueEntry.objects.filter(
+        round__project=project, round__state=Round.State.OPEN, state=QueueEntry.State.OPEN
+    ).count()
+    if n_open and not is_confirmed:
+        sentence = ngettext(
+            "%(n)s question is not answered yet. Confirm that it may stay so, and close the round then.",
+            "%(n)s questions are not answered yet. Confirm that they may stay so, and close the round then.",
+            n_open,
+        )
+        raise InvalidInput(sentence % {"n": count(n_open)})
+    return {"force": is_confirmed}
+
+
+def _formats(request: ProjectRequest, project: Project) -> dict[str, Any]:
+    chosen = [name for name in FORMATS if name in request.POST.getlist("formats")]
+    if not chosen or len(chosen) != len(set(request.POST.getlist("formats"))):
+        raise InvalidInput(_("Choose at least one of the formats %(all)s.") % {"all": ", ".join(FORMATS)})
+    return {"formats": chosen}
+
+
+_PARAMETERS = {"draw": _batch, "close": _force, "export": _formats}
+
+
+def _seen(request: HttpRequest) -> Seen:
+    try:
+        return Seen(request.GET.get("step", ""), int(request.GET.get("done", "0")), float(request.GET.get("at", "0")))
+    except ValueError:
+        return Seen()

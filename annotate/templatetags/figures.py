@@ -1,0 +1,64 @@
+"""How numbers, money and durations read on a page."""
+
+from typing import Any
+
+from django import template
+from django.utils.formats import number_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+register = template.Library()
+
+
+@register.filter
+def count(value: Any) -> str:
+    """1500 as 1,500, in the reader's own way."""
+    return str(number_format(int(value or 0), force_grouping=True))
+
+
+@register.filter
+def percent(value: float | None) -> str:
+    """A share as 93.1 %."""
+    return "–" if value is None else _("%(n)s %%") % {"n": number_format(100 * value, decimal_pos=1)}
+
+
+@register.filter
+def interval(figure: Any) -> str:
+    """The interval of a row, or of a manifest's entry, with `low` and `high`: 91.0–95.0 %."""
+    given = figure if isinstance(figure, dict) else vars(figure) if figure is not None else {}
+    low, high = given.get("low"), given.get("high")
+    if low is None or high is None:
+        return "–"
+    ends = {"low": number_format(100 * low, decimal_pos=1), "high": number_format(100 * high, decimal_pos=1)}
+    return _("%(low)s–%(high)s %%") % ends
+
+
+@register.filter
+def money(micros: int, currency: str) -> SafeString:
+    """Micro-units as an amount with its currency, which never stands on another line."""
+    amount = number_format(micros / 1e6, decimal_pos=2, force_grouping=True)
+    return format_html('<span class="whitespace-nowrap">{} {}</span>', amount, currency)
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    """As people say it: 8 s, 3 min 20 s, 2 h 5 min."""
+    if seconds is None:
+        return "–"
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return _("%(s)s s") % {"s": whole}
+    if whole < 3600:
+        return _("%(m)s min %(s)s s") % {"m": whole // 60, "s": whole % 60}
+    return _("%(h)s h %(m)s min") % {"h": whole // 3600, "m": whole % 3600 // 60}
+
+
+@register.filter
+def file_size(n_bytes: int) -> str:
+    size, unit = float(n_bytes), "B"
+    for unit in ("B", "KB", "MB", "GB", "TB"):  # noqa: B007
+        if size < 1000 or unit == "TB":
+            break
+        size /= 1000
+    return f"{number_format(size, decimal_pos=0 if unit == 'B' else 1)} {unit}"

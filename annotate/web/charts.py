@@ -1,0 +1,319 @@
+"""Where the marks of a chart lie: plain numbers for SVG templates, so that what is drawn equals what is stored."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from annotate.confusion import Confusion
+from annotate.models import Estimate
+
+_KIND = Estimate.Estimand
+
+# The drawing's own units: at 320 px they shrink by a fifth, so letters of 12 stay readable.
+WIDTH, HEIGHT = 380, 250
+_LEFT, _RIGHT, _TOP, _BOTTOM = 38, 96, 12, 36
+_LINE_HEIGHT = 15  # between labels at the right end, so that none covers another
+_APART = 4.0  # series beside each other at one round, so that whiskers do not cover each other
+
+# Told apart without colour: each has its marker, its dash and its name at its end.
+SERIES: tuple[tuple[str, Promise, str, str], ...] = (
+    (_KIND.LLM, gettext_lazy("LLM"), "circle", "2 3"),
+    (_KIND.MODEL, gettext_lazy("model"), "square", "7 3"),
+    (_KIND.DELIVERED, gettext_lazy("delivered"), "diamond", ""),
+)
+
+
+@dataclass(frozen=True)
+class Point:
+    x: float
+    y: float
+    y_low: float
+    y_high: float
+    round: int
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Line:
+    key: str
+    name: str
+    marker: str
+    dash: str
+    points: list[Point]
+    label_y: float
+
+    @property
+    def path(self) -> str:
+        return " ".join(f"{point.x:g},{point.y:g}" for point in self.points)
+
+    @property
+    def last(self) -> Point:
+        return self.points[-1]
+
+
+@dataclass(frozen=True)
+class Tick:
+    at: float
+    text: str
+
+
+@dataclass(frozen=True)
+class LineChart:
+    lines: list[Line]
+    y_ticks: list[Tick]
+    x_ticks: list[Tick]
+    rounds: list[int]
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = _LEFT
+    right: int = WIDTH - _RIGHT
+    label_x: int = WIDTH - _RIGHT + 12
+    bottom: int = HEIGHT - _BOTTOM
+    ticks_y: int = HEIGHT - _BOTTOM + 16
+    axis_y: int = HEIGHT - 4
+
+
+def accuracy_chart(history: Sequence[Estimate]) -> LineChart | None:
+    """Accuracy over rounds with its intervals; None where no round has a figure."""
+    rows = [row for row in history if row.round and None not in (row.value, row.low, row.high)]
+    rounds = sorted({row.round.index for row in rows if row.round})
+    if not rounds:
+        return None
+    floor = _floor(min(row.low or 0.0 for row in rows))
+    lines = []
+    for place, (key, name, marker, dash) in enumerate(SERIES):
+        of_this = [row for row in rows if row.estimand == key]
+        points = [_point(row, rounds, floor, (place - 1) * _APART) for row in of_this]
+        if points:
+            lines.append(Line(key, str(name), marker, dash, points, 0.0))
+    steps = [floor + step * (1 - floor) / 4 for step in range(5)]
+    return LineChart(
+        lines=_apart(lines),
+        y_ticks=[Tick(_y(step, floor), f"{step:.0%}") for step in steps],
+        x_ticks=[Tick(_x(index, rounds), str(index)) for index in _few(rounds)],
+        rounds=rounds,
+    )
+
+
+def _point(row: Estimate, rounds: list[int], floor: float, beside: float) -> Point:
+    assert row.round is not None
+    assert row.value is not None
+    assert row.low is not None
+    assert row.high is not None
+    return Point(
+        x=round(_x(row.round.index, rounds) + beside, 1),
+        y=_y(row.value, floor),
+        y_low=_y(row.low, floor),
+        y_high=_y(row.high, floor),
+        round=row.round.index,
+        value=row.value,
+        low=row.low,
+        high=row.high,
+        n=row.n,
+    )
+
+
+def _floor(lowest: float) -> float:
+    """Where the axis begins: a multiple of 20 points, so that four steps have round numbers."""
+    return max(0.0, min(0.8, math.floor(lowest * 5) / 5))
+
+
+def _y(value: float, floor: float) -> float:
+    return round(HEIGHT - _BOTTOM - (value - floor) / (1 - floor) * (HEIGHT - _BOTTOM - _TOP), 1)
+
+
+def _x(index: int, rounds: list[int]) -> float:
+    width = WIDTH - _LEFT - _RIGHT
+    if len(rounds) == 1:
+        return _LEFT + width / 2
+    return _LEFT + 10 + (width - 20) * (index - rounds[0]) / (rounds[-1] - rounds[0])
+
+
+def _few(rounds: list[int], most: int = 8) -> list[int]:
+    """At most so many of them, the last one always."""
+    step = math.ceil(len(rounds) / most)
+    return rounds[::-1][::step][::-1]
+
+
+def _apart(lines: list[Line]) -> list[Line]:
+    """Names at the right end, pushed down and then up until none covers another and all are inside."""
+    order = sorted(range(len(lines)), key=lambda place: lines[place].last.y)
+    at: dict[int, float] = {}
+    above = float(_TOP)
+    for place in order:
+        above = at[place] = max(lines[place].last.y, above)
+        above += _LINE_HEIGHT
+    below = float(HEIGHT - _BOTTOM)
+    for place in reversed(order):
+        below = at[place] = min(at[place], below)
+        below -= _LINE_HEIGHT
+    return [
+        Line(line.key, line.name, line.marker, line.dash, line.points, round(at[place], 1))
+        for place, line in enumerate(lines)
+    ]
+
+
+# The heat map: rows are truths, columns what the machine said.
+
+TEXT_UP_TO = 20  # labels; with more, numbers in cells cannot be read and the pairs below the map tell
+TOO_LITTLE = 5  # reference gold items; below, the prior weighs more than what was counted
+_MAP = 380.0
+_STRONGEST = 0.45  # opacity of a certain cell: letters of the text colour stay readable on it, light and dark
+
+
+@dataclass(frozen=True)
+class Cell:
+    x: float
+    y: float
+    opacity: float
+    title: str
+    count: int
+    text: str
+    is_right: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    number: int
+    name: str
+    n: int
+    counts: list[int]
+    n_right: int
+    right: float  # Ĉ of the diagonal
+    low: float
+    high: float
+
+    @property
+    def is_scarce(self) -> bool:
+        return self.n < TOO_LITTLE
+
+
+@dataclass(frozen=True)
+class Pair:
+    truth: str
+    machine: str
+    count: int
+    n: int
+    share: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    rows: list[Row]
+    cells: list[Cell]
+    columns: list[Tick]
+    numbers: list[Tick]  # of rows, at the left
+    pairs: list[Pair]
+    size: float
+    width: float
+    height: float
+    left: float
+    top: float
+    n: int
+    wanted: int
+    has_text: bool
+
+    @property
+    def inner_width(self) -> float:
+        return round(self.width - self.left, 1)
+
+    @property
+    def inner_height(self) -> float:
+        return round(self.height - self.top - 2, 1)
+
+    @property
+    def font(self) -> float:
+        return round(min(12.0, self.size * 0.55), 1)
+
+    @property
+    def dx(self) -> float:
+        return round(self.size / 2, 2)
+
+    @property
+    def dy(self) -> float:
+        return round(self.size / 2 + self.font * 0.35, 2)
+
+    @property
+    def n_scarce(self) -> int:
+        return sum(row.is_scarce for row in self.rows)
+
+
+def heat_map(confusion: Confusion) -> HeatMap:
+    """One cell per entry of Ĉ; with many labels only those with something to see."""
+    k = len(confusion.labels)
+    has_text = k <= TEXT_UP_TO
+    left, top = 24.0, 18.0
+    size = round((_MAP - left) / (k + 1), 2)
+    names = [*confusion.labels, _("no valid answer")]
+    cells = [
+        _cell(confusion, names, i, j, left + j * size, top + i * size, has_text)
+        for i in range(k)
+        for j in range(k + 1)
+        if has_text or confusion.counts[i, j]
+    ]
+    step = 1 if has_text else math.ceil(k / 15)
+    columns = [Tick(round(left + (j + 0.5) * size, 1), str(j + 1)) for j in range(0, k, step)]
+    return HeatMap(
+        rows=[_row(confusion, i) for i in range(k)],
+        cells=cells,
+        numbers=[Tick(round(top + (i + 0.5) * size, 1), str(i + 1)) for i in range(0, k, step)],
+        columns=[*columns, Tick(round(left + (k + 0.5) * size, 1), "–")],
+        pairs=[_pair(confusion, names, i, j) for i, j in confusion.pairs(10)],
+        size=size,
+        width=_MAP,
+        height=round(top + k * size + 2, 1),
+        left=left,
+        top=top,
+        n=int(confusion.n.sum()),
+        wanted=confusion.wanted,
+        has_text=has_text,
+    )
+
+
+def _cell(confusion: Confusion, names: list[str], i: int, j: int, x: float, y: float, has_text: bool) -> Cell:
+    share, count, n = confusion.share[i, j], int(confusion.counts[i, j]), int(confusion.n[i])
+    title = _("%(truth)s → %(machine)s: %(count)s of %(n)s; estimated %(share)s %% (%(low)s–%(high)s)") % {
+        "truth": names[i],
+        "machine": names[j],
+        "count": count,
+        "n": n,
+        "share": f"{100 * share:.0f}",
+        "low": f"{100 * confusion.low[i, j]:.0f}",
+        "high": f"{100 * confusion.high[i, j]:.0f}",
+    }
+    text = str(count) if has_text and count else ""
+    return Cell(round(x, 2), round(y, 2), round(_STRONGEST * float(share), 3), title, count, text, i == j)
+
+
+def _row(confusion: Confusion, i: int) -> Row:
+    return Row(
+        number=i + 1,
+        name=confusion.labels[i],
+        n=int(confusion.n[i]),
+        counts=[int(count) for count in confusion.counts[i]],
+        n_right=int(confusion.counts[i, i]),
+        right=float(confusion.share[i, i]),
+        low=float(confusion.low[i, i]),
+        high=float(confusion.high[i, i]),
+    )
+
+
+def _pair(confusion: Confusion, names: list[str], i: int, j: int) -> Pair:
+    return Pair(
+        names[i],
+        names[j],
+        int(confusion.counts[i, j]),
+        int(confusion.n[i]),
+        float(confusion.share[i, j]),
+        float(confusion.low[i, j]),
+        float(confusion.high[i, j]),
+    )

@@ -1,0 +1,193 @@
+"""A run as people read it: its state, how far it is, how long it still takes, what came of it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from annotate import stats
+from annotate.models import Project, Run
+from annotate.templatetags.figures import count, interval, percent
+
+_SECONDS_TO_CLAIM = 15  # a worker looks every 10 s; a run that waits longer waits for one
+_ALIVE = (Run.State.QUEUED, Run.State.RUNNING)
+
+STATES: dict[str, Promise] = {
+    Run.State.QUEUED: gettext_lazy("waits"),
+    Run.State.RUNNING: gettext_lazy("running"),
+    Run.State.SUCCEEDED: gettext_lazy("done"),
+    Run.State.FAILED: gettext_lazy("not possible"),
+    Run.State.ERRORED: gettext_lazy("broke off"),
+}
+_STEPS: dict[str, Promise] = {
+    "Reading the items": gettext_lazy("Reading the items"),
+    "Pre-labeling": gettext_lazy("Pre-labeling"),
+    "Drawing": gettext_lazy("Drawing"),
+    "Closing": gettext_lazy("Closing"),
+    "Training": gettext_lazy("Training"),
+    "Applying the model": gettext_lazy("Applying the model"),
+    "Estimating": gettext_lazy("Estimating"),
+    "Writing files": gettext_lazy("Writing files"),
+}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Where a run stood when this page first saw its step: from there its speed is told."""
+
+    step: str = ""
+    done: int = 0
+    at: float = 0.0
+
+
+@dataclass(frozen=True)
+class Status:
+    """A run as people read it."""
+
+    run: Run
+    name: str
+    state: str
+    step: str
+    sentence: str
+    took: float | None
+    left: float | None
+    has_no_worker: bool
+    seen: Seen
+
+    @property
+    def is_alive(self) -> bool:
+        return self.run.state in _ALIVE
+
+    @property
+    def is_bad(self) -> bool:
+        return self.run.state in (Run.State.FAILED, Run.State.ERRORED)
+
+
+def of_interest(project: Project) -> list[Status]:
+    """Runs that an overview shows: those alive, and the last one that ended if it ended badly."""
+    rows = list(project.runs.select_related("started_by").order_by("-id")[:10])
+    alive = [run for run in rows if run.state in _ALIVE]
+    ended = [run for run in rows if run.state not in _ALIVE][:1]
+    return [status(run) for run in alive or ended]
+
+
+def status(run: Run, seen: Seen | None = None) -> Status:
+    now = timezone.now()
+    seen = seen if seen and seen.step == run.step and seen.at else Seen(run.step, run.n_done, now.timestamp())
+    began = run.started_at or run.created_at
+    end = run.finished_at or now
+    return Status(
+        run=run,
+        name=str(stats.RUN_NAMES.get(run.kind, run.kind)),
+        state=str(STATES[run.state]),
+        step=str(_STEPS.get(run.step, run.step)),
+        sentence=_sentence(run),
+        took=None if run.state == Run.State.QUEUED else (end - began).total_seconds(),
+        left=_left(run, seen, now.timestamp()),
+        has_no_worker=_has_no_worker(run),
+        seen=seen,
+    )
+
+
+def _left(run: Run, seen: Seen, now: float) -> float | None:
+    """Seconds, from the speed of this step since it was first seen; None while that says nothing."""
+    done, spent = run.n_done - seen.done, now - seen.at
+    if run.state != Run.State.RUNNING or not run.n_total or done <= 0 or spent < 2:
+        return None
+    return max(0.0, (run.n_total - run.n_done) * spent / done)
+
+
+def _has_no_worker(run: Run) -> bool:
+    """It has waited for longer than a worker takes to look, and no worker is busy with anything else."""
+    if run.state != Run.State.QUEUED:
+        return False
+    now = timezone.now()
+    if (now - run.created_at).total_seconds() < _SECONDS_TO_CLAIM:
+        return False
+    return not Run.objects.filter(state=Run.State.RUNNING, lease_until__gte=now).exists()
+
+
+def _sentence(run: Run) -> str:
+    if run.state == Run.State.FAILED:
+        return run.message
+    if run.state == Run.State.ERRORED:
+        return _broke_off(run)
+    if run.state == Run.State.SUCCEEDED:
+        return _RESULTS.get(run.kind, _no_result)(run.result)
+    return ""
+
+
+def _broke_off(run: Run) -> str:
+    """Never a trace: where there is one, the message is for programmers too."""
+    if run.message and not run.trace:
+        return run.message
+    return _("The program broke here. What was finished is kept, and it can be started again.")
+
+
+def _no_result(facts: dict[str, Any]) -> str:
+    return ""
+
+
+def _prelabeled(facts: dict[str, Any]) -> str:
+    if "n_items" not in facts:
+        return ""
+    sentence = _("%(n)s items have a machine's answer; for %(failed)s it gave none that is valid.")
+    return sentence % {"n": count(facts["n_items"]), "failed": count(facts.get("n_failed", 0))}
+
+
+def _drawn(facts: dict[str, Any]) -> str:
+    if "round" not in facts:
+        return ""
+    n = facts.get("n_questions", 0)
+    sentence = ngettext("Round %(round)s has %(n)s question.", "Round %(round)s has %(n)s questions.", n)
+    return sentence % {"round": facts["round"], "n": count(n)}
+
+
+def _closed(facts: dict[str, Any]) -> str:
+    if "round" not in facts:
+        return ""
+    sentence = _("Round %(round)s brought %(gold)s gold labels; %(open)s questions stay unresolved.")
+    numbers = {"gold": count(facts.get("n_gold", 0)), "open": count(facts.get("n_unresolved", 0))}
+    return sentence % {"round": facts["round"], **numbers}
+
+
+def _trained(facts: dict[str, Any]) -> str:
+    if "model" not in facts:
+        return ""
+    if facts.get("is_champion"):
+        sentence = _("Model %(model)s, from %(gold)s gold labels, is in use.")
+    else:
+        sentence = _("Model %(model)s, from %(gold)s gold labels, was not better than the one in use.")
+    said = sentence % {"model": facts["model"], "gold": count(facts.get("n_gold", 0))}
+    return " ".join(part for part in (said, _estimated(facts)) if part)
+
+
+def _estimated(facts: dict[str, Any]) -> str:
+    figure = facts.get("delivered")
+    if not figure:
+        return ""
+    if figure.get("value") is None:
+        return _("No figure for the delivered labels yet: %(reason)s.") % {"reason": figure.get("reason") or ""}
+    sentence = _("Delivered labels: %(value)s agree with the gold rule (%(interval)s), from %(n)s audited items.")
+    return sentence % {"value": percent(figure["value"]), "interval": interval(figure), "n": count(figure.get("n", 0))}
+
+
+def _exported(facts: dict[str, Any]) -> str:
+    if "version" not in facts:
+        return ""
+    n = len(facts.get("files", ()))
+    sentence = ngettext("Version %(version)s as %(n)s file.", "Version %(version)s as %(n)s files.", n)
+    return sentence % {"version": facts["version"], "n": n}
+
+
+_RESULTS = {
+    "prelabel": _prelabeled,
+    "draw": _drawn,
+    "close": _closed,
+    "train": _trained,
+    "estimate": _estimated,
+    "export": _exported,
+}
