@@ -17,7 +17,18 @@ def test_migrations_are_in_step_with_the_models():
 
 
 @pytest.mark.parametrize(
-    "module", ["labelapp.wsgi", "annotate.sampling", "annotate.labeling", "annotate.stats", "annotate.export"]
+    "module",
+    [
+        "labelapp.wsgi",
+        "labelapp.urls",
+        "annotate.sampling",
+        "annotate.labeling",
+        "annotate.stats",
+        "annotate.export",
+        "annotate.tasks",
+        "annotate.management.commands.worker",
+        "annotate.management.commands.serve",
+    ],
 )
 def test_torch_loads_only_with_an_encoder(module, tmp_path):
     """Web processes and worker parents import these; 750 MB of torch must not come along."""

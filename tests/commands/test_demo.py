@@ -40,3 +40,41 @@ def test_it_runs_the_loop_and_a_second_start_does_nothing_twice(demo):
     assert (before["n_answers"], before["n_waiting"]) == (300, 30)
     assert "simulated" in manage("status", "demo-banking")
     assert "everything holds" in manage("verify", "demo-banking", "--rebuild")
+
+
+def sign_ins(said):
+    """(role, e-mail, password) as printed at the end."""
+    lines = [line.split() for line in said.splitlines() if "@demo.example" in line]
+    return [(role, email, password) for email, password, role in lines]
+
+
+def test_everybody_it_names_can_sign_in_with_the_newest_password_only(demo):
+    manage, _ = demo
+    old, new = sign_ins(manage("demo")), sign_ins(manage("demo"))
+    assert [role for role, _, _ in new] == ["owner", "annotator", "reviewer", "viewer"]
+    ask = "from django.contrib.auth import authenticate; "
+    for (_, email, expired), (_, _, password) in zip(old, new, strict=True):
+        ask += f"assert authenticate(username={email!r}, password={password!r}), {email!r}; "
+        ask += f"assert not authenticate(username={email!r}, password={expired!r}), {email!r}; "
+    manage("shell", "-c", ask)
+
+
+def test_it_goes_on_after_people_answered_and_closed_the_waiting_round(demo):
+    manage, _ = demo
+    manage("demo")
+    manage(
+        "shell",
+        "-c",
+        "from annotate import sampling; from annotate.models import Project, User; "
+        "from tests.factories import answer_round, owner_of; project = Project.objects.get(); "
+        "person = User.objects.get(email='annotator@demo.example'); "
+        "label = project.schemas.get().labels.first().name; "
+        "answer_round(project, label, by=person); sampling.close_round(project=project, by=owner_of(project))",
+    )
+    closed = manage("demo")
+    assert "after round 3" in closed
+    assert "round 4: 30 of 30 questions wait for people" in closed
+    now = json.loads(manage("status", "demo-banking", "--json"))
+    assert (now["n_answers"], now["n_waiting"]) == (330, 30)
+    assert "round 4: 30 of 30 questions wait" in manage("demo")
+    assert "everything holds" in manage("verify", "demo-banking")
