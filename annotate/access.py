@@ -1,5 +1,7 @@
 """The only door to a project: who may do what. Another project's things do not exist."""
 
+from django.utils.translation import gettext as _
+
 from annotate.errors import AccessDenied, NotFound
 from annotate.models import Member, Project, User
 from annotate.models.project import Role
@@ -21,7 +23,7 @@ def project_for(user: User, name: str, *, to: str) -> Project:
     """The project with this slug or public id, if `user` may do `to` in it; else it is not found."""
     project = Project.objects.filter(slug=name).first() or Project.objects.filter(public_id=name).first()
     if project is None or membership(user, project) is None:
-        raise NotFound(f"There is no project {name!r}.")
+        raise _unknown(name)
     require(user, project, to=to)
     return project
 
@@ -32,7 +34,7 @@ def member_of(user: User, slug: str, *, to: str) -> Member:
         Member.objects.select_related("project").filter(project__slug=slug, user=user, user__is_active=True).first()
     )
     if member is None:
-        raise NotFound(f"There is no project {slug!r}.")
+        raise _unknown(slug)
     member.user = user
     return _checked(member, to)
 
@@ -48,13 +50,19 @@ def require(user: User, project: Project, *, to: str) -> Member:
     """The membership that lets `user` do `to`; AccessDenied says which role is missing."""
     member = membership(user, project)
     if member is None:
-        raise NotFound(f"There is no project {project.slug!r}.")
+        raise _unknown(project.slug)
     member.project = project
     return _checked(member, to)
 
 
 def _checked(member: Member, to: str) -> Member:
     if member.role not in MAY[to]:
+        sentence = _("%(person)s is %(role)s in %(project)s; to %(to)s takes one of: %(roles)s.")
         roles = ", ".join(sorted(str(role) for role in MAY[to]))
-        raise AccessDenied(f"{member.user} is {member.role} in {member.project}; to {to} takes one of: {roles}.")
+        names = {"person": member.user, "role": member.role, "project": member.project, "to": to, "roles": roles}
+        raise AccessDenied(sentence % names)
     return member
+
+
+def _unknown(project: str) -> NotFound:
+    return NotFound(_("There is no project %(project)r.") % {"project": project})

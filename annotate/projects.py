@@ -9,6 +9,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.text import slugify
+from django.utils.translation import gettext as _
 
 from annotate import access, modalities
 from annotate.errors import Conflict, InvalidInput
@@ -108,12 +109,13 @@ def add_member(*, project: Project, user: User, role: str, is_trusted: bool, by:
     """Let `user` in, or change what they may do. The owner stays the owner."""
     access.require(by, project, to="manage")
     if role not in Role.values or role == Role.OWNER:
+        given = ", ".join(sorted(set(Role.values) - {Role.OWNER}))
         raise InvalidInput(
-            f"{role!r} cannot be given; choose one of {', '.join(sorted(set(Role.values) - {'owner'}))}."
+            _("%(role)r cannot be given; choose one of %(roles)s.") % {"role": str(role), "roles": given}
         )
     if Member.objects.filter(project=project, user=user, role=Role.OWNER).exists():
-        raise Conflict(f"{user} owns {project}.")
-    member, _ = Member.objects.update_or_create(
+        raise Conflict(_("%(person)s owns %(project)s.") % {"person": user, "project": project})
+    member, _created = Member.objects.update_or_create(
         project=project, user=user, defaults={"role": role, "is_trusted": is_trusted}
     )
     record("member.set", project=project, by=by, user=user.public_id, role=role, is_trusted=is_trusted)

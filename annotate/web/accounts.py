@@ -1,19 +1,138 @@
 """Signing in and out, one's own password, accepting an invitation."""
 
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth import login, logout, update_session_auth_hash
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST
+
+from annotate import access, accounts, invitations
+from annotate.accounts import TooManyAttempts, WrongPassword
+from annotate.errors import GoldloopError, InvalidInput, NotFound
+from annotate.invitations import AddressTaken
+from annotate.models import Invitation, Member, User
+from annotate.web.doors import client_address, home_of, own_url
+from annotate.web.forms import Form, NewPersonForm, PasswordForm, SignInForm, role_name
+from annotate.web.htmx import go_to
+
+_shown_and_sent = require_http_methods(["GET", "HEAD", "POST"])
 
 
+@_shown_and_sent
+@never_cache
 def sign_in(request: HttpRequest) -> HttpResponse:
-    raise NotImplementedError
+    back = own_url(request, request.POST.get("next") or request.GET.get("next", ""))
+    if request.user.is_authenticated:
+        return go_to(request, back)
+    form, status = SignInForm(request.POST or None), 200
+    if request.method == "POST":
+        status = 422
+        if form.is_valid():
+            try:
+                login(request, accounts.verify(client=client_address(request), **form.cleaned_data))
+                return go_to(request, back)
+            except (WrongPassword, TooManyAttempts) as error:
+                status = _refuse(form, None, error)
+    return _form_page(request, "annotate/accounts/sign_in.html", form, status, back=back)
 
 
+@require_POST
 def sign_out(request: HttpRequest) -> HttpResponse:
-    raise NotImplementedError
+    back = own_url(request, request.POST.get("next", ""), default=reverse("sign-in"))
+    logout(request)
+    return go_to(request, back)
 
 
+@_shown_and_sent
+@never_cache
 def change_password(request: HttpRequest) -> HttpResponse:
-    raise NotImplementedError
+    form, status, by = PasswordForm(request.POST or None), 200, _person(request)
+    assert by is not None  # the door is shut for everybody else
+    if request.method == "POST":
+        status = 422
+        if form.is_valid():
+            old, new = form.cleaned_data["old"], form.cleaned_data["new"]
+            try:
+                accounts.change_password(by=by, old=old, new=new, client=client_address(request))
+                update_session_auth_hash(request, by)  # this session stays, all others end
+                messages.success(request, _("Your password is changed. You were signed out everywhere else."))
+                return go_to(request, reverse("projects-list"))
+            except WrongPassword:
+                status = _refuse(form, "old", InvalidInput(_("This is not your password.")))
+            except (InvalidInput, TooManyAttempts) as error:
+                status = _refuse(form, "new" if isinstance(error, InvalidInput) else None, error)
+    return _form_page(request, "annotate/accounts/password.html", form, status)
 
 
+@_shown_and_sent
+@never_cache
 def accept_invitation(request: HttpRequest, token: str) -> HttpResponse:
-    raise NotImplementedError
+    """GET only shows, as often as a mail program wants to look; POST uses the link up."""
+    by = _person(request)
+    if request.method != "POST":
+        invitation = invitations.find(token=token, by=by)
+        return _invitation_page(request, invitation, by, NewPersonForm(email=invitation.email))
+    with accounts.guessing(failures=NotFound, client=client_address(request)):
+        invitation = invitations.find(token=token, by=by)
+    form, status = NewPersonForm(request.POST, email=invitation.email), 422
+    try:
+        if member := _join(request, invitation, form, by):
+            return go_to(request, home_of(member))
+    except (InvalidInput, TooManyAttempts) as error:
+        status = _refuse(form, _field_of(error), error)
+    return _invitation_page(request, invitation, by, form, status)
+
+
+def _join(request: HttpRequest, invitation: Invitation, form: NewPersonForm, by: User | None) -> Member | None:
+    """The membership, for a new person with a session; None where the form has to be corrected."""
+    if by:
+        return invitations.accept(invitation=invitation, by=by)
+    if not form.is_valid():
+        return None
+    # Who holds a link could ask for any address whether it has an account.
+    with accounts.guessing(failures=AddressTaken, client=client_address(request)):
+        member = invitations.accept_as_new(invitation=invitation, **form.cleaned_data)
+    login(request, member.user)
+    return member
+
+
+def _invitation_page(
+    request: HttpRequest, invitation: Invitation, by: User | None, form: Form, status: int = 200
+) -> HttpResponse:
+    member = access.membership(by, invitation.project) if by else None
+    context = {
+        "invitation": invitation,
+        "role": role_name(invitation.role),
+        "already": role_name(member.role) if member else "",
+        "home": home_of(member) if member else "",
+        "is_for_other": by and invitation.email not in ("", by.email),
+    }
+    response = _form_page(request, "annotate/accounts/invitation.html", form, status, **context)
+    # Never the token in a Referer, not even to our own pages; "no-referrer" would take the Origin from the form.
+    response.headers["Referrer-Policy"] = "strict-origin"
+    return response
+
+
+def _person(request: HttpRequest) -> User | None:
+    return request.user if isinstance(request.user, User) else None
+
+
+def _field_of(error: GoldloopError) -> str | None:
+    if isinstance(error, TooManyAttempts):
+        return None
+    return "email" if isinstance(error, AddressTaken) else "password"
+
+
+def _refuse(form: Form, field: str | None, error: GoldloopError) -> int:
+    """Put the sentence beside the field (None: above the form); returns the status."""
+    form.add_error(field, str(error))
+    return 429 if isinstance(error, TooManyAttempts) else 422
+
+
+def _form_page(request: HttpRequest, template: str, form: Form, status: int, **context: Any) -> HttpResponse:
+    return render(request, template, {"form": form, **context}, status=status)

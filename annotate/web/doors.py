@@ -7,9 +7,10 @@ from urllib.parse import quote
 
 from django.conf import settings
 from django.contrib.auth.middleware import LoginRequiredMiddleware
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 
 from annotate import access
 from annotate.models import Member
@@ -32,6 +33,27 @@ def wants_json(request: HttpRequest) -> bool:
     return request.headers.get("Accept", "") == "application/json"
 
 
+def client_address(request: HttpRequest) -> str:
+    """Where the request came from; behind our own proxy what that proxy saw, never what the client claims."""
+    if settings.SECURE_PROXY_SSL_HEADER:  # BEHIND_PROXY is set
+        seen = request.headers.get("X-Forwarded-For", "").split(",")[-1].strip()
+        if seen:
+            return seen
+    return str(request.META.get("REMOTE_ADDR", ""))
+
+
+def own_url(request: HttpRequest, url: str, default: str = "/") -> str:
+    """`url` where it leads to this site, else `default`: nobody is sent elsewhere by a link they trusted."""
+    is_own = url_has_allowed_host_and_scheme(url, {request.get_host()}, require_https=request.is_secure())
+    return url if is_own else default
+
+
+def home_of(member: Member) -> str:
+    """Where a project begins for this person: with questions, or with an overview for who decides or only reads."""
+    only_answers = member.role in access.MAY["annotate"] and member.role not in access.MAY["manage"]
+    return reverse("labeling-work" if only_answers else "overview-show", args=[member.project.slug])
+
+
 class SignedInOnly(LoginRequiredMiddleware):
     """Deny by default. Scripts and HTMX get an answer they can act on instead of a redirected page."""
 
@@ -49,6 +71,8 @@ class SignedInOnly(LoginRequiredMiddleware):
         if wants_fragment(request):
             here = request.htmx.current_url_abs_path or "/"  # type: ignore[attr-defined]
             return HttpResponse(status=401, headers={"HX-Redirect": f"{settings.LOGIN_URL}?next={quote(here)}"})
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseRedirect(settings.LOGIN_URL)  # an action's address is no page to come back to
         return super().handle_no_permission(request, view_func)
 
 

@@ -7,6 +7,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
 
+from annotate.accounts import TooManyAttempts
 from annotate.errors import AccessDenied, Conflict, GoldloopError, InvalidInput, LeaseLost, NotFound
 from annotate.web.doors import wants_json
 from annotate.web.htmx import wants_fragment
@@ -16,6 +17,7 @@ _ANSWERS: tuple[tuple[type[Exception], int, str], ...] = (
     (NotFound, 404, "not_found"),
     (AccessDenied, 403, "denied"),
     (InvalidInput, 422, "invalid"),
+    (TooManyAttempts, 429, "too_many_attempts"),
     (LeaseLost, 409, "lease_lost"),
     (Conflict, 409, "conflict"),
     (GoldloopError, 409, "failed"),
@@ -46,7 +48,7 @@ def answer(request: HttpRequest, status: int, kind: str, sentence: str) -> HttpR
     if wants_json(request):
         return JsonResponse({"error": {"kind": kind, "message": sentence}}, status=status)
     context = {"status": status, "sentence": sentence, "title": _title(status)}
-    if wants_fragment(request):
+    if hasattr(request, "htmx") and wants_fragment(request):  # a wrong Host fails before that is known
         # 422 and its like would replace the part that was acted on; the message goes to the top instead.
         response = render(request, "annotate/error.html#message", context, status=status)
         response.headers["HX-Retarget"], response.headers["HX-Reswap"] = "#message", "outerHTML"
@@ -69,7 +71,11 @@ def not_found(request: HttpRequest, exception: Http404) -> HttpResponse:
 
 
 def crashed(request: HttpRequest) -> HttpResponse:
-    return answer(request, 500, "crashed", _("Something broke on our side. What was stored before is safe."))
+    sentence = _("Something broke on our side. What was stored before is safe.")
+    try:
+        return answer(request, 500, "crashed", sentence)
+    except Exception:  # the page itself needs what broke, for instance the database
+        return HttpResponse(sentence, status=500, content_type="text/plain; charset=utf-8")
 
 
 def stale_form(request: HttpRequest, reason: str = "") -> HttpResponse:
@@ -84,11 +90,13 @@ def stale_form(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 def _title(status: int) -> str:
     titles = {
+        400: _("Not understood"),
         403: _("Not allowed"),
         404: _("Not found"),
         409: _("Not possible now"),
         413: _("Too large"),
         422: _("Please check your input"),
+        429: _("Too many attempts"),
         500: _("Something broke"),
     }
     return titles.get(status, _("That did not work"))

@@ -1,36 +1,117 @@
 """Who belongs to a project: invite, trust, remove."""
 
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.contrib import messages
 from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from annotate.web.doors import ProjectRequest, project_page
+from annotate import access, invitations, people
+from annotate.access import MAY
+from annotate.errors import Conflict, InvalidInput
+from annotate.invitations import GIVABLE
+from annotate.models.project import Role
+from annotate.people import Left
+from annotate.web.doors import ProjectRequest, home_of, project_page
+from annotate.web.forms import ROLES, InviteForm, MemberForm, role_name
+from annotate.web.htmx import go_to
 
 
 @require_GET
+@never_cache
 @project_page(to="manage")
 def list_people(request: ProjectRequest) -> HttpResponse:
-    raise NotImplementedError
+    return _page(request, InviteForm())
 
 
 @require_POST
+@never_cache
 @project_page(to="manage")
 def invite(request: ProjectRequest) -> HttpResponse:
-    raise NotImplementedError
+    """The link is in this answer and nowhere else: after a redirect it would have to be kept in between."""
+    form = InviteForm(request.POST)
+    if not form.is_valid():
+        return _page(request, form, status=422)
+    try:
+        _made, token = invitations.invite(project=request.member.project, by=request.member.user, **form.cleaned_data)
+    except (InvalidInput, Conflict) as error:
+        form.add_error("email", str(error))
+        return _page(request, form, status=422)
+    return _page(request, InviteForm(), status=201, link=_site(request) + reverse("invitation-accept", args=[token]))
 
 
 @require_POST
 @project_page(to="manage")
 def set_member(request: ProjectRequest, person: str) -> HttpResponse:
-    raise NotImplementedError
+    form = MemberForm(request.POST)
+    if not form.is_valid():
+        raise InvalidInput(_("Choose one of the roles in the list."))
+    by = request.member
+    member = people.set_member(project=by.project, person=person, by=by.user, **form.cleaned_data)
+    names = {"person": member.user, "role": role_name(member.role)}
+    sentence = _("%(person)s: %(role)s, trusted.") if member.is_trusted else _("%(person)s: %(role)s, not trusted.")
+    messages.success(request, sentence % names)
+    return go_to(request, _back(request))
 
 
 @require_POST
 @project_page(to="manage")
 def remove(request: ProjectRequest, person: str) -> HttpResponse:
-    raise NotImplementedError
+    left = people.remove(project=request.member.project, person=person, by=request.member.user)
+    messages.success(request, _farewell(left))
+    return go_to(request, _back(request))
 
 
 @require_POST
 @project_page(to="manage")
 def revoke(request: ProjectRequest, invitation: str) -> HttpResponse:
-    raise NotImplementedError
+    invitations.revoke(project=request.member.project, public_id=invitation, by=request.member.user)
+    messages.success(request, _("The invitation is revoked; its link works no longer."))
+    return go_to(request, _back(request))
+
+
+def _page(request: ProjectRequest, form: InviteForm, status: int = 200, link: str = "") -> HttpResponse:
+    project = request.member.project
+    context = {
+        "people": [{"person": person, "role": role_name(person.member.role)} for person in people.in_project(project)],
+        "invitations": [
+            {"invitation": invitation, "role": role_name(invitation.role)}
+            for invitation in invitations.open_in(project)
+        ],
+        "roles": [(role.value, ROLES[role]) for role in GIVABLE],
+        "owner_role": Role.OWNER.value,
+        "form": form,
+        "link": link,
+    }
+    return render(request, "annotate/people/list.html", context, status=status)
+
+
+def _back(request: ProjectRequest) -> str:
+    """The list again; who has just removed or demoted themselves goes where they still may."""
+    member = access.membership(request.member.user, request.member.project)
+    if member is None:
+        return reverse("projects-list")
+    return reverse("people-list", args=[member.project.slug]) if member.role in MAY["manage"] else home_of(member)
+
+
+def _site(request: ProjectRequest) -> str:
+    """How others reach this site: as it was set, or where nothing was set, as this person reached it."""
+    if urlsplit(settings.SITE_URL).hostname in ("localhost", "127.0.0.1"):
+        return f"{request.scheme}://{request.get_host()}"
+    return str(settings.SITE_URL)
+
+
+def _farewell(left: Left) -> str:
+    answers = ngettext("%(n)d answer stays", "%(n)d answers stay", left.n_answers) % {"n": left.n_answers}
+    held = ngettext("%(n)d held item went back", "%(n)d held items went back", left.n_released) % {"n": left.n_released}
+    return _("%(person)s was removed: %(answers)s, %(held)s.") % {
+        "person": left.person,
+        "answers": answers,
+        "held": held,
+    }

@@ -1,0 +1,116 @@
+"""Who somebody is: their password, and how often it may be guessed."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from django.contrib.auth import authenticate
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from annotate.errors import GoldloopError, InvalidInput
+from annotate.models import SignInFailure, User
+from annotate.models.base import database_now
+from annotate.models.event import record
+
+WINDOW = timedelta(minutes=15)
+PER_ADDRESS = 5  # guesses at one person's password
+PER_CLIENT = 20  # guesses from one place, at whomever; an office behind one address shares them
+
+
+class TooManyAttempts(GoldloopError):
+    """Wrong too often; `seconds` says after how long the next attempt is looked at."""
+
+    def __init__(self, seconds: int) -> None:
+        self.seconds = seconds
+        minutes = math.ceil(seconds / 60)
+        sentence = ngettext(
+            "Too many attempts that failed. Try again in %(minutes)d minute.",
+            "Too many attempts that failed. Try again in %(minutes)d minutes.",
+            minutes,
+        )
+        super().__init__(sentence % {"minutes": minutes})
+
+
+class WrongPassword(InvalidInput):
+    """No such person, another password, or an account that cannot sign in: which one stays unsaid."""
+
+    def __init__(self) -> None:
+        super().__init__(_("This e-mail address and password do not fit together."))
+
+
+@contextmanager
+def guessing(
+    *, failures: type[GoldloopError], client: str, email: str = "", now: datetime | None = None
+) -> Iterator[None]:
+    """What is done within may be a guess by `client` (at the account `email`); one of `failures` says it was wrong.
+
+    TooManyAttempts where enough were wrong. It counts as wrong before anything is looked at: of many at the same
+    moment each sees all others, so no more than the limit get through. What is refused here does not count, so a
+    lock never lasts longer than WINDOW.
+    """
+    now = now or database_now()
+    limits = {_key("client", client): PER_CLIENT}
+    if email:
+        limits[_key("address", email)] = PER_ADDRESS
+    made = SignInFailure.objects.bulk_create(SignInFailure(key=key, at=now) for key in limits)
+    rows = SignInFailure.objects.filter(pk__in=[row.pk for row in made])
+    free_at = max(_free_at(key, limit, rows, now) for key, limit in limits.items())
+    try:
+        if free_at > now:
+            raise TooManyAttempts(math.ceil((free_at - now).total_seconds()))
+        yield
+    except failures:
+        SignInFailure.objects.filter(at__lte=now - WINDOW).delete()
+        raise
+    except BaseException:
+        rows.delete()
+        raise
+    rows.delete()
+
+
+def verify(*, email: str, password: str, client: str, now: datetime | None = None) -> User:
+    """The person whose password this is. A wrong one counts, a right one clears what the address had failed."""
+    email = email.strip().lower()
+    with guessing(failures=WrongPassword, client=client, email=email, now=now):
+        user = authenticate(username=email, password=password)  # as slow for an address that nobody has
+        if not isinstance(user, User) or user.is_simulated:
+            raise WrongPassword
+    SignInFailure.objects.filter(key=_key("address", email)).delete()
+    return user
+
+
+def change_password(*, by: User, old: str, new: str, client: str) -> None:
+    """Give `by` a new password; sessions made with the old one end."""
+    verify(email=by.email, password=old, client=client)
+    check_password(new, by)
+    by.set_password(new)  # before the transaction: hashing takes long
+    with transaction.atomic():
+        by.save(update_fields=["password"])
+        record("password.changed", project=None, by=by)
+
+
+def check_password(password: str, user: User) -> None:
+    """InvalidInput says what is wrong with a new password."""
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        raise InvalidInput(" ".join(error.messages)) from None
+
+
+def _free_at(key: str, limit: int, mine: QuerySet[SignInFailure], now: datetime) -> datetime:
+    """When fewer than `limit` failures of this key are younger than WINDOW."""
+    failures = SignInFailure.objects.filter(key=key, at__gt=now - WINDOW).exclude(pk__in=mine.values("pk"))
+    newest = list(failures.order_by("-at").values_list("at", flat=True)[:limit])
+    return newest[-1] + WINDOW if len(newest) == limit else now
+
+
+def _key(kind: str, value: str) -> str:
+    """Neither addresses nor places are kept, only what this site's secret makes of them."""
+    return salted_hmac(f"annotate.accounts.{kind}", value, algorithm="sha256").hexdigest()

@@ -1,0 +1,194 @@
+"""Who belongs to a project, what they did there, and how they leave."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.db import transaction
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.utils.translation import gettext as _
+
+from annotate import access, projects, routing
+from annotate.access import MAY
+from annotate.errors import Conflict, NotFound
+from annotate.models import Annotation, Draw, Invitation, Lease, Member, Project, QueueEntry, Round, User
+from annotate.models.base import database_now
+from annotate.models.event import record
+from annotate.models.project import Arm, Role
+
+
+@dataclass(frozen=True)
+class Person:
+    """One member with what removing them would touch."""
+
+    member: Member
+    n_answers: int
+    n_today: int  # in the project's time zone
+    n_held: int
+    n_invitations: int  # open ones that end with them
+
+
+@dataclass(frozen=True)
+class Left:
+    """What became of somebody's work when they were removed."""
+
+    person: User
+    n_answers: int  # stay
+    n_released: int
+    n_revoked: int
+
+
+def in_project(project: Project, now: datetime | None = None) -> list[Person]:
+    """Everybody, those who decide first; five queries however many they are."""
+    now = now or database_now()
+    members = project.members.select_related("user")
+    said = _per_annotator(_answers(project))
+    today = _per_annotator(_answers(project).filter(_today(project, now)))
+    held = _per_annotator(Lease.objects.filter(_held(project), expires_at__gt=now))
+    invitations = list(_unused(project).filter(expires_at__gt=now).values_list("created_by", "email"))
+    people = [
+        Person(
+            member=member,
+            n_answers=said.get(member.user_id, 0),
+            n_today=today.get(member.user_id, 0),
+            n_held=held.get(member.user_id, 0),
+            n_invitations=sum(by == member.user_id or email == member.user.email for by, email in invitations),
+        )
+        for member in members
+    ]
+    order = list(Role.values)
+    return sorted(people, key=lambda person: (order.index(person.member.role), str(person.member.user).lower()))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where one of my projects stands."""
+
+    member: Member
+    round: Round | None  # the latest
+    n_questions: int = 0  # of the open round
+    n_done: int = 0
+    n_mine: int = 0  # questions that I could answer now
+
+
+def standings(user: User) -> list[Standing]:
+    """The projects that `user` belongs to, by name; four queries however many they are."""
+    members = list(Member.objects.filter(user=user).select_related("project").order_by("project__name", "pk"))
+    for member in members:
+        member.user = user
+    rounds = Round.objects.filter(project__members__user=user)
+    newest = Round.objects.filter(project=OuterRef("project")).order_by("-index").values("pk")[:1]
+    latest = {round.project_id: round for round in rounds.filter(pk=Subquery(newest))}
+    counts = {row.pop("project"): row for row in _questions(rounds.filter(state=Round.State.OPEN))}
+    mine = dict(_askable(user).order_by().values_list("round__project").annotate(n=Count("pk")))
+    return [
+        Standing(
+            member=member,
+            round=latest.get(member.project_id),
+            n_mine=mine.get(member.project_id, 0) if member.role in access.MAY["annotate"] else 0,
+            **counts.get(member.project_id, {}),
+        )
+        for member in members
+    ]
+
+
+@transaction.atomic
+def set_member(*, project: Project, person: str, role: str, is_trusted: bool, by: User) -> Member:
+    """Change what somebody may do. Who may no longer annotate gives back what they hold."""
+    user = _find(project=project, person=person, by=by).user
+    member = projects.add_member(project=project, user=user, role=role, is_trusted=is_trusted, by=by)
+    if role not in MAY["annotate"]:
+        routing.release_all(project=project, user=user)
+    if role not in MAY["manage"]:
+        _revoke(_unused(project).filter(created_by=user))
+    return member
+
+
+@transaction.atomic
+def remove(*, project: Project, person: str, by: User) -> Left:
+    """Shut the door behind somebody: from the next request on. What they answered stays."""
+    user = _find(project=project, person=person, by=by).user
+    # Filtered again: an owner stays, and of two who remove at once one does.
+    if not project.members.filter(user=user).exclude(role=Role.OWNER).delete()[0]:
+        raise Conflict(_("%(person)s owns this project and stays in it.") % {"person": user})
+    left = Left(
+        person=user,
+        n_answers=_answers(project).filter(annotator=user).count(),
+        n_released=routing.release_all(project=project, user=user),
+        # What they made, and what would let them in again.
+        n_revoked=_revoke(_unused(project).filter(Q(created_by=user) | Q(email=user.email))),
+    )
+    record(
+        "member.removed",
+        project=project,
+        by=by,
+        user=user.public_id,
+        n_answers=left.n_answers,
+        n_released=left.n_released,
+        n_revoked=left.n_revoked,
+    )
+    return left
+
+
+def _find(*, project: Project, person: str, by: User) -> Member:
+    """The member with this public id, locked, for who manages the project."""
+    access.require(by, project, to="manage")
+    members = project.members.select_related("user").select_for_update(of=("self",))
+    member = members.filter(user__public_id=person).first()
+    if member is None:
+        raise NotFound(_("There is no such person in this project."))
+    return member
+
+
+def _answers(project: Project) -> QuerySet[Annotation]:
+    return Annotation.objects.filter(project=project, is_current=True, label__isnull=False)
+
+
+def _today(project: Project, now: datetime) -> Q:
+    local = now.astimezone(ZoneInfo(project.time_zone))
+    return Q(created_at__gte=local.replace(hour=0, minute=0, second=0, microsecond=0))
+
+
+def _held(project: Project) -> Q:
+    return Q(entry__round__project=project, ended_at__isnull=True)
+
+
+def _unused(project: Project) -> QuerySet[Invitation]:
+    return Invitation.objects.filter(project=project, used_at__isnull=True, revoked_at__isnull=True)
+
+
+def _revoke(invitations: QuerySet[Invitation]) -> int:
+    now = database_now()
+    return invitations.filter(expires_at__gt=now).update(revoked_at=now)
+
+
+def _per_annotator(rows: QuerySet[Any]) -> dict[int, int]:
+    return dict(rows.order_by().values_list("annotator").annotate(n=Count("pk")))
+
+
+def _questions(rounds: QuerySet[Round]) -> Iterable[Any]:
+    is_done = ~Q(queue__state=QueueEntry.State.OPEN)
+    return (
+        rounds.order_by().values("project").annotate(n_questions=Count("queue"), n_done=Count("queue", filter=is_done))
+    )
+
+
+def _askable(user: User) -> QuerySet[QueueEntry]:
+    """What waits for `user` in all projects at once; for one project queue.askable says the same."""
+    mine = Annotation.objects.filter(annotator=user, is_current=True)
+    opinion = mine.filter(item=OuterRef("item"), is_counted=True, label__isnull=False)
+    disputed = Draw.objects.filter(item=OuterRef("item"), round=OuterRef("round"), arm=Arm.CONFLICT)
+    held = Lease.objects.filter(entry=OuterRef("pk"), annotator=user, ended_at__isnull=True)
+    return (
+        QueueEntry.objects.filter(
+            Q(n_taken__lt=F("overlap")) | Exists(held),
+            round__state=Round.State.OPEN,
+            round__project__members__user=user,
+            state=QueueEntry.State.OPEN,
+            item__withdrawn_at__isnull=True,
+        )
+        .exclude(Exists(mine.filter(entry=OuterRef("pk"))))
+        .exclude(Exists(opinion) & Exists(disputed))
+    )

@@ -1,0 +1,119 @@
+"""What people fill in, and the words for what they choose."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django import forms
+from django.contrib.auth.password_validation import password_validators_help_texts
+from django.utils.functional import lazy
+from django.utils.translation import gettext_lazy as _
+
+from annotate.invitations import GIVABLE, MAX_DAYS
+from annotate.models.project import Role
+
+ROLES = {
+    Role.OWNER: _("Owner"),
+    Role.ADMIN: _("Admin"),
+    Role.REVIEWER: _("Reviewer"),
+    Role.ANNOTATOR: _("Annotator"),
+    Role.VIEWER: _("Viewer"),
+}
+DUTIES = {
+    Role.ADMIN: _("Admin: manages people and runs, answers questions"),
+    Role.REVIEWER: _("Reviewer: answers questions, sees the figures"),
+    Role.ANNOTATOR: _("Annotator: answers questions"),
+    Role.VIEWER: _("Viewer: sees the figures, downloads exports"),
+}
+
+
+def role_name(role: str) -> str:
+    return str(ROLES[Role(role)])
+
+
+_password_rules: Callable[[], Any] = lazy(lambda: " ".join(map(str, password_validators_help_texts())), str)
+
+
+def _password(label: Any, autocomplete: str, help_text: Any = "") -> forms.CharField:
+    widget = forms.PasswordInput(attrs={"class": "input w-full", "autocomplete": autocomplete})
+    return forms.CharField(label=label, help_text=help_text, max_length=1000, strip=False, widget=widget)
+
+
+def _email(label: Any, required: bool = True, help_text: Any = "", **attrs: Any) -> forms.EmailField:
+    widget = forms.EmailInput(attrs={"class": "input w-full", **attrs})
+    return forms.EmailField(label=label, required=required, help_text=help_text, max_length=254, widget=widget)
+
+
+class Form(forms.Form):
+    required_css_class = "required"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"label_suffix": "", **kwargs})
+
+
+class SignInForm(Form):
+    email = _email(_("E-mail address"), autocomplete="username", autofocus=True)
+    password = _password(_("Password"), "current-password")
+
+
+class PasswordForm(Form):
+    old = _password(_("Your password until now"), "current-password")
+    new = _password(_("New password"), "new-password", _password_rules())
+    again = _password(_("New password again"), "new-password")
+
+    def clean_again(self) -> str:
+        again: str = self.cleaned_data["again"]
+        if self.cleaned_data.get("new") not in (None, again):
+            raise forms.ValidationError(_("The two new passwords differ."))
+        return again
+
+
+class NewPersonForm(Form):
+    """Who accepts an invitation and has no account; an address that the invitation names is not asked for."""
+
+    name = forms.CharField(
+        label=_("Your name"),
+        max_length=150,
+        widget=forms.TextInput(attrs={"class": "input w-full", "autocomplete": "name"}),
+        help_text=_("Shown to those who manage the project."),
+    )
+    email = _email(_("E-mail address"), autocomplete="username", help_text=_("You sign in with it."))
+    password = _password(_("Choose a password"), "new-password", _password_rules())
+
+    def __init__(self, *args: Any, email: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if email:
+            self.fields["email"].disabled = True  # what is sent for it is not read
+            self.initial["email"] = email
+
+
+class InviteForm(Form):
+    role = forms.ChoiceField(
+        label=_("Role"),
+        choices=[(role.value, DUTIES[role]) for role in reversed(GIVABLE)],
+        initial=Role.ANNOTATOR.value,
+        widget=forms.Select(attrs={"class": "select w-full"}),
+    )
+    email = _email(
+        _("E-mail address (optional)"),
+        required=False,
+        help_text=_("Then only this person can use the link. Nothing is sent: pass the link on yourself."),
+        autocomplete="off",
+    )
+    days = forms.IntegerField(
+        label=_("Valid for days"),
+        initial=7,
+        min_value=1,
+        max_value=MAX_DAYS,
+        widget=forms.NumberInput(attrs={"class": "input w-full"}),
+    )
+    is_trusted = forms.BooleanField(
+        label=_("Trusted"),
+        required=False,
+        help_text=_("One answer of a trusted person is gold, where the project's rule is one trusted person."),
+        widget=forms.CheckboxInput(attrs={"class": "checkbox"}),
+    )
+
+
+class MemberForm(Form):
+    role = forms.ChoiceField(choices=[(role.value, ROLES[role]) for role in GIVABLE])
+    is_trusted = forms.BooleanField(required=False)
