@@ -1,66 +1,236 @@
-"""The annotating screen and what its script asks for."""
+"""The annotating screen and what its script asks for. Every action also works as a plain form."""
 
-from django.http import HttpResponse
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.middleware.csrf import get_token
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from annotate.web.doors import ProjectRequest, project_page
+from annotate import labeling, routing
+from annotate.errors import Conflict, InvalidInput, NotFound
+from annotate.models import Lease
+from annotate.web import errors, screen
+from annotate.web.doors import ProjectRequest, project_page, wants_json
+from annotate.web.htmx import go_to
+
+AHEAD = 3  # questions a script holds: one on the screen, two sent ahead
+_View = Callable[..., HttpResponse]
+
+
+def _own_session(view: _View) -> _View:
+    """A page says whose it is: what one person answered is never stored as somebody else's."""
+
+    @wraps(view)
+    def checked(request: ProjectRequest) -> HttpResponse:
+        person = request.POST.get("person")
+        if person is None or person == request.user.public_id:  # type: ignore[union-attr]
+            return view(request)
+        sentence = _("This page belongs to somebody who has signed out. Nothing was stored; load the page again.")
+        return errors.answer(request, 409, "other_person", sentence)
+
+    return checked
 
 
 @require_GET
+@never_cache
 @project_page(to="annotate")
 def work(request: ProjectRequest) -> HttpResponse:
-    raise NotImplementedError
+    """What I hold now, or one of my answers to change. Takes no question: that is what `next` is for."""
+    if wants_json(request):
+        get_token(request)  # a script came for a fresh CSRF cookie
+        return JsonResponse({})
+    context = screen.page(request.member)
+    if lease_id := request.GET.get("change"):
+        context |= _earlier(request, lease_id)
+    elif not context["item"] and "empty" in request.GET:
+        context["empty"] = _empty(request)
+    return _page(request, context)
 
 
 @require_POST
 @project_page(to="annotate")
+@_own_session
 def next_items(request: ProjectRequest) -> HttpResponse:
-    raise NotImplementedError
+    """Fill up what this person holds; a script gets the questions it does not have yet."""
+    if not wants_json(request):
+        return _next_page(request)
+    have, project, person = screen.ids(request.POST, "have"), request.member.project, request.member.user
+    done = screen.ids(request.POST, "done")
+    leases = _leases(request, n=AHEAD, done=done)
+    if not leases:
+        return JsonResponse({"held": [], "items": [], "empty": screen.empty_html(request, _empty(request))})
+    new = [lease for lease in leases if lease.public_id not in have]
+    shown = screen.one_id(request.POST, "shown")
+    on_screen = next((lease for lease in leases if lease.public_id == shown), None)
+    if on_screen and on_screen.shown_at is None:
+        routing.shown(lease_id=on_screen.public_id, by=person)
+    # A page that starts asks for drafts; later ones know what they wrote, and the query is saved.
+    items = screen.items(project, person, new, with_drafts=not have)
+    body: dict[str, Any] = {
+        "held": [lease.public_id for lease in leases],
+        "items": [screen.as_json(item) for item in items],
+    }
+    if not new:
+        body["progress"] = screen.progress(project, person)
+    return JsonResponse(body)
 
 
 @require_POST
 @project_page(to="annotate")
+@_own_session
 def submit(request: ProjectRequest) -> HttpResponse:
-    raise NotImplementedError
+    try:
+        given = screen.read_answer(request.POST)
+        annotation = labeling.submit(
+            lease_id=given.lease, project=request.member.project, answer=given.answer, key=given.key, by=_me(request)
+        )
+    except InvalidInput as error:
+        return _refused(request, error)
+    if wants_json(request):
+        return JsonResponse(screen.stored(annotation))
+    return _next_page(request)
 
 
 @require_POST
 @project_page(to="annotate")
+@_own_session
 def change(request: ProjectRequest) -> HttpResponse:
-    raise NotImplementedError
+    """Another answer to a question that I have answered, found by the lease it was answered under."""
+    try:
+        given = screen.read_answer(request.POST)
+        annotation = labeling.change(
+            lease_id=given.lease, project=request.member.project, answer=given.answer, key=given.key, by=_me(request)
+        )
+    except InvalidInput as error:
+        return _refused(request, error)
+    if wants_json(request):
+        return JsonResponse(screen.stored(annotation))
+    return _next_page(request)
 
 
 @require_POST
 @project_page(to="annotate")
+@_own_session
 def renew(request: ProjectRequest) -> HttpResponse:
-    raise NotImplementedError
+    """A sign of life: which of these I still hold, and how far I am."""
+    project, leases = request.member.project, screen.ids(request.POST, "lease")
+    held = routing.renew(
+        project=project, by=_me(request), public_ids=leases, shown=screen.one_id(request.POST, "shown")
+    )
+    return JsonResponse({"held": held, "progress": screen.progress(project, _me(request))})
 
 
 @require_POST
 @project_page(to="annotate")
+@_own_session
 def release(request: ProjectRequest) -> HttpResponse:
-    raise NotImplementedError
+    """Give questions back, so that others need not wait for them."""
+    leases = screen.ids(request.POST, "lease")
+    n_released = routing.release(project=request.member.project, by=_me(request), public_ids=leases)
+    if wants_json(request):
+        return JsonResponse({"n_released": n_released})
+    return go_to(request, reverse("labeling-work", args=[request.member.project.slug]))
 
 
 @require_POST
 @project_page(to="annotate")
+@_own_session
 def draft(request: ProjectRequest) -> HttpResponse:
-    raise NotImplementedError
+    given = screen.read_draft(request.POST)
+    lease = routing.find_lease(project=request.member.project, public_id=given.lease, by=_me(request))
+    label = screen.label_at(request.member.project, given.label)
+    labeling.save_draft(lease=lease, by=_me(request), label=label, is_flagged=given.is_flagged, comment=given.comment)
+    return HttpResponse(status=204)
 
 
 @require_POST
 @project_page(to="annotate")
+@_own_session
 def reveal(request: ProjectRequest) -> HttpResponse:
-    raise NotImplementedError
+    """What the machine says of a question, where its policy allows that now."""
+    project = request.member.project
+    suggestion = labeling.reveal(lease_id=screen.one_id(request.POST, "lease"), project=project, by=_me(request))
+    html = screen.suggestion_html(request, suggestion)
+    return JsonResponse({"html": html}) if wants_json(request) else HttpResponse(html)
 
 
 @require_POST
 @project_page(to="annotate")
+@_own_session
 def why(request: ProjectRequest) -> HttpResponse:
-    raise NotImplementedError
+    """Why a question was asked, once it was answered."""
+    project = request.member.project
+    arms = labeling.why(lease_id=screen.one_id(request.POST, "lease"), project=project, by=_me(request))
+    html = screen.reasons_html(request, arms)
+    return JsonResponse({"html": html}) if wants_json(request) else HttpResponse(html)
 
 
 @require_GET
+@never_cache
 @project_page(to="annotate")
 def history(request: ProjectRequest) -> HttpResponse:
-    raise NotImplementedError
+    """My last answers in the open round, newest first, each with what is needed to change it."""
+    project = request.member.project
+    past = [screen.past(one, project) for one in labeling.history(project=project, by=_me(request))]
+    if wants_json(request):
+        return JsonResponse({"items": [screen.as_json(item) for item in past]})
+    return render(request, "annotate/labeling/history.html", {"past": past})
+
+
+def _me(request: ProjectRequest) -> Any:
+    return request.member.user
+
+
+def _leases(request: ProjectRequest, *, n: int, done: list[str]) -> list[Lease]:
+    """lease_next, once more where somebody was quicker in that moment."""
+    project, person = request.member.project, _me(request)
+    try:
+        return routing.lease_next(project=project, annotator=person, n=n, done=done)
+    except Conflict:
+        return routing.lease_next(project=project, annotator=person, n=n, done=done)
+
+
+def _next_page(request: ProjectRequest) -> HttpResponse:
+    """Without a script: hold one question, mark it as seen, and show it."""
+    leases = _leases(request, n=1, done=[])
+    here = reverse("labeling-work", args=[request.member.project.slug])
+    if not leases:
+        return go_to(request, f"{here}?empty")
+    if leases[0].shown_at is None:
+        routing.shown(lease_id=leases[0].public_id, by=_me(request))
+    return go_to(request, here)
+
+
+def _empty(request: ProjectRequest) -> dict[str, Any]:
+    project = request.member.project
+    return screen.empty(routing.why_empty(project=project, annotator=_me(request)), request.member)
+
+
+def _earlier(request: ProjectRequest, lease_id: str) -> dict[str, Any]:
+    """The page's context for changing an answer that was given under this lease."""
+    project = request.member.project
+    answers = labeling.history(project=project, by=_me(request))
+    found = next((one for one in answers if one.lease_id == lease_id), None)
+    if found is None:
+        raise NotFound(_("This answer is not among your last ten of the open round."))
+    item = screen.past(found, project)
+    return screen.form(item, **item["answer"]) | {"item": item, "items_ahead": [], "earlier": item["earlier"]}
+
+
+def _refused(request: ProjectRequest, error: InvalidInput) -> HttpResponse:
+    """422: a script gets the sentence; a plain form comes back with it and with what was written."""
+    if wants_json(request):
+        raise error
+    context = screen.page(request.member)
+    context |= {"sentence": str(error), "title": _("Please check your input"), "comment": request.POST.get("comment")}
+    return _page(request, context, status=422)
+
+
+def _page(request: HttpRequest, context: dict[str, Any], status: int = 200) -> HttpResponse:
+    return render(request, "annotate/labeling/work.html", context, status=status)

@@ -1,0 +1,298 @@
+"""What the annotating screen takes and shows: forms in, plain values out; a question in its annotator's eyes."""
+
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from django import forms
+from django.db.models.functions import Now
+from django.http import HttpRequest, QueryDict
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from annotate import labeling, modalities, projects, queue, routing
+from annotate.access import MAY
+from annotate.errors import InvalidInput
+from annotate.models import Annotation, Label, Lease, Member, Project, User
+from annotate.models.annotation import SkipReason
+from annotate.models.project import Arm, SuggestionPolicy
+
+_MANY = 10  # labels beyond which there are more than keys
+_FOR_SCRIPT = ("lease", "draft", "answer", "may_reveal")
+_ID_LENGTH = 20
+_AT_ONCE = 50  # leases that one request may name
+
+SKIP_REASONS = {
+    SkipReason.UNCLEAR: gettext_lazy("I cannot decide it"),
+    SkipReason.BAD_DATA: gettext_lazy("Broken or empty text"),
+    SkipReason.NOT_MY_AREA: gettext_lazy("Not my area"),
+    SkipReason.TECHNICAL: gettext_lazy("It does not display well"),
+}
+_REASONS = {
+    Arm.START: gettext_lazy("To begin with: items that differ as much as possible from each other."),
+    Arm.ACTIVE: gettext_lazy("The machines were least sure about it, so your answer teaches them most."),
+    Arm.RANDOM: gettext_lazy("Picked at random, to learn where the machines go wrong."),
+    Arm.AUDIT: gettext_lazy("Picked at random, to measure how right the delivered labels are."),
+    Arm.GOLD_CHECK: gettext_lazy("Its answer is known: it checks that people read the guidelines the same way."),
+    Arm.CONFLICT: gettext_lazy("The answers so far do not agree, so another opinion was needed."),
+    Arm.IMPORTED: gettext_lazy("It came with an answer from outside, which needed a second look."),
+    Arm.REQUEST: gettext_lazy("Somebody asked for an answer to this very item."),
+}
+
+
+@dataclass(frozen=True)
+class Given:
+    """An answer as it came in a form."""
+
+    lease: str
+    key: str
+    answer: labeling.Answer
+
+
+@dataclass(frozen=True)
+class GivenDraft:
+    lease: str
+    label: int | None
+    is_flagged: bool
+    comment: str
+
+
+class _DraftForm(forms.Form):
+    lease = forms.CharField(max_length=_ID_LENGTH)
+    label = forms.IntegerField(required=False, min_value=0, max_value=projects.MAX_LABELS)
+    is_flagged = forms.BooleanField(required=False)
+    comment = forms.CharField(required=False, max_length=labeling.MAX_COMMENT, strip=False)
+
+
+class _AnswerForm(_DraftForm):
+    key = forms.CharField(max_length=100)
+    skip = forms.ChoiceField(required=False, choices=SkipReason.choices)
+    seconds = forms.FloatField(required=False, min_value=0, max_value=1e6)
+
+
+def read_answer(data: QueryDict) -> Given:
+    """The answer in a form; InvalidInput says what is wrong with it."""
+    given = _clean(_AnswerForm(data))
+    answer = labeling.Answer(
+        label=given["label"],
+        skip_reason=given["skip"] or None,
+        seconds=given["seconds"],
+        is_flagged=given["is_flagged"],
+        comment=_one_line_end(given["comment"]),
+    )
+    return Given(given["lease"], given["key"], answer)
+
+
+def read_draft(data: QueryDict) -> GivenDraft:
+    given = _clean(_DraftForm(data))
+    return GivenDraft(given["lease"], given["label"], given["is_flagged"], _one_line_end(given["comment"]))
+
+
+def ids(data: QueryDict, name: str) -> list[str]:
+    """Public ids of leases, as many as one request may name; what cannot be one is left out."""
+    return [one for one in data.getlist(name)[:_AT_ONCE] if one.isalnum() and len(one) <= _ID_LENGTH]
+
+
+def one_id(data: QueryDict, name: str) -> str:
+    """The public id of one lease, or nothing."""
+    return next(iter(ids(data, name)), "")
+
+
+def label_at(project: Project, index: int | None) -> Label | None:
+    """The label in this place among the current ones."""
+    if index is None:
+        return None
+    label = Label.objects.filter(schema=projects.current_schema(project), index=index).first()
+    if label is None:
+        raise InvalidInput(_("This project has no label %(index)s.") % {"index": index})
+    return label
+
+
+def page(member: Member) -> dict[str, Any]:
+    """Everything the page needs, with what this person holds now; takes nothing."""
+    project, person = member.project, member.user
+    found = items(project, person, _held(project, person), with_drafts=True)
+    first = found[0] if found else None
+    labels = list(projects.current_schema(project).labels.all())
+    answers = labeling.history(project=project, by=person, n=1)
+    now = progress(project, person)
+    return {
+        **form(first, **(first["draft"] if first else {})),
+        "items_ahead": [item | {"draft_json": json.dumps(item["draft"])} for item in found[1:]],
+        "labels": labels,
+        "many": len(labels) > _MANY,
+        "skip_reasons": SKIP_REASONS.items(),
+        "guidelines": projects.current_guidelines(project),
+        "progress": now,
+        "progress_json": json.dumps(now),
+        "last": past(answers[0], project)["earlier"] if answers else None,
+    }
+
+
+def form(
+    item: dict[str, Any] | None,
+    label: int | None = None,
+    skip: str | None = None,
+    is_flagged: bool = False,
+    comment: str = "",
+) -> dict[str, Any]:
+    """The question and what its form holds; the key makes sending the form twice harmless."""
+    values = {"chosen": label, "skipped": skip, "is_flagged": is_flagged, "comment": comment}
+    return {"item": item, "key": secrets.token_urlsafe(16), **values}
+
+
+def items(project: Project, person: User, leases: Sequence[Lease], *, with_drafts: bool) -> list[dict[str, Any]]:
+    """Questions as their annotator may see them: what is not for them is not in these values either."""
+    drafts = labeling.drafts_of(leases, person) if with_drafts and leases else {}
+    open_ones = [lease.entry for lease in leases if lease.entry.suggestion == SuggestionPolicy.SHOWN]
+    suggested = labeling.suggestions(project=project, entries=open_ones)
+    found = []
+    for lease in leases:
+        item = _item(lease.public_id, project, lease.entry.item.content.payload)
+        suggestion = suggested.get(lease.entry_id)
+        if suggestion and suggestion.label:
+            item["suggestion"] = {"name": suggestion.label.name, "colour": suggestion.label.colour}
+        if draft := drafts.get(lease.entry_id):
+            label = draft.label.index if draft.label else None
+            item["draft"] = {"label": label, "is_flagged": draft.is_flagged, "comment": draft.comment}
+        found.append(item)
+    return found
+
+
+def past(one: labeling.Past, project: Project) -> dict[str, Any]:
+    """One of a person's own answers, with its question."""
+    annotation = one.annotation
+    assert annotation.entry is not None
+    item = _item(one.lease_id, project, annotation.entry.item.content.payload)
+    item["answer"] = {
+        "label": annotation.label.index if annotation.label else None,
+        "skip": annotation.skip_reason,
+        "is_flagged": annotation.is_flagged,
+        "comment": annotation.comment,
+    }
+    item["earlier"] = {"lease": one.lease_id, "words": _words(annotation), "is_counted": annotation.is_counted}
+    item["may_reveal"] = _may_reveal(annotation)
+    return item
+
+
+def stored(annotation: Annotation) -> dict[str, Any]:
+    """What a script is told of an answer that was stored."""
+    return {"is_counted": annotation.is_counted, "may_reveal": _may_reveal(annotation)}
+
+
+def as_json(item: dict[str, Any]) -> dict[str, Any]:
+    """An item for the script: its HTML, and what belongs into the form."""
+    html = render_to_string("annotate/labeling/_item.html", {"item": item})
+    return {"html": html, **{name: item[name] for name in _FOR_SCRIPT if name in item}}
+
+
+def progress(project: Project, person: User) -> dict[str, int]:
+    now = asdict(routing.remaining(project=project, annotator=person))
+    return {**now, "n_done": max(now["n_in_round"] - now["n_left"], 0)}
+
+
+def empty(why: routing.Empty, member: Member) -> dict[str, Any]:
+    """Why there is nothing to answer, in words: what it is, what happens next, when to ask again."""
+    title, sentence, further, again = _EMPTY[why.kind]
+    counts = {"waiting": why.n_waiting, "held": why.n_held_by_others}
+    may_manage = member.role in MAY["manage"]
+    overview = reverse("overview-show", args=[member.project.slug])
+    return {
+        "kind": why.kind,
+        "title": title,
+        "sentence": str(sentence) % counts,
+        "next": further if not may_manage else _MANAGER.get(why.kind, further),
+        "again_seconds": again,
+        "link": overview if may_manage else None,
+        "link_words": _("Close the round") if why.kind == "round_done" else _("To the overview"),
+        "history": reverse("labeling-history", args=[member.project.slug]),
+    }
+
+
+def empty_html(request: HttpRequest, context: dict[str, Any]) -> str:
+    return render_to_string("annotate/labeling/_empty.html", {"empty": context}, request=request)
+
+
+def reasons_html(request: HttpRequest, arms: Sequence[str]) -> str:
+    reasons = [str(_REASONS[Arm(arm)]) for arm in arms] or [_("It was among the items of this round.")]
+    return render_to_string("annotate/labeling/_why.html", {"reasons": reasons}, request=request)
+
+
+def suggestion_html(request: HttpRequest, suggestion: labeling.Suggestion) -> str:
+    return render_to_string("annotate/labeling/_suggestion.html", {"suggestion": suggestion}, request=request)
+
+
+_EMPTY: dict[str, tuple[Any, Any, Any, int]] = {
+    "no_round": (
+        gettext_lazy("No round is open"),
+        gettext_lazy("Questions are asked in rounds, and the next one has not been opened yet."),
+        gettext_lazy("Whoever manages the project opens it; this page then goes on by itself."),
+        60,
+    ),
+    "round_done": (
+        gettext_lazy("This round is done"),
+        gettext_lazy("Every question of the round has its answers. Thank you!"),
+        gettext_lazy("Whoever manages the project closes it and opens the next; this page then goes on by itself."),
+        60,
+    ),
+    "all_answered_by_me": (
+        gettext_lazy("You have answered everything"),
+        gettext_lazy("Questions of this round that still wait for other people: %(waiting)s."),
+        gettext_lazy("Your part of this round is done. The next round appears here by itself."),
+        60,
+    ),
+    "held_by_others": (
+        gettext_lazy("The last questions are in other hands"),
+        gettext_lazy("Questions that others are answering right now: %(held)s."),
+        gettext_lazy("Should one come free, it appears here by itself: this page asks every 15 seconds."),
+        15,
+    ),
+    "not_for_me": (
+        gettext_lazy("Nothing left for you in this round"),
+        gettext_lazy("Questions that need somebody who has not answered them before: %(waiting)s."),
+        gettext_lazy("The next round appears here by itself."),
+        60,
+    ),
+}
+_MANAGER = {
+    "no_round": gettext_lazy("You manage this project: its overview says what to do next."),
+    "round_done": gettext_lazy("You manage this project: close the round on its overview, and open the next."),
+}
+
+
+def _held(project: Project, person: User) -> list[Lease]:
+    """What this person holds, in the order of asking; reads only."""
+    mine = queue.leases_in(project).filter(annotator=person, expires_at__gt=Now())
+    return list(mine.select_related("entry__item__content", "entry__round").order_by("granted_at", "pk"))
+
+
+def _item(lease_id: str, project: Project, payload: dict[str, Any]) -> dict[str, Any]:
+    parts = modalities.modality(project.modality).screen_parts(payload)
+    return {"lease": lease_id, "parts": parts, "draft": {}}
+
+
+def _words(annotation: Annotation) -> str:
+    if annotation.label:
+        return annotation.label.name
+    reason = SKIP_REASONS[SkipReason(annotation.skip_reason or "")]
+    return _("skipped: %(reason)s") % {"reason": reason}
+
+
+def _may_reveal(annotation: Annotation) -> bool:
+    return annotation.suggestion == SuggestionPolicy.REVEALED and annotation.label_id is not None
+
+
+def _clean(form: forms.Form) -> dict[str, Any]:
+    if form.is_valid():
+        return form.cleaned_data
+    name, problems = next(iter(form.errors.items()))
+    raise InvalidInput(f"{name}: {' '.join(map(str, problems))}")
+
+
+def _one_line_end(text: str) -> str:
+    """Forms send CR LF, scripts LF: the same comment must stay the same."""
+    return text.replace("\r\n", "\n")

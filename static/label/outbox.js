@@ -1,0 +1,123 @@
+// Answers on their way: kept in the browser until the server has said what became of each.
+import { Store } from "./store.js";
+
+const WAITS_MS = [1_000, 2_000, 4_000, 8_000, 15_000];
+const SLOW_MS = 1_000; // an answer that travels for longer than this is shown as not saved
+
+// Statuses that say nothing about the answer itself: it is sent again.
+const isPassing = (status) => status >= 500 || status === 408 || status === 425 || status === 429;
+
+/** First in, first out, one at a time over all tabs; events: "change", "settled" (detail: record, reply). */
+export class Outbox extends EventTarget {
+  constructor(server, name) {
+    super();
+    this.server = server;
+    this.name = `goldloop-outbox-${name}`;
+    this.waiting = new Store(`goldloop.answer.${name}.`);
+    this.refused = new Store(`goldloop.refused.${name}.`);
+    this.halted = ""; // "signed_out" or "other_person": nothing is sent until somebody acts
+    this.failures = 0;
+    this.isSending = false;
+    this.last = 0;
+    this.#listen();
+  }
+
+  add(action, key, fields, words) {
+    // Later than everything before it, whatever the clock does.
+    this.last = Math.max(Date.now(), this.last + 1, ...this.list().map((record) => record.at + 1));
+    const record = { action, key, fields: { ...fields, key }, words, at: this.last };
+    this.waiting.put(key, record);
+    setTimeout(() => this.#changed(), SLOW_MS + 50); // so that a slow answer is seen to be slow
+    this.#changed();
+    this.flush();
+    return record;
+  }
+
+  list() {
+    return this.waiting.list();
+  }
+
+  /** How many answers are not saved for so long, or with so little hope, that people should know. */
+  slow() {
+    const records = this.list();
+    const isStuck = this.failures > 0 || this.halted || !navigator.onLine;
+    return isStuck || records.some((record) => Date.now() - record.at > SLOW_MS) ? records.length : 0;
+  }
+
+  dismiss(key) {
+    this.refused.remove(key);
+    this.#changed();
+  }
+
+  /** Send what waits. Safe to call at any time: a second call while the first is under way does nothing. */
+  async flush() {
+    if (this.isSending) return;
+    this.isSending = true;
+    clearTimeout(this.timer);
+    try {
+      await this.#alone(() => this.#drain());
+    } finally {
+      this.isSending = false;
+      if (this.list().length) this.#later();
+      this.#changed();
+    }
+  }
+
+  async #drain() {
+    for (let record = this.list()[0]; record; record = this.list()[0]) {
+      let reply;
+      try {
+        reply = await this.server.post(record.action, record.fields);
+      } catch {
+        this.failures += 1; // no network: the same key goes out again
+        return;
+      }
+      if (!this.#settle(record, reply)) return;
+    }
+  }
+
+  /** What the reply means for this answer; false: stop sending for now. */
+  #settle(record, reply) {
+    this.halted = reply.status === 401 ? "signed_out" : reply.kind === "other_person" ? reply.kind : "";
+    if (this.halted || isPassing(reply.status) || reply.kind === "stale") {
+      this.failures += 1;
+      return false;
+    }
+    this.failures = 0;
+    if (!reply.ok) this.refused.put(record.key, { ...record, kind: reply.kind, reason: reply.words });
+    this.waiting.remove(record.key);
+    this.#tell(record, reply);
+    this.channel?.postMessage({ record, reply });
+    return true;
+  }
+
+  #later() {
+    const wait = this.failures ? WAITS_MS[Math.min(this.failures, WAITS_MS.length) - 1] : 0;
+    this.timer = setTimeout(() => this.flush(), wait);
+  }
+
+  // One tab sends at a time, so that a change never overtakes its answer. Without locks the keys still prevent doubles.
+  #alone(work) {
+    return navigator.locks ? navigator.locks.request(this.name, work) : work();
+  }
+
+  #listen() {
+    const again = () => document.visibilityState === "visible" && this.list().length && this.flush();
+    window.addEventListener("online", again);
+    window.addEventListener("offline", () => this.#changed());
+    window.addEventListener("storage", () => this.#changed());
+    document.addEventListener("visibilitychange", again);
+    if (!window.BroadcastChannel) return;
+    this.channel = new BroadcastChannel(this.name);
+    this.channel.addEventListener("message", ({ data }) => this.#tell(data.record, data.reply));
+  }
+
+  #tell(record, reply) {
+    this.dispatchEvent(new CustomEvent("settled", { detail: { record, reply } }));
+    this.#changed();
+  }
+
+  #changed() {
+    this.dispatchEvent(new Event("change"));
+  }
+}
