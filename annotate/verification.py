@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from django.db.models import Count, Exists, F, OuterRef, Q, Subquery
+from django.db.models import Count, Exists, F, Max, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 
 from annotate import delivery, estimation, files, training
@@ -24,7 +24,7 @@ from annotate.models import (
     Run,
 )
 from annotate.models.base import database_now
-from annotate.models.project import Arm
+from annotate.models.project import ALWAYS_BLIND, Arm, SuggestionPolicy
 from annotate.models.snapshot import read_snapshot
 from models_ml import checkpoints, randomness
 
@@ -126,12 +126,48 @@ def _annotations_are_revisions(project: Project) -> Iterator[str]:
         .annotate(
             n=Count("id"),
             n_current=Count("id", filter=Q(is_current=True)),
-            last=Count("revision", distinct=True),
+            last=Max("revision"),
         )
         .exclude(n_current=1, last=F("n"))
     )
     for row in people[:1]:
-        yield f"{row['annotator__email']} has {row['n_current']} current answers to item {row['item__public_id']}"
+        yield (
+            f"{row['annotator__email']} has {row['n_current']} current answers to item {row['item__public_id']}, "
+            f"and {row['n']} revisions of which the last is number {row['last']}"
+        )
+
+
+def _leases_end_with_their_round(project: Project) -> Iterator[str]:
+    """I-2: nobody holds a question of a closed round, or one that was given up."""
+    held = Lease.objects.filter(entry__round__project=project, ended_at__isnull=True)
+    over = Q(entry__round__state=Round.State.CLOSED) | Q(entry__state=QueueEntry.State.UNRESOLVED)
+    if lease := held.filter(over).first():
+        yield f"lease {lease.public_id} is active, but its question is over"
+
+
+def _counted_answers_had_a_lease(project: Project) -> Iterator[str]:
+    """I-2: an answer counts only if its lease ended with it; what came late is kept uncounted."""
+    ended_with_it = Lease.objects.filter(
+        entry=OuterRef("entry"),
+        annotator=OuterRef("annotator"),
+        outcome__in=[Lease.Outcome.ANSWERED, Lease.Outcome.SKIPPED],
+    )
+    counted = Annotation.objects.filter(project=project, is_counted=True, entry__isnull=False)
+    if late := counted.exclude(Exists(ended_with_it)).select_related("item").first():
+        yield f"answer {late.public_id} to item {late.item.public_id} counts and had no lease"
+
+
+def _blind_arms_show_nothing(project: Project) -> Iterator[str]:
+    """S-1: no question that a blind arm asked showed the machine's answer, not even afterwards."""
+    blind = Draw.objects.filter(item=OuterRef("item"), arm__in=ALWAYS_BLIND)
+    here = Exists(blind.filter(round=OuterRef("round")))
+    entries = QueueEntry.objects.filter(round__project=project).exclude(suggestion=SuggestionPolicy.HIDDEN)
+    if entry := entries.filter(here).select_related("round").first():
+        yield f"question {entry.position} of round {entry.round.index} belongs to a blind arm and is not hidden"
+    drawn = Exists(blind.filter(round=OuterRef("entry__round")))
+    answers = Annotation.objects.filter(project=project).exclude(suggestion=SuggestionPolicy.HIDDEN)
+    if seen := answers.filter(drawn).select_related("item").first():
+        yield f"answer {seen.public_id} to item {seen.item.public_id} was given in sight of the machine's"
 
 
 def _gold_has_its_answer(project: Project) -> Iterator[str]:
@@ -236,6 +272,9 @@ CHECKS: dict[str, Check] = {
     "samples are complete up to their marks": _samples_are_complete,
     "answers stay within the overlap": _answers_within_overlap,
     "one current answer per person and item": _annotations_are_revisions,
+    "leases end with their round": _leases_end_with_their_round,
+    "counted answers had a lease": _counted_answers_had_a_lease,
+    "blind questions show nothing": _blind_arms_show_nothing,
     "gold stands in answers": _gold_has_its_answer,
     "audit gold never trains": _audit_gold_never_trains,
     "gold on audited items came before the audit": _audited_items_keep_their_gold,

@@ -4,7 +4,7 @@ import pytest
 from django.db.models import F
 
 from annotate import delivery, ingest, sampling, training, verification
-from annotate.models import Annotation, DeliveredVersion, Draw, Gold, Item, ItemPayload, Project, QueueEntry, Run
+from annotate.models import Annotation, DeliveredVersion, Draw, Gold, Item, ItemPayload, Lease, Project, QueueEntry, Run
 from annotate.models.base import database_now
 from annotate.models.project import Arm
 from models_ml import checkpoints
@@ -90,6 +90,26 @@ class TestAnswers:
         other = gold.label.schema.labels.exclude(pk=gold.label_id).first()
         Gold.objects.filter(pk=gold.pk).update(label=other)
         assert "nobody answered" in problem(project, "gold stands in answers")
+
+
+class TestLeases:
+    def test_it_sees_a_lease_that_outlived_its_round(self, project):
+        Lease.objects.filter(entry__round__project=project).update(ended_at=None, outcome=None)
+        assert "its question is over" in problem(project, "leases end with their round")
+
+    def test_it_sees_a_late_answer_that_counts(self, project):
+        Lease.objects.filter(entry__round__project=project).update(outcome=Lease.Outcome.EXPIRED)
+        assert "had no lease" in problem(project, "counted answers had a lease")
+
+    def test_it_sees_a_gap_between_revisions(self, project):
+        Annotation.objects.filter(pk=Annotation.objects.first().pk).update(revision=3)
+        assert "the last is number 3" in problem(project, "one current answer per person and item")
+
+    def test_it_sees_a_blind_question_in_sight(self, project):
+        Annotation.objects.filter(project=project).update(suggestion="revealed")
+        assert "in sight" in problem(project, "blind questions show nothing")
+        QueueEntry.objects.filter(round__project=project).update(suggestion="shown")
+        assert "is not hidden" in problem(project, "blind questions show nothing")
 
 
 class TestTraining:
