@@ -374,7 +374,6 @@ const canAnswer = () => !view.form.hidden;
 
 /** Choose the button's answer and send it, or only choose it. */
 function press(button, only) {
-  view.explain(button);
   const chosen = button.name === "label" ? { label: Number(button.value) } : { skip: button.value };
   if (!only) return answer(chosen);
   view.choose(chosen.label ?? null, chosen.skip ?? null);

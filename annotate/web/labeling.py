@@ -1,6 +1,7 @@
 """The annotating screen and what its script asks for. Every action also works as a plain form."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from typing import Any
 
@@ -13,7 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from annotate import labeling, routing
-from annotate.errors import Conflict, InvalidInput, NotFound
+from annotate.errors import Conflict, InvalidInput, LeaseLost, NotFound
 from annotate.models import Lease
 from annotate.web import errors, screen
 from annotate.web.doors import ProjectRequest, project_page, wants_json
@@ -69,7 +70,7 @@ def next_items(request: ProjectRequest) -> HttpResponse:
     shown = screen.one_id(request.POST, "shown")
     on_screen = next((lease for lease in leases if lease.public_id == shown), None)
     if on_screen and on_screen.shown_at is None:
-        routing.shown(lease_id=on_screen.public_id, by=person)
+        _mark_shown(request, on_screen)
     # A page that starts asks for drafts; later ones know what they wrote, and the query is saved.
     items = screen.items(project, person, new, with_drafts=not have)
     body: dict[str, Any] = {
@@ -196,6 +197,12 @@ def _leases(request: ProjectRequest, *, n: int, done: list[str]) -> list[Lease]:
         return routing.lease_next(project=project, annotator=person, n=n, done=done)
 
 
+def _mark_shown(request: ProjectRequest, lease: Lease) -> None:
+    # It may have been answered in this very moment, by a request that was under way.
+    with suppress(LeaseLost):
+        routing.shown(lease_id=lease.public_id, by=_me(request))
+
+
 def _next_page(request: ProjectRequest) -> HttpResponse:
     """Without a script: hold one question, mark it as seen, and show it."""
     leases = _leases(request, n=1, done=[])
@@ -203,7 +210,7 @@ def _next_page(request: ProjectRequest) -> HttpResponse:
     if not leases:
         return go_to(request, f"{here}?empty")
     if leases[0].shown_at is None:
-        routing.shown(lease_id=leases[0].public_id, by=_me(request))
+        _mark_shown(request, leases[0])
     return go_to(request, here)
 
 

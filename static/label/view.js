@@ -59,6 +59,7 @@ export class View {
   choose(label, skip = null) {
     for (const button of this.buttons) button.setAttribute("aria-pressed", Number(button.value) === label && label !== null);
     for (const button of this.reasons) button.setAttribute("aria-pressed", button.value === skip);
+    this.explain(this.buttons[label ?? -1] ?? this.form.querySelector("#skip"));
     const confirm = find("confirm");
     confirm.hidden = label === null && skip === null;
     if (!confirm.hidden) confirm.querySelector("span").textContent = this.say("confirm", { label: this.name({ label, skip }) });
@@ -66,9 +67,9 @@ export class View {
 
   /** What a label means, below the labels, while it is pointed at. */
   explain(button) {
-    const definition = button && find(`label-note-${button.value}`)?.querySelector("dd");
-    if (definition) find("label-note").textContent = definition.textContent;
-    if (definition) find("label-note").hidden = false;
+    const definition = button?.name === "label" && find(`label-note-${button.value}`)?.querySelector("dd");
+    if (button) find("label-note").textContent = definition ? definition.textContent : "";
+    if (button) find("label-note").hidden = !definition;
   }
 
   /** The words for an answer: its label's name, or why it was skipped. */
