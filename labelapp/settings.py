@@ -78,8 +78,10 @@ def _database() -> dict[str, Any]:
         }
         if config["NAME"] != ":memory:":
             Path(config["NAME"]).parent.mkdir(parents=True, exist_ok=True)
-            # Tests with threads or several connections need a file, not :memory:.
-            config["TEST"] = {"NAME": env.str("TEST_DATABASE", str(VAR_DIR / "test.sqlite3"))}
+            # Tests with threads or several connections need a file, not :memory:; one of their own per process,
+            # so that two test runs at once do not delete each other's.
+            own = Path(tempfile.gettempdir()) / f"goldloop-test-{os.getpid()}.sqlite3"
+            config["TEST"] = {"NAME": env.str("TEST_DATABASE", str(own))}
     return config
 
 
