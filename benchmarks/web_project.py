@@ -37,7 +37,7 @@ def make(options: argparse.Namespace) -> dict[str, Any]:
     project = projects.create(name="Bench", slug=_SLUG, labels=labels, by=owner, overlap=options.overlap, seed=1)
     projects.set_guidelines(project=project, markdown="# How to label\n\nRead it, then choose.", by=owner)
     _import(project, owner, options.items)
-    _open_round(project, owner, options.round)
+    open_round(project, owner, options.round)
     people = [User.objects.create_user(f"person-{number}@example.org") for number in range(options.users)]
     for person in people:
         projects.add_member(project=project, user=person, role=Role.ANNOTATOR, is_trusted=True, by=owner)
@@ -91,7 +91,7 @@ def _import(project: Any, owner: Any, n: int) -> None:
         ingest.import_items(project=project, path=path, by=owner)
 
 
-def _open_round(project: Any, owner: Any, n: int) -> None:
+def open_round(project: Any, owner: Any, n: int) -> None:
     """Drawn by hand: the sampler would first need vectors of all items, which the screen does not."""
     from django.db import transaction
 

@@ -1,9 +1,11 @@
 """A real Chromium. A page that complains fails its test: console, exceptions, failed requests, CSP violations."""
 
+import json
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 from django.contrib.auth.base_user import AbstractBaseUser
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response, sync_playwright
 
-from benchmarks.site import session_cookie
+from benchmarks.site import Site, session_cookie
 
 FLAGS = [
     "--no-sandbox",
@@ -135,3 +137,16 @@ def axe() -> str:
     import axe_playwright_python
 
     return (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+
+
+@contextmanager
+def prepared(folder: Path, what: str) -> Iterator[tuple[Site, dict[str, Any]]]:
+    """A served site with the projects of tests/e2e/prepare.py, and what that said of them."""
+    if chromium_path() is None:  # the tests are left out: no need to work for them
+        yield Site(folder), {}
+        return
+    site = Site(folder)
+    site.manage("migrate", "--verbosity", "0")
+    made = json.loads(site.python("-m", "tests.e2e.prepare", what))
+    with site.served():
+        yield site, made

@@ -263,7 +263,8 @@ class TestNothingIsLost:
 
         def deliver_and_drop(route):
             if dropped:
-                return route.continue_()
+                route.continue_()
+                return
             dropped.append(route.fetch().status)
             route.abort()
 

@@ -1,0 +1,228 @@
+"""Projects for the browser tests, made through the product's own functions in a process of its own.
+
+`python -m tests.e2e.prepare loop|pages` with a site's settings; prints what the tests need as JSON.
+"""
+
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import django
+
+ROOT = Path(__file__).resolve().parents[2]
+DEMO = ROOT / "annotate" / "demo"
+PASSWORD = "correct horse battery"
+
+# Texts that break pages: no place to break a line, other directions, markup, much of it, next to nothing.
+AWKWARD = (
+    "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft" * 4,
+    "https://example.org/" + "a" * 300 + "?next=" + "b" * 200,
+    "متى ستصل بطاقتي الجديدة؟ لقد طلبتها منذ أسبوعين ولم تصل بعد.",
+    "מתי יגיע הכרטיס החדש שלי? הזמנתי אותו (card) לפני שבועיים.",
+    "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"><style>*{color:red}</style>",
+    "{{ 7 }} {% debug %} ${7*7} <b>bold</b> &amp; &lt;i&gt;",
+    "Line one\n\n\n    indented, then a tab\there\nand an end",
+    "👩‍👩‍👧‍👦 " * 40,
+    "word " * 600,
+    "?",
+)
+GUIDELINES = f"""# Read me first
+
+Long words: {"Guidelines" * 20}
+
+| a | very | wide | table | with | many | columns | that | never | ends | at | all |
+|---|---|---|---|---|---|---|---|---|---|---|---|
+| 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 10 | 11 | 12 |
+
+```
+{"code " * 60}
+```
+
+<script>document.title = 'owned'</script> and [a link](javascript:alert(1)).
+"""
+
+
+def main() -> None:
+    django.setup()
+    with tempfile.TemporaryDirectory() as folder:
+        print(json.dumps({"loop": loop, "pages": pages}[sys.argv[1]](Path(folder))))
+
+
+def loop(folder: Path) -> dict[str, Any]:
+    """Two pre-labeled projects with a round of 30 waiting: one for Ann alone, one for two people."""
+    people = {name: user(name) for name in ("olga", "ann", "ben")}
+    for slug, overlap in (("alone", 1), ("together", 2)):
+        project = banking(folder, slug, by=people["olga"], n=70, overlap=overlap)
+        join(project, people, ("ann", "ben"))
+        work(project, people["olga"], "prelabel")
+        draw(project, 30, by=people["olga"])
+    return {"password": PASSWORD, "truth": {row["id"]: row["label"] for row in demo_rows(70)}}
+
+
+def pages(folder: Path) -> dict[str, Any]:
+    """A project in mid-loop with awkward texts, an empty one, one of pairs, one of 77 labels."""
+    from annotate import invitations, routing
+    from annotate.models import Run
+    from benchmarks.site import session_cookie
+
+    people = {name: user(name) for name in ("olga", "ann", "ravi", "vera")}
+    rich = mid_loop(folder, people)
+    make(folder, "empty", ["yes", "no"], [], people, name="Nothing here yet")
+    pairs = [{"id": str(i), "text_a": text, "text_b": AWKWARD[-1 - i]} for i, text in enumerate(AWKWARD)]
+    pair = make(folder, "pairs", ["same", "different"], pairs, people, modality="pair")
+    texts = [{"id": str(i), "text": text} for i, text in enumerate(AWKWARD)]
+    many = make(folder, "many-labels", [f"intent_{i}_of_a_customer" for i in range(76)] + ["بطاقة"], texts, people)
+    for project in (rich, pair, many):
+        routing.lease_next(project=project, annotator=people["ann"], n=3)
+    run_of = {"train": {"kind": "train"}, "errored": {"state": "errored"}, "running": {"state": "running"}}
+    runs = {name: Run.objects.filter(project=rich, **which).latest("pk").public_id for name, which in run_of.items()}
+    return {
+        "sessions": {name: session_cookie(person) for name, person in people.items()},
+        "runs": runs,
+        "invitation": invitations.invite(project=rich, role="annotator", by=people["olga"], email="new@example.org")[1],
+    }
+
+
+def mid_loop(folder: Path, people: dict[str, Any]) -> Any:
+    """One round answered, trained, estimated and exported; a second one half way; runs of every state."""
+    from annotate import ingest
+    from annotate.errors import Conflict
+    from annotate.models import Run
+    from annotate.models.base import database_now
+
+    olga = people["olga"]
+    project = banking(folder, "rich", by=olga, n=70, name="Rich " + "Bankgeschäftsvorfallsbezeichnung" * 3)
+    join(project, people)
+    broken = folder / "broken.jsonl"
+    broken.write_text("".join(f"{line}\n" for line in ("{", '{"id": 1}', json.dumps({"id": "x", "text": ""}))))
+    ingest.import_items(project=project, path=broken, by=olga)
+    awkward = [{"id": f"awkward-{i}", "text": text} for i, text in enumerate(AWKWARD)]
+    ingest.import_items(project=project, path=write(folder, "awkward", awkward), by=olga)
+    work(project, olga, "prelabel")
+    draw(project, 24, by=olga)
+    answer(project, people["ravi"], leave=0)
+    for kind in ("close", "train", "export"):
+        work(project, olga, kind)
+    draw(project, 30, by=olga)
+    answer(project, people["ravi"], leave=12, skip_every=4)
+    with suppress(Conflict):
+        work(project, olga, "close")  # fails: questions are open
+    now = database_now()
+    ended = {"started_at": now, "finished_at": now, "started_by": olga}
+    trace = "Traceback\n" + "  " + "long line " * 40
+    Run.objects.create(project=project, kind="prelabel", state="errored", message="MemoryError()", trace=trace, **ended)
+    alive = {"lease_until": now + timedelta(hours=1), "heartbeat_at": now, "host": "elsewhere", "pid": 1}
+    Run.objects.create(
+        project=project, kind="estimate", state="running", step="Estimating", n_done=300, n_total=1000,
+        started_at=now, started_by=olga, **alive,
+    )  # fmt: skip
+    return project
+
+
+def banking(folder: Path, slug: str, *, by: Any, n: int, **settings: Any) -> Any:
+    """The demo's labels and its first n questions."""
+    from annotate import ingest, projects
+    from annotate.management.commands.create_project import read_json
+
+    labels = projects.parse_labels(read_json(DEMO / "labels.json"))
+    settings = {"name": slug.capitalize(), "human_price_micros": 50_000, "audit_target": 20, **settings}
+    project = projects.create(slug=slug, labels=labels, by=by, seed=1, key=bytes(32), **settings)
+    text = GUIDELINES if slug == "rich" else (DEMO / "guidelines.md").read_text(encoding="utf-8")
+    projects.set_guidelines(project=project, markdown=text, by=by)
+    rows = [{"id": row["id"], "text": row["text"]} for row in demo_rows(n)]
+    ingest.import_items(project=project, path=write(folder, slug, rows), by=by)
+    return project
+
+
+def make(
+    folder: Path, slug: str, labels: list[str], rows: list[dict[str, Any]], people: dict[str, Any], **settings: Any
+) -> Any:
+    """A project with a round of all its items and no machine."""
+    from annotate import ingest, projects
+    from benchmarks.web_project import open_round
+
+    by = people["olga"]
+    made = projects.create(
+        **{"name": slug, "slug": slug, "labels": [projects.NewLabel(name) for name in labels], "by": by, **settings}
+    )
+    join(made, people)
+    if rows:
+        ingest.import_items(project=made, path=write(folder, slug, rows), by=by)
+        open_round(made, by, len(rows))
+    return made
+
+
+def user(name: str) -> Any:
+    from annotate.models import User
+
+    return User.objects.create_user(f"{name}@example.org", PASSWORD, name=name.capitalize())
+
+
+def join(project: Any, people: dict[str, Any], names: Sequence[str] = ("ann", "ravi", "vera")) -> None:
+    from annotate import projects
+    from annotate.models.project import Role
+
+    roles = {"ann": Role.ANNOTATOR, "ben": Role.ANNOTATOR, "ravi": Role.REVIEWER, "vera": Role.VIEWER}
+    for name in names:
+        projects.add_member(
+            project=project, user=people[name], role=roles[name], is_trusted=name != "vera", by=people["olga"]
+        )
+
+
+def draw(project: Any, batch: int, *, by: Any) -> None:
+    from annotate import sampling
+
+    sampling.draw_round(project=project, batch=batch, by=by)
+
+
+def answer(project: Any, person: Any, *, leave: int, skip_every: int = 0) -> None:
+    """Answer the open round rightly where the truth is known; some skipped, some flagged with a comment."""
+    from annotate import labeling, projects, routing
+    from annotate.models import QueueEntry
+
+    truth = {row["id"]: row["label"] for row in demo_rows(70)}
+    labels = {label.name: label for label in projects.current_schema(project).labels.all()}
+    waiting = list(QueueEntry.objects.filter(round__project=project, round__state="open").order_by("position"))
+    for number, entry in enumerate(waiting[: len(waiting) - leave], start=1):
+        lease = routing.lease(entry=entry, annotator=person)
+        index = labels[truth.get(entry.item.external_id, "card_arrival")].index
+        said: dict[str, Any] = {"label": index}
+        if skip_every and number % skip_every == 0:
+            said = {"skip_reason": "unclear"}
+        if skip_every and number % skip_every == 1:
+            said |= {"is_flagged": True, "comment": AWKWARD[number % len(AWKWARD)][:4000]}
+        key = f"{project.slug}-{entry.pk}"
+        labeling.submit(
+            lease_id=lease.public_id, project=project, answer=labeling.Answer(seconds=2.0, **said), key=key, by=person
+        )
+
+
+def work(project: Any, by: Any, kind: str) -> None:
+    """What a worker does with a run of this kind, here and now."""
+    from annotate import runs, tasks
+
+    runs.enqueue(kind=kind, project=project, by=by)
+    run = runs.claim_next()
+    assert run is not None
+    with runs.resume(public_id=run.public_id, attempt=run.attempt) as attempt:
+        tasks.perform(attempt)
+
+
+def demo_rows(n: int) -> list[dict[str, str]]:
+    lines = (DEMO / "banking77.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines[:n]]
+
+
+def write(folder: Path, name: str, rows: list[dict[str, Any]]) -> Path:
+    path = folder / f"{name}.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+if __name__ == "__main__":
+    main()

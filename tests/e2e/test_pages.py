@@ -1,0 +1,190 @@
+"""Every page in a real browser: nobody is shut out, nothing overflows, nothing complains, in light and dark."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from annotate.web.urls import urlpatterns
+from tests.e2e.conftest import Browsing, prepared
+
+THEMES = ("light", "dark")
+NARROW = (320, 360)
+
+# Who sees which page, by route; {} is filled with the project, {train} and the like with what prepare.py made.
+OPEN = {"sign-in": "/sign-in", "invitation-accept": "/invitation/{invitation}"}
+EVERYBODY = {
+    "projects-list": "/",
+    "password-change": "/password",
+    "guidelines-show": "/p/{project}/guidelines",
+}
+ANNOTATORS = EVERYBODY | {"labeling-work": "/p/{project}/label/", "labeling-history": "/p/{project}/label/history"}
+OWNERS = ANNOTATORS | {
+    "overview-show": "/p/{project}/",
+    "items-skipped": "/p/{project}/items/skipped",
+    "items-flagged": "/p/{project}/items/flagged",
+    "items-quarantined": "/p/{project}/items/quarantined",
+    "people-list": "/p/{project}/people",
+    "exports-list": "/p/{project}/exports",
+    "runs-list": "/p/{project}/runs",
+}
+RICH_ONLY = {
+    "runs-show": "/p/rich/runs/{train}",
+    "runs-show errored": "/p/rich/runs/{errored}",
+    "runs-show running": "/p/rich/runs/{running}",
+    "labeling-work empty": "/p/empty/label/?empty",
+    "error": "/p/no-such-project/",
+}
+# Not pages: what changes something, files, and what machines ask.
+ACTIONS = {
+    "healthz", "sign-out", "theme-set", "labeling-next", "labeling-submit", "labeling-change", "labeling-renew",
+    "labeling-release", "labeling-draft", "labeling-reveal", "labeling-why", "people-invite", "people-set",
+    "people-remove", "invitation-revoke", "exports-download", "runs-start",
+}  # fmt: skip
+VISITS = [
+    *((None, name, path, "") for name, path in OPEN.items()),
+    *(("ann", name, path, "rich") for name, path in ANNOTATORS.items()),
+    *(("ann", "labeling-work", ANNOTATORS["labeling-work"], project) for project in ("pairs", "many-labels")),
+    ("ann", "guidelines-show", EVERYBODY["guidelines-show"], "many-labels"),
+    *(("olga", name, path, "rich") for name, path in OWNERS.items() if name not in ("password-change",)),
+    *(("olga", name, path, "empty") for name, path in OWNERS.items() if name not in EVERYBODY),
+    *(("olga", name, path, "") for name, path in RICH_ONLY.items()),
+]
+_ids = [" ".join(filter(None, (who or "visitor", name, project))) for who, name, _, project in VISITS]
+
+OVERFLOW = """() => {
+  const width = document.documentElement.clientWidth;
+  const all = [...document.querySelectorAll("body *")];
+  const scrolls = (one) => one && one !== document.body && (
+    /auto|scroll|hidden|clip/.test(getComputedStyle(one).overflowX) || scrolls(one.parentElement));
+  const wide = all.filter((one) => one.getBoundingClientRect().right > width + 0.5 && !scrolls(one.parentElement));
+  return [document.documentElement.scrollWidth - width,
+    wide.slice(0, 3).map((one) => one.outerHTML.slice(0, 120))];
+}"""
+CONTROLS = """() => {
+  const all = document.querySelectorAll("a[href], button, input:not([type=hidden]), select, textarea, summary");
+  const seen = [...all].filter((one) => !one.disabled && one.tabIndex >= 0 && !one.closest("[inert]")
+    && one.checkVisibility({ visibilityProperty: true, contentVisibilityAuto: true }));
+  seen.forEach((one, place) => (one.dataset.place = place));
+  return seen.filter((one) => one.type !== "radio" || one.checked).map((one) => one.outerHTML.slice(0, 120));
+}"""
+FOCUS = """() => {
+  const one = document.activeElement;
+  if (one === document.body) return null;
+  const isRinged = (style) => style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0;
+  const shell = one.closest("label, .input") ?? one; // a field may show it on what is around it
+  const isSeen = [one, shell].some((each) => isRinged(getComputedStyle(each)));
+  return [one.outerHTML.slice(0, 120), one.dataset.place ?? "", isSeen];
+}"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, dict[str, Any]]]:
+    with prepared(tmp_path_factory.mktemp("site"), "pages") as found:
+        yield found
+
+
+@pytest.fixture
+def visit(chromium: Browser, site: tuple[Any, dict[str, Any]], browsing: Browsing):  # type: ignore[no-untyped-def]
+    """Opens a page as somebody, in a theme and at a width."""
+    server, made = site
+
+    def visit(who: str | None, path: str, project: str = "", theme: str = "light", **options: Any) -> Page:
+        if path == RICH_ONLY["error"]:
+            browsing.expect("404")
+        page = browsing.open(server.url, made["sessions"][who] if who else None, **options)
+        page.context.add_cookies([{"name": "theme", "value": theme, "url": server.url}])
+        page.goto(path.format(project=project, invitation=made["invitation"], **made["runs"]))
+        return page
+
+    return visit
+
+
+def test_every_route_is_a_page_here_or_an_action() -> None:
+    known = {name.split()[0] for name in OPEN | OWNERS | RICH_ONLY} - {"error"} | ACTIONS
+    assert {pattern.name for pattern in urlpatterns} == known
+
+
+@pytest.mark.parametrize("who, name, path, project", VISITS, ids=_ids)
+def test_a_page_shuts_nobody_out(visit, axe, who, name, path, project):
+    """In one visit per theme, because a visit costs more than its checks."""
+    page = visit(who, path, project)
+    wrong = [*accessibility(page, axe), *overflow(page), *keyboard(page)]
+    if page.locator("h1").count() != 1:
+        wrong.append(f"{page.locator('h1').count()} headings of the first level")
+    if "owned" in page.title():
+        wrong.append("a script in a text was run")
+    wrong += (f"dark: {text}" for text in accessibility(visit(who, path, project, "dark"), axe))
+    assert not wrong, "\n".join(wrong)
+
+
+def accessibility(page: Page, axe: str) -> list[str]:
+    """What axe calls serious or critical."""
+    page.evaluate(axe)
+    report = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+    grave = (one for one in report["violations"] if one["impact"] in ("serious", "critical"))
+    return [
+        f"{one['id']}: {node['html'][:150]}: {node['failureSummary'][:300]}"
+        for one in grave
+        for node in one["nodes"][:3]
+    ]
+
+
+def overflow(page: Page) -> list[str]:
+    """Where the page scrolls sideways."""
+    wrong, usual = [], page.viewport_size
+    for width in NARROW:
+        page.set_viewport_size({"width": width, "height": 640})
+        beyond, widest = page.evaluate(OVERFLOW)
+        if beyond > 0:
+            wrong.append(f"{beyond} px beyond {width}: {widest}")
+    assert usual is not None
+    page.set_viewport_size(usual)
+    return wrong
+
+
+def keyboard(page: Page) -> list[str]:
+    """Controls that Tab does not reach, or that do not show that they have the focus."""
+    page.evaluate("document.activeElement.blur()")
+    wanted = page.evaluate(CONTROLS)
+    reached, wrong = set[str](), []
+    for _ in range(len(wanted) + 5):
+        page.keyboard.press("Tab")
+        focus = page.evaluate(FOCUS)
+        if focus is None:
+            break
+        html, place, is_seen = focus
+        reached.add(place)
+        if not is_seen:
+            wrong.append(f"focus is not seen on {html}")
+    missed = (html for place, html in enumerate(wanted) if str(place) not in reached)
+    return wrong + [f"Tab does not reach {html}" for html in missed]
+
+
+class TestMotion:
+    @pytest.mark.parametrize("path", ["/p/rich/label/", "/p/rich/"])
+    def test_nothing_moves_for_those_who_asked_for_that(self, visit, path):
+        page = visit("olga", path, reduced_motion="reduce")
+        moving = page.evaluate("""() => [...document.querySelectorAll("*")].filter((one) => {
+            const style = getComputedStyle(one);
+            const longest = (list) => Math.max(...list.split(",").map(parseFloat));
+            return longest(style.transitionDuration) > 0.05
+              || (style.animationName !== "none" && longest(style.animationDuration) > 0.05);
+          }).slice(0, 5).map((one) => one.outerHTML.slice(0, 120))""")
+        assert moving == []
+
+
+class TestTheme:
+    @pytest.mark.parametrize("system, dark", [("light", False), ("dark", True)])
+    def test_without_a_choice_the_system_decides(self, visit, system, dark):
+        page = visit(None, "/sign-in", theme="auto", color_scheme=system)
+        assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == ("dark" if dark else "light")
+
+    def test_the_choice_is_kept(self, visit, site):
+        page = visit("ann", "/p/rich/guidelines")
+        page.locator("header summary").click()
+        page.get_by_role("button", name="Dark").click()
+        page.wait_for_load_state()
+        page.reload()
+        assert page.locator("html").get_attribute("data-theme") == "goldloop-dark"
