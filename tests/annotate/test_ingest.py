@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from annotate.models import (
     RejectedRow,
     Run,
 )
+from annotate.models.base import database_now
 from models_ml import randomness
 from tests.factories import make_member, make_project, make_user, owner_of, rows_of, write_jsonl
 
@@ -527,6 +529,13 @@ def everything(project) -> list[tuple]:
     return [*stored, *lines.values_list("kind", "line", "reason", "external_id", "excerpt")]
 
 
+def import_elsewhere(project):
+    """An import that another machine performs now."""
+    now = database_now()
+    lease = {"host": "elsewhere", "lease_until": now + timedelta(minutes=1), "heartbeat_at": now}
+    Run.objects.create(project=project, kind="import", state=Run.State.RUNNING, **lease)
+
+
 class TestResume:
     ROWS = [
         *rows_of(6, y="yes", s="no"),
@@ -601,7 +610,8 @@ class TestResume:
         assert set(Prediction.objects.values_list("prompt__schema__version", "label_index")) == {(1, 0)}
 
     def test_it_refuses_while_another_import_is_alive(self, project, tmp_path):
-        with runs.start(kind="import", project=project, by=None), pytest.raises(Conflict, match="is running"):
+        import_elsewhere(project)
+        with pytest.raises(Conflict, match="is running"):
             take_in_rows(project, tmp_path, rows_of(3))
 
     def leave_unfinished(self, project, tmp_path, monkeypatch):
@@ -659,7 +669,8 @@ class TestAbandon:
             self.abandon(project)
 
     def test_it_does_not_touch_an_import_that_is_alive(self, project):
-        with runs.start(kind="import", project=project, by=None), pytest.raises(Conflict, match="is running"):
+        import_elsewhere(project)
+        with pytest.raises(Conflict, match="is running"):
             self.abandon(project)
 
 

@@ -144,9 +144,8 @@ class TestTraining:
 class TestRunsAndCounters:
     def test_it_sees_a_run_that_never_ended(self, project):
         now = database_now()
-        Run.objects.create(
-            project=project, kind="train", host="gone", pid=1, lease_until=now.replace(year=2020), heartbeat_at=now
-        )
+        lost = {"host": "gone", "pid": 1, "lease_until": now.replace(year=2020), "heartbeat_at": now}
+        Run.objects.create(project=project, kind="train", state=Run.State.RUNNING, **lost)
         assert "no sign of life" in problem(project, "every run ends")
 
     def test_it_sees_a_lost_item(self, project):
