@@ -4,7 +4,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth import login, logout, update_session_auth_hash
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -29,7 +29,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     back = own_url(request, request.POST.get("next") or request.GET.get("next", ""))
     if request.user.is_authenticated:
         return go_to(request, back)
-    form, status = SignInForm(request.POST or None), 200
+    form, status = SignInForm(_posted(request)), 200
     if request.method == "POST":
         status = 422
         if form.is_valid():
@@ -51,7 +51,7 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 @_shown_and_sent
 @never_cache
 def change_password(request: HttpRequest) -> HttpResponse:
-    form, status, by = PasswordForm(request.POST or None), 200, _person(request)
+    form, status, by = PasswordForm(_posted(request)), 200, _person(request)
     assert by is not None  # the door is shut for everybody else
     if request.method == "POST":
         status = 422
@@ -118,6 +118,10 @@ def _invitation_page(
     return response
 
 
+def _posted(request: HttpRequest) -> QueryDict | None:
+    return request.POST if request.method == "POST" else None
+
+
 def _person(request: HttpRequest) -> User | None:
     return request.user if isinstance(request.user, User) else None
 
@@ -131,8 +135,14 @@ def _field_of(error: GoldloopError) -> str | None:
 def _refuse(form: Form, field: str | None, error: GoldloopError) -> int:
     """Put the sentence beside the field (None: above the form); returns the status."""
     form.add_error(field, str(error))
-    return 429 if isinstance(error, TooManyAttempts) else 422
+    if not isinstance(error, TooManyAttempts):
+        return 422
+    form.retry_after = error.seconds
+    return 429
 
 
 def _form_page(request: HttpRequest, template: str, form: Form, status: int, **context: Any) -> HttpResponse:
-    return render(request, template, {"form": form, **context}, status=status)
+    response = render(request, template, {"form": form, **context}, status=status)
+    if form.retry_after:
+        response.headers["Retry-After"] = str(form.retry_after)
+    return response

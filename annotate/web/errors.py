@@ -39,7 +39,10 @@ class ErrorPages:
             return answer(request, 413, "too_large", _("That is too much to send at once. Nothing was stored."))
         for kind, status, word in _ANSWERS:
             if isinstance(error, kind):
-                return answer(request, status, word, str(error))
+                response = answer(request, status, word, str(error))
+                if isinstance(error, TooManyAttempts):
+                    response.headers["Retry-After"] = str(error.seconds)
+                return response
         return None
 
 

@@ -44,7 +44,7 @@ def _email(label: Any, required: bool = True, help_text: Any = "", **attrs: Any)
 
 
 class Form(forms.Form):
-    required_css_class = "required"
+    retry_after = 0  # seconds, where somebody tried too often
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"label_suffix": "", **kwargs})

@@ -1,0 +1,73 @@
+"""A small site with one person per role, and every address in it: what the walks over all routes share."""
+
+from dataclasses import dataclass, field
+
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from annotate import invitations, people, projects, routing
+from annotate.models import Lease, Project, User
+from annotate.models.project import Role
+from annotate.models.run import Run
+from tests.factories import make_member, make_project, make_user, owner_of
+from tests.web.labeling.rows import make_round
+
+OTHER_ROLES = tuple(role for role in Role if role != Role.OWNER)
+
+
+@dataclass
+class Place:
+    """One project with something of everything that an address can name."""
+
+    project: Project
+    people: dict[str, User] = field(default_factory=dict)
+    ids: dict[str, str] = field(default_factory=dict)
+    lease: Lease | None = None
+
+
+def make_place(name: str = "Walked") -> Place:
+    place = Place(make_project(name=name, is_simulated=False))
+    project, owner = place.project, owner_of(place.project)
+    projects.set_guidelines(project=project, markdown="Xyzzy guideline", by=owner)
+    make_round(project, [f"Plugh question {number}" for number in range(4)], overlap=3)
+    place.people = {role.value: make_member(project, f"{role.label} Quux", role) for role in OTHER_ROLES}
+    place.people |= {"owner": owner, "removed": make_member(project, "Removed Quux", Role.ADMIN)}
+    people.remove(project=project, person=place.people["removed"].public_id, by=owner)
+    invitation, token = invitations.invite(project=project, role=Role.VIEWER, by=owner, email="frobnitz@example.org")
+    [place.lease] = routing.lease_next(project=project, annotator=place.people["annotator"])
+    finished = {"state": Run.State.SUCCEEDED, "finished_at": project.created_at}
+    place.ids = {
+        "slug": project.slug,
+        "person": place.people["viewer"].public_id,
+        "invitation": invitation.public_id,
+        "token": token,
+        "run": Run.objects.create(project=project, kind="export", **finished).public_id,
+        "name": "labels.csv",
+    }
+    return place
+
+
+def make_stranger() -> User:
+    """Sam owns another project with the same things in it."""
+    return owner_of(make_place("Elsewhere").project)
+
+
+def all_routes(resolver: URLResolver | None = None, prefix: str = "") -> list[tuple[str, str, URLPattern]]:
+    """(name, path, pattern) of everything that the site answers to."""
+    found = []
+    for one in (resolver or get_resolver()).url_patterns:
+        path = prefix + str(one.pattern)
+        if isinstance(one, URLResolver):
+            found += all_routes(one, path)
+        else:
+            found.append((one.name or "", path, one))
+    return found
+
+
+def address(name: str, place: Place, **other: str) -> str:
+    pattern = next(pattern for known, _, pattern in all_routes() if known == name)
+    ids = {**place.ids, **other}
+    return reverse(name, kwargs={key: ids[key] for key in pattern.pattern.converters})
+
+
+def make_newcomer() -> User:
+    return make_user("Newcomer Quux")

@@ -1,0 +1,238 @@
+"""Deny by default: every route, by every method, for everybody who could ask.
+
+NEEDS is written by hand: a route that is new or opens for others than before fails until somebody has said so here.
+"""
+
+import contextlib
+import copy
+from collections.abc import Iterator
+
+import pytest
+from django.db import transaction
+from django.http import HttpResponse
+from django.test import Client
+
+from annotate.access import MAY
+from annotate.models import Lease
+from annotate.models.project import Role
+from annotate.web.doors import PUBLIC_ROUTES
+from tests.web.site import Place, address, all_routes, make_newcomer, make_place, make_stranger
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+PAGE, ACTION, SAFE, FORM = ("GET",), ("POST",), ("GET", "HEAD"), ("GET", "HEAD", "POST")
+
+# name: (what a member must be allowed to do; None outside projects, which methods it answers)
+NEEDS: dict[str, tuple[str | None, tuple[str, ...]]] = {
+    "projects-list": (None, PAGE),
+    "healthz": (None, SAFE),
+    "sign-in": (None, FORM),
+    "sign-out": (None, ACTION),
+    "password-change": (None, FORM),
+    "invitation-accept": (None, FORM),
+    "theme-set": (None, ACTION),
+    "overview-show": ("view", PAGE),
+    "guidelines-show": ("view", PAGE),
+    "labeling-work": ("annotate", PAGE),
+    "labeling-next": ("annotate", ACTION),
+    "labeling-submit": ("annotate", ACTION),
+    "labeling-change": ("annotate", ACTION),
+    "labeling-renew": ("annotate", ACTION),
+    "labeling-release": ("annotate", ACTION),
+    "labeling-draft": ("annotate", ACTION),
+    "labeling-reveal": ("annotate", ACTION),
+    "labeling-why": ("annotate", ACTION),
+    "labeling-history": ("annotate", PAGE),
+    "items-skipped": ("evidence", PAGE),
+    "items-flagged": ("evidence", PAGE),
+    "items-quarantined": ("evidence", PAGE),
+    "people-list": ("manage", PAGE),
+    "people-invite": ("manage", ACTION),
+    "people-set": ("manage", ACTION),
+    "people-remove": ("manage", ACTION),
+    "invitation-revoke": ("manage", ACTION),
+    "exports-list": ("download", PAGE),
+    "exports-download": ("download", PAGE),
+    "runs-list": ("evidence", PAGE),
+    "runs-start": ("manage", ACTION),
+    "runs-show": ("evidence", PAGE),
+}
+PUBLIC = {"healthz", "sign-in", "invitation-accept", "theme-set"}
+IN_PROJECT = sorted(name for name, (needs, _) in NEEDS.items() if needs)
+# Open for the role, but the walk sends nothing that names a question or a file that exists.
+_NAMES_MORE = {"exports-download", *(name for name in NEEDS if name.startswith("labeling-"))}
+
+
+@pytest.fixture
+def place(db) -> Place:
+    return make_place()
+
+
+@contextlib.contextmanager
+def undone() -> Iterator[None]:
+    """What happens within did not happen for the next who asks."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+def ask(client: Client, method: str, url: str, data: dict[str, str] | None = None, **headers: str) -> HttpResponse:
+    cookies = copy.deepcopy(client.cookies)
+    with undone():
+        response = client.post(url, data, headers=headers) if data else client.generic(method, url, headers=headers)
+        if response.streaming:
+            list(response.streaming_content)
+    client.cookies = cookies  # who signed out is still there for the next
+    return response
+
+
+def as_person(place: Place, who: str, signed_in) -> Client:
+    return signed_in(place.people[who])
+
+
+class TestTheTable:
+    def test_every_route_is_written_down(self):
+        assert {name for name, _, _ in all_routes()} == set(NEEDS)
+
+    def test_names_are_given_once(self):
+        names = [name for name, _, _ in all_routes()]
+        assert len(names) == len(set(names))
+
+    def test_what_a_project_page_needs_is_what_is_written(self):
+        found = {name: getattr(pattern.callback, "needs", None) for name, _, pattern in all_routes()}
+        assert found == {name: needs for name, (needs, _) in NEEDS.items()}
+
+    def test_everything_under_a_project_asks_for_membership(self):
+        for name, path, pattern in all_routes():
+            assert path.startswith("p/<slug:slug>/") == hasattr(pattern.callback, "needs"), name
+
+    def test_public_routes_are_few_and_outside_projects(self):
+        assert PUBLIC_ROUTES == PUBLIC
+        assert all(NEEDS[name][0] is None for name in PUBLIC)
+
+
+@pytest.mark.parametrize("name", sorted(set(NEEDS) - PUBLIC))
+def test_who_is_not_signed_in_gets_nowhere(name, place):
+    url, client = address(name, place), Client()
+    for method in METHODS:
+        response = ask(client, method, url)
+        assert (response.status_code, response.url.split("?")[0]) == (302, "/sign-in"), method
+    assert ask(client, "POST", url, Accept="application/json").status_code == 401
+    part = ask(client, "POST", url, HX_Request="true")
+    assert (part.status_code, part.headers["HX-Redirect"].split("?")[0], part.content) == (401, "/sign-in", b"")
+
+
+@pytest.mark.parametrize("name", sorted(name for name in NEEDS if not NEEDS[name][0]))
+def test_outside_projects_nothing_breaks(name, place, signed_in):
+    clients = [Client(), *(signed_in(person) for person in (place.people["removed"], make_newcomer()))]
+    for client in clients if name in PUBLIC else clients[1:]:
+        for method in METHODS:
+            status = ask(client, method, address(name, place)).status_code
+            if method in NEEDS[name][1]:
+                assert status in (200, 204, 302, 303, 409, 422), (method, status)
+            else:
+                assert status == 405, method
+
+
+@pytest.mark.parametrize("name", IN_PROJECT)
+class TestProjectRoutes:
+    def test_for_others_the_project_does_not_exist(self, name, place, signed_in):
+        """Not by a single byte: what they get is what they get for a project that nobody ever made."""
+        url, nowhere = address(name, place), address(name, place, slug="never-made")
+        for client in (signed_in(make_stranger()), as_person(place, "removed", signed_in)):
+            for method in METHODS:
+                real, made_up = (ask(client, method, one) for one in (url, nowhere))
+                assert real.status_code == made_up.status_code == (404 if method in NEEDS[name][1] else 405), method
+                assert _plain(real, place.project.slug) == _plain(made_up, "never-made")
+            real, made_up = (ask(client, NEEDS[name][1][0], one, Accept="application/json") for one in (url, nowhere))
+            assert real.content.replace(place.project.slug.encode(), b"never-made") == made_up.content
+
+    def test_each_role_may_what_is_written(self, name, place, signed_in):
+        needs, methods = NEEDS[name]
+        for role in Role.values:
+            client = as_person(place, role, signed_in)
+            for method in METHODS:
+                status = ask(client, method, address(name, place)).status_code
+                if method not in methods:
+                    assert status == 405, (role, method)
+                elif role not in MAY[needs]:
+                    assert status == 403, (role, method)
+                else:
+                    fine = {200, 201, 204, 303, 409, 422} | ({404} if name in _NAMES_MORE else set())
+                    assert status in fine, (role, method, status)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("people-set", "person"),
+        ("people-remove", "person"),
+        ("invitation-revoke", "invitation"),
+        ("exports-download", "run"),
+        ("runs-show", "run"),
+    ],
+)
+def test_forged_ids_are_not_found(name, key, place, signed_in):
+    other = make_place("Elsewhere")
+    client, data = as_person(place, "owner", signed_in), {"role": "viewer"} if NEEDS[name][1] == ACTION else None
+    for forged in (other.ids[key], "0" * 20, "x", "'; --", "１２３", other.project.public_id):
+        assert ask(client, "GET", address(name, place, **{key: forged}), data).status_code == 404, forged
+
+
+def test_every_address_that_names_something_is_tried_with_forged_names():
+    named = {name for name, path, _ in all_routes() if "<str:" in path}
+    assert named == {
+        "people-set",
+        "people-remove",
+        "invitation-revoke",
+        "exports-download",
+        "runs-show",
+        "invitation-accept",  # in test_accounts
+    }
+
+
+@pytest.mark.parametrize("name", ["submit", "change", "draft", "reveal", "why"])
+def test_of_forged_leases_nothing_is_said(name, place, signed_in):
+    """Another project's, another person's in this one, one that nobody ever held: all the same."""
+    elsewhere = make_place("Elsewhere")
+    client, url = as_person(place, "reviewer", signed_in), address(f"labeling-{name}", place)
+    answer = {"label": "0", "key": "k" * 20, "seconds": "1"}
+    leases = (elsewhere.lease.public_id, place.lease.public_id, "0" * 20)
+    said = [ask(client, "POST", url, {"lease": lease, **answer}, Accept="application/json") for lease in leases]
+    assert {response.status_code for response in said} <= {404, 409}
+    assert len({response.content for response in said}) == 1
+
+
+@pytest.mark.parametrize("name", ["renew", "release"])
+def test_other_peoples_leases_stay_as_they_are(name, place, signed_in):
+    elsewhere = make_place("Elsewhere")
+    before = list(Lease.objects.order_by("pk").values())
+    client = as_person(place, "reviewer", signed_in)
+    for lease in (elsewhere.lease, place.lease):
+        client.post(address(f"labeling-{name}", place), {"lease": lease.public_id})
+    assert list(Lease.objects.order_by("pk").values()) == before
+
+
+def test_who_is_removed_is_out_at_the_next_request(place, signed_in):
+    ann = place.people["annotator"]
+    hers, owners = signed_in(ann), as_person(place, "owner", signed_in)
+    page = address("labeling-work", place)
+    assert hers.get(page).status_code == 200
+    owners.post(address("people-remove", place, person=ann.public_id))
+    assert hers.get(page).status_code == 404
+    place.lease.refresh_from_db()
+    assert place.lease.outcome == Lease.Outcome.RELEASED
+
+
+def test_who_is_deactivated_is_out_at_the_next_request(place, signed_in):
+    ann = place.people["annotator"]
+    client = signed_in(ann)
+    ann.is_active = False
+    ann.save()
+    assert client.get(address("labeling-work", place)).url.startswith("/sign-in")
+
+
+def _plain(response: HttpResponse, slug: str) -> bytes:
+    """The body without the address that was asked for and the form's token."""
+    text = response.content.decode().replace(slug, "SLUG")
+    parts = text.split('name="csrfmiddlewaretoken" value="')
+    return "".join([parts[0], *(part.split('"', 1)[1] for part in parts[1:])]).encode()
