@@ -1,5 +1,6 @@
 // The items this tab holds: one on the screen, some ahead, none that another tab shows.
 
+const AT_ONCE = 3; // requests for more: each answer may ask, so that a slow server does not slow the person down
 const CLAIM_MS = 300; // after a reload the old page may hold its locks for a moment
 
 /** A browser lock per lease: it ends with its tab, also when that crashes. Without locks every claim succeeds. */
@@ -50,7 +51,7 @@ export class Buffer {
     this.shown = null;
     this.ahead = [];
     this.answered = new Set(); // leases this page has answered: never shown again by a late reply
-    this.isFilling = false;
+    this.asking = 0;
     this.isWanted = false;
   }
 
@@ -71,19 +72,21 @@ export class Buffer {
     this.claims.drop(lease);
   }
 
-  /** Ask for more; one request at a time, and once more if it was wanted meanwhile. Returns the last reply or null. */
+  /** Ask for more; returns the reply, or null where enough requests are under way and one of them will ask again. */
   async refill() {
-    this.isWanted = true;
-    if (this.isFilling) return null;
-    this.isFilling = true;
-    let reply = null;
+    if (this.asking >= AT_ONCE) {
+      this.isWanted = true;
+      return null;
+    }
+    this.asking += 1;
+    let reply;
     try {
-      while (this.isWanted) {
+      do {
         this.isWanted = false;
         reply = await this.#ask();
-      }
+      } while (this.isWanted);
     } finally {
-      this.isFilling = false;
+      this.asking -= 1;
     }
     return reply;
   }
@@ -113,9 +116,9 @@ export class Buffer {
   }
 
   async #take(item) {
-    const known = [this.shown, ...this.ahead].some((one) => one?.lease === item.lease);
-    if (known || this.#isDone(item.lease)) return;
-    if (await this.claims.claim(item.lease)) this.ahead.push(item);
+    const isKnown = () => this.#held().includes(item.lease) || this.#isDone(item.lease);
+    if (isKnown() || !(await this.claims.claim(item.lease))) return;
+    if (!isKnown()) this.ahead.push(item); // another reply may have brought it meanwhile
   }
 
   #drop(isGone) {

@@ -1,0 +1,16 @@
+"""The site as it is, but each answer from a project's pages comes SERVER_DELAY_MS later: a far or busy server."""
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from labelapp.wsgi import application as site
+
+_DELAY_SECONDS = float(os.environ.get("SERVER_DELAY_MS", "0")) / 1000
+
+
+def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    if environ.get("PATH_INFO", "").startswith("/p/"):
+        time.sleep(_DELAY_SECONDS)
+    return site(environ, start_response)
