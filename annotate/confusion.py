@@ -7,8 +7,7 @@ from django.db.models import Exists, OuterRef, Q
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
-from annotate import pool
-from annotate.models import DeliveredVersion, Draw, Gold, Prediction
+from annotate.models import DeliveredVersion, Draw, Gold, Label, Prediction
 from annotate.models.project import Arm
 from models_ml.noise.transition import PRIOR_STRENGTH
 
@@ -46,7 +45,7 @@ class Confusion:
 
 def load(version: DeliveredVersion) -> Confusion | None:
     """Ĉ of this version; None where nothing was pre-labeled, or where there are too many labels to look at."""
-    labels = [label.name for label in pool.labels_of(version.schema)]
+    labels = list(Label.objects.filter(schema=version.schema_id).order_by("index").values_list("name", flat=True))
     if version.prompt_id is None or len(labels) > MAX_LABELS:
         return None
     share = np.array(version.delivery["transition"], np.float64)

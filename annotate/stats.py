@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, Exists, OuterRef, Q, Sum
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -33,6 +33,7 @@ _ALIVE = (Run.State.QUEUED, Run.State.RUNNING)
 
 # What each kind of run is called where people read of it.
 RUN_NAMES: dict[str, Promise] = {
+    "import": gettext_lazy("Import"),
     "prelabel": gettext_lazy("Pre-labeling"),
     "draw": gettext_lazy("Drawing a round"),
     "close": gettext_lazy("Closing the round"),
@@ -81,8 +82,9 @@ def progress(project: Project) -> Progress:
         skips=Count("id", filter=Q(is_current=True, label__isnull=True)),
         micros=Sum("price_micros"),
     )
-    gold = Gold.objects.filter(project=project, item__withdrawn_at__isnull=True).current()
-    trainable = gold.trainable()
+    current = Gold.objects.filter(project=project, item__withdrawn_at__isnull=True).current()
+    is_audit, also_trains = Q(origin=Arm.AUDIT), Exists(Gold.objects.filter(item=OuterRef("item")).trainable())
+    gold = current.aggregate(n=Count("id", filter=~is_audit), only_audit=Count("id", filter=is_audit & ~Q(also_trains)))
     last = project.rounds.order_by("-index").first()
     state = QueueEntry.State
     queue = dict(last.queue.values_list("state").annotate(n=Count("id"))) if last else {}
@@ -91,8 +93,8 @@ def progress(project: Project) -> Progress:
         n_withdrawn=items["withdrawn"],
         n_silver=n_silver,
         n_failed=n_failed,
-        n_gold=trainable.count(),
-        n_audit_gold=gold.filter(origin=Arm.AUDIT).exclude(item__in=trainable.values("item")).count(),
+        n_gold=gold["n"],
+        n_audit_gold=gold["only_audit"],
         n_answers=answers["n"],
         n_skips=answers["skips"],
         machine_micros=machine_micros,
@@ -292,11 +294,11 @@ def _draw_or_export(project: Project, now: Progress, version: DeliveredVersion) 
 
 def _why_enough(project: Project, now: Progress) -> str:
     """Why another round is not called for; only a look at its preset size may say that the target is reached."""
-    look = project.estimates.filter(estimand=_KIND.LOOK).order_by("-id").first()
     target = project.target_accuracy
+    look = project.estimates.filter(estimand=_KIND.LOOK).order_by("-id").first() if target is not None else None
     if target is not None and look is not None and look.low is not None and look.low >= target:
         sentence = _("The target of %(target)s %% is reached: at the last look it was at least %(low)s %%.")
-        return sentence % {"target": f"{target:.1%}"[:-1], "low": f"{look.low:.1%}"[:-1]}
+        return sentence % {"target": f"{100 * target:.1f}", "low": f"{100 * look.low:.1f}"}
     drawn = Draw.objects.filter(project=project, item__withdrawn_at__isnull=True)
     if drawn.aggregate(n=Count("item", distinct=True))["n"] >= now.n_items:
         return _("Every item has been drawn.")

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django import template
-from django.utils.formats import number_format
+from django.utils import formats
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -11,16 +11,21 @@ from django.utils.translation import gettext as _
 register = template.Library()
 
 
+def _number(value: float, digits: int = 0) -> str:
+    # Rounded here: number_format cuts what it does not show.
+    return str(formats.number_format(round(value, digits), decimal_pos=digits, force_grouping=True))
+
+
 @register.filter
 def count(value: Any) -> str:
     """1500 as 1,500, in the reader's own way."""
-    return str(number_format(int(value or 0), force_grouping=True))
+    return _number(int(value or 0))
 
 
 @register.filter
 def percent(value: float | None) -> str:
     """A share as 93.1 %."""
-    return "–" if value is None else _("%(n)s %%") % {"n": number_format(100 * value, decimal_pos=1)}
+    return "–" if value is None else _("%(n)s %%") % {"n": _number(100 * value, 1)}
 
 
 @register.filter
@@ -30,14 +35,14 @@ def interval(figure: Any) -> str:
     low, high = given.get("low"), given.get("high")
     if low is None or high is None:
         return "–"
-    ends = {"low": number_format(100 * low, decimal_pos=1), "high": number_format(100 * high, decimal_pos=1)}
+    ends = {"low": _number(100 * low, 1), "high": _number(100 * high, 1)}
     return _("%(low)s–%(high)s %%") % ends
 
 
 @register.filter
 def money(micros: int, currency: str) -> SafeString:
     """Micro-units as an amount with its currency, which never stands on another line."""
-    amount = number_format(micros / 1e6, decimal_pos=2, force_grouping=True)
+    amount = _number(micros / 1e6, 2)
     return format_html('<span class="whitespace-nowrap">{} {}</span>', amount, currency)
 
 
@@ -61,4 +66,4 @@ def file_size(n_bytes: int) -> str:
         if size < 1000 or unit == "TB":
             break
         size /= 1000
-    return f"{number_format(size, decimal_pos=0 if unit == 'B' else 1)} {unit}"
+    return f"{_number(size, 0 if unit == 'B' else 1)} {unit}"

@@ -13,6 +13,7 @@ from annotate.models import Project, Run
 from annotate.templatetags.figures import count, interval, percent
 
 _SECONDS_TO_CLAIM = 15  # a worker looks every 10 s; a run that waits longer waits for one
+_SECONDS_NEW = 120
 _ALIVE = (Run.State.QUEUED, Run.State.RUNNING)
 
 STATES: dict[str, Promise] = {
@@ -65,13 +66,17 @@ class Status:
     def is_bad(self) -> bool:
         return self.run.state in (Run.State.FAILED, Run.State.ERRORED)
 
+    @property
+    def is_news(self) -> bool:
+        ended = self.run.finished_at
+        return ended is not None and (timezone.now() - ended).total_seconds() < _SECONDS_NEW
+
 
 def of_interest(project: Project) -> list[Status]:
-    """Runs that an overview shows: those alive, and the last one that ended if it ended badly."""
-    rows = list(project.runs.select_related("started_by").order_by("-id")[:10])
-    alive = [run for run in rows if run.state in _ALIVE]
-    ended = [run for run in rows if run.state not in _ALIVE][:1]
-    return [status(run) for run in alive or ended]
+    """Runs that an overview shows: those alive, else the last one while it is news or if it ended badly."""
+    rows = [status(run) for run in project.runs.select_related("started_by").order_by("-id")[:10]]
+    alive = [one for one in rows if one.is_alive]
+    return alive or [one for one in rows[:1] if one.is_bad or one.is_news]
 
 
 def status(run: Run, seen: Seen | None = None) -> Status:
@@ -115,6 +120,8 @@ def _sentence(run: Run) -> str:
         return run.message
     if run.state == Run.State.ERRORED:
         return _broke_off(run)
+    if run.state == Run.State.SUCCEEDED and not run.result:
+        return _("Done by a command on the server.") if run.parameters.get("by_hand") else ""
     if run.state == Run.State.SUCCEEDED:
         return _RESULTS.get(run.kind, _no_result)(run.result)
     return ""

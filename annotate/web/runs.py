@@ -1,5 +1,6 @@
 """Long work: start it, watch it."""
 
+import re
 from typing import Any
 
 from django.core.paginator import Paginator
@@ -9,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_POST
 
-from annotate import runs, stats
+from annotate import runs, tasks
 from annotate.errors import InvalidInput, NotFound
 from annotate.export import FORMATS
 from annotate.models import Project, QueueEntry, Round
@@ -20,6 +21,7 @@ from annotate.web.run_status import Seen, status
 
 _PAGE = 50
 _MAX_BATCH = 100_000
+_MOMENT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")  # seconds since 1970
 _BACK = {"overview": "overview-show", "exports": "exports-list", "runs": "runs-list"}
 
 
@@ -51,7 +53,7 @@ def show(request: ProjectRequest, run: str) -> HttpResponse:
 @project_page(to="manage")
 def start(request: ProjectRequest) -> HttpResponse:
     project, kind = request.member.project, request.POST.get("kind", "")
-    if kind not in stats.RUN_NAMES:
+    if kind not in tasks.KINDS:
         raise InvalidInput(_("There is no such kind of work to start."))
     parameters = _PARAMETERS.get(kind, _no_parameters)(request, project)
     if not _is_repeated(request, project, kind):
@@ -110,8 +112,9 @@ def _formats(request: ProjectRequest, project: Project) -> dict[str, Any]:
 _PARAMETERS = {"draw": _batch, "close": _force, "export": _formats}
 
 
-def _seen(request: HttpRequest) -> Seen:
-    try:
-        return Seen(request.GET.get("step", ""), int(request.GET.get("done", "0")), float(request.GET.get("at", "0")))
-    except ValueError:
-        return Seen()
+def _seen(request: HttpRequest) -> Seen | None:
+    """What the page that asks again knew; None where it says nothing that can be used."""
+    done, at = request.GET.get("done", ""), request.GET.get("at", "")
+    if not (done.isascii() and done.isdigit() and len(done) < 19 and _MOMENT.fullmatch(at)):
+        return None
+    return Seen(request.GET.get("step", ""), int(done), float(at))
