@@ -303,9 +303,3 @@ def _why_enough(project: Project, now: Progress) -> str:
     if drawn.aggregate(n=Count("item", distinct=True))["n"] >= now.n_items:
         return _("Every item has been drawn.")
     return ""
-
-
-def last_batch(project: Project) -> int:
-    """How many questions the last round was to have; 100 before there is one."""
-    last = project.rounds.order_by("-index").values_list("batch", flat=True).first()
-    return last or 100

@@ -82,8 +82,8 @@ def _file(run: Run, name: str) -> tuple[Path, str]:
     """Where the named file of this export lies, and the checksum it had (none is recorded for the manifest)."""
     recorded = {file["name"]: file["sha256"] for file in run.result.get("files", ())}
     recorded.setdefault(run.result.get("manifest", ""), "")
-    path = _path(run, name)
-    if name not in recorded or path is None:
+    path = _path(run, name) if name in recorded else None
+    if path is None:
         raise NotFound(_("There is no such file in this export."))
     if not path.is_file():
         raise NotFound(_("%(file)s is no longer on the server's disk. Export again to have it.") % {"file": name})

@@ -1,0 +1,197 @@
+"""Items that need a look: every text as it is, harmless; never what a machine said, nor metadata."""
+
+import csv
+import io
+
+import pytest
+from django.urls import reverse
+
+from annotate import projects
+from annotate.models import Annotation, Import, RejectedRow
+from annotate.models.project import Role
+from tests.factories import make_member, make_project, make_user, owner_of
+from tests.rows import make_items, make_silver
+
+pytestmark = pytest.mark.django_db
+HTMX = {"HTTP_HX_REQUEST": "true"}
+PAGES = ("items-skipped", "items-flagged", "items-quarantined")
+EVIL = '<script>alert("x")</script>'
+
+
+def get(client, project, name, query="", **headers):
+    return client.get(reverse(name, args=[project.slug]) + query, **headers)
+
+
+def make_annotation(project, item, by=None, **fields):
+    person = by or owner_of(project)
+    if "skip_reason" not in fields:
+        fields["label"] = projects.current_schema(project).labels.get(name="yes")
+    key = f"{item.pk}-{person.pk}"
+    return Annotation.objects.create(
+        project=project, item=item, annotator=person, revision=1, is_blind=True, idempotency_key=key, **fields
+    )
+
+
+def make_import(project, rejected=(), kind="rejected"):
+    source = Import.objects.create(
+        project=project, file_name="rows.jsonl", file_sha256="0", state="complete", n_rejected=len(rejected)
+    )
+    RejectedRow.objects.bulk_create(
+        RejectedRow(source=source, line=line, reason='has no "text"', excerpt=text, kind=kind)
+        for line, text in enumerate(rejected, start=1)
+    )
+    return source
+
+
+@pytest.mark.parametrize("name", PAGES)
+class TestEach:
+    def test_empty_it_says_what_that_means(self, signed_in, name):
+        project = make_project()
+        response = get(signed_in(owner_of(project)), project, name)
+        assert response.status_code == 200
+        assert '<p class="panel">' in response.content.decode()
+
+    def test_htmx_gets_the_part_alone(self, signed_in, name):
+        project = make_project()
+        assert "<html" not in get(signed_in(owner_of(project)), project, name, **HTMX).content.decode()
+
+    @pytest.mark.parametrize(
+        ("role", "status"), [(Role.ADMIN, 200), (Role.REVIEWER, 200), (Role.VIEWER, 200), (Role.ANNOTATOR, 403)]
+    )
+    def test_who_may_see_it(self, signed_in, name, role, status):
+        project = make_project()
+        assert get(signed_in(make_member(project, role=role)), project, name).status_code == status
+
+    def test_a_stranger_does_not_find_it(self, signed_in, name):
+        assert get(signed_in(make_user()), make_project(), name).status_code == 404
+
+    def test_post_is_refused(self, signed_in, name):
+        project = make_project()
+        assert signed_in(owner_of(project)).post(reverse(name, args=[project.slug])).status_code == 405
+
+
+class TestSkipped:
+    def test_it_counts_reasons_and_people_and_shows_the_text(self, signed_in):
+        project = make_project()
+        first, second = make_items(project, 2, texts=[EVIL, "plain"])
+        ann = make_member(project)
+        make_annotation(project, first, ann, skip_reason="unclear")
+        make_annotation(project, second, ann, skip_reason="bad_data")
+        body = get(signed_in(owner_of(project)), project, "items-skipped").content.decode()
+        assert "&lt;script&gt;alert" in body
+        assert "<script>alert" not in body
+        assert "bad data" in body
+        assert "Ann" in body
+
+    def test_one_reason_can_be_chosen(self, signed_in):
+        project = make_project()
+        first, second = make_items(project, 2, texts=["first text", "second text"])
+        make_annotation(project, first, skip_reason="unclear")
+        make_annotation(project, second, skip_reason="technical")
+        body = get(signed_in(owner_of(project)), project, "items-skipped", "?reason=technical").content.decode()
+        assert "second text" in body
+        assert "first text" not in body
+
+    def test_an_unknown_reason_is_all_of_them(self, signed_in):
+        project = make_project()
+        make_annotation(project, make_items(project, 1, texts=["first text"])[0], skip_reason="unclear")
+        body = get(signed_in(owner_of(project)), project, "items-skipped", "?reason=%3Cb%3E").content.decode()
+        assert "first text" in body
+
+    def test_neither_machines_nor_metadata_speak(self, signed_in):
+        project = make_project(labels=("yes", "machine-said-this"))
+        items = make_items(project, 1)
+        prompt = make_silver(project, items)
+        prompt.predictions.update(label_index=1)
+        make_annotation(project, items[0], skip_reason="unclear")
+        body = get(signed_in(owner_of(project)), project, "items-skipped").content.decode()
+        assert "machine-said-this" not in body
+        assert "metadata" not in body
+
+    def test_a_long_text_is_cut_with_the_whole_behind(self, signed_in):
+        project = make_project()
+        make_annotation(project, make_items(project, 1, texts=["a" * 299 + "bc"])[0], skip_reason="unclear")
+        body = get(signed_in(owner_of(project)), project, "items-skipped").content.decode()
+        assert "a" * 299 + "b…" in body
+        assert "a" * 299 + "bc</p></details>" in body
+
+    def test_another_projects_skips_stay_there(self, signed_in):
+        project, other = make_project(), make_project()
+        make_annotation(other, make_items(other, 1, texts=["theirs alone"])[0], skip_reason="unclear")
+        assert "theirs alone" not in get(signed_in(owner_of(project)), project, "items-skipped").content.decode()
+
+    def test_its_queries_are_bounded(self, signed_in, django_assert_max_num_queries):
+        project = make_project()
+        for item in make_items(project, 60):
+            make_annotation(project, item, skip_reason="unclear")
+        client = signed_in(owner_of(project))
+        with django_assert_max_num_queries(8):
+            get(client, project, "items-skipped")
+
+
+class TestFlagged:
+    def test_it_shows_comments_without_the_answer(self, signed_in):
+        project = make_project(labels=("yes", "no"))
+        first, second, third = make_items(project, 3, texts=["flagged text", "noted text", "quiet text"])
+        make_annotation(project, first, is_flagged=True)
+        make_annotation(project, second, comment=EVIL)
+        make_annotation(project, third)
+        body = get(signed_in(owner_of(project)), project, "items-flagged").content.decode()
+        assert "flagged text" in body
+        assert "noted text" in body
+        assert "quiet text" not in body
+        assert "&lt;script&gt;alert" in body
+        assert ">yes<" not in body
+
+    def test_an_earlier_revision_is_not_shown(self, signed_in):
+        project = make_project()
+        make_annotation(project, make_items(project, 1, texts=["old text"])[0], is_flagged=True, is_current=False)
+        assert "old text" not in get(signed_in(owner_of(project)), project, "items-flagged").content.decode()
+
+
+class TestQuarantined:
+    def test_it_shows_line_reason_and_excerpt(self, signed_in):
+        project = make_project()
+        make_import(project, [EVIL])
+        body = get(signed_in(owner_of(project)), project, "items-quarantined").content.decode()
+        assert "has no &quot;text&quot;" in body
+        assert "&lt;script&gt;alert" in body
+
+    def test_pages_go_on_after_the_last_line(self, signed_in):
+        project = make_project()
+        make_import(project, [f"row-{line}." for line in range(1, 61)])
+        client = signed_in(owner_of(project))
+        body = get(client, project, "items-quarantined").content.decode()
+        assert "row-50." in body
+        assert "row-51." not in body
+        assert "after=50" in body
+        assert "row-51." in get(client, project, "items-quarantined", "?import=1&after=50").content.decode()
+
+    def test_duplicates_are_not_in_quarantine(self, signed_in):
+        project = make_project()
+        make_import(project, ["a duplicate row"], kind="duplicate")
+        assert "a duplicate row" not in get(signed_in(owner_of(project)), project, "items-quarantined").content.decode()
+
+    @pytest.mark.parametrize("number", ["2", "0", "x", "-1", "1' OR 1"])
+    def test_an_import_that_is_not_the_projects_is_not_there(self, signed_in, number):
+        project = make_project()
+        make_import(project, ["mine"])
+        make_import(make_project(), ["theirs"])
+        client = signed_in(owner_of(project))
+        assert client.get(reverse("items-quarantined", args=[project.slug]), {"import": number}).status_code == 404
+
+    @pytest.mark.parametrize("after", ["x", "-5", "9" * 5000, "²"])
+    def test_a_forged_line_starts_at_the_first(self, signed_in, after):
+        project = make_project()
+        make_import(project, ["the first row"])
+        client = signed_in(owner_of(project))
+        body = client.get(reverse("items-quarantined", args=[project.slug]), {"after": after}).content.decode()
+        assert "the first row" in body
+
+    def test_as_csv_nothing_can_run_as_a_formula(self, signed_in):
+        project = make_project()
+        make_import(project, ["=HYPERLINK(1)", "fine"])
+        response = get(signed_in(owner_of(project)), project, "items-quarantined", "?import=1&format=csv")
+        assert response["Content-Disposition"].startswith("attachment")
+        rows = list(csv.reader(io.StringIO(b"".join(response.streaming_content).decode())))
+        assert [row[3] for row in rows] == ["excerpt", "'=HYPERLINK(1)", "fine"]
