@@ -61,7 +61,7 @@ def loop(folder: Path) -> dict[str, Any]:
         join(project, people, ("ann", "ben"))
         work(project, people["olga"], "prelabel")
         draw(project, 30, by=people["olga"])
-    return {"password": PASSWORD, "truth": {row["id"]: row["label"] for row in demo_rows(70)}}
+    return {"password": PASSWORD, "truth": {row["text"]: row["label"] for row in demo_rows(70)}}
 
 
 def pages(folder: Path) -> dict[str, Any]:
