@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth import login, logout, update_session_auth_hash
 from django.http import HttpRequest, HttpResponse, QueryDict
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
@@ -28,7 +28,7 @@ _shown_and_sent = require_http_methods(["GET", "HEAD", "POST"])
 def sign_in(request: HttpRequest) -> HttpResponse:
     back = own_url(request, request.POST.get("next") or request.GET.get("next", ""))
     if request.user.is_authenticated:
-        return go_to(request, back)
+        return redirect(back)
     form, status = SignInForm(_posted(request)), 200
     if request.method == "POST":
         status = 422

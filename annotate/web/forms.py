@@ -82,7 +82,8 @@ class NewPersonForm(Form):
     def __init__(self, *args: Any, email: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if email:
-            self.fields["email"].disabled = True  # what is sent for it is not read
+            self.fields["email"].required = False  # what is sent for it is not used
+            self.fields["email"].widget.attrs["readonly"] = True
             self.initial["email"] = email
 
 

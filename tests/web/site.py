@@ -70,4 +70,4 @@ def address(name: str, place: Place, **other: str) -> str:
 
 
 def make_newcomer() -> User:
-    return make_user("Newcomer Quux")
+    return make_user("Newcomer")
