@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE  := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format css clean
+.PHONY: help demo test lint format css pictures clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,8 +27,8 @@ demo: $(VENV)/.installed  ## Run the whole loop once on a small banking77 projec
 	@$(RUN) manage.py demo
 	@exec $(RUN) manage.py serve --page /p/demo-banking/
 
-test: $(VENV)/.installed-tests lint  ## Lint, check types and import directions, run all tests
-	$(RUN) -m pytest
+test: $(VENV)/.installed-tests lint  ## Lint, check types and import directions, run all tests (in Chromium too, where it is)
+	$(RUN) -m pytest -rs
 
 lint: $(VENV)/.installed-tests  ## Lint, types and import directions only
 	$(VENV)/bin/ruff check .
@@ -42,6 +42,9 @@ format: $(VENV)/.installed-tests  ## Format the code
 
 css: static/src/node_modules  ## Compile the stylesheet (needs Node; the result is committed)
 	cd static/src && npm run --silent build
+
+pictures: $(VENV)/.installed-tests  ## Take pictures of every page into docs/pictures (needs Chromium)
+	$(RUN) -m benchmarks.pictures
 
 static/src/node_modules: static/src/package-lock.json
 	cd static/src && npm ci --ignore-scripts --no-audit --no-fund
