@@ -3,6 +3,7 @@ import { Buffer, makeItem } from "./label/buffer.js";
 import { listen } from "./label/keys.js";
 import { Outbox } from "./label/outbox.js";
 import { Server, newKey } from "./label/server.js";
+import { Order } from "./label/store.js";
 import { View } from "./label/view.js";
 
 const SEEN_MS = 100; // an item must have been on the screen for so long before a key answers it
@@ -22,6 +23,7 @@ const urls = Object.fromEntries(
 const server = new Server(urls, view.root.dataset.person);
 const outbox = new Outbox(server, view.root.dataset.name);
 const buffer = new Buffer(server, outbox);
+const order = new Order(view.root.dataset.name);
 
 const past = []; // my answers, newest first: {lease, node, answer, words, state, isStored, may_reveal}
 let place = 0; // 0: the item to answer; n: my n-th last answer
@@ -88,6 +90,7 @@ function answer({ label = null, skip = null }) {
   forgetDraft();
   const record = { ...item, answer: given, words: view.name(given), key: newKey(), state: "saving" };
   send("submit", record, { seconds: spentSeconds() });
+  order.add(item.lease);
   past.unshift(record);
   past.length = Math.min(past.length, DEPTH);
   buffer.finish(item.lease);
@@ -293,7 +296,7 @@ async function loadPast() {
     const reply = await server.get("history");
     if (!reply.ok) return;
     const known = new Set(past.map((record) => record.lease));
-    for (const item of reply.body.items.map(makeItem)) {
+    for (const item of order.sort(reply.body.items.map(makeItem))) {
       if (known.has(item.lease) || past.length >= DEPTH) continue;
       past.push({ ...item, words: view.name(item.answer), state: "saved", isStored: true });
     }

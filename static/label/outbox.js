@@ -2,12 +2,14 @@
 import { Store } from "./store.js";
 
 const WAITS_MS = [1_000, 2_000, 4_000, 8_000, 15_000];
+const AT_ONCE = 4; // answers under way together, where the server is so far that more than these wait:
+const FEW = 2;
 const SLOW_MS = 1_000; // an answer that travels for longer than this is shown as not saved
 
 // Statuses that say nothing about the answer itself: it is sent again.
 const isPassing = (status) => status >= 500 || status === 408 || status === 425 || status === 429;
 
-/** First in, first out, one at a time over all tabs; events: "change", "settled" (detail: record, reply). */
+/** First in, first out, from one tab at a time; events: "change", "settled" (detail: record, reply). */
 export class Outbox extends EventTarget {
   constructor(server, name) {
     super();
@@ -18,7 +20,9 @@ export class Outbox extends EventTarget {
     this.halted = ""; // "signed_out" or "other_person": nothing is sent until somebody acts
     this.failures = 0;
     this.isSending = false;
+    this.isStuck = false;
     this.last = 0;
+    this.wake = () => {}; // somebody has something new to send
     this.#listen();
   }
 
@@ -40,8 +44,8 @@ export class Outbox extends EventTarget {
   /** How many answers are not saved for so long, or with so little hope, that people should know. */
   slow() {
     const records = this.list();
-    const isStuck = this.failures > 0 || this.halted || !navigator.onLine;
-    return isStuck || records.some((record) => Date.now() - record.at > SLOW_MS) ? records.length : 0;
+    const isHopeless = this.failures > 0 || this.halted || !navigator.onLine;
+    return isHopeless || records.some((record) => Date.now() - record.at > SLOW_MS) ? records.length : 0;
   }
 
   dismiss(key) {
@@ -49,9 +53,9 @@ export class Outbox extends EventTarget {
     this.#changed();
   }
 
-  /** Send what waits. Safe to call at any time: a second call while the first is under way does nothing. */
+  /** Send what waits. Safe to call at any time. */
   async flush() {
-    if (this.isSending) return;
+    if (this.isSending) return this.wake();
     this.isSending = true;
     clearTimeout(this.timer);
     try {
@@ -63,27 +67,37 @@ export class Outbox extends EventTarget {
     }
   }
 
+  /** One after the other; several at once for a far server, where only what concerns one question stays in order. */
   async #drain() {
-    for (let record = this.list()[0]; record; record = this.list()[0]) {
-      let reply;
-      try {
-        reply = await this.server.post(record.action, record.fields);
-      } catch {
-        this.failures += 1; // no network: the same key goes out again
-        return;
+    const busy = new Map(); // lease: what is under way
+    this.isStuck = false;
+    for (;;) {
+      const waiting = this.list();
+      const next = waiting.find((record) => !busy.has(record.fields.lease));
+      if (next && busy.size < (waiting.length > FEW ? AT_ONCE : 1) && !this.isStuck) {
+        const { lease } = next.fields;
+        busy.set(lease, this.#deliver(next).finally(() => busy.delete(lease)));
+      } else if (busy.size) {
+        await Promise.race([...busy.values(), new Promise((wake) => (this.wake = wake))]);
+      } else {
+        break;
       }
-      if (!this.#settle(record, reply)) return;
+    }
+    this.failures = this.isStuck ? this.failures + 1 : 0;
+  }
+
+  async #deliver(record) {
+    try {
+      if (!this.#settle(record, await this.server.post(record.action, record.fields))) this.isStuck = true;
+    } catch {
+      this.isStuck = true; // no network: the same key goes out again
     }
   }
 
   /** What the reply means for this answer; false: stop sending for now. */
   #settle(record, reply) {
     this.halted = reply.status === 401 ? "signed_out" : reply.kind === "other_person" ? reply.kind : "";
-    if (this.halted || isPassing(reply.status) || reply.kind === "stale") {
-      this.failures += 1;
-      return false;
-    }
-    this.failures = 0;
+    if (this.halted || isPassing(reply.status) || reply.kind === "stale") return false;
     if (!reply.ok) this.refused.put(record.key, { ...record, kind: reply.kind, reason: reply.words });
     this.waiting.remove(record.key);
     this.#tell(record, reply);

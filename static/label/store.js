@@ -48,3 +48,34 @@ const parse = (text) => {
     return null; // not ours, or cut off by a crash
   }
 };
+
+/** In which order questions were answered: answers may arrive in another one. The last ten, for all tabs. */
+export class Order {
+  constructor(name) {
+    this.name = `goldloop.order.${name}`;
+    this.leases = [];
+  }
+
+  add(lease) {
+    this.leases = [...this.#read().filter((one) => one !== lease), lease].slice(-10);
+    try {
+      localStorage.setItem(this.name, JSON.stringify(this.leases));
+    } catch {
+      // This page still knows.
+    }
+  }
+
+  /** Newest first; what is not known stays behind, in the order it came. */
+  sort(items) {
+    const leases = this.#read();
+    return items.toSorted((a, b) => leases.indexOf(b.lease) - leases.indexOf(a.lease));
+  }
+
+  #read() {
+    try {
+      return parse(localStorage.getItem(this.name)) ?? this.leases;
+    } catch {
+      return this.leases;
+    }
+  }
+}
