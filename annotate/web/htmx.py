@@ -2,9 +2,15 @@
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
+
+
+class SeeOther(HttpResponseRedirect):
+    """After a POST: the browser comes back with a GET, whatever it sent before."""
+
+    status_code = 303
 
 
 def wants_fragment(request: HttpRequest) -> bool:
@@ -27,4 +33,4 @@ def go_to(request: HttpRequest, url: str) -> HttpResponse:
     """After a POST: a redirect; for HTMX the same as an instruction to load that page."""
     if wants_fragment(request):
         return HttpResponse(status=204, headers={"HX-Redirect": url})
-    return HttpResponse(status=303, headers={"Location": url})
+    return SeeOther(url)

@@ -78,7 +78,7 @@ def flagged(request: ProjectRequest) -> HttpResponse:
 
 
 @require_GET
-@project_page(to="evidence")
+@project_page(to="download")  # raw lines may hold machine labels, as an export does
 def quarantined(request: ProjectRequest) -> HttpResponse:
     """Lines of an import that made no item, a page at a time after the line `after`; or all of them as CSV."""
     project = request.member.project

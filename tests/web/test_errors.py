@@ -102,5 +102,4 @@ class TestHeaders:
         response = client.get(path)
         assert response.status_code == 200
         assert response.headers["X-Content-Type-Options"] == "nosniff"
-        if not path.startswith("/static/"):
-            assert "frame-ancestors 'none'" in response.headers["Content-Security-Policy"]
+        assert "frame-ancestors 'none'" in response.headers["Content-Security-Policy"]

@@ -60,6 +60,8 @@ class TestEach:
     )
     def test_who_may_see_it(self, signed_in, name, role, status):
         project = make_project()
+        if (name, role) == ("items-quarantined", Role.REVIEWER):
+            status = 403  # raw lines may hold machine labels
         assert get(signed_in(make_member(project, role=role)), project, name).status_code == status
 
     def test_a_stranger_does_not_find_it(self, signed_in, name):

@@ -44,7 +44,7 @@ NEEDS: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "labeling-history": ("annotate", PAGE),
     "items-skipped": ("evidence", PAGE),
     "items-flagged": ("evidence", PAGE),
-    "items-quarantined": ("evidence", PAGE),
+    "items-quarantined": ("download", PAGE),
     "people-list": ("manage", PAGE),
     "people-invite": ("manage", ACTION),
     "people-set": ("manage", ACTION),
