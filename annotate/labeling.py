@@ -90,6 +90,7 @@ def change(
 
     `lease_id` is the lease that it was given under, see `history`. A late answer stays uncounted.
     """
+    questions.lock(lease_id, by)
     question, answers, first = _load(lease_id, project, answer, key, by, now)
     if first:
         return first
@@ -196,6 +197,7 @@ def _is_storable(text: str) -> bool:
 
 
 def _look(lease_id: str, project: Project, by: User, now: datetime | None) -> Question:
+    questions.lock(lease_id, by)
     question = questions.load(lease_id=lease_id, project=project, by=by, now=now)
     if question is None:
         raise NotFound("There is no such question.")

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models import Exists, OuterRef, Q, Subquery, Value
 from django.db.models.functions import Now
 
+from annotate import slots
 from annotate.access import MAY
 from annotate.errors import AccessDenied, NotFound
 from annotate.models import (
@@ -44,7 +45,6 @@ class Question:
     has_labeled: bool
     has_draft: bool
     has_gold: bool  # the item, of whatever origin
-    others_may_answer: bool  # somebody else may, and has not yet
     is_audited: bool
     is_reference: bool
     first_arm: str | None  # of this round's draws, else of all
@@ -125,6 +125,29 @@ def load(
     )
 
 
+def lock(lease_id: str, by: User) -> None:
+    """Wait for the question before anything is read of it; `load` alone reads what was true before it waited.
+
+    An answer need not: what it takes from `load` cannot change while it waits, all else it reads afterwards.
+    """
+    slots.lock(Lease.objects.filter(public_id=lease_id, annotator=by).values("entry"))
+
+
+def others_may_answer(question: Question) -> bool:
+    """Whether somebody else may answer this question and has not yet."""
+    entry = question.entry
+    members = Member.objects.filter(project=question.project, role__in=MAY["annotate"], user__is_active=True)
+    said = Annotation.objects.filter(annotator=OuterRef("user"), is_current=True)
+    opinion = said.filter(item=entry.item_id, is_counted=True, label__isnull=False)
+    disputed = Draw.objects.filter(item=entry.item_id, round=entry.round, arm=Arm.CONFLICT)
+    return (
+        members.exclude(user=question.person)
+        .exclude(Exists(said.filter(entry=entry)))
+        .exclude(Exists(opinion) & Exists(disputed))
+        .exists()
+    )
+
+
 def answers(question: Question, key: str) -> tuple[Answers, Annotation | None]:
     """All answers to the item, and the one that `key` was used for, whatever it answered."""
     trusted = Member.objects.filter(project=question.project, user=OuterRef("annotator"), is_trusted=True)
@@ -157,22 +180,8 @@ def _facts(project: Project, by: User, index: int | None) -> dict[str, Any]:
         "has_labeled": Exists(mine.filter(label__isnull=False)),
         "has_draft": Exists(Draft.objects.filter(entry=OuterRef("entry"), annotator=by)),
         "has_gold": Exists(Gold.objects.current().filter(item=OuterRef("entry__item"))),
-        "others_may_answer": Exists(_others(project, by)),
         "is_audited": Exists(draws.filter(arm=Arm.AUDIT)),
         "is_reference": Exists(draws.filter(arm=Arm.RANDOM)),
         "first_arm_now": Subquery(draws.filter(round=OuterRef("entry__round")).values("arm")[:1]),
         "first_arm_ever": Subquery(draws.values("arm")[:1]),
     }
-
-
-def _others(project: Project, by: User) -> QuerySet[Member]:
-    """Members who may still answer the question of the outer lease."""
-    entry, item = OuterRef(OuterRef("entry")), OuterRef(OuterRef("entry__item"))
-    said = Annotation.objects.filter(annotator=OuterRef("user"), is_current=True)
-    disputed = Draw.objects.filter(item=item, round=OuterRef(OuterRef("entry__round")), arm=Arm.CONFLICT)
-    members = Member.objects.filter(project=project, role__in=MAY["annotate"], user__is_active=True)
-    return (
-        members.exclude(user=by)
-        .exclude(Exists(said.filter(entry=entry)))
-        .exclude(Exists(said.filter(item=item, is_counted=True, label__isnull=False)) & Exists(disputed))
-    )

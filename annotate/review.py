@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from annotate import questions
 from annotate.models import Annotation, Gold, Project, QueueEntry
 from annotate.models.project import Arm, GoldRule
 from annotate.questions import Answers, Question
@@ -16,7 +17,7 @@ def settle(question: Question, answers: Answers) -> Gold | None:
         _set_state(question.entry, QueueEntry.State.ANSWERED)
         return _promote(question, answers)
     _set_state(question.entry, _state_while_not_full(question, answers))
-    if question.has_gold:  # an answer was taken back, and the gold of this round with it
+    if _may_have_gold(question, answers):  # an answer was taken back, and the gold of this round with it
         Gold.objects.current().filter(item=question.entry.item_id, round=question.entry.round).update(is_current=False)
     return None
 
@@ -44,7 +45,7 @@ def _n_labels(question: Question, answers: Answers) -> int:
 
 def _state_while_not_full(question: Question, answers: Answers) -> str:
     said = [row for row in answers.standing(blind=False) if row.entry_id == question.entry.pk]
-    if any(row.skip_reason for row in said) and not question.others_may_answer:
+    if any(row.skip_reason for row in said) and not questions.others_may_answer(question):
         return QueueEntry.State.SKIPPED
     if question.entry.item.withdrawn_at is not None:
         return QueueEntry.State.UNRESOLVED
@@ -56,7 +57,7 @@ def _promote(question: Question, answers: Answers) -> Gold | None:
     evidence = _evidence(question, answers)
     label = gold_label(question.project, [(row.label_id or 0, row.annotator_id in answers.trusted) for row in evidence])
     is_blind = all(row.is_blind for row in evidence)
-    before = _standing_gold(question)
+    before = _standing_gold(question) if _may_have_gold(question, answers) else None
     if before and (before.label_id, before.is_blind) == (label, is_blind):
         return before
     if before:
@@ -79,10 +80,13 @@ def _evidence(question: Question, answers: Answers) -> list[Annotation]:
     return [row for row in answers.standing(blind=question.entry.is_blind) if row.label_id is not None]
 
 
+def _may_have_gold(question: Question, answers: Answers) -> bool:
+    """Spares the first answer a query. Gold of this round comes with an answer, and those were read under the lock."""
+    return question.has_gold or len(answers.rows) > 1
+
+
 def _standing_gold(question: Question) -> Gold | None:
     """The gold that this question's may replace: what the audit obtained and what trains stand side by side."""
-    if not question.has_gold:
-        return None
     standing = Gold.objects.current().filter(item=question.entry.item_id)
     if question.is_audited:
         return standing.filter(origin=Arm.AUDIT).first()

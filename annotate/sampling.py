@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Max, Min
 from numpy.typing import NDArray
 
-from annotate import access, delivery, pool, routing, runs
+from annotate import access, delivery, pool, routing, runs, slots
 from annotate.errors import Conflict, InvalidInput
 from annotate.models import Draw, Item, Project, QueueEntry, Round, User
 from annotate.models.base import database_now
@@ -51,9 +51,12 @@ def close_round(*, project: Project, by: User, force: bool = False) -> Round:
     """
     access.require(by, project, to="manage")
     with transaction.atomic():
-        current = Round.objects.select_for_update().filter(project=project, state=Round.State.OPEN).first()
+        # Not the key: an answer that makes gold refers to the round while it holds its question.
+        locked = Round.objects.select_for_update(no_key=True)
+        current = locked.filter(project=project, state=Round.State.OPEN).first()
         if current is None:
             raise Conflict(f"{project} has no open round.")
+        slots.lock(current.queue.values("pk"))  # answers on their way come first, or find the round closed
         waiting = current.queue.filter(state=QueueEntry.State.OPEN)
         n_waiting = waiting.count()
         if n_waiting and not force:

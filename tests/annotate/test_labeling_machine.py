@@ -87,7 +87,7 @@ class Labeling(RuleBasedStateMachine):
     @initialize(
         overlap=st.integers(1, 2),
         gold_rule=st.sampled_from(GoldRule.values),
-        arms=st.lists(st.sampled_from(ARMS), min_size=N_ITEMS, max_size=N_ITEMS),
+        arms=st.lists(st.sampled_from(ARMS), min_size=2, max_size=N_ITEMS),  # few: then people take over
     )
     def draw(self, overlap, gold_rule, arms):
         self.project.refresh_from_db()
@@ -97,7 +97,7 @@ class Labeling(RuleBasedStateMachine):
             project=self.project, index=1, batch=N_ITEMS, shares={}, strategy="margin", seed=1
         )
         self.arm = {}
-        for place, (item, arm) in enumerate(zip(Item.objects.filter(project=self.project), arms, strict=True), 1):
+        for place, (item, arm) in enumerate(zip(Item.objects.filter(project=self.project), arms, strict=False), 1):
             shown = self.project.suggestion_for({arm})
             entry = QueueEntry.objects.create(
                 round=self.round,
@@ -127,6 +127,14 @@ class Labeling(RuleBasedStateMachine):
         entry = QueueEntry.objects.select_related("round__project").get(pk=self.pick(sorted(self.arm), which))
         with suppress(Conflict):
             self.remember(who, [routing.lease(entry=entry, annotator=self.people[who], now=self.now)])
+
+    @rule(who=PEOPLE, n=st.integers(1, 3), name=st.sampled_from(LABELS))
+    def work(self, who, n, name):
+        """The usual way: get some, answer the first."""
+        held = routing.lease_next(project=self.project, annotator=self.people[who], n=n, now=self.now)
+        self.remember(who, held)
+        if held:
+            assert self.speak(labeling.submit, held[0].public_id, name, is_change=False).is_counted
 
     @precondition(lambda self: self.leases)
     @rule(which=ANY, name=st.sampled_from(LABELS), newest=st.booleans())
@@ -194,7 +202,7 @@ class Labeling(RuleBasedStateMachine):
 
     @rule(which=ANY)
     def withdraw(self, which):
-        if which % 8 == 0:  # seldom, or nothing else would be left to try
+        if which % 8 == 5:  # seldom, or nothing else would be left to try
             item = self.pick(
                 sorted(Item.objects.filter(project=self.project).values_list("public_id", flat=True)), which
             )
@@ -203,7 +211,7 @@ class Labeling(RuleBasedStateMachine):
 
     @rule(which=ANY)
     def close(self, which):
-        if which % 16 == 0 and not self.is_closed():
+        if which % 16 == 11 and not self.is_closed():
             sampling.close_round(project=self.project, by=self.people[0], force=True)
 
     # What must be true after each step
