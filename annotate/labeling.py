@@ -152,7 +152,7 @@ def reveal(*, lease_id: str, project: Project, by: User, now: datetime | None = 
     policy = question.entry.suggestion
     if policy == SuggestionPolicy.HIDDEN:
         raise AccessDenied("The machine's answer to this question is not shown to anybody who labels.")
-    if policy == SuggestionPolicy.REVEALED and not question.has_labeled:
+    if policy == SuggestionPolicy.REVEALED and not _has_labeled(question):
         raise AccessDenied("The machine's answer is shown once you have answered.")
     _mark_revealed(question)
     return suggestions(project=project, entries=[question.entry])[question.entry.pk]
@@ -162,7 +162,7 @@ def reveal(*, lease_id: str, project: Project, by: User, now: datetime | None = 
 def why(*, lease_id: str, project: Project, by: User, now: datetime | None = None) -> list[str]:
     """The arms that drew the item, once one has labeled it; what is said after that is not blind."""
     question = _look(lease_id, project, by, now)
-    if not question.has_labeled:
+    if not _has_labeled(question):
         raise AccessDenied("Why this item was drawn is shown once you have answered.")
     _mark_revealed(question)
     draws = list(Draw.objects.filter(item=question.entry.item_id).order_by("pk").values_list("arm", "round_id"))
@@ -203,6 +203,11 @@ def _look(lease_id: str, project: Project, by: User, now: datetime | None) -> Qu
         raise NotFound("There is no such question.")
     question.require_annotator()
     return question
+
+
+def _has_labeled(question: Question) -> bool:
+    mine = Annotation.objects.filter(entry=question.entry, annotator=question.person)
+    return mine.filter(label__isnull=False).exists()
 
 
 def _mark_revealed(question: Question) -> None:

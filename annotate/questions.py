@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Q, Subquery, Value
+from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Now
 
 from annotate import slots
@@ -42,27 +42,17 @@ class Question:
     label_id: int | None  # of the label index that was asked for
     guidelines_id: int | None
     has_seen: bool  # the machine's answer, or why the item was drawn
-    has_labeled: bool
     has_draft: bool
     has_gold: bool  # the item, of whatever origin
-    is_audited: bool
-    is_reference: bool
-    first_arm: str | None  # of this round's draws, else of all
+    origin: str  # the arm that the item's gold counts for
 
     @property
     def entry(self) -> QueueEntry:
         return self.lease.entry
 
     @property
-    def origin(self) -> str:
-        """The arm that the item's gold counts for.
-
-        An item with an audit draw gives audit gold, in doubt too (drawn by two arms in one round): what the
-        audit obtained must not train, and a gold label that trains without need gains little.
-        """
-        if self.is_audited:
-            return Arm.AUDIT
-        return Arm.RANDOM if self.is_reference else str(self.first_arm)
+    def is_audited(self) -> bool:
+        return self.origin == Arm.AUDIT
 
     def require_annotator(self) -> None:
         """The rule of access.require, without its query."""
@@ -114,13 +104,12 @@ def load(
     if found is None:
         return None
     found.entry.round.project = project
-    names = Question.__dataclass_fields__.keys() - {"lease", "project", "person", "role", "first_arm"}
+    names = Question.__dataclass_fields__.keys() - {"lease", "project", "person", "role"}
     return Question(
         lease=found,
         project=project,
         person=by,
         role=found.role if by.is_active else None,
-        first_arm=found.first_arm_now or found.first_arm_ever,
         **{name: getattr(found, name) for name in names},
     )
 
@@ -166,8 +155,6 @@ def _facts(project: Project, by: User, index: int | None) -> dict[str, Any]:
     member = Member.objects.filter(project=project, user=by)
     schema = LabelSchema.objects.filter(project=project).order_by("-version").values("pk")[:1]
     label = Label.objects.filter(schema=Subquery(schema), index=-1 if index is None else index)
-    draws = Draw.objects.filter(item=OuterRef("entry__item")).order_by("pk")
-    mine = Annotation.objects.filter(entry=OuterRef("entry"), annotator=by)
     return {
         "role": Subquery(member.values("role")[:1]),
         "is_trusted": Exists(member.filter(is_trusted=True)),
@@ -177,11 +164,19 @@ def _facts(project: Project, by: User, index: int | None) -> dict[str, Any]:
             GuidelineVersion.objects.filter(project=project).order_by("-version").values("pk")[:1]
         ),
         "has_seen": Exists(Lease.objects.filter(entry=OuterRef("entry"), annotator=by, revealed_at__isnull=False)),
-        "has_labeled": Exists(mine.filter(label__isnull=False)),
         "has_draft": Exists(Draft.objects.filter(entry=OuterRef("entry"), annotator=by)),
         "has_gold": Exists(Gold.objects.current().filter(item=OuterRef("entry__item"))),
-        "is_audited": Exists(draws.filter(arm=Arm.AUDIT)),
-        "is_reference": Exists(draws.filter(arm=Arm.RANDOM)),
-        "first_arm_now": Subquery(draws.filter(round=OuterRef("entry__round")).values("arm")[:1]),
-        "first_arm_ever": Subquery(draws.values("arm")[:1]),
+        "origin": Subquery(_first_arm().values("arm")[:1]),
     }
+
+
+def _first_arm() -> QuerySet[Draw]:
+    """The draws of the outer lease's item, the one first that its gold counts for.
+
+    An item with an audit draw gives audit gold, in doubt too (drawn by two arms in one round): what the audit
+    obtained must not train, and a gold label that trains without need gains little.
+    """
+    rank = Case(When(arm=Arm.AUDIT, then=0), When(arm=Arm.RANDOM, then=1), default=2)
+    draws = Draw.objects.filter(item=OuterRef("entry__item"))
+    # The open round is the latest one.
+    return draws.order_by(rank, F("round").desc(nulls_last=True), "pk")
