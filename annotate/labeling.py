@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 
-from annotate import pool, questions, review, slots
+from annotate import access, pool, questions, review, slots
 from annotate.errors import AccessDenied, Conflict, InvalidInput, LeaseLost, NotFound
 from annotate.models import Annotation, Draft, Draw, Label, Lease, Prediction, Project, QueueEntry, Round, User
 from annotate.models.annotation import SkipReason
@@ -61,9 +61,11 @@ class Suggestion:
 
 @transaction.atomic
 def submit(
-    *, lease_id: str, project: Project, answer: Answer, key: str, by: User, now: datetime | None = None
+    *, lease_id: str, project: Project | str, answer: Answer, key: str, by: User, now: datetime | None = None
 ) -> Annotation:
     """Store one answer to a leased question. The same key again returns the first; another body is refused.
+
+    `project` is a row, or the slug of one that need not be loaded before: access is checked here.
 
     An answer whose lease was lost is stored too, uncounted: nothing that a person did is dropped. Six queries
     where a first answer becomes gold.
@@ -216,7 +218,7 @@ def _mark_revealed(question: Question) -> None:
 
 
 def _load(
-    lease_id: str, project: Project, answer: Answer, key: str, by: User, now: datetime | None
+    lease_id: str, project: Project | str, answer: Answer, key: str, by: User, now: datetime | None
 ) -> tuple[Question, Answers, Annotation | None]:
     """The question and all answers to it; and the annotation that this very request made before, if it did."""
     if not 1 <= len(key) <= _MAX_KEY or not _is_storable(key):
@@ -224,11 +226,13 @@ def _load(
     index = answer.label if isinstance(answer.label, int) else None
     question = questions.load(lease_id=lease_id, project=project, by=by, index=index, now=now)
     if question is None:
+        if isinstance(project, str):
+            access.member_of(by, project, to="annotate")
         raise LeaseLost("This item is held for somebody else, or for nobody.")
+    question.require_annotator()
     answers, first = questions.answers(question, key)
     if first is not None:
         return question, answers, _replayed(first, question, answer)
-    question.require_annotator()
     if isinstance(answer.label, Label) and answer.label.schema_id != question.schema_id:
         raise InvalidInput(f"{answer.label} is not one of this project's labels.")
     if answer.label is not None and _label_id(question, answer) is None:

@@ -88,26 +88,27 @@ class Answers:
 
 
 def load(
-    *, lease_id: str, project: Project, by: User, index: int | None = None, now: datetime | None = None
+    *, lease_id: str, project: Project | str, by: User, index: int | None = None, now: datetime | None = None
 ) -> Question | None:
     """The question of this person's lease, active or not, and locked; None if they never had such a lease here.
 
-    `index` is the place of a label among the current ones, looked up on the way.
+    `project` is a row, or the slug of one that need not be loaded before. `index` is the place of a label among
+    the current ones, looked up on the way.
     """
-    leases = Lease.objects.filter(public_id=lease_id, annotator=by, entry__round__project=project)
+    leases = Lease.objects.filter(public_id=lease_id, annotator=by)
+    leases = leases.filter(entry__round__project__slug=project if isinstance(project, str) else project.slug)
     found: Any = (
-        leases.select_related("entry__item", "entry__round")
-        .annotate(**_facts(project, by, index), now=Value(now) if now else Now())
+        leases.select_related("entry__item", "entry__round__project")
+        .annotate(**_facts(by, index), now=Value(now) if now else Now())
         .select_for_update(of=("entry",))
         .first()
     )
     if found is None:
         return None
-    found.entry.round.project = project
     names = Question.__dataclass_fields__.keys() - {"lease", "project", "person", "role"}
     return Question(
         lease=found,
-        project=project,
+        project=found.entry.round.project,
         person=by,
         role=found.role if by.is_active else None,
         **{name: getattr(found, name) for name in names},
@@ -151,10 +152,13 @@ def answers(question: Question, key: str) -> tuple[Answers, Annotation | None]:
     return Answers(mine, frozenset(row.annotator_id for row in mine if row.is_trusted)), first
 
 
-def _facts(project: Project, by: User, index: int | None) -> dict[str, Any]:
+def _facts(by: User, index: int | None) -> dict[str, Any]:
+    project = OuterRef("entry__round__project")
     member = Member.objects.filter(project=project, user=by)
     schema = LabelSchema.objects.filter(project=project).order_by("-version").values("pk")[:1]
-    label = Label.objects.filter(schema=Subquery(schema), index=-1 if index is None else index)
+    # One level further in: the label's own query asks for the schema.
+    current = LabelSchema.objects.filter(project=OuterRef(project)).order_by("-version").values("pk")[:1]
+    label = Label.objects.filter(schema=Subquery(current), index=-1 if index is None else index)
     return {
         "role": Subquery(member.values("role")[:1]),
         "is_trusted": Exists(member.filter(is_trusted=True)),

@@ -10,6 +10,7 @@ from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
+from django.utils.functional import SimpleLazyObject
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from annotate import access
@@ -25,6 +26,7 @@ PUBLIC_ROUTES = frozenset({"healthz", "sign-in", "invitation-accept", "theme-set
 class ProjectRequest(HttpRequest):
     """What a view behind `project_page` gets: the request with the membership that let it in."""
 
+    slug: str
     member: Member
 
 
@@ -76,13 +78,22 @@ class SignedInOnly(LoginRequiredMiddleware):
         return super().handle_no_permission(request, view_func)
 
 
-def project_page(to: str) -> Callable[[View], View]:
-    """The view opens for members who may do `to` (access.MAY); to all others the project does not exist."""
+def project_page(to: str, *, by_domain: bool = False) -> Callable[[View], View]:
+    """The view opens for members who may do `to` (access.MAY); to all others the project does not exist.
+
+    With `by_domain` the domain function that gets `request.slug` checks the same in a query of its own, and the
+    door does so only once `request.member` is looked at.
+    """
 
     def decorate(view: View) -> View:
         @wraps(view)
         def guarded(request: ProjectRequest, slug: str, **rest: Any) -> HttpResponse:
-            request.member = access.member_of(request.user, slug, to=to)  # type: ignore[arg-type]
+            request.slug = slug
+            person: Any = request.user
+            if by_domain:
+                request.member = SimpleLazyObject(lambda: access.member_of(person, slug, to=to))  # type: ignore[assignment]
+            else:
+                request.member = access.member_of(person, slug, to=to)
             return view(request, **rest)
 
         guarded.needs = to  # type: ignore[attr-defined]  # the route test reads it

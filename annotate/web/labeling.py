@@ -83,13 +83,13 @@ def next_items(request: ProjectRequest) -> HttpResponse:
 
 
 @require_POST
-@project_page(to="annotate")
+@project_page(to="annotate", by_domain=True)
 @_own_session
 def submit(request: ProjectRequest) -> HttpResponse:
     try:
         given = screen.read_answer(request.POST)
         annotation = labeling.submit(
-            lease_id=given.lease, project=request.member.project, answer=given.answer, key=given.key, by=_me(request)
+            lease_id=given.lease, project=request.slug, answer=given.answer, key=given.key, by=_user(request)
         )
     except InvalidInput as error:
         return _refused(request, error)
@@ -188,6 +188,11 @@ def _me(request: ProjectRequest) -> Any:
     return request.member.user
 
 
+def _user(request: ProjectRequest) -> Any:
+    """Who is signed in, whether or not they belong to the project."""
+    return request.user
+
+
 def _leases(request: ProjectRequest, *, n: int, done: list[str]) -> list[Lease]:
     """lease_next, once more where somebody was quicker in that moment."""
     project, person = request.member.project, _me(request)
@@ -232,9 +237,10 @@ def _earlier(request: ProjectRequest, lease_id: str) -> dict[str, Any]:
 
 def _refused(request: ProjectRequest, error: InvalidInput) -> HttpResponse:
     """422: a script gets the sentence; a plain form comes back with it and with what was written."""
-    if wants_json(request):
+    member = request.member  # who may not be here does not learn what we would take
+    if member.pk and wants_json(request):
         raise error
-    context = screen.page(request.member)
+    context = screen.page(member)
     context |= {"sentence": str(error), "title": _("Please check your input"), "comment": request.POST.get("comment")}
     return _page(request, context, status=422)
 
