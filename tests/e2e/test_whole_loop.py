@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from benchmarks.site import Site
 from tests.e2e.conftest import Browsing, prepared
 
-RUN_MS = 60_000  # a worker starts a process for each run and loads the model there
+RUN_MS = 120_000  # a worker starts a process for each run and loads the model there
 READY = "#labeling[data-ready]:not([data-ready=''])"
 
 # What the dataset must say of every item, straight from the tables.
