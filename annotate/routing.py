@@ -18,7 +18,7 @@ from annotate.models import Annotation, Lease, Project, QueueEntry, Round, User
 from annotate.models.base import database_now
 
 IN_FLIGHT = 7  # leases beyond `n` whose answers may still be on their way
-PLENTY = 3  # free slots per person; with fewer nobody gets a question ahead
+PLENTY = 3  # free questions per person; with fewer nobody gets one ahead
 _AT_ONCE = 50  # leases that one heartbeat or release may name
 
 
@@ -186,14 +186,14 @@ def remaining(*, project: Project, annotator: User, now: datetime | None = None)
 def _held(project: Project, annotator: User, now: datetime | None) -> list[Lease]:
     """Active leases of this person, ready to be shown; all that have run out in this round end on the way."""
     moment = Value(now) if now else Now()
-    rows: Any = (
-        queue.leases_in(project)
-        .filter(Q(annotator=annotator) | Q(expires_at__lte=moment))
+    found: Any = (
+        Lease.objects.filter(Q(annotator=annotator) | Q(expires_at__lte=moment), ended_at__isnull=True)
         .select_related("entry__item__content", "entry__round")
         .annotate(now=moment)
         .order_by("granted_at", "pk")
     )
-    rows = list(rows)
+    # Narrowed here and not in the query, which SQLite would then begin at all questions of the round.
+    rows = [lease for lease in found if _is_in_open_round(lease, project)]
     due = [lease.pk for lease in rows if lease.expires_at <= lease.now]
     if due:
         ran_out = Lease.objects.filter(pk__in=due, expires_at__lte=rows[0].now)
@@ -204,13 +204,18 @@ def _held(project: Project, annotator: User, now: datetime | None) -> list[Lease
     return held
 
 
+def _is_in_open_round(lease: Lease, project: Project) -> bool:
+    current = lease.entry.round
+    return current.project_id == project.pk and current.state == Round.State.OPEN
+
+
 def _choose(project: Project, annotator: User, wanted: int, n_open: int, now: datetime | None) -> list[Any]:
     """The next free questions, locked; near the end only as many as make one, so that nobody else waits."""
     found: Any = (
         queue.free(project, annotator)
         .select_related("item__content", "round")
         .annotate(
-            n_free=queue.n_free_slots(), n_others=queue.n_people(besides=annotator), now=Value(now) if now else Now()
+            n_free=queue.n_free(), n_others=queue.n_people(besides=annotator), now=Value(now) if now else Now()
         )
         .select_for_update(of=("self",), skip_locked=True)[:wanted]
     )

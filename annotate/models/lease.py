@@ -37,7 +37,10 @@ class Lease(models.Model):
                 name="lease_ends_with_outcome",
             ),
         ]
-        indexes = [models.Index(fields=["expires_at"], condition=Q(ended_at__isnull=True), name="lease_expiring")]
+        indexes = [
+            models.Index(fields=["expires_at"], condition=Q(ended_at__isnull=True), name="lease_expiring"),
+            models.Index(fields=["annotator"], condition=Q(ended_at__isnull=True), name="lease_active_of"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.entry_id} held by {self.annotator_id}"
