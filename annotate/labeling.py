@@ -59,7 +59,6 @@ class Suggestion:
     reason: str | None = None
 
 
-@transaction.atomic
 def submit(
     *, lease_id: str, project: Project | str, answer: Answer, key: str, by: User, now: datetime | None = None
 ) -> Annotation:
@@ -70,12 +69,19 @@ def submit(
     An answer whose lease was lost is stored too, uncounted: nothing that a person did is dropped. Six queries
     where a first answer becomes gold.
     """
-    question, answers, first = _load(lease_id, project, answer, key, by, now)
-    if first:
-        return first
+    # 1. What stays true is read before the transaction: the database has one writer at a time.
+    question = _load(lease_id, project, answer, key, by, now)
+    with transaction.atomic():
+        # 2. Under the lock of the question, what others may have said in the meantime.
+        slots.lock([question.entry.pk])
+        answers, first = questions.answers(question, key)
+        return _replayed(first, question, answer) if first else _submit(question, answers, answer, key)
+
+
+def _submit(question: Question, answers: Answers, answer: Answer, key: str) -> Annotation:
     is_counted = _end_lease(question, answer)
     # An uncounted answer never takes a counted one's place.
-    is_current = is_counted or answers.current(by) is None
+    is_current = is_counted or answers.current(question.person) is None
     annotation = _append(question, answers, answer, key, is_counted=is_counted, is_current=is_current)
     if is_counted:
         if answer.label is None:
@@ -93,9 +99,10 @@ def change(
     `lease_id` is the lease that it was given under, see `history`. A late answer stays uncounted.
     """
     questions.lock(lease_id, by)
-    question, answers, first = _load(lease_id, project, answer, key, by, now)
+    question = _load(lease_id, project, answer, key, by, now)
+    answers, first = questions.answers(question, key)
     if first:
-        return first
+        return _replayed(first, question, answer)
     if question.entry.round.state != Round.State.OPEN:
         raise Conflict(f"Round {question.entry.round.index} is closed; its answers stand.")
     earlier = answers.current(by)
@@ -217,10 +224,8 @@ def _mark_revealed(question: Question) -> None:
     Lease.objects.filter(pk=question.lease.pk).update(revealed_at=seen)
 
 
-def _load(
-    lease_id: str, project: Project | str, answer: Answer, key: str, by: User, now: datetime | None
-) -> tuple[Question, Answers, Annotation | None]:
-    """The question and all answers to it; and the annotation that this very request made before, if it did."""
+def _load(lease_id: str, project: Project | str, answer: Answer, key: str, by: User, now: datetime | None) -> Question:
+    """The question that this is an answer to, once access and the answer itself were checked."""
     if not 1 <= len(key) <= _MAX_KEY or not _is_storable(key):
         raise InvalidInput(f"An answer's key has 1 to {_MAX_KEY} characters.")
     index = answer.label if isinstance(answer.label, int) else None
@@ -230,14 +235,11 @@ def _load(
             access.member_of(by, project, to="annotate")
         raise LeaseLost("This item is held for somebody else, or for nobody.")
     question.require_annotator()
-    answers, first = questions.answers(question, key)
-    if first is not None:
-        return question, answers, _replayed(first, question, answer)
     if isinstance(answer.label, Label) and answer.label.schema_id != question.schema_id:
         raise InvalidInput(f"{answer.label} is not one of this project's labels.")
     if answer.label is not None and _label_id(question, answer) is None:
         raise InvalidInput(f"This project has no label {answer.label}.")
-    return question, answers, None
+    return question
 
 
 def _label_id(question: Question, answer: Answer) -> int | None:

@@ -90,7 +90,7 @@ class Answers:
 def load(
     *, lease_id: str, project: Project | str, by: User, index: int | None = None, now: datetime | None = None
 ) -> Question | None:
-    """The question of this person's lease, active or not, and locked; None if they never had such a lease here.
+    """The question of this person's lease, active or not; None if they never had such a lease here.
 
     `project` is a row, or the slug of one that need not be loaded before. `index` is the place of a label among
     the current ones, looked up on the way.
@@ -100,7 +100,6 @@ def load(
     found: Any = (
         leases.select_related("entry__item", "entry__round__project")
         .annotate(**_facts(by, index), now=Value(now) if now else Now())
-        .select_for_update(of=("entry",))
         .first()
     )
     if found is None:
@@ -116,9 +115,10 @@ def load(
 
 
 def lock(lease_id: str, by: User) -> None:
-    """Wait for the question before anything is read of it; `load` alone reads what was true before it waited.
+    """Wait for the question before anything is read of it.
 
-    An answer need not: what it takes from `load` cannot change while it waits, all else it reads afterwards.
+    A first answer need not: what it takes from `load` cannot change in a way that matters while it waits, and all
+    else it reads afterwards.
     """
     slots.lock(Lease.objects.filter(public_id=lease_id, annotator=by).values("entry"))
 

@@ -94,6 +94,7 @@ def _standing_gold(question: Question) -> Gold | None:
 
 
 def _set_state(entry: QueueEntry, state: str) -> None:
+    # As it was read: while a lease on it is active, or its lock is held, nobody else changes it.
     if entry.state != state:
         QueueEntry.objects.filter(pk=entry.pk).update(state=state)
         entry.state = state

@@ -1,5 +1,6 @@
 """Who gets which question now: a lease takes one slot of an entry, and gives it back exactly once."""
 
+import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,6 +20,8 @@ from annotate.models.base import database_now
 
 IN_FLIGHT = 7  # leases beyond `n` whose answers may still be on their way
 PLENTY = 3  # free questions per person; with fewer nobody gets one ahead
+_SPARE = 5  # questions looked at beyond those wanted, for the case that others are quicker
+_TRIES = 8
 _AT_ONCE = 50  # leases that one heartbeat or release may name
 
 
@@ -38,24 +41,30 @@ class Progress:
     n_in_round: int
 
 
-@transaction.atomic
 def lease_next(
     *, project: Project, annotator: User, n: int = 1, done: Collection[str] = (), now: datetime | None = None
 ) -> list[Lease]:
     """All leases that `annotator` holds now in the open round, oldest first, after filling up to `n` of them.
 
     `done` are public ids whose answers are on their way: they neither count nor come back. Four queries where
-    one lease is granted; two where none is needed; four more where leases had run out.
+    one lease is granted; two where none is needed; four more where leases had run out. Only what writes is in a
+    transaction: the database has one writer at a time, and reading takes ten times as long.
     """
     held = _held(project, annotator, now)
     open_ones = [lease for lease in held if lease.public_id not in done]
     wanted = min(n - len(open_ones), n + IN_FLIGHT - len(held))
     if wanted < 1:
         return open_ones
-    entries = _choose(project, annotator, wanted, len(open_ones), now)
-    if not entries and not open_ones and (taken := _take_over(project, annotator, now)):
-        return [taken]
-    return open_ones + _grant(entries, annotator)
+    for _ in range(_TRIES):
+        entries, n_wanted = _choose(project, annotator, wanted, len(open_ones), now)
+        granted = _grant(entries, n_wanted, annotator)
+        if granted or not n_wanted:
+            return open_ones + granted
+        if not entries and not open_ones and (taken := _take_over(project, annotator, now)):
+            return [taken]
+        if not entries:
+            break
+    return open_ones
 
 
 @transaction.atomic
@@ -209,35 +218,53 @@ def _is_in_open_round(lease: Lease, project: Project) -> bool:
     return current.project_id == project.pk and current.state == Round.State.OPEN
 
 
-def _choose(project: Project, annotator: User, wanted: int, n_open: int, now: datetime | None) -> list[Any]:
-    """The next free questions, locked; near the end only as many as make one, so that nobody else waits."""
+def _choose(project: Project, annotator: User, wanted: int, n_open: int, now: datetime | None) -> tuple[list[Any], int]:
+    """The next free questions, some more than wanted, and how many to take: near the end only as many as make one."""
     found: Any = (
         queue.free(project, annotator)
         .select_related("item__content", "round")
-        .annotate(
-            n_free=queue.n_free(), n_others=queue.n_people(besides=annotator), now=Value(now) if now else Now()
-        )
-        .select_for_update(of=("self",), skip_locked=True)[:wanted]
+        .annotate(n_free=queue.n_free(), n_others=queue.n_people(besides=annotator), now=Value(now) if now else Now())[
+            : wanted + _SPARE
+        ]
     )
     found = list(found)
     if found and found[0].n_free < PLENTY * (found[0].n_others + 1):
-        found = found[: max(1 - n_open, 0)]
+        wanted = max(1 - n_open, 0)
     for entry in found:
         entry.round.project = project
-    return found
+    return found, wanted
 
 
-def _grant(entries: list[Any], annotator: User) -> list[Lease]:
-    if not entries:
+@transaction.atomic
+def _grant(entries: list[Any], wanted: int, annotator: User) -> list[Lease]:
+    """Hold the first `wanted` of these questions that are still free; others may have been quicker."""
+    if not entries or not wanted:
         return []
-    if not slots.take([entry.pk for entry in entries]):
-        raise Conflict("Somebody else was quicker; please try again.")
-    now = entries[0].now
-    return Lease.objects.bulk_create(
-        Lease(entry=entry, annotator=annotator, granted_at=now, expires_at=_until(now)) for entry in entries
-    )
+    slots.lock([entry.pk for entry in entries])
+    # Answered by oneself in another window meanwhile? Then a slot would be held for nothing.
+    said = Annotation.objects.filter(entry=OuterRef("pk"), annotator=annotator, is_current=True)
+    taken = entries[:wanted]
+    if not _take_all(taken, unless=Exists(said)):
+        taken = list(itertools.islice((one for one in entries if slots.take([one.pk], unless=Exists(said))), wanted))
+    try:
+        with transaction.atomic():
+            return Lease.objects.bulk_create(
+                Lease(entry=entry, annotator=annotator, granted_at=entry.now, expires_at=_until(entry.now))
+                for entry in taken
+            )
+    except IntegrityError:  # held by oneself in another window meanwhile
+        raise Conflict("This question is held in another window; please try again.") from None
 
 
+def _take_all(entries: list[Any], *, unless: Exists) -> bool:
+    """A slot of each of these, or of none."""
+    with transaction.atomic():
+        is_done = slots.take([entry.pk for entry in entries], unless=unless)
+        transaction.set_rollback(not is_done)
+    return is_done
+
+
+@transaction.atomic
 def _take_over(project: Project, annotator: User, now: datetime | None) -> Lease | None:
     """The question sent ahead last to somebody who has not seen it; its slot moves with it."""
     found: Any = (

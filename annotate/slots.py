@@ -10,21 +10,27 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
-from django.db.models import F, QuerySet
+from django.db import connection, transaction
+from django.db.models import Exists, F, QuerySet
 
-from annotate.models import Lease, QueueEntry, Round
+from annotate.models import Lease, QueueEntry
 
 
 def lock(entries: Collection[int] | QuerySet[Any]) -> None:
     """Wait until nobody else changes these questions; call inside the transaction that will."""
+    if not connection.features.has_select_for_update:
+        return  # one writer at a time
     list(QueueEntry.objects.select_for_update().filter(pk__in=entries).order_by("pk").values_list("pk"))
 
 
-def take(entries: Collection[int]) -> bool:
-    """One more slot of each, only where one is free; False if any had none, then the caller must roll back."""
-    free = QueueEntry.objects.filter(
-        pk__in=entries, state=QueueEntry.State.OPEN, n_taken__lt=F("overlap"), round__state=Round.State.OPEN
-    )
+def take(entries: Collection[int], *, unless: Exists | None = None) -> bool:
+    """One more slot of each, only where one is free; False if any had none, then the caller must roll back.
+
+    Questions of a closed round are never open, so the round need not be looked at.
+    """
+    free = QueueEntry.objects.filter(pk__in=entries, state=QueueEntry.State.OPEN, n_taken__lt=F("overlap"))
+    if unless is not None:
+        free = free.exclude(unless)
     return free.update(n_taken=F("n_taken") + 1) == len(entries)
 
 
@@ -36,6 +42,7 @@ def give_back(entries: Iterable[int]) -> None:
         QueueEntry.objects.filter(pk__in=some, n_taken__gte=n).update(n_taken=F("n_taken") - n)
 
 
+@transaction.atomic
 def end(leases: QuerySet[Lease], *, outcome: str, now: datetime) -> int:
     """End these leases as far as they are active and give their slots back; returns how many ended."""
     active = leases.filter(ended_at__isnull=True)
