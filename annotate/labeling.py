@@ -21,6 +21,7 @@ from annotate.questions import Answers, Question
 
 MAX_COMMENT = 5_000  # characters
 _MAX_KEY = 100
+_MAX_REVISIONS = 50  # of one person's answer to one item; each is kept for ever
 
 
 @dataclass(frozen=True)
@@ -159,10 +160,11 @@ def reveal(*, lease_id: str, project: Project, by: User, now: datetime | None = 
     """The machine's answer, where the question's policy allows it; what is said after that is not blind."""
     question = _look(lease_id, project, by, now)
     policy = question.entry.suggestion
+    # First this, in the same words for all: a refusal must not tell which questions are blind.
+    if policy != SuggestionPolicy.SHOWN and not _has_labeled(question):
+        raise AccessDenied("What the machine says is shown after your answer, if at all.")
     if policy == SuggestionPolicy.HIDDEN:
         raise AccessDenied("The machine's answer to this question is not shown to anybody who labels.")
-    if policy == SuggestionPolicy.REVEALED and not _has_labeled(question):
-        raise AccessDenied("The machine's answer is shown once you have answered.")
     _mark_revealed(question)
     return suggestions(project=project, entries=[question.entry])[question.entry.pk]
 
@@ -216,7 +218,7 @@ def _look(lease_id: str, project: Project, by: User, now: datetime | None) -> Qu
 
 def _has_labeled(question: Question) -> bool:
     mine = Annotation.objects.filter(entry=question.entry, annotator=question.person)
-    return mine.filter(label__isnull=False).exists()
+    return mine.filter(label__isnull=False, is_counted=True).exists()
 
 
 def _mark_revealed(question: Question) -> None:
@@ -273,7 +275,7 @@ def _move_slot(question: Question, earlier: Annotation, answer: Answer) -> None:
         return  # leased once more after the skip: that slot serves
     # Skipped by all is no end for somebody who thinks again.
     free = QueueEntry.objects.filter(pk=question.entry.pk, n_taken__lt=F("overlap"), item__withdrawn_at__isnull=True)
-    free = free.filter(state__in=[QueueEntry.State.OPEN, QueueEntry.State.SKIPPED])
+    free = free.exclude(state=QueueEntry.State.UNRESOLVED)
     if free.update(n_taken=F("n_taken") + 1) != 1:
         raise Conflict("Others have taken this question over in the meantime; your skip stands.")
 
@@ -283,12 +285,15 @@ def _append(
 ) -> Annotation:
     """The next revision of this person's answer; a draft of it is no longer needed."""
     mine = answers.by(question.person)
+    if len(mine) >= _MAX_REVISIONS:
+        raise Conflict(f"You have answered this item {len(mine)} times; your last answer stands.")
     if is_current and any(row.is_current for row in mine):
         Annotation.objects.filter(pk__in=[row.pk for row in mine if row.is_current]).update(is_current=False)
     if question.has_draft:
         Draft.objects.filter(entry=question.entry, annotator=question.person).delete()
     # Paid once per answered question: neither a skip nor a second thought is a second label.
     is_paid = any(row.entry_id == question.entry.pk and row.price_micros for row in mine)
+    is_owed = answer.label is not None and not is_paid and (is_counted or _came_late(question))
     annotation = Annotation(
         project=question.project,
         item_id=question.entry.item_id,
@@ -305,10 +310,18 @@ def _append(
         is_flagged=answer.is_flagged,
         comment=answer.comment,
         seconds=answer.seconds,
-        price_micros=question.project.human_price_micros if answer.label is not None and not is_paid else 0,
+        price_micros=question.project.human_price_micros if is_owed else 0,
         idempotency_key=key,
     )
     return _insert(annotation)
+
+
+def _came_late(question: Question) -> bool:
+    """The work was done, and the question went to somebody else meanwhile; not: it was given back, or answered."""
+    lease, current = question.lease, question.entry.round
+    if lease.outcome == Lease.Outcome.RELEASED:  # by the round's end, not by themselves
+        return current.closed_at is not None and lease.ended_at == current.closed_at
+    return lease.outcome not in (Lease.Outcome.ANSWERED, Lease.Outcome.SKIPPED)
 
 
 def _insert(annotation: Annotation) -> Annotation:

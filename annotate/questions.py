@@ -25,7 +25,7 @@ from annotate.models import (
     QueueEntry,
     User,
 )
-from annotate.models.project import Arm
+from annotate.models.project import Arm, SuggestionPolicy
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,8 @@ def others_may_answer(question: Question) -> bool:
     """Whether somebody else may answer this question and has not yet."""
     entry = question.entry
     members = Member.objects.filter(project=question.project, role__in=MAY["annotate"], user__is_active=True)
-    said = Annotation.objects.filter(annotator=OuterRef("user"), is_current=True)
-    opinion = said.filter(item=entry.item_id, is_counted=True, label__isnull=False)
+    said = Annotation.objects.filter(annotator=OuterRef("user"), is_current=True, is_counted=True)
+    opinion = said.filter(item=entry.item_id, label__isnull=False)
     disputed = Draw.objects.filter(item=entry.item_id, round=entry.round, arm=Arm.CONFLICT)
     return (
         members.exclude(user=question.person)
@@ -167,11 +167,23 @@ def _facts(by: User, index: int | None) -> dict[str, Any]:
         "guidelines_id": Subquery(
             GuidelineVersion.objects.filter(project=project).order_by("-version").values("pk")[:1]
         ),
-        "has_seen": Exists(Lease.objects.filter(entry=OuterRef("entry"), annotator=by, revealed_at__isnull=False)),
+        "has_seen": Exists(_looks(by)),
         "has_draft": Exists(Draft.objects.filter(entry=OuterRef("entry"), annotator=by)),
         "has_gold": Exists(Gold.objects.current().filter(item=OuterRef("entry__item"))),
         "origin": Subquery(_first_arm().values("arm")[:1]),
     }
+
+
+def _looks(by: User) -> QuerySet[Lease]:
+    """Leases under which this person saw why this question was asked, or in any round what the machine says of it.
+
+    Whoever has seen the machine's label does not forget it when the audit asks for the same item later.
+    """
+    saw_label = Q(entry__suggestion=SuggestionPolicy.SHOWN) | (
+        Q(entry__suggestion=SuggestionPolicy.REVEALED) & Q(revealed_at__isnull=False)
+    )
+    looked = Q(entry=OuterRef("entry"), revealed_at__isnull=False) | saw_label
+    return Lease.objects.filter(looked, entry__item=OuterRef("entry__item"), annotator=by)
 
 
 def _first_arm() -> QuerySet[Draw]:

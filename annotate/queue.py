@@ -1,5 +1,8 @@
 """Which questions of the open round a person may be asked, as querysets; routing decides, this only says what is."""
 
+from datetime import timedelta
+from typing import Any
+
 from django.db.models import Count, Exists, F, Func, IntegerField, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
@@ -7,6 +10,8 @@ from annotate.access import MAY
 from annotate.models import Annotation, Draw, Lease, Member, Project, QueueEntry, Round, User
 from annotate.models.project import Arm
 
+MANY = 5  # leases; a page holds three, and answers on their way
+HOARDED = timedelta(minutes=3)
 ENOUGH = 1_000  # free questions; whoever asks wants to know whether there are few
 
 
@@ -22,10 +27,11 @@ def leases_in(project: Project) -> QuerySet[Lease]:
 
 
 def askable(project: Project, person: User) -> QuerySet[QueueEntry]:
-    """Open questions that this person may answer and has neither answered nor skipped, held by whomever."""
+    """Open questions that this person may answer and has neither answered in time nor skipped, held by whomever."""
     member = Member.objects.filter(project=project, user=person, role__in=MAY["annotate"], user__is_active=True)
-    mine = Annotation.objects.filter(annotator=person, is_current=True)
-    opinion = mine.filter(item=OuterRef("item"), is_counted=True, label__isnull=False)
+    # A late answer was not counted: while nobody else has taken the question it may be answered again.
+    mine = Annotation.objects.filter(annotator=person, is_current=True, is_counted=True)
+    opinion = mine.filter(item=OuterRef("item"), label__isnull=False)
     # A dispute asks for another opinion: one's own, given before, is none.
     disputed = Draw.objects.filter(item=OuterRef("item"), round=OuterRef("round"), arm=Arm.CONFLICT)
     return (
@@ -42,18 +48,21 @@ def free(project: Project, person: User) -> QuerySet[QueueEntry]:
     return askable(project, person).filter(n_taken__lt=F("overlap")).exclude(Exists(held)).order_by("position")
 
 
-def unseen_leases(project: Project, person: User) -> QuerySet[Lease]:
-    """Leases that this person could take over: never on a screen, held by somebody who holds more than one."""
+def idle_leases(project: Project, person: User, now: Any) -> QuerySet[Lease]:
+    """Leases that this person could take over: never on a screen, of somebody who holds more than one.
+
+    Or hoarded, whatever is said to be on a screen: by somebody who for minutes has held more than a page asks for.
+    """
     n_held = leases_in(project).filter(annotator=OuterRef("annotator")).order_by().values("annotator")
     held = Lease.objects.filter(entry=OuterRef("entry"), annotator=person, ended_at__isnull=True)
     return (
         leases_in(project)
-        .filter(shown_at__isnull=True, entry__in=askable(project, person))
+        .filter(entry__in=askable(project, person))
         .exclude(annotator=person)
         .exclude(Exists(held))
         .annotate(n_held=Subquery(n_held.annotate(n=Count("pk")).values("n")))
-        .filter(n_held__gt=1)
-        .order_by("-granted_at", "-pk")
+        .filter(Q(n_held__gt=1, shown_at__isnull=True) | Q(n_held__gt=MANY, granted_at__lt=now - HOARDED))
+        .order_by(F("shown_at").desc(nulls_first=True), "-granted_at", "-pk")
     )
 
 

@@ -76,7 +76,8 @@ def lease(*, entry: QueueEntry, annotator: User, now: datetime | None = None) ->
     if held := Lease.objects.filter(entry=entry, annotator=annotator, ended_at__isnull=True).first():
         return held
     # A skip may still become an answer; an answer is changed, not given again.
-    if Annotation.objects.filter(entry=entry, annotator=annotator, is_current=True, label__isnull=False).exists():
+    mine = Annotation.objects.filter(entry=entry, annotator=annotator, is_current=True, is_counted=True)
+    if mine.filter(label__isnull=False).exists():
         raise Conflict(f"{annotator} has answered this question already.")
     slots.lock([entry.pk])
     if not slots.take([entry.pk]):
@@ -242,7 +243,7 @@ def _grant(entries: list[Any], wanted: int, annotator: User) -> list[Lease]:
         return []
     slots.lock([entry.pk for entry in entries])
     # Answered by oneself in another window meanwhile? Then a slot would be held for nothing.
-    said = Annotation.objects.filter(entry=OuterRef("pk"), annotator=annotator, is_current=True)
+    said = Annotation.objects.filter(entry=OuterRef("pk"), annotator=annotator, is_current=True, is_counted=True)
     taken = entries[:wanted]
     if not _take_all(taken, unless=Exists(said)):
         taken = list(itertools.islice((one for one in entries if slots.take([one.pk], unless=Exists(said))), wanted))
@@ -266,9 +267,9 @@ def _take_all(entries: list[Any], *, unless: Exists) -> bool:
 
 @transaction.atomic
 def _take_over(project: Project, annotator: User, now: datetime | None) -> Lease | None:
-    """The question sent ahead last to somebody who has not seen it; its slot moves with it."""
+    """The question sent ahead last to somebody who has not seen it, or one that is hoarded; its slot moves with it."""
     found: Any = (
-        queue.unseen_leases(project, annotator)
+        queue.idle_leases(project, annotator, Value(now) if now else Now())
         .select_related("entry__item__content", "entry__round")
         .annotate(now=Value(now) if now else Now())
         .select_for_update(of=("entry",), skip_locked=True)
@@ -277,8 +278,8 @@ def _take_over(project: Project, annotator: User, now: datetime | None) -> Lease
     if found is None:
         return None
     # Filtered again: it may have come onto a screen in this moment.
-    unseen = Lease.objects.filter(pk=found.pk, ended_at__isnull=True, shown_at__isnull=True)
-    if unseen.update(ended_at=found.now, outcome=Lease.Outcome.TAKEN_OVER) != 1:
+    idle = Lease.objects.filter(pk=found.pk, ended_at__isnull=True, shown_at=found.shown_at)
+    if idle.update(ended_at=found.now, outcome=Lease.Outcome.TAKEN_OVER) != 1:
         return None
     found.entry.round.project = project
     return Lease.objects.create(

@@ -393,6 +393,54 @@ class TestWhy:
             labeling.why(lease_id=lease.public_id, project=project, by=make_member(project))
 
 
+class TestPrice:
+    def test_an_answer_after_ones_own_release_is_not_paid(self, asked):
+        project = asked(human_price_micros=50)
+        lease = routing.lease(entry=question(project), annotator=owner_of(project))
+        routing.release(project=project, by=lease.annotator, public_ids=[lease.public_id])
+        spoken = submit(Lease.objects.get(pk=lease.pk))
+        assert (spoken.is_counted, spoken.price_micros) == (False, 0)
+
+    def test_an_answer_that_came_late_is_paid_once(self, asked, late):
+        project = asked(human_price_micros=50)
+        lease = routing.lease(entry=question(project), annotator=owner_of(project))
+        assert submit(lease, now=late).price_micros == 50
+        assert submit(lease, "no", now=late).price_micros == 0
+
+    def test_an_answer_to_a_round_that_was_closed_meanwhile_is_paid(self, asked):
+        project = asked(human_price_micros=50)
+        lease = routing.lease(entry=question(project), annotator=owner_of(project))
+        sampling.close_round(project=project, by=owner_of(project), force=True)
+        spoken = submit(Lease.objects.get(pk=lease.pk))
+        assert (spoken.is_counted, spoken.price_micros) == (False, 50)
+
+
+class TestLimit:
+    def test_the_fifty_first_revision_is_refused(self, asked):
+        project = asked()
+        entry, olga = question(project), owner_of(project)
+        answer(entry, olga)
+        for number in range(49):
+            change(entry, olga, ("yes", "no")[number % 2])
+        with pytest.raises(Conflict, match="50 times"):
+            change(entry, olga, "yes")
+
+
+class TestWhoeverSawTheMachine:
+    """An audit asks for an item again whose label its annotator was shown in an earlier round."""
+
+    @pytest.mark.parametrize(("policy", "is_blind"), [("shown", False), ("hidden", True)])
+    def test_their_later_answer_is_not_blind(self, asked, policy, is_blind):
+        project = asked()
+        entry, olga = question(project), owner_of(project)
+        QueueEntry.objects.filter(pk=entry.pk).update(suggestion=policy, is_blind=policy != "shown")
+        answer(QueueEntry.objects.get(pk=entry.pk), olga)
+        sampling.close_round(project=project, by=olga, force=True)
+        later = project.rounds.create(index=2, batch=1, shares={}, strategy="margin", seed=1)
+        again = QueueEntry.objects.create(round=later, item=entry.item, position=1, overlap=1, is_blind=True)
+        assert answer(again, olga).is_blind is is_blind
+
+
 class TestReveal:
     def ask(self, project, policy, index=1, status="ok"):
         entry, olga = question(project), owner_of(project)
@@ -409,7 +457,7 @@ class TestReveal:
 
     def test_it_comes_after_the_answer(self, asked):
         lease = self.ask(asked(), "revealed")
-        with pytest.raises(AccessDenied, match="once you have answered"):
+        with pytest.raises(AccessDenied, match="after your answer, if at all"):
             self.reveal(lease)
         submit(lease)
         assert self.reveal(lease).label.name == "no"

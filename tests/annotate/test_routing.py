@@ -178,11 +178,14 @@ class TestLeaseNext:
             submit(take(project, olga)[0], name)
         assert positions(take(project, olga)) == [3]
 
-    def test_a_late_answer_does_not_come_again(self, asked, late):
+    def test_a_late_answer_comes_again_while_nobody_else_took_it(self, asked, late):
         project = asked()
         (lease,) = take(project, owner_of(project))
-        submit(lease, now=late)
-        assert positions(take(project, owner_of(project), now=late)) == [2]
+        assert not submit(lease, now=late).is_counted
+        (again,) = take(project, owner_of(project), now=late)
+        assert again.entry == lease.entry
+        assert submit(again, now=late).is_counted
+        assert problems(project) == {}
 
     def test_withdrawn_items_are_never_handed_out(self, asked):
         project = asked()
@@ -277,6 +280,21 @@ class TestTakeOver:
         for lease in take(project, olga, n=3):
             routing.shown(lease_id=lease.public_id, by=olga)
         assert take(project, make_member(project)) == []
+
+    def test_what_is_hoarded_moves_though_it_was_shown(self, asked, now):
+        project = asked()
+        hoarder, ann = owner_of(project), make_member(project)
+        held: list = []
+        for _ in range(10):  # more than a page asks for, by claiming that answers are on their way
+            held = take(project, hoarder, n=7, now=now)
+            take(project, hoarder, n=7, done=[lease.public_id for lease in held], now=now)
+        for lease in Lease.objects.all():
+            routing.shown(lease_id=lease.public_id, by=hoarder, now=now)
+        assert take(project, ann, now=now) == []
+        minutes_later = now + timedelta(minutes=4)
+        (taken,) = take(project, ann, now=minutes_later)
+        assert Lease.objects.filter(entry=taken.entry, outcome="taken_over").count() == 1
+        assert problems(project) == {}
 
     def test_what_one_has_answered_stays(self, asked):
         project = asked(overlap=2)
