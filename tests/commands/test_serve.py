@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,12 @@ def health(environment):
     return answer.status, json.loads(answer.read())
 
 
+def connect(environment, data):
+    connection = socket.create_connection(("127.0.0.1", int(environment["PORT"])), timeout=10)
+    connection.sendall(data)
+    return connection
+
+
 def children_of(pid):
     """Of a process and of its children, by /proc."""
     direct = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -66,6 +73,52 @@ def test_it_serves_with_a_worker_and_a_second_one_finds_the_port_taken(site, env
     assert second.returncode == 1
     assert "cannot be had" in second.stderr
     assert health(environment)[0] == 200
+
+
+FORM = b"POST /sign-in HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+NEVER_DONE = {
+    "connected": b"",
+    "half a header": b"GET / HTTP/1.1\r\nHo",
+    "half a form": FORM + b"Content-Length: 100\r\n\r\nemail=",
+    "half a chunk": FORM + b"Transfer-Encoding: chunked\r\n\r\n5\r\nab",
+    "not hung up": b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    "kept alive": b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /he",
+}
+
+
+def test_requests_that_never_arrive_stop_nobody(site, environment):
+    with ExitStack() as stay_open:
+        for data in NEVER_DONE.values():
+            for _ in range(40):  # more than there are threads
+                stay_open.enter_context(connect(environment, data))
+        assert health(environment)[0] == 200
+
+
+def test_half_a_form_is_no_form(site, environment):
+    with connect(environment, NEVER_DONE["half a form"]) as connection:
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(1) == b""
+
+
+def test_a_request_may_come_in_pieces_and_on_a_kept_connection(site, environment):
+    with connect(environment, b"GET /healthz HT") as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in (
+            b"TP/1.1\r\nHost: loc",
+            b"alhost\r\n\r\n",
+            b"GET /healthz HTTP/1.1\r\n",
+            b"Host: localhost\r\n\r\n",
+        ):
+            connection.sendall(piece)
+        received = b""
+        while received.count(b"200 OK") < 2:
+            received += connection.recv(4096)
+
+
+def test_nobody_without_a_proxy_says_how_they_came(site, environment):
+    """Else anybody on this machine could make the site believe that it was asked by https."""
+    with connect(environment, b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Proto: https\r\n\r\n") as connection:
+        assert b"Location: /sign-in" in connection.recv(4096)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")

@@ -25,7 +25,7 @@ _LONGEST_WAIT = 30.0  # between two starts of a worker that keeps dying
 class Command(GoldloopCommand):
     help = (
         "Serve the site: gunicorn and one worker for long work, until Ctrl-C. Options or variables: HOST (127.0.0.1), "
-        "PORT (8000), WEB_PROCESSES (2), WEB_THREADS (8). Reachable from elsewhere only with another HOST, and with "
+        "PORT (8000), WEB_PROCESSES (2), WEB_THREADS (16). Reachable from elsewhere only with another HOST, and with "
         "SITE_URL and ALLOWED_HOSTS set."
     )
     takes_project = False
@@ -97,20 +97,25 @@ class _Worker:
         )
 
 
-_SIZES = {"WEB_PROCESSES": "2", "WEB_THREADS": "8"}
+# Threads mostly wait for SQLite's one writer or for somebody who reads slowly, so there may be more than cores.
+_SIZES = {"WEB_PROCESSES": "2", "WEB_THREADS": "16"}
 
 
 def _gunicorn(listener: socket.socket, n_processes: str, n_threads: str) -> list[str]:
     """Each process loads the site itself (no preload), so no two share a connection to the database."""
     options = {
         "--bind": f"fd://{listener.fileno()}",
-        "--worker-class": "gthread",
+        "--worker-class": "annotate.management.connections.PatientWorker",
+        "--worker-connections": "500",  # well below the 1024 open files that a process usually may have
         "--workers": n_processes,
         "--threads": n_threads,
+        "--keep-alive": "15",  # an answer takes longer than the usual 2 s; who only waits costs no thread
         "--graceful-timeout": str(_GRACEFUL_SECONDS),
         "--log-level": "warning",
         "--chdir": str(settings.BASE_DIR),
     }
+    if not settings.SECURE_PROXY_SSL_HEADER:  # without BEHIND_PROXY nobody says for others how they came
+        options["--forwarded-allow-ips"] = ""
     words = [word for pair in options.items() for word in pair]
     # Its control socket would lie in the home folder, one for all sites of this person.
     return [sys.executable, "-m", "gunicorn", "labelapp.wsgi", *words, "--no-control-socket"]
