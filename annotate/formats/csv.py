@@ -9,7 +9,7 @@ Cell = str | int | float | None
 
 # Spreadsheets run a cell that begins with one of these, also in full width and after blanks they trim;
 # a tab or carriage return in front splits the cell in some of them, so that the rest begins one.
-_INVISIBLE = r"\s\u00ad\u200b-\u200f\u2060\ufeff"
+_INVISIBLE = r"\s\u00ad\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff"
 _FORMULA = re.compile(rf"[{_INVISIBLE}]*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b]")
 
 
