@@ -1,14 +1,23 @@
 """What can be answered and how to decide it: versions, never edited once in use."""
 
+from collections.abc import Iterable, Iterator
+
 import nh3
 from django.db import models
 from django.db.models import Q
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 from annotate.models.project import Project
 from annotate.models.user import User
 
 N_COLOURS = 12
+_LOWER = {"h1": "h3", "h2": "h4", "h3": "h5", "h4": "h6", "h5": "h6"}
+_TABLE_AREA = '<div class="table-scroll" role="region" tabindex="0" aria-label="{}">'
+_TAGS = nh3.ALLOWED_TAGS - {"img"}
+_ATTRIBUTES = {**nh3.ALLOWED_ATTRIBUTES, "div": {"class", "role", "tabindex", "aria-label"}}  # for _TABLE_AREA
 
 
 class LabelSchema(models.Model):
@@ -61,5 +70,18 @@ class GuidelineVersion(models.Model):
 
     def html(self) -> str:
         """The text as HTML that is safe to put on a page: no scripts, styles, forms or outside images."""
-        rendered = MarkdownIt("commonmark", {"html": False}).enable("table").render(self.markdown)
-        return nh3.clean(rendered, tags=nh3.ALLOWED_TAGS - {"img"})
+        markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+        tokens = list(_fitted(markdown.parse(self.markdown)))
+        rendered: str = markdown.renderer.render(tokens, markdown.options, {})
+        return nh3.clean(rendered, tags=_TAGS, attributes=_ATTRIBUTES)
+
+
+def _fitted(tokens: Iterable[Token]) -> Iterator[Token]:
+    """A document as a part of a page: its headings below the page's own, its tables in areas that scroll."""
+    for token in tokens:
+        token.tag = _LOWER.get(token.tag, token.tag)
+        if token.type == "table_open":
+            yield Token("html_block", "", 0, content=format_html(_TABLE_AREA, _("Table")))
+        yield token
+        if token.type == "table_close":
+            yield Token("html_block", "", 0, content="</div>")

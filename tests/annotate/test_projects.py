@@ -1,6 +1,7 @@
 """Making projects: what is refused, what is committed to, who gets in."""
 
 import hashlib
+import re
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -91,10 +92,21 @@ class TestGuidelines:
             "# Rules\n<script>alert(1)</script>\n[x](javascript:alert(1)) <img src=x onerror=y>\n\n| a |\n|---|\n| b |"
         )
         html = GuidelineVersion(markdown=text).html()
-        assert "<h1>Rules</h1>" in html
+        assert "<h3>Rules</h3>" in html
         assert "<table>" in html
         for evil in ("<script", "<img", 'href="javascript'):
             assert evil not in html
+
+    def test_its_headings_come_below_those_of_the_page(self):
+        html = GuidelineVersion(markdown="\n".join(f"{'#' * n} H{n}" for n in range(1, 7)) + "\n\nSet\n===").html()
+        assert re.findall(r"<h(\d)>(\w+)</h\1>", html) == [
+            ("3", "H1"), ("4", "H2"), ("5", "H3"), ("6", "H4"), ("6", "H5"), ("6", "H6"), ("3", "Set"),
+        ]  # fmt: skip
+
+    def test_a_table_scrolls_in_an_area_that_the_keyboard_reaches(self):
+        html = GuidelineVersion(markdown="| a |\n|---|\n| b |").html()
+        area = re.search(r"<div ([^>]*)>\s*<table>.*</table>\s*</div>", html, re.S)
+        assert all(part in area[1] for part in ('class="table-scroll"', 'role="region"', 'tabindex="0"', "aria-label="))
 
 
 class TestMembers:
