@@ -208,6 +208,12 @@ class TestGuidelines:
         assert "No guidelines were written yet" in body
         assert "maybe" in body
 
+    def test_a_long_name_may_break_at_its_joints(self, signed_in):
+        project = make_project(labels=("card_delivery-late", "in/out & <b>_c", "_x_"))
+        body = signed_in(owner_of(project)).get(reverse("guidelines-show", args=[project.slug])).content.decode()
+        for name in ("card_<wbr>delivery-<wbr>late", "in/<wbr>out &amp; &lt;b&gt;_c", ">_x_<"):
+            assert name in body
+
     def test_a_stranger_does_not_find_them(self, signed_in):
         url = reverse("guidelines-show", args=[make_project().slug])
         assert signed_in(make_user()).get(url).status_code == 404

@@ -1,0 +1,17 @@
+"""How names that people gave read on a page."""
+
+import re
+
+from django import template
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString, mark_safe
+
+register = template.Library()
+_JOINT = re.compile(r"(?<=\w[_/-])(?=\w)")
+_WBR = mark_safe("<wbr>")
+
+
+@register.filter
+def breakable(name: str) -> SafeString:
+    """A name that may go on in the next line after its underscores, hyphens and slashes: card_<wbr>arrival."""
+    return format_html_join(_WBR, "{}", ((part,) for part in _JOINT.split(str(name))))
