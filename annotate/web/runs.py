@@ -43,7 +43,8 @@ def show(request: ProjectRequest, run: str) -> HttpResponse:
     if found is None:
         raise NotFound(_("There is no such run."))
     now = status(found, _seen(request))
-    response = render_page(request, "annotate/runs/show.html", "status", {"status": now})
+    context = {"status": now, "is_alone": "alone" in request.GET}
+    response = render_page(request, "annotate/runs/show.html", "status", context)
     if not now.is_alive:
         response.headers["HX-Trigger"] = "run-finished"
     return response

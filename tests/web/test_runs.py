@@ -149,6 +149,16 @@ class TestShow:
         assert "<h1" in body
         assert "Training" in body
 
+    def test_its_own_page_names_it_once_while_it_is_watched(self, signed_in):
+        project = make_project()
+        run = make_run(project, state="running")
+        client = signed_in(owner_of(project))
+        page = show(client, project, run).content.decode()
+        assert "<h2" not in page
+        assert "&amp;alone" in page
+        assert "<h2" not in show(client, project, run, "?step=&done=0&at=1&alone", **HTMX).content.decode()
+        assert "<h2" in show(client, project, run, "?step=&done=0&at=1", **HTMX).content.decode()
+
     def test_a_crash_shows_no_trace(self, signed_in):
         project = make_project()
         run = make_run(project, state="errored", message="KeyError('secret')", trace="Traceback: /srv/x.py")
