@@ -108,13 +108,15 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",  # outermost: static files carry the policy too
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "annotate.web.edge.private_by_default",  # after the files, which browsers may keep
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",  # so that refusals come in the form that was asked for
+    "annotate.web.edge.only_readable",  # before the CSRF check, the first that reads a form
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django_htmx.middleware.HtmxMiddleware",
     "annotate.web.doors.SignedInOnly",
     "annotate.web.errors.ErrorPages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -184,7 +186,10 @@ LOGIN_URL = "/sign-in"
 LOGIN_REDIRECT_URL = "/"
 CSRF_FAILURE_VIEW = "annotate.web.errors.stale_form"
 SESSION_COOKIE_SAMESITE = "Lax"
-DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000  # bytes of a form: an answer with a long comment is far below
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000  # bytes of a request: an answer with a long comment is far below
+# No page takes files, so nothing of one is kept, least of all in /tmp before it is known who sends it.
+# Uploads (issue 5) need handlers of their own, on their own page and behind its door.
+FILE_UPLOAD_HANDLERS: list[str] = []
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"

@@ -10,6 +10,7 @@ from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
+from django.utils.encoding import iri_to_uri
 from django.utils.functional import SimpleLazyObject
 from django.utils.http import url_has_allowed_host_and_scheme
 
@@ -47,7 +48,7 @@ def client_address(request: HttpRequest) -> str:
 def own_url(request: HttpRequest, url: str, default: str = "/") -> str:
     """`url` where it leads to this site, else `default`: nobody is sent elsewhere by a link they trusted."""
     is_own = url_has_allowed_host_and_scheme(url, {request.get_host()}, require_https=request.is_secure())
-    return url if is_own else default
+    return iri_to_uri(url) if is_own else default  # it becomes a header: no line ends, only ASCII
 
 
 def home_of(member: Member) -> str:

@@ -36,7 +36,9 @@ class ErrorPages:
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         if isinstance(error, RequestDataTooBig | TooManyFieldsSent):
-            return answer(request, 413, "too_large", _("That is too much to send at once. Nothing was stored."))
+            return too_large(request)
+        if isinstance(error, UnicodeEncodeError):  # half of a pair (\ud800): a character in no encoding
+            return answer(request, 422, "invalid", _("Something in this text is no character. Nothing was changed."))
         for kind, status, word in _ANSWERS:
             if isinstance(error, kind):
                 response = answer(request, status, word, str(error))
@@ -61,7 +63,15 @@ def answer(request: HttpRequest, status: int, kind: str, sentence: str) -> HttpR
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if isinstance(exception, RequestDataTooBig):
-        return answer(request, 413, "too_large", _("That is too much to send at once. Nothing was stored."))
+        return too_large(request)
+    return not_understood(request)
+
+
+def too_large(request: HttpRequest) -> HttpResponse:
+    return answer(request, 413, "too_large", _("That is too much to send at once. Nothing was stored."))
+
+
+def not_understood(request: HttpRequest) -> HttpResponse:
     return answer(request, 400, "bad_request", _("This request could not be understood. Nothing was changed."))
 
 
@@ -97,6 +107,7 @@ def _title(status: int) -> str:
         403: _("Not allowed"),
         404: _("Not found"),
         409: _("Not possible now"),
+        411: _("Not understood"),
         413: _("Too large"),
         422: _("Please check your input"),
         429: _("Too many attempts"),

@@ -1,0 +1,58 @@
+"""What is decided about a request before anything reads it, and about an answer when nobody else did."""
+
+from collections.abc import Callable
+
+from django.conf import settings
+from django.core.exceptions import BadRequest, RequestDataTooBig, TooManyFieldsSent
+from django.http import HttpRequest, HttpResponse, UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
+from django.utils.translation import gettext as _
+
+from annotate.web.errors import answer, not_understood, too_large
+
+Answering = Callable[[HttpRequest], HttpResponse]
+
+
+def private_by_default(get_response: Answering) -> Answering:
+    """No browser or proxy keeps a page that did not ask for it: the next person at this screen is another one."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        response.headers.setdefault("Cache-Control", "private, no-store")
+        return response
+
+    return middleware
+
+
+def only_readable(get_response: Answering) -> Answering:
+    """What is too large is refused unread, and what cannot be read is refused before a page tries."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        return _refused_unread(request) or _refused_read(request) or get_response(request)
+
+    return middleware
+
+
+def _refused_unread(request: HttpRequest) -> HttpResponse | None:
+    if "HTTP_TRANSFER_ENCODING" in request.META:  # its length is known only at its end
+        return answer(request, 411, "no_length", _("Please say how long the request is. Nothing was changed."))
+    try:
+        length = int(request.META.get("CONTENT_LENGTH") or 0)
+    except ValueError:
+        return not_understood(request)
+    if length > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+        return too_large(request)
+    # Python knows "charsets" that are none (hex, rot13) or that make text which nothing can store (utf-7).
+    charset = (request.content_params or {}).get("charset", "utf-8")
+    return None if charset.strip("'\"").lower() == "utf-8" else not_understood(request)
+
+
+def _refused_read(request: HttpRequest) -> HttpResponse | None:
+    """A form is read here, where all that can be wrong with it has one answer; the CSRF check would be next to."""
+    try:
+        request.POST  # noqa: B018
+    except (RequestDataTooBig, TooManyFieldsSent):
+        return too_large(request)
+    except (BadRequest, MultiPartParserError, UnreadablePostError, LookupError, ValueError):  # names have charsets, too
+        return not_understood(request)
+    return None
