@@ -35,6 +35,15 @@ const localTimes = (root) => {
 document.addEventListener("DOMContentLoaded", () => localTimes(document));
 document.addEventListener("htmx:afterSwap", (event) => localTimes(event.target));
 
+// The present tab in the middle of its bar, at once and without moving the page, as scrollIntoView might.
+document.addEventListener("DOMContentLoaded", () => {
+  const tab = document.querySelector("header nav [aria-current]");
+  if (!tab) return;
+  const middle = (one) => one.getBoundingClientRect().left + one.getBoundingClientRect().width / 2;
+  const bar = tab.closest("nav");
+  bar.scrollBy({ left: middle(tab) - middle(bar), behavior: "instant" });
+});
+
 // A form that is sent once: its button rests until the answer comes.
 document.addEventListener("submit", (event) => {
   if (event.target.matches("form[data-once]")) {

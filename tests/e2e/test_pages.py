@@ -62,6 +62,21 @@ OVERFLOW = """() => {
   return [document.documentElement.scrollWidth - width,
     wide.slice(0, 3).map((one) => one.outerHTML.slice(0, 120))];
 }"""
+# Labels that reach beyond their button, or go on in a new line where there is no joint.
+SPILT = """() => {
+  const range = document.createRange();
+  const breaks = (part) => {
+    range.selectNodeContents(part);
+    return part.nodeType === Node.TEXT_NODE && range.getClientRects().length > 1;
+  };
+  const isSpilt = (button) => {
+    const name = button.querySelector(".choice-name");
+    const [outer, inner] = [button, name].map((one) => one.getBoundingClientRect());
+    return inner.top < outer.top || inner.bottom > outer.bottom || inner.right > outer.right
+      || [...name.childNodes].some(breaks);
+  };
+  return [...document.querySelectorAll(".choices .choice")].filter(isSpilt).map((one) => one.textContent.trim());
+}"""
 # A control by what it is, because a fragment that renews itself brings new elements.
 NAME = """(one) => [one.localName, one.name ?? "", one.getAttribute("href") ?? one.value ?? "",
   one.textContent.trim().replace(/\\s+/g, " ").slice(0, 60)].join(" ")"""
@@ -159,6 +174,32 @@ def keyboard(page: Page) -> list[str]:
             break
     missed = [f"Tab does not reach {name}" for name in sorted(wanted - reached)]
     return missed + [f"focus is not seen on {name}" for name in sorted(unseen)]
+
+
+class TestSmallScreens:
+    @pytest.mark.parametrize("width", [320, 360, 1280])
+    @pytest.mark.parametrize("project", ["rich", "many-labels"])
+    def test_names_of_labels_stay_in_their_buttons_and_break_at_joints(self, visit, project, width):
+        page = visit("ann", f"/p/{project}/label/", viewport={"width": width, "height": 740})
+        assert page.evaluate(SPILT) == []
+
+    def test_the_present_tab_is_in_sight(self, visit):
+        page = visit("olga", "/p/rich/runs", viewport={"width": 320, "height": 640})
+        page.wait_for_function("""() => {
+          const [bar, tab] = ["header nav", "header nav [aria-current]"].map((one) =>
+            document.querySelector(one).getBoundingClientRect());
+          return tab.left >= bar.left && tab.right <= bar.right && bar.right <= innerWidth;
+        }""")
+        assert page.evaluate("scrollY") == 0
+
+
+class TestRenewal:
+    def test_a_run_that_renews_itself_keeps_the_focus(self, visit, site):
+        page = visit("olga", "/p/rich/runs")
+        link = page.locator(f"#run-{site[1]['runs']['running']} a")
+        link.evaluate("(one) => { one.focus(); one.isOld = true; }")
+        page.wait_for_function("() => document.activeElement.localName === 'a' && !document.activeElement.isOld")
+        assert link.evaluate("(one) => one === document.activeElement")
 
 
 class TestMotion:
