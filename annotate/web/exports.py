@@ -15,7 +15,7 @@ from annotate import files
 from annotate.access import MAY
 from annotate.errors import FileDamaged, NotFound
 from annotate.export import FORMATS
-from annotate.models import Run
+from annotate.models import Member, QueueEntry, Round, Run
 from annotate.web.doors import ProjectRequest, project_page
 from annotate.web.htmx import render_page
 from annotate.web.run_status import status
@@ -23,6 +23,7 @@ from annotate.web.runs import last_of_kinds
 
 _MOST = 30  # exports listed; older ones stay on disk and in the list of runs
 _PREVIEW_ROWS = 5
+_PREVIEW_READ = 200  # rows looked at for those
 _PREVIEW = ("external_id", "payload", "label", "label_source", "label_probability", "split")
 _EXCERPT = 120
 _CHEAP_BYTES = 256 << 20  # hashed in under half a second before it is sent
@@ -50,8 +51,9 @@ def list_exports(request: ProjectRequest) -> HttpResponse:
     context: dict[str, Any] = {
         "statuses": [status(run) for run in runs if run.state in (Run.State.QUEUED, Run.State.RUNNING)],
         "releases": releases,
-        "preview": _preview(releases[0]) if releases else [],
+        "preview": _preview(releases[0], request.member) if releases else [],
         "preview_columns": _PREVIEW,
+        "may_label": request.member.role in MAY["annotate"],
     }
     if not context["statuses"] and runs and runs[0].state in (Run.State.FAILED, Run.State.ERRORED):
         context["statuses"] = [status(runs[0])]
@@ -119,18 +121,29 @@ def _read_manifest(run: Run) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _preview(release: Release) -> list[list[Any]]:
-    """The first rows of the newest JSON Lines file, cut to what fits a table."""
+def _preview(release: Release, member: Member) -> list[list[Any]]:
+    """The first rows of the newest JSON Lines file, cut to what fits a table; none that this member may be asked."""
     name = next((file["name"] for file in release.files if file["name"].endswith(".jsonl")), "")
     path = _path(release.run, name)
     if path is None:
         return []
     try:
         with path.open("rb") as file:
-            rows = [orjson.loads(line) for line in itertools.islice(file, _PREVIEW_ROWS)]
+            rows = [orjson.loads(line) for line in itertools.islice(file, _PREVIEW_READ)]
     except (OSError, ValueError):
         return []
-    return [[_shown(row.get(column)) for column in _PREVIEW] for row in rows]
+    asked = _asked(rows, member)
+    shown = [row for row in rows if row.get("id") not in asked][:_PREVIEW_ROWS]
+    return [[_shown(row.get(column)) for column in _PREVIEW] for row in shown]
+
+
+def _asked(rows: list[dict[str, Any]], member: Member) -> set[str]:
+    """Which of these items are questions of the open round to this member."""
+    if member.role not in MAY["annotate"]:
+        return set()
+    ids = [row.get("id") for row in rows]
+    questions = QueueEntry.objects.filter(round__project=member.project, round__state=Round.State.OPEN)
+    return set(questions.filter(item__public_id__in=ids).values_list("item__public_id", flat=True))
 
 
 def _shown(value: Any) -> str:

@@ -2,34 +2,29 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.core.paginator import Paginator
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Value
 from django.http import HttpResponse, StreamingHttpResponse
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
+from annotate.access import MAY
 from annotate.errors import NotFound
 from annotate.formats import csv
 from annotate.modalities import modality
-from annotate.models import Annotation, Import, Project, RejectedRow
+from annotate.models import Annotation, Import, Member, Project, QueueEntry, RejectedRow, Round, User
 from annotate.models.annotation import SkipReason
 from annotate.web.doors import ProjectRequest, project_page
 from annotate.web.htmx import render_page
+from annotate.web.screen import SKIP_REASONS
 
 _PAGE = 50
 _EXCERPT = 300  # characters; the whole is one click away
 _CHUNK = 2_000
-
-REASONS: dict[str, Promise] = {
-    SkipReason.UNCLEAR: gettext_lazy("unclear"),
-    SkipReason.BAD_DATA: gettext_lazy("bad data"),
-    SkipReason.NOT_MY_AREA: gettext_lazy("not my area"),
-    SkipReason.TECHNICAL: gettext_lazy("technical"),
-}
 
 
 @dataclass(frozen=True)
@@ -45,9 +40,13 @@ class Text:
 class Entry:
     """What one person did with one item, with no word on which label they or a machine chose."""
 
-    row: Annotation
     texts: list[Text]
-    reason: str
+    annotator: User
+    created_at: datetime
+    reason: Promise | str
+    is_flagged: bool
+    comment: str
+    is_withheld: bool  # a comment that whoever may still be asked this question does not see
 
 
 @require_GET
@@ -56,13 +55,13 @@ def skipped(request: ProjectRequest) -> HttpResponse:
     project = request.member.project
     rows = project.annotations.filter(is_current=True, label__isnull=True)
     reason = request.GET.get("reason", "")
-    chosen = rows.filter(skip_reason=reason) if reason in REASONS else rows
+    chosen = rows.filter(skip_reason=reason) if reason in SKIP_REASONS else rows
     by_reason = dict(rows.values_list("skip_reason").annotate(n=Count("id")))
     context = {
-        "by_reason": [(key, name, by_reason[key]) for key, name in REASONS.items() if key in by_reason],
+        "by_reason": [(key, name, by_reason[key]) for key, name in SKIP_REASONS.items() if key in by_reason],
         "by_person": _by_person(rows),
         "n": sum(by_reason.values()),
-        "reason": reason if reason in REASONS else "",
+        "reason": reason if reason in SKIP_REASONS else "",
         **_entries(request, project, chosen),
     }
     return render_page(request, "annotate/items/skipped.html", "entries", context)
@@ -109,12 +108,29 @@ def quarantined(request: ProjectRequest) -> HttpResponse:
 def _entries(request: ProjectRequest, project: Project, rows: QuerySet[Annotation]) -> dict[str, Any]:
     """One page of annotations with their texts, newest first."""
     wanted = rows.select_related("annotator", "item__content").defer("item__content__metadata")
+    wanted = wanted.annotate(may_be_asked=_may_be_asked(request.member))
     page = Paginator(wanted.order_by("-created_at", "-id"), _PAGE).get_page(request.GET.get("page"))
-    read = modality(project.modality).screen_parts
-    entries = [
-        Entry(row, _texts(read(row.item.content.payload)), str(REASONS.get(row.skip_reason or "", ""))) for row in page
-    ]
-    return {"page": page, "entries": entries}
+    return {"page": page, "entries": [_entry(row, project) for row in page]}
+
+
+def _may_be_asked(member: Member) -> Exists | Value:
+    """Whether a row's item is a question of the open round to this member, who would no longer answer it blind."""
+    if member.role not in MAY["annotate"] or member.role in MAY["manage"]:
+        return Value(False)
+    return Exists(QueueEntry.objects.filter(item=OuterRef("item"), round__state=Round.State.OPEN))
+
+
+def _entry(row: Any, project: Project) -> Entry:
+    """`row` is an annotation with `may_be_asked`."""
+    return Entry(
+        texts=_texts(modality(project.modality).screen_parts(row.item.content.payload)),
+        annotator=row.annotator,
+        created_at=row.created_at,
+        reason=SKIP_REASONS[SkipReason(row.skip_reason)] if row.skip_reason else "",
+        is_flagged=row.is_flagged,
+        comment="" if row.may_be_asked else row.comment,
+        is_withheld=row.may_be_asked and row.comment != "",
+    )
 
 
 def _texts(parts: Iterable[Any]) -> list[Text]:

@@ -1,16 +1,18 @@
-"""Items that need a look: every text as it is, harmless; never what a machine said, nor metadata."""
+"""Items that need a look: every text as it is, harmless; nothing that sways who may still be asked."""
 
 import csv
 import io
+import json
+import re
 
 import pytest
 from django.urls import reverse
 
 from annotate import projects
 from annotate.models import Annotation, Import, RejectedRow
-from annotate.models.project import Role
+from annotate.models.project import Arm, Role
 from tests.factories import make_member, make_project, make_user, owner_of
-from tests.rows import make_items, make_silver
+from tests.rows import make_items, make_round, make_run, make_silver
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HTTP_HX_REQUEST": "true"}
@@ -82,7 +84,7 @@ class TestSkipped:
         body = get(signed_in(owner_of(project)), project, "items-skipped").content.decode()
         assert "&lt;script&gt;alert" in body
         assert "<script>alert" not in body
-        assert "bad data" in body
+        assert "Broken or empty text" in body
         assert "Ann" in body
 
     def test_one_reason_can_be_chosen(self, signed_in):
@@ -149,6 +151,50 @@ class TestFlagged:
         project = make_project()
         make_annotation(project, make_items(project, 1, texts=["old text"])[0], is_flagged=True, is_current=False)
         assert "old text" not in get(signed_in(owner_of(project)), project, "items-flagged").content.decode()
+
+
+class TestCommentsOnOpenQuestions:
+    """They often say which label: who may still be asked must not read them."""
+
+    @pytest.mark.parametrize("name", ["items-skipped", "items-flagged"])
+    @pytest.mark.parametrize(
+        ("role", "is_shown"), [(Role.OWNER, True), (Role.ADMIN, True), (Role.VIEWER, True), (Role.REVIEWER, False)]
+    )
+    def test_they_are_for_who_is_not_asked(self, signed_in, name, role, is_shown):
+        project = make_project()
+        asked, closed = make_items(project, 2, texts=["asked text", "closed text"])
+        make_round(project, [asked, closed], is_closed=True)
+        make_round(project, [asked], index=2, arm=Arm.CONFLICT)
+        for item in (asked, closed):
+            make_annotation(project, item, skip_reason="unclear", comment=f"surely yes {item.pk}.")
+        who = owner_of(project) if role == Role.OWNER else make_member(project, role=role)
+        body = get(signed_in(who), project, name).content.decode()
+        assert (f"surely yes {asked.pk}." in body) == is_shown
+        assert ("shown once the round is closed" in body) != is_shown
+        assert f"surely yes {closed.pk}." in body
+        assert "asked text" in body
+
+
+class TestAnExport:
+    """It holds a machine label of every item: what it shows at once is nothing that its reader may be asked."""
+
+    @pytest.mark.parametrize(("role", "is_shown"), [(Role.ADMIN, False), (Role.VIEWER, True)])
+    def test_its_first_rows_leave_out_open_questions(self, signed_in, settings, tmp_path, role, is_shown):
+        settings.VAR_DIR = tmp_path
+        folder = tmp_path / "exports"
+        folder.mkdir()
+        project = make_project()
+        items = make_items(project, 7)
+        make_round(project, items[:1])
+        rows = [{"id": item.public_id, "payload": {"text": f"row {place}."}} for place, item in enumerate(items)]
+        (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        file = {"name": "data.jsonl", "bytes": 1, "sha256": "0"}
+        make_run(project, kind="export", result={"version": 1, "folder": str(folder), "files": [file]})
+        body = get(signed_in(make_member(project, role=role)), project, "exports-list").content.decode()
+        assert ("row 0." in body) == is_shown
+        assert ("row 5." in body) != is_shown
+        assert len(re.findall(r"row \d\.", body)) == 5
+        assert ("no longer answers blind" in body) != is_shown
 
 
 class TestQuarantined:
