@@ -259,7 +259,8 @@ def _replayed(first: Annotation, question: Question, answer: Answer) -> Annotati
 def _end_lease(question: Question, answer: Answer) -> bool:
     """Whether the question was still held for this person. A label keeps the slot."""
     outcome = Lease.Outcome.SKIPPED if answer.label is None else Lease.Outcome.ANSWERED
-    active = Lease.objects.filter(pk=question.lease.pk, ended_at__isnull=True, expires_at__gt=question.now)
+    # Run out or not: while nobody else needed the question it was still theirs (see routing).
+    active = Lease.objects.filter(pk=question.lease.pk, ended_at__isnull=True)
     return active.update(ended_at=question.now, outcome=outcome) == 1
 
 

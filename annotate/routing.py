@@ -1,4 +1,8 @@
-"""Who gets which question now: a lease takes one slot of an entry, and gives it back exactly once."""
+"""Who gets which question now: a lease takes one slot of an entry, and gives it back exactly once.
+
+A lease that has run out is still held until somebody else needs the question: whoever comes back from a break is
+not told that their answer came too late for nobody.
+"""
 
 import itertools
 from collections.abc import Collection, Sequence
@@ -47,8 +51,8 @@ def lease_next(
     """All leases that `annotator` holds now in the open round, oldest first, after filling up to `n` of them.
 
     `done` are public ids whose answers are on their way: they neither count nor come back. Four queries where
-    one lease is granted; two where none is needed; four more where leases had run out. Only what writes is in a
-    transaction: the database has one writer at a time, and reading takes ten times as long.
+    one lease is granted; one where none is needed; some more where only what ran out is left. Only what writes is
+    in a transaction: the database has one writer at a time, and reading takes ten times as long.
     """
     held = _held(project, annotator, now)
     open_ones = [lease for lease in held if lease.public_id not in done]
@@ -60,10 +64,10 @@ def lease_next(
         granted = _grant(entries, n_wanted, annotator)
         if granted or not n_wanted:
             return open_ones + granted
-        if not entries and not open_ones and (taken := _take_over(project, annotator, now)):
-            return [taken]
-        if not entries:
-            break
+        if entries or _end_run_out(project, annotator, now):
+            continue
+        taken = None if open_ones else _take_over(project, annotator, now)
+        return [*open_ones, taken] if taken else open_ones
     return open_ones
 
 
@@ -92,7 +96,7 @@ def lease(*, entry: QueueEntry, annotator: User, now: datetime | None = None) ->
 def shown(*, lease_id: str, by: User, now: datetime | None = None) -> None:
     """The question is on a screen now: nobody takes it over any more. LeaseLost where that came too late."""
     moment = Value(now) if now else Now()
-    active = Lease.objects.filter(public_id=lease_id, annotator=by, ended_at__isnull=True, expires_at__gt=moment)
+    active = Lease.objects.filter(public_id=lease_id, annotator=by, ended_at__isnull=True)
     if active.update(shown_at=Coalesce(F("shown_at"), moment), expires_at=_until(moment)) != 1:
         raise LeaseLost("This item is no longer held for you.")
 
@@ -102,7 +106,7 @@ def renew(
 ) -> list[str]:
     """A sign of life: hold these longer, as far as they are still held; returns those. `shown` is on a screen."""
     moment = Value(now) if now else Now()
-    mine = queue.leases_in(project).filter(annotator=by, public_id__in=public_ids[:_AT_ONCE], expires_at__gt=moment)
+    mine = queue.leases_in(project).filter(annotator=by, public_id__in=public_ids[:_AT_ONCE])
     on_screen = When(public_id=shown or "", then=Coalesce(F("shown_at"), moment))
     mine.update(expires_at=_until(moment), shown_at=Case(on_screen, default=F("shown_at")))
     return list(mine.order_by("pk").values_list("public_id", flat=True))
@@ -194,24 +198,28 @@ def remaining(*, project: Project, annotator: User, now: datetime | None = None)
 
 
 def _held(project: Project, annotator: User, now: datetime | None) -> list[Lease]:
-    """Active leases of this person, ready to be shown; all that have run out in this round end on the way."""
-    moment = Value(now) if now else Now()
+    """Active leases of this person, ready to be shown; those that ran out meanwhile are theirs for longer."""
     found: Any = (
-        Lease.objects.filter(Q(annotator=annotator) | Q(expires_at__lte=moment), ended_at__isnull=True)
+        Lease.objects.filter(annotator=annotator, ended_at__isnull=True)
         .select_related("entry__item__content", "entry__round")
-        .annotate(now=moment)
+        .annotate(now=Value(now) if now else Now())
         .order_by("granted_at", "pk")
     )
     # Narrowed here and not in the query, which SQLite would then begin at all questions of the round.
-    rows = [lease for lease in found if _is_in_open_round(lease, project)]
-    due = [lease.pk for lease in rows if lease.expires_at <= lease.now]
-    if due:
-        ran_out = Lease.objects.filter(pk__in=due, expires_at__lte=rows[0].now)
-        slots.end(ran_out, outcome=Lease.Outcome.EXPIRED, now=rows[0].now)
-    held = [lease for lease in rows if lease.annotator_id == annotator.pk and lease.pk not in due]
+    held = [lease for lease in found if _is_in_open_round(lease, project)]
+    if due := [lease.pk for lease in held if lease.expires_at <= lease.now]:
+        Lease.objects.filter(pk__in=due, ended_at__isnull=True).update(expires_at=_until(held[0].now))
+        return _held(project, annotator, now)
     for lease in held:
         lease.entry.round.project = project
     return held
+
+
+def _end_run_out(project: Project, annotator: User, now: datetime | None) -> int:
+    """End what has run out for others in this round; returns how many slots came back."""
+    moment = now or database_now()
+    due = queue.leases_in(project).filter(expires_at__lte=moment).exclude(annotator=annotator)
+    return slots.end(due, outcome=Lease.Outcome.EXPIRED, now=moment)
 
 
 def _is_in_open_round(lease: Lease, project: Project) -> bool:

@@ -91,10 +91,16 @@ class TestSubmit:
     def test_a_late_answer_is_stored_uncounted(self, asked, late):
         project = asked()
         entry = question(project)
-        spoken = submit(routing.lease(entry=entry, annotator=owner_of(project)), now=late)
+        lease = routing.lease(entry=entry, annotator=owner_of(project))
+        routing.expire(entry=entry, now=late)
+        spoken = submit(lease, now=late)
         assert (spoken.is_counted, spoken.is_current) == (False, True)
         assert not Gold.objects.exists()
-        routing.expire(entry=entry, now=late)
+        assert problems(project) == {}
+
+    def test_what_ran_out_counts_while_nobody_else_needed_it(self, asked, late):
+        project = asked()
+        assert submit(routing.lease(entry=question(project), annotator=owner_of(project)), now=late).is_counted
         assert problems(project) == {}
 
     def test_a_late_answer_never_takes_a_counted_ones_place(self, asked, late):
@@ -331,8 +337,9 @@ class TestChange:
     def test_a_late_answer_stays_uncounted(self, asked, late):
         project = asked()
         entry, olga = question(project), owner_of(project)
-        submit(routing.lease(entry=entry, annotator=olga), now=late)
+        lease = routing.lease(entry=entry, annotator=olga)
         routing.expire(entry=entry, now=late)
+        submit(lease, now=late)
         for name in ("no", "skip", "yes"):
             assert not change(entry, olga, name).is_counted
         assert state_of(entry) == (0, "open")
@@ -404,6 +411,7 @@ class TestPrice:
     def test_an_answer_that_came_late_is_paid_once(self, asked, late):
         project = asked(human_price_micros=50)
         lease = routing.lease(entry=question(project), annotator=owner_of(project))
+        routing.expire(entry=lease.entry, now=late)
         assert submit(lease, now=late).price_micros == 50
         assert submit(lease, "no", now=late).price_micros == 0
 
