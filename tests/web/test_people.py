@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from annotate import invitations, labeling, people, routing
-from annotate.models import Event, Invitation, Label, Lease, Member
+from annotate.models import Event, Invitation, Label, Lease, Member, Project
 from annotate.models.project import Role
 from tests.factories import make_member, make_project, make_user, owner_of
 from tests.web.labeling.rows import make_round
@@ -45,6 +45,18 @@ class TestListPeople:
         row = re.sub(r"\s+", " ", text[text.index(ann.email) :])
         assert "1 answer stays." in row
         assert "2 held items go back." in row
+
+    def test_it_says_what_was_not_counted(self, project, ann, signed_in):
+        owner = signed_in(owner_of(project))
+        assert b"not counted" not in owner.get(url(project, "people-list")).content
+        ann.annotations.update(is_counted=False)
+        assert "of which 1 not counted" in owner.get(url(project, "people-list")).content.decode()
+
+    @pytest.mark.parametrize("rule, n", [("one_trusted", 2), ("agree_k", 0)])
+    def test_it_says_what_trust_does(self, project, signed_in, rule, n):
+        Project.objects.update(gold_rule=rule, agree_k=2, overlap=2)
+        text = signed_in(owner_of(project)).get(url(project, "people-list")).content.decode()
+        assert text.count("their answer alone makes gold") == n
 
     def test_the_number_of_queries_does_not_grow(self, project, ann, signed_in):
         client = signed_in(owner_of(project))
