@@ -17,6 +17,7 @@ from annotate.errors import AccessDenied, Conflict, InvalidInput, LeaseLost, Not
 from annotate.models import Annotation, Draft, Draw, Label, Lease, Prediction, Project, QueueEntry, Round, User
 from annotate.models.annotation import SkipReason
 from annotate.models.project import SuggestionPolicy
+from annotate.models.turn import write_turn
 from annotate.questions import Answers, Question
 
 MAX_COMMENT = 5_000  # characters
@@ -72,7 +73,7 @@ def submit(
     """
     # 1. What stays true is read before the transaction: the database has one writer at a time.
     question = _load(lease_id, project, answer, key, by, now)
-    with transaction.atomic():
+    with write_turn(), transaction.atomic():
         # 2. Under the lock of the question, what others may have said in the meantime.
         slots.lock([question.entry.pk])
         answers, first = questions.answers(question, key)
@@ -91,7 +92,6 @@ def _submit(question: Question, answers: Answers, answer: Answer, key: str) -> A
     return annotation
 
 
-@transaction.atomic
 def change(
     *, lease_id: str, project: Project, answer: Answer, key: str, by: User, now: datetime | None = None
 ) -> Annotation:
@@ -99,6 +99,11 @@ def change(
 
     `lease_id` is the lease that it was given under, see `history`. A late answer stays uncounted.
     """
+    with write_turn(), transaction.atomic():
+        return _change(lease_id=lease_id, project=project, answer=answer, key=key, by=by, now=now)
+
+
+def _change(*, lease_id: str, project: Project, answer: Answer, key: str, by: User, now: datetime | None) -> Annotation:
     questions.lock(lease_id, by)
     question = _load(lease_id, project, answer, key, by, now)
     answers, first = questions.answers(question, key)

@@ -21,6 +21,7 @@ from annotate import access, queue, slots
 from annotate.errors import Conflict, LeaseLost, NotFound
 from annotate.models import Annotation, Lease, Project, QueueEntry, Round, User
 from annotate.models.base import database_now
+from annotate.models.turn import write_turn
 
 IN_FLIGHT = 7  # leases beyond `n` whose answers may still be on their way
 PLENTY = 3  # free questions per person; with fewer nobody gets one ahead
@@ -61,7 +62,8 @@ def lease_next(
         return open_ones
     for _ in range(_TRIES):
         entries, n_wanted = _choose(project, annotator, wanted, len(open_ones), now)
-        granted = _grant(entries, n_wanted, annotator)
+        with write_turn():
+            granted = _grant(entries, n_wanted, annotator)
         if granted or not n_wanted:
             return open_ones + granted
         if entries or _end_run_out(project, annotator, now):
@@ -97,7 +99,9 @@ def shown(*, lease_id: str, by: User, now: datetime | None = None) -> None:
     """The question is on a screen now: nobody takes it over any more. LeaseLost where that came too late."""
     moment = Value(now) if now else Now()
     active = Lease.objects.filter(public_id=lease_id, annotator=by, ended_at__isnull=True)
-    if active.update(shown_at=Coalesce(F("shown_at"), moment), expires_at=_until(moment)) != 1:
+    with write_turn():
+        n_marked = active.update(shown_at=Coalesce(F("shown_at"), moment), expires_at=_until(moment))
+    if n_marked != 1:
         raise LeaseLost("This item is no longer held for you.")
 
 
@@ -108,7 +112,8 @@ def renew(
     moment = Value(now) if now else Now()
     mine = queue.leases_in(project).filter(annotator=by, public_id__in=public_ids[:_AT_ONCE])
     on_screen = When(public_id=shown or "", then=Coalesce(F("shown_at"), moment))
-    mine.update(expires_at=_until(moment), shown_at=Case(on_screen, default=F("shown_at")))
+    with write_turn():
+        mine.update(expires_at=_until(moment), shown_at=Case(on_screen, default=F("shown_at")))
     return list(mine.order_by("pk").values_list("public_id", flat=True))
 
 
