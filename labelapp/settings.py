@@ -44,6 +44,13 @@ def _secret_key() -> str:
     if key := env.str("SECRET_KEY", default=""):
         return str(key)
     path = VAR_DIR / "secret_key"
+    try:
+        return _kept_key(path)
+    except OSError as error:  # nothing works without this folder, so nothing starts
+        raise SystemExit(f"VAR_DIR={VAR_DIR} cannot be used: {error.strerror}.") from None
+
+
+def _kept_key(path: Path) -> str:
     if not path.exists():
         VAR_DIR.mkdir(parents=True, exist_ok=True)
         # Written aside and linked, so that two first starts at once agree on one key (mkstemp gives 0600).
