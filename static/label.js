@@ -1,7 +1,7 @@
 // The annotating screen: a key swaps the next item in at once, the answer travels behind.
 import { Buffer, makeItem } from "./label/buffer.js";
 import { listen } from "./label/keys.js";
-import { Outbox } from "./label/outbox.js";
+import { Outbox, haltOf } from "./label/outbox.js";
 import { Server, newKey } from "./label/server.js";
 import { Order } from "./label/store.js";
 import { View } from "./label/view.js";
@@ -12,7 +12,9 @@ const DRAFT_MS = 500;
 const HEARTBEAT_MS = 60_000;
 const IDLE_MS = 5 * 60_000;
 const RETRY_MS = 3_000;
+const AWAY_MS = 60_000;
 const DEPTH = 10; // answers that can be gone back to
+const EXCERPT = 60; // characters that tell which item is meant
 
 const view = new View();
 const urls = Object.fromEntries(
@@ -26,6 +28,8 @@ const buffer = new Buffer(server, outbox);
 const order = new Order(view.root.dataset.name);
 
 const past = []; // my answers, newest first: {lease, node, answer, words, state, isStored, may_reveal}
+let told = null; // the answer that the line under the item speaks of
+let isShut = false; // no longer in this project
 let place = 0; // 0: the item to answer; n: my n-th last answer
 let current = null; // the item to answer, with what its form holds while I look back
 let progress = readProgress();
@@ -44,6 +48,7 @@ function showNext() {
   current = item;
   place = 0;
   view.viewing(null);
+  view.notice("");
   if (item) {
     display(item.node, item.draft);
     view.announce("announce", { left: progress.n_left });
@@ -70,12 +75,12 @@ function afterPaint(work) {
   requestAnimationFrame(() => setTimeout(work, SEEN_MS));
 }
 
-function waitingPanel() {
+function waitingPanel(words = "waiting") {
   const panel = document.createElement("section");
   panel.id = "empty";
   panel.className = "panel empty-state";
   panel.tabIndex = -1;
-  panel.textContent = view.say("waiting");
+  panel.textContent = view.say(words);
   return panel;
 }
 
@@ -95,10 +100,9 @@ function answer({ label = null, skip = null }) {
   past.length = Math.min(past.length, DEPTH);
   buffer.finish(item.lease);
   count(given);
-  view.notice("");
   view.below(null);
   showNext();
-  view.last(record);
+  tellOf(record);
   refill();
 }
 
@@ -108,7 +112,12 @@ function changeAnswer(given) {
   send("change", record, {});
   view.below(null);
   leave();
-  view.last(record);
+  tellOf(record);
+}
+
+function tellOf(record) {
+  told = record;
+  view.last(record, record === past[0]);
 }
 
 /** Into the outbox: from here on the answer survives whatever happens to this page. */
@@ -146,16 +155,18 @@ function readProgress() {
 
 // ---- what became of an answer
 
+const UNCOUNTED = { round_closed: "uncountedRoundClosed", withdrawn: "uncountedWithdrawn", taken: "uncountedTaken" };
+
 outbox.addEventListener("settled", ({ detail: { record, reply } }) => {
   const mine = past.find((one) => one.key === record.key);
   if (mine) {
     mine.isStored = reply.ok;
     mine.may_reveal = Boolean(reply.body.may_reveal);
     mine.state = !reply.ok ? "refused" : reply.body.is_counted === false ? "uncounted" : mine.isChange ? "changed" : "saved";
-    if (mine === past[0] || mine.isChange) view.last(mine);
+    if (mine === told) tellOf(mine);
   }
   if (reply.ok && reply.body.is_counted === false) {
-    outbox.refused.put(record.key, { ...record, reason: view.say("cameLate") });
+    outbox.refused.put(record.key, { ...record, reason: view.say(UNCOUNTED[reply.body.why] ?? "uncountedTaken") });
   }
   if (!current && !outbox.list().length) refill(); // what looked empty may have waited for this answer
 });
@@ -165,6 +176,11 @@ outbox.addEventListener("change", () => {
   view.refused(outbox.refused.list());
   if (!n) return view.unsaved("");
   const words = view.say(n === 1 ? "unsavedOne" : "unsavedMany", { n });
+  if (outbox.halted === "removed") {
+    shut();
+    return view.unsaved(`${words} ${view.say("removedKept")}`);
+  }
+  if (outbox.halted) view.notice(""); // it said the same
   if (outbox.halted === "signed_out") {
     return view.unsaved(`${words} ${view.say("signedOut")}`, { href: view.words.signInUrl, words: view.say("signIn") });
   }
@@ -188,6 +204,7 @@ async function refill() {
   }
   if (!reply) return; // another call of this function sees to it
   if (!reply.ok) return stopped(reply);
+  isShut = false;
   correctProgress(reply.body.progress);
   if (current) return;
   if (buffer.ahead.length) {
@@ -204,6 +221,7 @@ async function refill() {
 function showEmpty(html) {
   const { node } = makeItem({ html });
   view.notice("");
+  if (node.dataset.kind === "no_round") forgetPast();
   const old = document.getElementById("empty");
   if (place === 0 && old?.dataset.kind !== node.dataset.kind) {
     display(node, {});
@@ -218,13 +236,42 @@ function again(wait, words) {
 }
 
 function stopped(reply) {
+  const halt = haltOf(reply);
+  if (halt === "removed") {
+    shut();
+    return again(AWAY_MS); // they may be let in again
+  }
   if (current) return; // the outbox says it; until then there is something to look at
-  if (reply.status === 401) {
+  if (halt && halt === outbox.halted && outbox.slow()) return view.notice(""); // said with what is not saved
+  if (halt === "signed_out") {
     return view.notice(view.say("signedOut"), { href: view.words.signInUrl, words: view.say("signIn") });
   }
-  if (reply.kind === "other_person") return view.notice(view.say("otherPerson"));
+  if (halt) return view.notice(view.say("otherPerson"));
   again(RETRY_MS * 2, reply.words ? undefined : "notReached");
   if (reply.words) view.notice(reply.words);
+}
+
+/** No longer in this project: nothing to answer, nothing to change. What was not sent stays in the browser. */
+function shut() {
+  if (isShut) return;
+  isShut = true;
+  forgetDraft();
+  buffer.clear();
+  current = null;
+  place = 0;
+  view.viewing(null);
+  view.below(null);
+  view.notice("");
+  forgetPast();
+  display(waitingPanel("removed"), {});
+  view.announce("removed");
+}
+
+/** These answers can no longer be changed. */
+function forgetPast() {
+  if (place > 0) leave();
+  past.length = 0;
+  tellOf(null);
 }
 
 /** Tell the server what is on the screen where no other request does. */
@@ -264,9 +311,11 @@ function giveUpCurrent() {
 // ---- looking back
 
 async function goTo(target) {
+  if (isShut) return;
   if (target > past.length && past.length < DEPTH) await loadPast();
+  else if (place === 0) loadPast({ isQuiet: true }); // their round may have been closed: said a moment later
   if (target > past.length) {
-    if (!past.length) view.notice(view.say("noEarlier"));
+    if (!past.length && !view.isNoticing) view.notice(view.say("noEarlier"));
     return;
   }
   if (target <= 0) return leave();
@@ -276,8 +325,7 @@ async function goTo(target) {
   view.below(null);
   view.notice("");
   display(record.node, record.answer);
-  view.viewing(record.words);
-  view.announce("viewing", { answer: record.words });
+  view.viewing(record.answer);
 }
 
 function leave() {
@@ -285,35 +333,45 @@ function leave() {
   place = 0;
   view.viewing(null);
   view.below(null);
+  view.notice("");
   if (current) return display(current.node, current.draft);
   display(waitingPanel(), {});
   refill();
 }
 
 /** Answers from before this page was loaded; those that are still on their way are not among them yet. */
-async function loadPast() {
+async function loadPast({ isQuiet = false } = {}) {
   try {
     const reply = await server.get("history");
     if (!reply.ok) return;
+    if (!reply.body.is_open) {
+      forgetPast();
+      return view.notice(view.say("roundClosed"));
+    }
     const known = new Set(past.map((record) => record.lease));
     for (const item of order.sort(reply.body.items.map(makeItem))) {
       if (known.has(item.lease) || past.length >= DEPTH) continue;
       past.push({ ...item, words: view.name(item.answer), state: "saved", isStored: true });
     }
   } catch {
-    view.notice(view.say("notReached"));
+    if (!isQuiet) view.notice(view.say("notReached"));
   }
 }
 
 /** What was answered last, or is looked at: the one that "why" and "reveal" speak of. */
 async function tell(action) {
+  if (isShut) return;
   if (!past.length) await loadPast();
-  const record = past[Math.max(place - 1, 0)];
-  if (!record) return view.notice(view.say("noEarlier"));
+  const meant = () => past[Math.max(place - 1, 0)];
+  const record = meant();
+  if (!record) return view.isNoticing || view.notice(view.say("noEarlier"));
   if (action === "reveal" && record.isStored && !record.may_reveal) return view.notice(view.say("noReveal"));
   try {
     const reply = await server.post(action, { lease: record.lease });
-    if (reply.ok) view.below(reply.body.html);
+    if (record !== meant()) return; // another item's turn by now
+    const text = record.node.querySelector(".item-text").textContent;
+    const excerpt = text.length > EXCERPT ? `${text.slice(0, EXCERPT)}…` : text;
+    if (reply.ok) view.below(reply.body.html, place === 0 && view.say(`${action}Last`, { text: excerpt }));
     else view.notice(reply.words);
   } catch {
     view.notice(view.say("notReached"));
@@ -462,6 +520,7 @@ document.addEventListener("visibilitychange", () => {
 window.addEventListener("pageshow", (event) => event.persisted && location.reload());
 for (const kind of ["pointermove", "scroll"]) document.addEventListener(kind, active, { passive: true });
 window.addEventListener("online", () => refill());
+window.addEventListener("focus", () => current || refill()); // signed in again in another window
 setInterval(heartbeat, HEARTBEAT_MS);
 
 // ---- start

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from annotate import labeling, routing
+from annotate import labeling, queue, routing
 from annotate.errors import Conflict, InvalidInput, LeaseLost, NotFound
 from annotate.models import Lease
 from annotate.web import errors, screen
@@ -65,7 +65,8 @@ def next_items(request: ProjectRequest) -> HttpResponse:
     done = screen.ids(request.POST, "done")
     leases = _leases(request, n=AHEAD, done=done)
     if not leases:
-        return JsonResponse({"held": [], "items": [], "empty": screen.empty_html(request, _empty(request))})
+        html = screen.empty_html(request, _empty(request))
+        return JsonResponse({"held": [], "items": [], "empty": html, "progress": screen.progress(project, person)})
     new = [lease for lease in leases if lease.public_id not in have]
     shown = screen.one_id(request.POST, "shown")
     on_screen = next((lease for lease in leases if lease.public_id == shown), None)
@@ -180,7 +181,8 @@ def history(request: ProjectRequest) -> HttpResponse:
     project = request.member.project
     past = [screen.past(one, project) for one in labeling.history(project=project, by=_me(request))]
     if wants_json(request):
-        return JsonResponse({"items": [screen.as_json(item) for item in past]})
+        is_open = bool(past) or queue.of_open_round(project).exists()
+        return JsonResponse({"items": [screen.as_json(item) for item in past], "is_open": is_open})
     return render(request, "annotate/labeling/history.html", {"past": past})
 
 
@@ -230,7 +232,7 @@ def _earlier(request: ProjectRequest, lease_id: str) -> dict[str, Any]:
     answers = labeling.history(project=project, by=_me(request))
     found = next((one for one in answers if one.lease_id == lease_id), None)
     if found is None:
-        raise NotFound(_("This answer is not among your last ten of the open round."))
+        raise NotFound(_("This answer is not among your last ten of the open round; those of a closed round stand."))
     item = screen.past(found, project)
     return screen.form(item, **item["answer"]) | {"item": item, "items_ahead": [], "earlier": item["earlier"]}
 

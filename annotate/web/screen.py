@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from django import forms
-from django.db.models.functions import Now
 from django.http import HttpRequest, QueryDict
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -17,7 +16,7 @@ from django.utils.translation import gettext_lazy
 from annotate import labeling, modalities, projects, queue, routing
 from annotate.access import MAY
 from annotate.errors import InvalidInput
-from annotate.models import Annotation, Label, Lease, Member, Project, User
+from annotate.models import Annotation, Label, Lease, Member, Project, QueueEntry, Round, User
 from annotate.models.annotation import SkipReason
 from annotate.models.project import Arm, SuggestionPolicy
 
@@ -174,14 +173,20 @@ def past(one: labeling.Past, project: Project) -> dict[str, Any]:
         "is_flagged": annotation.is_flagged,
         "comment": annotation.comment,
     }
-    item["earlier"] = {"lease": one.lease_id, "words": _words(annotation), "is_counted": annotation.is_counted}
+    item["earlier"] = {
+        "lease": one.lease_id,
+        "words": _words(annotation),
+        "skipped": _skipped(annotation),
+        "is_counted": annotation.is_counted,
+    }
     item["may_reveal"] = _may_reveal(annotation)
     return item
 
 
 def stored(annotation: Annotation) -> dict[str, Any]:
-    """What a script is told of an answer that was stored."""
-    return {"is_counted": annotation.is_counted, "may_reveal": _may_reveal(annotation)}
+    """What a script is told of an answer that was stored; one query where it does not count."""
+    body = {"is_counted": annotation.is_counted, "may_reveal": _may_reveal(annotation)}
+    return body if annotation.is_counted else {**body, "why": _why_uncounted(annotation)}
 
 
 def as_json(item: dict[str, Any]) -> dict[str, Any]:
@@ -266,7 +271,7 @@ _MANAGER = {
 
 def _held(project: Project, person: User) -> list[Lease]:
     """What this person holds, in the order of asking; reads only."""
-    mine = queue.leases_in(project).filter(annotator=person, expires_at__gt=Now())
+    mine = queue.leases_in(project).filter(annotator=person)
     return list(mine.select_related("entry__item__content", "entry__round").order_by("granted_at", "pk"))
 
 
@@ -278,8 +283,21 @@ def _item(lease_id: str, project: Project, payload: dict[str, Any]) -> dict[str,
 def _words(annotation: Annotation) -> str:
     if annotation.label:
         return annotation.label.name
-    reason = SKIP_REASONS[SkipReason(annotation.skip_reason or "")]
-    return _("skipped: %(reason)s") % {"reason": reason}
+    return _("skipped: %(reason)s") % {"reason": _skipped(annotation)}
+
+
+def _skipped(annotation: Annotation) -> str | None:
+    """Why it was skipped, in words."""
+    return str(SKIP_REASONS[SkipReason(annotation.skip_reason)]) if annotation.skip_reason else None
+
+
+def _why_uncounted(annotation: Annotation) -> str:
+    """What took the question away before its answer came, by the name of its sentence on the page."""
+    facts = QueueEntry.objects.filter(annotations=annotation).values_list("round__state", "item__withdrawn_at")
+    state, withdrawn_at = facts.get()
+    if state != Round.State.OPEN:
+        return "round_closed"
+    return "withdrawn" if withdrawn_at else "taken"
 
 
 def _may_reveal(annotation: Annotation) -> bool:

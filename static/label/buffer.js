@@ -72,6 +72,13 @@ export class Buffer {
     this.claims.drop(lease);
   }
 
+  /** Nothing is held any more. */
+  clear() {
+    if (this.shown) this.claims.drop(this.shown.lease);
+    this.shown = null;
+    this.#drop(() => true);
+  }
+
   /** Ask for more; returns the reply, or null where enough requests are under way and one of them will ask again. */
   async refill() {
     if (this.asking >= AT_ONCE) {

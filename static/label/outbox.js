@@ -9,6 +9,13 @@ const SLOW_MS = 1_000; // an answer that travels for longer than this is shown a
 // Statuses that say nothing about the answer itself: it is sent again.
 const isPassing = (status) => status >= 500 || status === 408 || status === 425 || status === 429;
 
+/** Why nobody can answer from this page until somebody acts; no name: they can. */
+export const haltOf = ({ status, kind }) => {
+  if (status === 401) return "signed_out";
+  if (kind === "not_found") return "removed"; // a project that is no longer theirs does not exist for them
+  return kind === "other_person" ? kind : "";
+};
+
 /** First in, first out, from one tab at a time; events: "change", "settled" (detail: record, reply). */
 export class Outbox extends EventTarget {
   constructor(server, name) {
@@ -17,7 +24,7 @@ export class Outbox extends EventTarget {
     this.name = `goldloop-outbox-${name}`;
     this.waiting = new Store(`goldloop.answer.${name}.`);
     this.refused = new Store(`goldloop.refused.${name}.`);
-    this.halted = ""; // "signed_out" or "other_person": nothing is sent until somebody acts
+    this.halted = ""; // see haltOf: nothing is sent until somebody acts
     this.failures = 0;
     this.isSending = false;
     this.isStuck = false;
@@ -96,7 +103,7 @@ export class Outbox extends EventTarget {
 
   /** What the reply means for this answer; false: stop sending for now. */
   #settle(record, reply) {
-    this.halted = reply.status === 401 ? "signed_out" : reply.kind === "other_person" ? reply.kind : "";
+    this.halted = haltOf(reply);
     if (this.halted || isPassing(reply.status) || reply.kind === "stale") return false;
     if (!reply.ok) this.refused.put(record.key, { ...record, kind: reply.kind, reason: reply.words });
     this.waiting.remove(record.key);
@@ -121,6 +128,7 @@ export class Outbox extends EventTarget {
     window.addEventListener("offline", () => this.#changed());
     window.addEventListener("storage", () => this.#changed());
     document.addEventListener("visibilitychange", again);
+    window.addEventListener("focus", again); // somebody may have signed in again in another window
     if (!window.BroadcastChannel) return;
     this.channel = new BroadcastChannel(this.name);
     this.channel.addEventListener("message", ({ data }) => this.#tell(data.record, data.reply));

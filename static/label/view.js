@@ -74,9 +74,12 @@ export class View {
 
   /** The words for an answer: its label's name, or why it was skipped. */
   name({ label, skip }) {
-    const button = label === null ? this.reasons.find((one) => one.value === skip) : this.buttons[label];
-    const words = button?.querySelector(".choice-name").textContent ?? "";
-    return label === null ? this.say("skipped", { reason: words }) : words;
+    if (label === null) return this.say("skipped", { reason: this.#reason(skip) });
+    return this.buttons[label]?.querySelector(".choice-name").textContent ?? "";
+  }
+
+  #reason(skip) {
+    return this.reasons.find((one) => one.value === skip)?.querySelector(".choice-name").textContent ?? "";
   }
 
   /** The button that a digit stands for: a reason while the reasons are open, else a label. */
@@ -127,7 +130,9 @@ export class View {
     }
     const fitting = this.visible();
     for (const button of this.buttons) button.toggleAttribute("data-first", Boolean(words) && button === fitting[0]);
-    find("filter-count").textContent = words ? this.say("matches", { n: fitting.length }) : "";
+    const isNone = fitting.length === 0;
+    find("filter-count").textContent = !words ? "" : this.say(isNone ? "noMatch" : "matches", { n: fitting.length });
+    find("filter-count").classList.toggle("sr-only", !isNone); // a list can be seen; an empty place needs words
   }
 
   clearFilter() {
@@ -156,40 +161,50 @@ export class View {
     const bar = find("progress");
     bar.querySelector("progress").max = Math.max(n_in_round, 1);
     bar.querySelector("progress").value = n_done;
-    bar.querySelector("span").textContent = this.say("progress", { today: n_answered_today, left: n_left });
+    bar.querySelector("progress").hidden = n_in_round === 0;
+    const words = n_in_round === 0 ? "progressNoRound" : "progress";
+    bar.querySelector("span").textContent = this.say(words, { today: n_answered_today, left: n_left });
   }
 
   announce(name, values) {
     find("announcer").textContent = this.say(name, values);
   }
 
-  viewing(answer) {
-    find("viewing").hidden = !answer;
-    if (answer) find("viewing").querySelector("p").textContent = this.say("viewing", { answer });
+  /** Looking back at this answer; nothing: at no answer. The line under the item would speak of another one. */
+  viewing(given) {
+    find("viewing").hidden = !given;
+    find("last").hidden = Boolean(given) || !find("last").hasChildNodes();
+    if (!given) return;
+    const isSkip = given.label === null;
+    const words = isSkip ? this.say("viewingSkipped", { reason: this.#reason(given.skip) }) : this.say("viewing", { answer: this.name(given) });
+    find("viewing").querySelector("p").textContent = words;
+    find("announcer").textContent = words;
   }
 
-  /** The line under the item: what became of the last answer, and what can be done with it. */
-  last(record) {
+  /** The line under the item: what became of an answer, and, of the last one, what can be done with it. */
+  last(record, isLast) {
     const line = find("last");
-    line.hidden = !record;
-    if (!record) return;
+    line.hidden = !record || !find("viewing").hidden;
+    if (!record) return line.replaceChildren();
     const words = document.createElement("span");
     const name = document.createElement("strong");
     name.dir = "auto";
     name.textContent = record.words;
     words.append(`${this.say(record.state)} · `, name);
-    const acts = [["back", "undo", "U"]];
-    if (record.isStored && record.answer.label !== null) acts.push(["why", "why", "W"]);
-    if (record.isStored && record.may_reveal) acts.push(["reveal", "reveal", "R"]);
+    const acts = isLast ? [["back", "change", "U"]] : [];
+    const seen = this.say("makesNotBlind");
+    if (isLast && record.isStored && record.answer.label !== null) acts.push(["why", "why", "W", seen]);
+    if (isLast && record.isStored && record.may_reveal) acts.push(["reveal", "reveal", "R", seen]);
     line.dataset.state = record.state;
-    line.replaceChildren(words, ...acts.map(([command, name, key]) => this.#act(command, this.say(name), key)));
+    line.replaceChildren(words, ...acts.map(([act, name, ...rest]) => this.#act(act, this.say(name), ...rest)));
   }
 
-  #act(command, words, key) {
+  #act(command, words, key, title = "") {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "last-act";
     button.dataset.command = command;
+    button.title = title;
     const cap = document.createElement("kbd");
     cap.className = "keycap";
     cap.setAttribute("aria-hidden", "true");
@@ -198,14 +213,24 @@ export class View {
     return button;
   }
 
-  /** HTML that the server rendered, under the item; nothing: away with it. */
-  below(html) {
-    find("reasons").innerHTML = html ?? "";
-    find("reasons").hidden = !html;
+  /** HTML that the server rendered, under the item, and which item it speaks of; nothing: away with it. */
+  below(html, title) {
+    const panel = find("reasons");
+    panel.innerHTML = html ?? "";
+    panel.hidden = !html;
+    if (!html || !title) return;
+    const heading = panel.querySelector("h3") ?? document.createElement("h3");
+    heading.className = "font-semibold";
+    heading.textContent = title;
+    if (!heading.isConnected) panel.prepend(heading);
   }
 
   notice(words, link) {
     this.#line(find("notice"), words, link);
+  }
+
+  get isNoticing() {
+    return !find("notice").hidden;
   }
 
   unsaved(words, link) {

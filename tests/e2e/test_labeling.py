@@ -7,11 +7,11 @@ from django.contrib.sessions.models import Session
 from django.utils import timezone
 from playwright.sync_api import expect
 
-from annotate import projects, routing
+from annotate import people, projects, routing
 from annotate.models import Annotation, Lease
 from annotate.models.project import Arm, SuggestionPolicy
 from tests.factories import make_member, make_project, owner_of
-from tests.web.labeling.rows import make_round
+from tests.web.labeling.rows import close, make_round
 from tests.web.labeling.test_work import predict
 
 READY = "#labeling[data-ready]:not([data-ready=''])"
@@ -287,6 +287,21 @@ class TestNothingIsLost:
         saved(label)
         assert stored() == {first: "no"}
 
+    def test_signing_in_in_another_window_is_seen_at_once(self, label, ann, browsing):
+        browsing.expect("401")
+        label.wait_for_timeout(500)
+        Session.objects.all().delete()
+        for _ in range(2):
+            press(label, "Digit2")
+        label.keyboard.press("Digit2")
+        expect(label.locator("#unsaved")).to_contain_text("signed out", timeout=2_000)
+        assert label.get_by_role("link", name="Sign in").count() == 1
+        label.wait_for_timeout(6_000)  # by now it asks rarely
+        sign_in(label, ann)
+        label.evaluate("window.dispatchEvent(new Event('focus'))")
+        expect(label.locator("#unsaved")).to_be_hidden(timeout=2_000)
+        assert list(stored().values()) == ["no"] * 3
+
     def test_somebody_elses_session_never_gets_it(self, label, project, browsing):
         browsing.expect("401|409")
         Session.objects.all().delete()
@@ -302,7 +317,7 @@ class TestNothingIsLost:
     def test_a_late_answer_is_listed(self, label):
         Lease.objects.update(ended_at=timezone.now(), outcome="expired")
         press(label, "Digit1")
-        expect(label.locator("#refused")).to_contain_text("not counted")
+        expect(label.locator("#refused")).to_contain_text("no longer held for you: your answer is kept, but not")
         expect(label.locator("#refused")).to_contain_text("yes")
         label.locator("#refused button").click()
         expect(label.locator("#refused")).to_be_hidden()
@@ -311,11 +326,34 @@ class TestNothingIsLost:
         browsing.expect("409")
         press(label, "Digit1")
         saved(label)
+        press(label, "u")
         project.rounds.update(state="closed", closed_at=timezone.now())
-        label.keyboard.press("u")
-        label.wait_for_timeout(300)
         label.keyboard.press("Digit2")
         expect(label.locator("#refused")).to_contain_text("closed")
+
+    def test_after_the_round_nothing_is_offered_to_change(self, label, project):
+        press(label, "Digit1")
+        saved(label)
+        close(project.rounds.get(), owner_of(project))
+        label.keyboard.press("u")
+        expect(label.locator("#notice")).to_contain_text("The answers of a closed round stand")
+        expect(label.locator("#viewing")).to_be_hidden()
+        expect(label.locator("#last")).to_be_hidden()
+
+    def test_who_was_removed_answers_no_more(self, label, ann, project, browsing):
+        browsing.expect("404")
+        press(label, "Digit1")
+        saved(label)
+        people.remove(project=project, person=ann.public_id, by=owner_of(project))
+        label.keyboard.press("Digit2")
+        expect(label.locator("#empty")).to_have_text("You are no longer in this project.")
+        expect(label.locator("#unsaved")).to_contain_text("What was not sent stays in this browser")
+        expect(label.locator("#last")).to_be_hidden()
+        for key in ("Digit1", "u", "w"):
+            label.keyboard.press(key)
+        expect(label.locator("#viewing")).to_be_hidden()
+        assert label.evaluate("Object.keys(localStorage).filter((key) => key.includes('.answer.')).length") == 1
+        assert Annotation.objects.count() == 1
 
     def test_a_draft_comes_back(self, label, project):
         label.keyboard.press("Shift+Digit3")
@@ -408,6 +446,12 @@ class TestManyLabels:
         saved(many)
         assert list(stored().values()) == ["label 10 card"]
 
+    def test_where_nothing_fits_it_says_so(self, many):
+        many.keyboard.press("/")
+        many.keyboard.type("cheque")
+        expect(many.locator("#filter-count")).to_have_text("No label fits")
+        assert many.locator("#filter-count").bounding_box()["height"] > 10
+
     def test_the_first_ten_have_keys(self, many):
         press(many, "Digit0")
         saved(many)
@@ -426,8 +470,23 @@ class TestAfterwards:
         saved(page)
         page.keyboard.press("w")
         expect(page.locator("#reasons")).to_contain_text("least sure")
+        expect(page.locator("#reasons h3")).to_have_text("Why you were asked the last item: “one”")
         page.keyboard.press("r")
+        expect(page.locator("#reasons h3")).to_have_text("What the machine says of the last item: “one”")
         expect(page.locator("#reasons")).to_contain_text("maybe")
+        press(page, "u")
+        expect(page.locator("#last")).to_be_hidden()
+        press(page, "Escape")
+        expect(page.locator("#last")).to_be_visible()
+        expect(page.locator("#last button").first).to_have_text("ChangeU")
+
+    def test_a_notice_goes_with_its_item(self, label):
+        press(label, "Digit1")
+        saved(label)
+        label.keyboard.press("r")
+        expect(label.locator("#notice")).to_contain_text("not shown to anybody who labels")
+        press(label, "Digit1")
+        expect(label.locator("#notice")).to_be_hidden()
 
 
 class TestWithoutScript:

@@ -6,7 +6,7 @@ from annotate.models import Draft, Lease
 from annotate.models.project import Arm, SuggestionPolicy
 from tests.factories import make_member, make_project, owner_of
 from tests.web.labeling.conftest import active
-from tests.web.labeling.rows import make_round
+from tests.web.labeling.rows import close, make_round
 from tests.web.labeling.test_work import predict
 
 
@@ -111,6 +111,15 @@ class TestHistory:
         items = ann_asks.client.get(ann_asks.url("history"), headers={"Accept": "application/json"}).json()["items"]
         assert [item["lease"] for item in items] == leases[::-1]
         assert items[0]["answer"] == {"label": 2, "skip": None, "is_flagged": False, "comment": ""}
+
+    def test_it_says_whether_a_round_is_open(self, ann_asks, project):
+        def said():
+            return ann_asks.client.get(ann_asks.url("history"), headers={"Accept": "application/json"}).json()
+
+        assert said() == {"items": [], "is_open": True}
+        ann_asks.answered()
+        close(project.rounds.get(), owner_of(project))
+        assert said() == {"items": [], "is_open": False}
 
     def test_as_a_page_it_links_to_each(self, ann_asks):
         lease = ann_asks.answered()

@@ -39,7 +39,9 @@ class TestNext:
     def test_it_says_why_nothing_is_left(self, asking, project, ann_asks, ann):
         project.rounds.first().queue.filter(position__gt=1).update(state="answered")
         asking(make_member(project, "Ben")).hold()
-        assert 'data-kind="held_by_others"' in ann_asks.post("next").json()["empty"]
+        said = ann_asks.post("next").json()
+        assert 'data-kind="held_by_others"' in said["empty"]
+        assert said["progress"]["n_in_round"] == 5
 
     def test_a_manager_is_led_to_the_overview(self, asking, project):
         project.rounds.first().queue.update(state="answered")

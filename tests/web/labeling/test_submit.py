@@ -37,8 +37,21 @@ class TestSubmit:
     def test_a_late_answer_is_kept_and_said_to_be_late(self, ann_asks):
         lease = ann_asks.hold()
         Lease.objects.update(ended_at=timezone.now(), outcome="expired")
-        assert ann_asks.post("submit", lease=lease, label=1, key="k1").json()["is_counted"] is False
+        for _ in range(2):
+            said = ann_asks.post("submit", lease=lease, label=1, key="k1").json()
+            assert (said["is_counted"], said["why"]) == (False, "taken")
         assert Annotation.objects.get().is_counted is False
+
+    def test_after_the_round_it_says_that_the_round_was_closed(self, ann_asks, project):
+        lease = ann_asks.hold()
+        close(project.rounds.get(), owner_of(project))
+        assert ann_asks.post("submit", lease=lease, label=1, key="k1").json()["why"] == "round_closed"
+
+    def test_of_a_withdrawn_item_it_says_so(self, ann_asks, project):
+        lease = ann_asks.hold()
+        Lease.objects.update(ended_at=timezone.now(), outcome="released")
+        project.items.update(withdrawn_at=timezone.now())
+        assert ann_asks.post("submit", lease=lease, label=1, key="k1").json()["why"] == "withdrawn"
 
     @pytest.mark.parametrize(
         "fields",
@@ -143,6 +156,11 @@ class TestChange:
         page = ann_asks.get("work", change=lease).content.decode()
         assert "You answered: no." in page
         assert f'action="{ann_asks.url("change")}"' in page
+
+    def test_a_form_shows_an_earlier_skip(self, ann_asks):
+        lease = ann_asks.hold()
+        ann_asks.post("submit", lease=lease, skip="unclear", key="k1")
+        assert "You skipped it: I cannot decide it." in ann_asks.get("work", change=lease).content.decode()
 
     def test_a_form_does_not_show_what_is_not_mine(self, ann_asks, asking, project):
         theirs = asking(make_member(project, "Ben")).answered(key="k-ben")

@@ -7,7 +7,7 @@ from annotate import projects
 from annotate.models import Lease, Prediction, PromptVersion
 from annotate.models.project import Arm, SuggestionPolicy
 from tests.factories import make_member, make_project, make_user, owner_of
-from tests.web.labeling.rows import make_round
+from tests.web.labeling.rows import close, make_round
 
 SECRETS = ("secret-id", "secret-metadata", "secret-reason", "0.875", "suggests", "audit", "is_blind")
 
@@ -75,6 +75,11 @@ class TestWork:
         Lease.objects.all().delete()
         page = ann_asks.client.get(f"{ann_asks.url('work')}?empty").content.decode()
         assert "This round is done" in page
+
+    def test_without_a_round_nothing_is_left_in_it(self, ann_asks, project):
+        assert "5 left in this round" in ann_asks.get("work").content.decode()
+        close(project.rounds.get(), owner_of(project))
+        assert "left in this round</span>" not in ann_asks.get("work").content.decode()
 
     def test_its_queries_do_not_grow(self, ann_asks, at_most):
         ann_asks.post("next")
