@@ -20,7 +20,7 @@ def project(tmp_path):
 
 def test_it_withdraws_by_external_id(project, capsys):
     call_command("withdraw", "mails", "item-0", "item-2")
-    assert "2 items were withdrawn." in capsys.readouterr().out
+    assert "2 items withdrawn." in capsys.readouterr().out
     assert Item.objects.in_pool().get().external_id == "item-1"
 
 

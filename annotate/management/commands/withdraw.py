@@ -24,4 +24,4 @@ class Command(GoldloopCommand):
     def run(self, options: dict[str, Any]) -> None:
         field = "public_ids" if options["public"] else "external_ids"
         n_items = items.withdraw(project=self.project, by=self.by, **{field: options["ids"]})
-        self.say(f"{n_items:,} items were withdrawn.")
+        self.say(f"{n_items:,} item{'' if n_items == 1 else 's'} withdrawn.")
