@@ -16,6 +16,7 @@ from annotate import access, pool, questions, review, slots
 from annotate.errors import AccessDenied, Conflict, InvalidInput, LeaseLost, NotFound
 from annotate.models import Annotation, Draft, Draw, Label, Lease, Prediction, Project, QueueEntry, Round, User
 from annotate.models.annotation import SkipReason
+from annotate.models.base import is_storable
 from annotate.models.project import SuggestionPolicy
 from annotate.models.turn import write_turn
 from annotate.questions import Answers, Question
@@ -92,6 +93,8 @@ def _submit(question: Question, answers: Answers, answer: Answer, key: str) -> A
     return annotation
 
 
+@write_turn()
+@transaction.atomic
 def change(
     *, lease_id: str, project: Project, answer: Answer, key: str, by: User, now: datetime | None = None
 ) -> Annotation:
@@ -99,11 +102,6 @@ def change(
 
     `lease_id` is the lease that it was given under, see `history`. A late answer stays uncounted.
     """
-    with write_turn(), transaction.atomic():
-        return _change(lease_id=lease_id, project=project, answer=answer, key=key, by=by, now=now)
-
-
-def _change(*, lease_id: str, project: Project, answer: Answer, key: str, by: User, now: datetime | None) -> Annotation:
     questions.lock(lease_id, by)
     question = _load(lease_id, project, answer, key, by, now)
     answers, first = questions.answers(question, key)
@@ -204,12 +202,8 @@ def check_comment(text: str) -> None:
     """InvalidInput unless every database can keep this comment."""
     if len(text) > MAX_COMMENT:
         raise InvalidInput(f"A comment has at most {MAX_COMMENT:,} characters; this one has {len(text):,}.")
-    if not _is_storable(text):
+    if not is_storable(text):
         raise InvalidInput("The comment holds half a character or a NUL.")
-
-
-def _is_storable(text: str) -> bool:
-    return not any(character == "\x00" or "\ud800" <= character <= "\udfff" for character in text)
 
 
 def _look(lease_id: str, project: Project, by: User, now: datetime | None) -> Question:
@@ -233,7 +227,7 @@ def _mark_revealed(question: Question) -> None:
 
 def _load(lease_id: str, project: Project | str, answer: Answer, key: str, by: User, now: datetime | None) -> Question:
     """The question that this is an answer to, once access and the answer itself were checked."""
-    if not 1 <= len(key) <= _MAX_KEY or not _is_storable(key):
+    if not 1 <= len(key) <= _MAX_KEY or not is_storable(key):
         raise InvalidInput(f"An answer's key has 1 to {_MAX_KEY} characters.")
     index = answer.label if isinstance(answer.label, int) else None
     question = questions.load(lease_id=lease_id, project=project, by=by, index=index, now=now)

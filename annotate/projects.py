@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from annotate import access, modalities
 from annotate.errors import Conflict, InvalidInput
 from annotate.models import GuidelineVersion, Label, LabelSchema, Member, Project, User
+from annotate.models.base import is_storable
 from annotate.models.event import record
 from annotate.models.project import Role
 from annotate.models.schema import N_COLOURS
@@ -153,7 +154,7 @@ def check_labels(labels: Sequence[NewLabel]) -> None:
         if label.name.strip() in seen:
             raise InvalidInput(f"The label {label.name!r} is there twice.")
         seen.add(label.name.strip())
-        if not all(_is_storable(text) for text in (label.definition, *label.examples)):
+        if not all(is_storable(text) for text in (label.definition, *label.examples)):
             raise InvalidInput(f"The definition or an example of {label.name!r} holds half a character or a NUL.")
 
 
@@ -168,10 +169,6 @@ def _parse_label(row: object, place: int) -> NewLabel:
     if not all(isinstance(example, str) for example in examples):
         raise InvalidInput(f"Label {place} ({row['name']}): every example is a text.")
     return NewLabel(row["name"], definition, tuple(examples))
-
-
-def _is_storable(text: str) -> bool:
-    return not any(character == "\x00" or "\ud800" <= character <= "\udfff" for character in text)
 
 
 def _validate(project: Project) -> None:

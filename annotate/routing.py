@@ -62,9 +62,9 @@ def lease_next(
         return open_ones
     for _ in range(_TRIES):
         entries, n_wanted = _choose(project, annotator, wanted, len(open_ones), now)
-        with write_turn():
-            granted = _grant(entries, n_wanted, annotator)
-        if granted or not n_wanted:
+        if not n_wanted:
+            return open_ones
+        if entries and (granted := _grant(entries, n_wanted, annotator)):
             return open_ones + granted
         if entries or _end_run_out(project, annotator, now):
             continue
@@ -249,11 +249,10 @@ def _choose(project: Project, annotator: User, wanted: int, n_open: int, now: da
     return found, wanted
 
 
+@write_turn()
 @transaction.atomic
 def _grant(entries: list[Any], wanted: int, annotator: User) -> list[Lease]:
     """Hold the first `wanted` of these questions that are still free; others may have been quicker."""
-    if not entries or not wanted:
-        return []
     slots.lock([entry.pk for entry in entries])
     # Answered by oneself in another window meanwhile? Then a slot would be held for nothing.
     said = Annotation.objects.filter(entry=OuterRef("pk"), annotator=annotator, is_current=True, is_counted=True)

@@ -1,4 +1,4 @@
-"""What several models share: random public ids and the database's clock."""
+"""What several models share: random public ids, the database's clock, and which texts can be kept."""
 
 import secrets
 from datetime import datetime
@@ -31,3 +31,8 @@ def database_now() -> datetime:
             return timezone.make_aware(moment, timezone.get_fixed_timezone(0))
         cursor.execute("SELECT clock_timestamp()")
         return cursor.fetchone()[0]  # type: ignore[no-any-return]
+
+
+def is_storable(text: str) -> bool:
+    """Whether every database can keep this text: no NUL, and no half of a surrogate pair."""
+    return not any(character == "\x00" or "\ud800" <= character <= "\udfff" for character in text)

@@ -11,11 +11,11 @@ from django.http import FileResponse, HttpResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
-from annotate import files
+from annotate import files, queue
 from annotate.access import MAY
 from annotate.errors import FileDamaged, NotFound
 from annotate.export import FORMATS
-from annotate.models import Member, QueueEntry, Round, Run
+from annotate.models import Member, Run
 from annotate.web.doors import ProjectRequest, project_page
 from annotate.web.htmx import render_page
 from annotate.web.run_status import status
@@ -142,7 +142,7 @@ def _asked(rows: list[dict[str, Any]], member: Member) -> set[str]:
     if member.role not in MAY["annotate"]:
         return set()
     ids = [row.get("id") for row in rows]
-    questions = QueueEntry.objects.filter(round__project=member.project, round__state=Round.State.OPEN)
+    questions = queue.of_open_round(member.project)
     return set(questions.filter(item__public_id__in=ids).values_list("item__public_id", flat=True))
 
 

@@ -158,8 +158,7 @@ def reveal(request: ProjectRequest) -> HttpResponse:
     """What the machine says of a question, where its policy allows that now."""
     project = request.member.project
     suggestion = labeling.reveal(lease_id=screen.one_id(request.POST, "lease"), project=project, by=_me(request))
-    html = screen.suggestion_html(request, suggestion)
-    return JsonResponse({"html": html}) if wants_json(request) else HttpResponse(html)
+    return _html(request, screen.suggestion_html(request, suggestion))
 
 
 @require_POST
@@ -169,8 +168,7 @@ def why(request: ProjectRequest) -> HttpResponse:
     """Why a question was asked, once it was answered."""
     project = request.member.project
     arms = labeling.why(lease_id=screen.one_id(request.POST, "lease"), project=project, by=_me(request))
-    html = screen.reasons_html(request, arms)
-    return JsonResponse({"html": html}) if wants_json(request) else HttpResponse(html)
+    return _html(request, screen.reasons_html(request, arms))
 
 
 @require_GET
@@ -186,6 +184,10 @@ def history(request: ProjectRequest) -> HttpResponse:
     return render(request, "annotate/labeling/history.html", {"past": past})
 
 
+def _html(request: ProjectRequest, html: str) -> HttpResponse:
+    return JsonResponse({"html": html}) if wants_json(request) else HttpResponse(html)
+
+
 def _me(request: ProjectRequest) -> Any:
     return request.member.user
 
@@ -196,7 +198,7 @@ def _user(request: ProjectRequest) -> Any:
 
 
 def _leases(request: ProjectRequest, *, n: int, done: list[str]) -> list[Lease]:
-    """lease_next, once more where somebody was quicker in that moment."""
+    """lease_next, once more where this person was quicker in another window."""
     project, person = request.member.project, _me(request)
     try:
         return routing.lease_next(project=project, annotator=person, n=n, done=done)

@@ -10,10 +10,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_POST
 
-from annotate import runs, tasks
+from annotate import queue, runs, tasks
 from annotate.errors import InvalidInput, NotFound
 from annotate.export import FORMATS
-from annotate.models import Project, QueueEntry, Round
+from annotate.models import Project, QueueEntry
 from annotate.templatetags.figures import count
 from annotate.web.doors import ProjectRequest, project_page
 from annotate.web.htmx import go_to, render_page
@@ -90,9 +90,7 @@ def _batch(request: ProjectRequest, project: Project) -> dict[str, Any]:
 def _force(request: ProjectRequest, project: Project) -> dict[str, Any]:
     """Closing over open questions cannot be undone: only with the confirmation that says how many they are."""
     is_confirmed = request.POST.get("force") == "yes"
-    n_open = QueueEntry.objects.filter(
-        round__project=project, round__state=Round.State.OPEN, state=QueueEntry.State.OPEN
-    ).count()
+    n_open = queue.of_open_round(project).filter(state=QueueEntry.State.OPEN).count()
     if n_open and not is_confirmed:
         sentence = ngettext(
             "%(n)s question is not answered yet. Confirm that it may stay so, and close the round then.",
