@@ -87,7 +87,7 @@ def succeeded(run):
 
 
 def test_a_run_killed_half_way_is_finished_by_the_next_attempt_with_the_same_rows(tmp_path, start_worker):
-    project, undisturbed = project_of(1_100, tmp_path), project_of(1_100, tmp_path)
+    project, undisturbed = project_of(2_300, tmp_path), project_of(2_300, tmp_path)
     run, worker = asked(project), start_worker()
     wait_until(lambda: at_work(run, worker, n_done=1_024))  # one durable step of vectors is there
     os.kill(run.pid, signal.SIGKILL)
