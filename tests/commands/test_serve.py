@@ -137,7 +137,7 @@ def test_a_worker_that_dies_is_started_again(site, environment):
         pid for pid in children_of(site.pid) if Path(f"/proc/{pid}/cmdline").read_bytes().endswith(b"worker\0")
     ]
     os.kill(worker, signal.SIGKILL)
-    (Path(environment["VAR_DIR"]) / "worker.alive").unlink()
+    (Path(environment["VAR_DIR"]) / "worker.alive").unlink(missing_ok=True)  # it may not have said anything yet
     wait_until(lambda: health(environment)[1]["worker"] == "ok")
 
 
