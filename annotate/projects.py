@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from annotate import access, modalities
 from annotate.errors import Conflict, InvalidInput
-from annotate.models import GuidelineVersion, Label, LabelSchema, Member, Project, User
+from annotate.models import Budget, GuidelineVersion, Label, LabelSchema, Member, Project, User
 from annotate.models.base import is_storable
 from annotate.models.event import record
 from annotate.models.project import Role
@@ -60,6 +60,7 @@ def create(
     _validate(project)
     project.save()
     Member.objects.create(project=project, user=by, role=Role.OWNER, is_trusted=True)
+    Budget.objects.bulk_create(Budget(project=project, kind=kind) for kind in Budget.Kind)
     add_schema(project=project, labels=labels, by=by)
     record("project.created", project=project, by=by, key_commitment=project.key_commitment)
     return project

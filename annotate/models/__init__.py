@@ -1,21 +1,27 @@
 """The rows of the product, one file per thing."""
 
 from annotate.models.annotation import Annotation, Draft
+from annotate.models.budget import Budget, LedgerEntry
+from annotate.models.connection import Connection
 from annotate.models.draw import Draw, QueueEntry, Round
 from annotate.models.event import Event
-from annotate.models.gold import Gold
-from annotate.models.invitation import Invitation, SignInFailure
-from annotate.models.item import Import, Item, ItemPayload, RejectedRow
+from annotate.models.gold import Adjudication, Gold
+from annotate.models.invitation import ApiToken, IdempotentRequest, Invitation, PasswordReset, SignInFailure
+from annotate.models.item import Import, Item, ItemPayload, RejectedRow, Upload
 from annotate.models.lease import Lease
 from annotate.models.model_version import DeliveredVersion, Estimate, ModelVersion
 from annotate.models.prediction import Prediction, PromptVersion
 from annotate.models.project import Member, Project
-from annotate.models.run import Run
+from annotate.models.run import Run, RunLine
 from annotate.models.schema import GuidelineVersion, Label, LabelSchema
 from annotate.models.user import User
 
 __all__ = [
+    "Adjudication",
     "Annotation",
+    "ApiToken",
+    "Budget",
+    "Connection",
     "DeliveredVersion",
     "Draft",
     "Draw",
@@ -23,6 +29,7 @@ __all__ = [
     "Event",
     "Gold",
     "GuidelineVersion",
+    "IdempotentRequest",
     "Import",
     "Invitation",
     "Item",
@@ -30,8 +37,10 @@ __all__ = [
     "Label",
     "LabelSchema",
     "Lease",
+    "LedgerEntry",
     "Member",
     "ModelVersion",
+    "PasswordReset",
     "Prediction",
     "Project",
     "PromptVersion",
@@ -39,6 +48,8 @@ __all__ = [
     "RejectedRow",
     "Round",
     "Run",
+    "RunLine",
     "SignInFailure",
+    "Upload",
     "User",
 ]

@@ -3,10 +3,12 @@
 from django.db import models
 from django.db.models import Q
 
-from annotate.models.draw import Round
+from annotate.models.base import PublicIdField
+from annotate.models.draw import QueueEntry, Round
 from annotate.models.item import Item
 from annotate.models.project import Arm, Project
 from annotate.models.schema import Label
+from annotate.models.user import User
 
 
 class GoldQuerySet(models.QuerySet["Gold"]):
@@ -24,7 +26,7 @@ class Gold(models.Model):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="gold")
     item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="gold")
     label = models.ForeignKey(Label, on_delete=models.PROTECT)
-    rule = models.CharField(max_length=20)  # the gold rule it met, or 'imported'
+    rule = models.CharField(max_length=20)  # the gold rule it met, 'imported' or 'adjudicated'
     origin = models.CharField(max_length=20, choices=Arm.choices)  # the arm that obtained it first
     is_blind = models.BooleanField()
     round = models.ForeignKey(Round, null=True, on_delete=models.PROTECT, related_name="gold")
@@ -47,3 +49,26 @@ class Gold(models.Model):
 
     def __str__(self) -> str:
         return f"{self.item_id}: {self.label_id} ({self.origin})"
+
+
+class Adjudication(models.Model):
+    """What a reviewer decided about a question on which people disagreed. A second thought is a new row."""
+
+    public_id = PublicIdField()
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="adjudications")
+    item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="adjudications")
+    entry = models.ForeignKey(QueueEntry, on_delete=models.PROTECT, related_name="adjudications")
+    label = models.ForeignKey(Label, null=True, on_delete=models.PROTECT)  # NULL: cannot be decided
+    reason = models.TextField()
+    is_blind = models.BooleanField()  # the reviewer had not seen the machine's answer
+    is_current = models.BooleanField(default=True)
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["entry"], condition=Q(is_current=True), name="adjudication_one_current")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.item_id}: {self.label_id}"

@@ -1,4 +1,4 @@
-"""How people get in: one-time links, and what sign-in remembers of failures."""
+"""How people get in: one-time links, tokens for programs, and what sign-in remembers of failures."""
 
 from django.db import models
 from django.db.models import Q
@@ -49,3 +49,60 @@ class SignInFailure(models.Model):
 
     def __str__(self) -> str:
         return str(self.at)
+
+
+class PasswordReset(models.Model):
+    """A link that lets one person choose a new password, once. Only the SHA-256 of its token is kept."""
+
+    public_id = PublicIdField()
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="password_resets")
+    token_sha256 = models.CharField(max_length=64, unique=True)
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"for {self.user}"
+
+
+class ApiToken(models.Model):
+    """What a program signs in with. Only the SHA-256 of the token is kept; it is shown once."""
+
+    class Scope(models.TextChoices):
+        READ = "read"
+        ANNOTATE = "annotate"  # and read
+        MANAGE = "manage"  # and all others
+
+    public_id = PublicIdField()
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_tokens")
+    name = models.CharField(max_length=100)
+    token_sha256 = models.CharField(max_length=64, unique=True)
+    hint = models.CharField(max_length=12)  # its first characters, to tell it from others
+    scope = models.CharField(max_length=20, choices=Scope.choices, default=Scope.READ)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    last_used_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class IdempotentRequest(models.Model):
+    """The answer to a request that carried an idempotency key: sent again, it is answered again and not done again."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    key = models.CharField(max_length=100)
+    request_sha256 = models.CharField(max_length=64)  # of method, path and body
+    status = models.PositiveSmallIntegerField(null=True)  # NULL: on its way
+    body = models.TextField(blank=True, default="")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "key"], name="idempotency_key_once")]
+        indexes = [models.Index(fields=["created_at"], name="idempotent_request_by_time")]
+
+    def __str__(self) -> str:
+        return self.key

@@ -8,6 +8,23 @@ from annotate.models.project import Project
 from annotate.models.user import User
 
 
+class Upload(models.Model):
+    """A file that somebody sent, kept until it is imported or thrown away."""
+
+    public_id = PublicIdField()
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="uploads")
+    file_name = models.CharField(max_length=255)  # as it was called where it came from
+    file = models.CharField(max_length=200)  # its name in the store
+    file_sha256 = models.CharField(max_length=64)
+    n_bytes = models.PositiveBigIntegerField()
+    created_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT)
+    created_at = models.DateTimeField(auto_now_add=True)
+    deleted_at = models.DateTimeField(null=True)  # the file is gone, the row says what it was
+
+    def __str__(self) -> str:
+        return self.file_name
+
+
 class Import(models.Model):
     """One file on its way in. Its items stay hidden until it is complete."""
 
@@ -15,7 +32,9 @@ class Import(models.Model):
         RUNNING = "running"
         COMPLETE = "complete"
 
+    public_id = PublicIdField()
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="imports")
+    upload = models.ForeignKey(Upload, null=True, on_delete=models.PROTECT, related_name="imports")
     file_name = models.CharField(max_length=255)
     file_sha256 = models.CharField(max_length=64)
     options = models.JSONField(default=dict)
@@ -58,6 +77,7 @@ class Item(models.Model):
     modality = models.CharField(max_length=20, default="text")
     content_hash = models.CharField(max_length=64)
     external_id = models.CharField(max_length=200, null=True)
+    replaces = models.OneToOneField("self", null=True, on_delete=models.PROTECT, related_name="replaced_by")
     u = models.FloatField()
     fold = models.PositiveSmallIntegerField()
     withdrawn_at = models.DateTimeField(null=True)

@@ -74,6 +74,9 @@ class Project(models.Model):
     reference_target = models.PositiveIntegerField(default=150)
     target_accuracy = models.FloatField(null=True, blank=True)
     annotator = models.CharField(max_length=40, default="offline")
+    connection = models.ForeignKey(
+        "annotate.Connection", null=True, blank=True, on_delete=models.PROTECT, related_name="used_by"
+    )  # where the annotator is asked; NULL: in this process
     encoder = models.CharField(max_length=40, default="minilm")
 
     # Money: one currency, integers in micro-units

@@ -12,13 +12,23 @@ class Run(models.Model):
     class State(models.TextChoices):
         QUEUED = "queued"  # waits for a worker
         RUNNING = "running"
+        PAUSED = "paused"  # by a person, or by a cap that was reached: goes on when somebody says so
         SUCCEEDED = "succeeded"
         FAILED = "failed"  # expected: a sentence for people
         ERRORED = "errored"  # a crash or a lost worker: the trace is kept
+        CANCELLED = "cancelled"
+
+    class Wish(models.TextChoices):
+        """What people want of a run that a worker is at; it obeys at its next beat."""
+
+        NONE = ""
+        PAUSE = "pause"
+        CANCEL = "cancel"
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="runs")
     public_id = PublicIdField()
     kind = models.CharField(max_length=30)
+    queue = models.CharField(max_length=10, default="io")  # which workers may take it: io, or ml with its own memory
     parameters = models.JSONField(default=dict)
     state = models.CharField(max_length=20, choices=State.choices, default=State.QUEUED)
     attempt = models.PositiveIntegerField(default=1)
@@ -27,11 +37,15 @@ class Run(models.Model):
     lease_until = models.DateTimeField(null=True)  # NULL while queued
     heartbeat_at = models.DateTimeField(null=True)
     step = models.CharField(max_length=60, blank=True, default="")  # what it is doing now, for people
+    cursor = models.PositiveBigIntegerField(default=0)  # units whose effect is committed: the next attempt goes on here
     n_done = models.PositiveBigIntegerField(default=0)
     n_total = models.PositiveBigIntegerField(null=True)
     result = models.JSONField(default=dict)  # counts, public ids and file names, for pages
     message = models.TextField(blank=True)
     trace = models.TextField(blank=True)
+    wish = models.CharField(max_length=10, choices=Wish.choices, blank=True, default=Wish.NONE)
+    rung_at = models.DateTimeField(null=True)  # when a broker was last told of it
+    retry_of = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="retries")
     started_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT)
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True)
@@ -40,11 +54,13 @@ class Run(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["project", "kind"], condition=Q(state__in=["queued", "running"]), name="run_one_of_a_kind"
+                fields=["project", "kind"],
+                condition=Q(state__in=["queued", "running", "paused"]),
+                name="run_one_of_a_kind",
             ),
             models.CheckConstraint(
-                condition=Q(state__in=["queued", "running"], finished_at__isnull=True)
-                | (~Q(state__in=["queued", "running"]) & Q(finished_at__isnull=False)),
+                condition=Q(state__in=["queued", "running", "paused"], finished_at__isnull=True)
+                | (~Q(state__in=["queued", "running", "paused"]) & Q(finished_at__isnull=False)),
                 name="run_finished_has_time",
             ),
             models.CheckConstraint(
@@ -52,6 +68,24 @@ class Run(models.Model):
                 name="run_running_has_lease",
             ),
         ]
+        indexes = [
+            models.Index(fields=["created_at"], condition=Q(state__in=["queued", "running"]), name="run_waiting")
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.state}"
+
+
+class RunLine(models.Model):
+    """One line of a run's log, for people: never content of items, never a secret."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="lines")
+    attempt = models.PositiveIntegerField()
+    text = models.CharField(max_length=500)
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return self.text
