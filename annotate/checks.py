@@ -42,3 +42,17 @@ def check_leases(**_: Any) -> list[CheckMessage]:
         for name in names
         if getattr(settings, name) < 1
     ]
+
+
+@register()
+def check_redis_url(**_: Any) -> list[CheckMessage]:
+    try:
+        url = urlsplit(settings.REDIS_URL)
+        is_usable = url.scheme in ("redis", "rediss") and bool(url.hostname) and url.port != 0
+    except ValueError:  # of a port that is no number
+        is_usable = False
+    if is_usable or not settings.REDIS_URL:
+        return []
+    # The value may hold a password, so it is not repeated.
+    hint = "Give redis://host:6379/0, or unset REDIS_URL to work without a broker."
+    return [Error("REDIS_URL is not the address of a Redis server.", hint=hint, id="goldloop.E005")]

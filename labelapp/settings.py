@@ -75,6 +75,13 @@ def _database() -> dict[str, Any]:
         url = default
     config: dict[str, Any] = environ.Env.db_url_config(url)
     config["CONN_MAX_AGE"] = None
+    config["OPTIONS"] = config.get("OPTIONS") or {}
+    if config["ENGINE"].endswith("postgresql"):
+        # A kept connection is asked whether it still lives before the next request uses it.
+        config["CONN_HEALTH_CHECKS"] = True
+        # What the URL says goes before. Nobody waits for a lock for longer than SQLite's writers do; statements have
+        # no limit, because long work has long ones.
+        config["OPTIONS"] = {"connect_timeout": 5, "options": "-c lock_timeout=20s", **config["OPTIONS"]}
     if config["ENGINE"].endswith("sqlite3"):
         # Measured: deferred transactions fail at once under eight writers; IMMEDIATE ones never did.
         # FULL, because NORMAL may lose an acknowledged label when the power fails.
@@ -99,6 +106,29 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[:
 
 DATABASES = {"default": _database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# The bell that tells workers elsewhere of a new run. Empty: none; they look for work by themselves.
+REDIS_URL = env.str("REDIS_URL", default="")
+
+# Celery (labelapp/celery.py) is imported only where REDIS_URL is set. A message is the id of a row, nothing else:
+# the row is the truth, so messages are acknowledged early, and one that is lost is found missing by the sweeper.
+CELERY_BROKER_URL = REDIS_URL or None
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# A request rings once: a broker that is away or does not answer costs it a second, and nothing else.
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_BROKER_CONNECTION_TIMEOUT = 1
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 1, "socket_timeout": 1, "socket_keepalive": True}
+CELERY_TASK_QUEUES: dict[str, dict[str, str]] = {"io": {}, "ml": {}}  # waits for others · keeps a processor busy
+CELERY_TASK_DEFAULT_QUEUE = "io"
+CELERY_TASK_CREATE_MISSING_QUEUES = False
+CELERY_TASK_ACKS_LATE = False
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # long work must not wait behind long work while others are idle
+CELERY_WORKER_MAX_TASKS_PER_CHILD = 100
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TIMEZONE = "UTC"
 
 INSTALLED_APPS = [
     "django.contrib.auth",

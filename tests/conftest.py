@@ -1,14 +1,60 @@
 """Fixtures named as facts; rows come from tests/factories.py."""
 
 import os
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+from django.conf import settings as project_settings
 from django.db import connection
+
+from tests import services
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--only-database", action="store_true", help="leave out what touches no database")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--only-database"):
+        others = [item for item in items if not _touches_the_database(item)]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if _touches_the_database(item)]
+
+
+def _touches_the_database(item: pytest.Item) -> bool:
+    asked = {"db", "transactional_db", "database_url"} & set(getattr(item, "fixturenames", ()))
+    return bool(asked) or item.get_closest_marker("django_db") is not None
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """Where tests/on_postgres.py has migrated a database, those of the tests are copies of it."""
+    if template := os.environ.get("POSTGRES_TEMPLATE"):
+        connection.settings_dict["TEST"]["TEMPLATE"] = template
+
+
+@pytest.fixture(scope="module")
+def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of a new database for commands that run in processes of their own, of the kind that the tests run on."""
+    if "sqlite" in project_settings.DATABASES["default"]["ENGINE"]:
+        yield f"sqlite:///{tmp_path_factory.mktemp('database') / 'own.sqlite3'}"
+        return
+    template = os.environ.get("POSTGRES_TEMPLATE", "template1")
+    url = services.create_database(os.environ["DATABASE_URL"], template=template)
+    yield url
+    services.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[services.Service]:
+    """A Redis for all tests of this process; whoever kills it starts it again."""
+    with services.running(services.Redis) as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)
