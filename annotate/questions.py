@@ -5,8 +5,22 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, Subquery, Value, When
-from django.db.models.functions import Now
+from django.db.models import (
+    BigIntegerField,
+    Case,
+    CharField,
+    DateTimeField,
+    Exists,
+    F,
+    IntegerField,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+    When,
+)
+from django.db.models.functions import Coalesce, Now
 
 from annotate import slots
 from annotate.access import MAY
@@ -25,6 +39,7 @@ from annotate.models import (
     QueueEntry,
     User,
 )
+from annotate.models.prepared import Prepared
 from annotate.models.project import Arm, SuggestionPolicy
 
 
@@ -95,13 +110,10 @@ def load(
     `project` is a row, or the slug of one that need not be loaded before. `index` is the place of a label among
     the current ones, looked up on the way.
     """
-    leases = Lease.objects.filter(public_id=lease_id, annotator=by)
-    leases = leases.filter(entry__round__project__slug=project if isinstance(project, str) else project.slug)
-    found: Any = (
-        leases.select_related("entry__item", "entry__round__project")
-        .annotate(**_facts(by, index), now=Value(now) if now else Now())
-        .first()
-    )
+    slug = project if isinstance(project, str) else project.slug
+    wanted = -1 if index is None else index
+    rows = _QUESTION.objects(lease=lease_id, slug=slug, person=by.pk, index=wanted, now=now)
+    found = next(iter(rows), None)
     if found is None:
         return None
     names = Question.__dataclass_fields__.keys() - {"lease", "project", "person", "role"}
@@ -140,25 +152,43 @@ def others_may_answer(question: Question) -> bool:
 
 def answers(question: Question, key: str) -> tuple[Answers, Annotation | None]:
     """All answers to the item, and the one that `key` was used for, whatever it answered."""
-    trusted = Member.objects.filter(project=question.project, user=OuterRef("annotator"), is_trusted=True)
-    rows: Iterable[Any] = (
-        Annotation.objects.filter(Q(item=question.entry.item_id) | Q(idempotency_key=key))
-        .annotate(is_trusted=Exists(trusted))
-        .order_by("revision", "pk")
-    )
-    rows = list(rows)
+    rows: Iterable[Any] = _ANSWERS.objects(project=question.project.pk, item=question.entry.item_id, key=key)
     first = next((row for row in rows if row.idempotency_key == key), None)
     mine = tuple(row for row in rows if row.item_id == question.entry.item_id)
     return Answers(mine, frozenset(row.annotator_id for row in mine if row.is_trusted)), first
 
 
-def _facts(by: User, index: int | None) -> dict[str, Any]:
+def _question(*, lease: Value, slug: Value, person: Value, index: Value, now: Value) -> QuerySet[Lease]:
+    leases = Lease.objects.filter(public_id=lease, annotator=person, entry__round__project__slug=slug)
+    facts = _facts(person, index)
+    found = leases.select_related("entry__item", "entry__round__project").annotate(**facts, now=Coalesce(now, Now()))
+    return found.order_by("pk")[:1]
+
+
+def _answers(*, project: Value, item: Value, key: Value) -> QuerySet[Annotation]:
+    trusted = Member.objects.filter(project=project, user=OuterRef("annotator"), is_trusted=True)
+    rows = Annotation.objects.filter(Q(item=item) | Q(idempotency_key=key))
+    return rows.annotate(is_trusted=Exists(trusted)).order_by("revision", "pk")
+
+
+_QUESTION = Prepared(
+    _question,
+    lease=CharField(),
+    slug=CharField(),
+    person=BigIntegerField(),
+    index=IntegerField(),
+    now=DateTimeField(),
+)
+_ANSWERS = Prepared(_answers, project=BigIntegerField(), item=BigIntegerField(), key=CharField())
+
+
+def _facts(by: Value, index: Value) -> dict[str, Any]:
     project = OuterRef("entry__round__project")
     member = Member.objects.filter(project=project, user=by)
     schema = LabelSchema.objects.filter(project=project).order_by("-version").values("pk")[:1]
     # One level further in: the label's own query asks for the schema.
     current = LabelSchema.objects.filter(project=OuterRef(project)).order_by("-version").values("pk")[:1]
-    label = Label.objects.filter(schema=Subquery(current), index=-1 if index is None else index)
+    label = Label.objects.filter(schema=Subquery(current), index=index)
     return {
         "role": Subquery(member.values("role")[:1]),
         "is_trusted": Exists(member.filter(is_trusted=True)),
@@ -174,7 +204,7 @@ def _facts(by: User, index: int | None) -> dict[str, Any]:
     }
 
 
-def _looks(by: User) -> QuerySet[Lease]:
+def _looks(by: Value) -> QuerySet[Lease]:
     """Leases under which this person saw why this question was asked, or in any round what the machine says of it.
 
     Whoever has seen the machine's label does not forget it when the audit asks for the same item later.

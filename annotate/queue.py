@@ -15,7 +15,7 @@ HOARDED = timedelta(minutes=3)
 ENOUGH = 1_000  # free questions; whoever asks wants to know whether there are few
 
 
-def of_open_round(project: Project) -> QuerySet[QueueEntry]:
+def of_open_round(project: Project | Value) -> QuerySet[QueueEntry]:
     return QueueEntry.objects.filter(round__project=project, round__state=Round.State.OPEN)
 
 
@@ -26,7 +26,7 @@ def leases_in(project: Project) -> QuerySet[Lease]:
     )
 
 
-def askable(project: Project, person: User) -> QuerySet[QueueEntry]:
+def askable(project: Project | Value, person: User | Value) -> QuerySet[QueueEntry]:
     """Open questions that this person may answer and has neither answered in time nor skipped, held by whomever."""
     member = Member.objects.filter(project=project, user=person, role__in=MAY["annotate"], user__is_active=True)
     # A late answer was not counted: while nobody else has taken the question it may be answered again.
@@ -42,7 +42,7 @@ def askable(project: Project, person: User) -> QuerySet[QueueEntry]:
     )
 
 
-def free(project: Project, person: User) -> QuerySet[QueueEntry]:
+def free(project: Project | Value, person: User | Value) -> QuerySet[QueueEntry]:
     """Questions with a free slot for this person, in the order of asking."""
     held = Lease.objects.filter(entry=OuterRef("pk"), annotator=person, ended_at__isnull=True)
     return askable(project, person).filter(n_taken__lt=F("overlap")).exclude(Exists(held)).order_by("position")
@@ -82,7 +82,7 @@ class n_free(Func):  # noqa: N801, it reads as the column that it is
         super().__init__(F("round_id"))
 
 
-def n_people(besides: User) -> Coalesce:
+def n_people(besides: User | Value) -> Coalesce:
     """For each question: how many others hold leases in its round."""
     # By Exists and not by a join, which SQLite would begin at the questions; active leases are few.
     here = QueueEntry.objects.filter(pk=OuterRef("entry"), round=OuterRef(OuterRef("round")))

@@ -13,7 +13,20 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Case, Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models import (
+    BigIntegerField,
+    Case,
+    Count,
+    DateTimeField,
+    Exists,
+    F,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+    When,
+)
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
@@ -21,6 +34,7 @@ from annotate import access, queue, slots
 from annotate.errors import Conflict, LeaseLost, NotFound
 from annotate.models import Annotation, Lease, Project, QueueEntry, Round, User
 from annotate.models.base import database_now
+from annotate.models.prepared import Prepared
 from annotate.models.turn import write_turn
 
 IN_FLIGHT = 7  # leases beyond `n` whose answers may still be on their way
@@ -204,12 +218,7 @@ def remaining(*, project: Project, annotator: User, now: datetime | None = None)
 
 def _held(project: Project, annotator: User, now: datetime | None) -> list[Lease]:
     """Active leases of this person, ready to be shown; those that ran out meanwhile are theirs for longer."""
-    found: Any = (
-        Lease.objects.filter(annotator=annotator, ended_at__isnull=True)
-        .select_related("entry__item__content", "entry__round")
-        .annotate(now=Value(now) if now else Now())
-        .order_by("granted_at", "pk")
-    )
+    found = _HELD.objects(person=annotator.pk, now=now)
     # Narrowed here and not in the query, which SQLite would then begin at all questions of the round.
     held = [lease for lease in found if _is_in_open_round(lease, project)]
     if due := [lease.pk for lease in held if lease.expires_at <= lease.now]:
@@ -234,19 +243,27 @@ def _is_in_open_round(lease: Lease, project: Project) -> bool:
 
 def _choose(project: Project, annotator: User, wanted: int, n_open: int, now: datetime | None) -> tuple[list[Any], int]:
     """The next free questions, some more than wanted, and how many to take: near the end only as many as make one."""
-    found: Any = (
-        queue.free(project, annotator)
-        .select_related("item__content", "round")
-        .annotate(n_free=queue.n_free(), n_others=queue.n_people(besides=annotator), now=Value(now) if now else Now())[
-            : wanted + _SPARE
-        ]
-    )
-    found = list(found)
+    found = _FREE.objects(wanted + _SPARE, project=project.pk, person=annotator.pk, now=now)
     if found and found[0].n_free < PLENTY * (found[0].n_others + 1):
         wanted = max(1 - n_open, 0)
     for entry in found:
         entry.round.project = project
     return found, wanted
+
+
+def _held_by(*, person: Value, now: Value) -> QuerySet[Lease]:
+    found = Lease.objects.filter(annotator=person, ended_at__isnull=True)
+    found = found.select_related("entry__item__content", "entry__round")
+    return found.annotate(now=Coalesce(now, Now())).order_by("granted_at", "pk")
+
+
+def _free(n: int, *, project: Value, person: Value, now: Value) -> QuerySet[QueueEntry]:
+    found = queue.free(project, person).select_related("item__content", "round")
+    return found.annotate(n_free=queue.n_free(), n_others=queue.n_people(besides=person), now=Coalesce(now, Now()))[:n]
+
+
+_HELD = Prepared(_held_by, person=BigIntegerField(), now=DateTimeField())
+_FREE = Prepared(_free, project=BigIntegerField(), person=BigIntegerField(), now=DateTimeField())
 
 
 @write_turn()
