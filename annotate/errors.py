@@ -33,5 +33,17 @@ class RunBusy(Conflict):
     """A run of this kind is alive in this project."""
 
 
+class RunPaused(GoldloopError):
+    """The run stops here and can go on later: somebody asked for that, or a cap was reached."""
+
+
+class RunCancelled(GoldloopError):
+    """Somebody cancelled the run; what was finished is kept."""
+
+
 class FileDamaged(GoldloopError):
     """A stored file does not have the checksum that its row records."""
+
+
+class BudgetReached(Conflict):
+    """The next attempt is not paid for: a cap stands in the way, or none was set, or somebody stopped spending."""

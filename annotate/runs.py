@@ -1,129 +1,123 @@
-"""Life of a Run: one of a kind alive per project, queued or running, the lost taken over, every one ended."""
+"""Life of a Run: one of a kind alive per project, the lost taken over, every one ended."""
 
 import os
 import socket
-import threading
-import time
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, IntegrityError, connection, connections, transaction
-from django.db.models import QuerySet
+from django.db import IntegrityError, transaction
+from django.db.models import Q, QuerySet
+from django.utils.translation import gettext as _
 
-from annotate.errors import GoldloopError, RunBusy, RunLost
-from annotate.models import Project, Run, User
+from annotate import access, chaos, doorbell
+from annotate.attempt import Attempt, Show, here, lease, mine, performed, performing, write_line
+from annotate.errors import Conflict, NotFound, RunBusy, RunLost
+from annotate.models import Project, Run, RunLine, User
 from annotate.models.base import database_now
+from annotate.models.event import record
 
-Show = Callable[[int, int | None], None]  # (done, total) for a progress bar
+__all__ = ["Attempt", "Show"]  # the rest is defined here
 
-_SECONDS_BETWEEN_BEATS = 2.0  # each beat is a durable commit of about 4 ms
-SILENT_SECONDS = 3_600  # work that reports nothing for so long is taken for hung, and loses its lease
+QUEUES = ("io", "ml")
 MAX_ATTEMPTS = 3  # a run that kills its worker must not go on for ever
-_ALIVE = (Run.State.QUEUED, Run.State.RUNNING)
+ALIVE = (Run.State.QUEUED, Run.State.RUNNING, Run.State.PAUSED)
 _BY_HAND = {"by_hand": True}  # parameters of a run that a command performs: no worker may repeat it
 
 
-class Attempt:
-    """The right to work on a run, lost as soon as another attempt has taken it over."""
-
-    def __init__(self, run: Run, show: Show | None = None) -> None:
-        self.run = run
-        self.result: dict[str, Any] = {}  # facts for people, kept when the run succeeds
-        self._show = show
-        self._progress: tuple[int, int | None] = (run.n_done, run.n_total)
-        self._stored = self._progress
-        self._last_word = self._last_renewal = time.monotonic()
-        self._is_lost = False
-
-    def beat(self, done: int, total: int | None = None, *, force: bool = False) -> None:
-        """Report progress; raises RunLost if somebody else works on this run now.
-
-        Unless forced it writes nothing itself, so it may be called inside a read snapshot: the heartbeat does.
-        """
-        if self._show:
-            self._show(done, total)
-        self._progress, self._last_word = (done, total), time.monotonic()
-        if self._is_lost:
-            raise RunLost(self._lost_sentence)
-        if force:
-            self._renew()
-
-    def write(self, done: int, total: int | None = None) -> None:
-        """Call inside the transaction of an effect: it commits only while this attempt is the one."""
-        self.beat(done, total, force=True)
-
-    def step(self, name: str) -> None:
-        """Say what is done now; progress starts again at nothing."""
-        self._progress, self._last_word = (0, None), time.monotonic()
-        self._renew(step=name)
-
-    def finish(self, state: str, *, message: str = "", trace: str = "") -> None:
-        now = database_now()
-        done, total = self._progress
-        result = self.result if state == Run.State.SUCCEEDED else {}
-        _mine(self.run).update(
-            state=state, message=message, trace=trace, result=result, n_done=done, n_total=total,
-            finished_at=now, heartbeat_at=now,
-        )  # fmt: skip
-
-    def keep_alive(self, stop: threading.Event) -> None:
-        """The heartbeat, in a thread with a connection of its own: progress every 2 s, the lease every third of it."""
-        try:
-            while not stop.wait(_SECONDS_BETWEEN_BEATS):
-                self._beat_once()
-        except RunLost:
-            pass  # whoever works hears of it at the next beat
-        finally:
-            connections.close_all()  # those of this thread
-
-    def _beat_once(self) -> None:
-        now = time.monotonic()
-        is_due = now - self._last_renewal >= settings.RUN_LEASE_SECONDS / 3
-        is_hung = now - self._last_word > SILENT_SECONDS
-        if (self._progress == self._stored and not is_due) or is_hung:
-            return
-        try:
-            self._renew()
-        except DatabaseError:
-            connection.close()  # busy or away; there is time for another try before the lease ends
-
-    def _renew(self, **changes: str) -> None:
-        done, total = self._progress
-        changed = _mine(self.run).update(**_lease(), n_done=done, n_total=total, **changes)
-        if changed != 1:
-            self._is_lost = True
-            raise RunLost(self._lost_sentence)
-        self._stored, self._last_renewal = (done, total), time.monotonic()
-
-    @property
-    def _lost_sentence(self) -> str:
-        return f"This {self.run.kind} was taken over by another worker; nothing more was written."
-
-
-_performing: ContextVar[Attempt | None] = ContextVar("performing", default=None)
-
-
-def enqueue(*, kind: str, project: Project, by: User, parameters: dict[str, Any] | None = None) -> Run:
+def enqueue(
+    *, kind: str, project: Project, by: User, parameters: dict[str, Any] | None = None, retry_of: Run | None = None
+) -> Run:
     """A run that waits for a worker. Asked for the same again (a double click), the one alive is returned.
 
-    RunBusy while one of this kind with other parameters is alive; InvalidInput names what no worker can do.
+    A paused one goes on. RunBusy while one of this kind with other parameters is alive; InvalidInput names what no
+    worker can do.
     """
     from annotate import tasks  # the one arrow that points up: only tasks knows what a worker can do
 
     wanted = tasks.prepare(kind=kind, project=project, by=by, parameters=parameters or {})
+    fields = {"parameters": wanted, "queue": tasks.KINDS[kind].queue, "started_by": by, "retry_of": retry_of}
     try:
         with transaction.atomic():
-            return Run.objects.create(project=project, kind=kind, parameters=wanted, started_by=by)
+            run = Run.objects.create(project=project, kind=kind, **fields)
+            doorbell.ring_on_commit(run)
+            return run
     except IntegrityError:
-        alive = Run.objects.filter(project=project, kind=kind, state__in=_ALIVE).first()
-    if alive is not None and alive.parameters == wanted:
-        return alive
-    raise RunBusy(_busy_sentence(alive, kind, project))
+        alive = Run.objects.filter(project=project, kind=kind, state__in=ALIVE).first()
+    if alive is None or alive.parameters != wanted:
+        raise RunBusy(_busy_sentence(alive, kind, project))
+    return resume(run=alive, by=by) if alive.state == Run.State.PAUSED else alive
+
+
+def find(*, project: Project, public_id: str) -> Run:
+    """The run of this project; other projects' are not found."""
+    run = project.runs.select_related("started_by", "retry_of").filter(public_id=public_id).first()
+    if run is None:
+        raise NotFound(_("There is no such run."))
+    return run
+
+
+def log(run: Run) -> QuerySet[RunLine]:
+    """What happened, oldest first."""
+    return run.lines.order_by("pk")
+
+
+def pause(*, run: Run, by: User) -> Run:
+    """It stops at its next beat, within seconds, and waits for somebody to resume it."""
+    access.require(by, run.project, to="manage")
+    waiting = Run.objects.filter(pk=run.pk, state=Run.State.QUEUED)
+    working = Run.objects.filter(pk=run.pk, state=Run.State.RUNNING, wish=Run.Wish.NONE)
+    message = _("Paused. It goes on from here when somebody resumes it.")
+    if not waiting.update(state=Run.State.PAUSED, message=message) and not working.update(wish=Run.Wish.PAUSE):
+        raise Conflict(_("This run does not work now, so it cannot be paused."))
+    return _told(run, by, "paused")
+
+
+def resume(*, run: Run, by: User) -> Run:
+    """A paused run waits for a worker again and goes on where it stopped; one that was asked to pause does not."""
+    access.require(by, run.project, to="manage")
+    paused = Run.objects.filter(pk=run.pk, state=Run.State.PAUSED)
+    asked = Run.objects.filter(pk=run.pk, state=Run.State.RUNNING, wish=Run.Wish.PAUSE)
+    again = {"state": Run.State.QUEUED, "wish": Run.Wish.NONE, "message": "", **_NOBODY, **_NOTHING}
+    with transaction.atomic():
+        if not paused.update(**again) and not asked.update(wish=Run.Wish.NONE):
+            raise Conflict(_("This run is not paused."))
+        doorbell.ring_on_commit(run)
+        return _told(run, by, "resumed")
+
+
+def cancel(*, run: Run, by: User) -> Run:
+    """It ends, at its next beat where a worker is at it; what was finished is kept."""
+    access.require(by, run.project, to="manage")
+    from annotate import tasks  # as in enqueue
+
+    ended = {"state": Run.State.CANCELLED, "message": _("Cancelled."), "finished_at": database_now()}
+    # What has begun may have to be tidied up, which is work: a worker takes it once more to end it.
+    again = {"state": Run.State.QUEUED, "wish": Run.Wish.CANCEL, **_NOBODY, **_NOTHING}
+    still = Run.objects.filter(pk=run.pk, state__in=[Run.State.QUEUED, Run.State.PAUSED])
+    has_begun = Q(attempt__gt=1) | Q(started_at__isnull=False)
+    with transaction.atomic():
+        n_changed = (
+            (still.filter(has_begun).update(**again) if tasks.tidies(run.kind) else 0)
+            or still.update(**ended)
+            or Run.objects.filter(pk=run.pk, state=Run.State.RUNNING).update(wish=Run.Wish.CANCEL)
+        )
+        if not n_changed:
+            raise Conflict(_("This run has ended already."))
+        doorbell.ring_on_commit(run)
+        return _told(run, by, "cancelled")
+
+
+def retry(*, run: Run, by: User) -> Run:
+    """The same once more, as a run of its own; only of one that did not succeed."""
+    access.require(by, run.project, to="manage")
+    if run.state not in (Run.State.FAILED, Run.State.ERRORED, Run.State.CANCELLED):
+        raise Conflict(_("Only a run that did not succeed can be tried again."))
+    if run.parameters == _BY_HAND:
+        raise Conflict(_("This was started by a command on the server; start it there again."))
+    return enqueue(kind=run.kind, project=run.project, by=by, parameters=run.parameters, retry_of=run)
 
 
 @contextmanager
@@ -132,31 +126,49 @@ def start(*, kind: str, project: Project, by: User | None, show: Show | None = N
 
     Inside a run of the same project the body belongs to that run: one Run covers training and its estimate.
     """
-    outer = _performing.get()
+    outer = performing.get()
     if outer is not None and outer.run.project_id == project.pk:
         yield outer
         return
-    with _performed(Attempt(_claim(kind, project, by), show)) as attempt:
+    with performed(Attempt(_claim(kind, project, by), show)) as attempt:
         yield attempt
 
 
 @contextmanager
-def resume(*, public_id: str, attempt: int) -> Iterator[Attempt]:
+def taken_up(*, public_id: str, attempt: int) -> Iterator[Attempt]:
     """Perform a run that a worker has claimed for this process; RunLost if it is no longer this attempt's."""
     run = Run.objects.select_related("project", "started_by").filter(public_id=public_id).first()
-    if run is None or _mine(run).filter(attempt=attempt).update(**_lease(), **_here()) != 1:
+    if run is None or mine(run).filter(attempt=attempt).update(**lease(), **here()) != 1:
         raise RunLost(f"Attempt {attempt} of run {public_id} is not to be performed any more.")
-    with _performed(Attempt(run)) as mine:
-        yield mine
+    chaos.point("run.taken_up")
+    with performed(Attempt(run)) as performing_now:
+        yield performing_now
 
 
-def claim_next() -> Run | None:
+def claim_next(queues: Sequence[str] = QUEUES) -> Run | None:
     """The oldest run that waits, now this process's to perform; None when there is none. Lost ones wait again."""
     sweep()
-    for run in Run.objects.filter(state=Run.State.QUEUED).order_by("created_at", "pk"):
+    for run in Run.objects.filter(state=Run.State.QUEUED, queue__in=queues).order_by("created_at", "pk"):
         if _take(run):
             return run
     return None
+
+
+def claim(public_id: str) -> Run | None:
+    """The run that a broker told of, now this process's to perform; None where it does not wait any more."""
+    run = Run.objects.filter(public_id=public_id, state=Run.State.QUEUED).first()
+    return run if run is not None and _take(run) else None
+
+
+def ring_unheard() -> int:
+    """Ring again for every run that waits though it was rung for: the broker lost it, or nobody was there."""
+    before = database_now() - timedelta(seconds=1.5 * settings.RUN_SWEEP_SECONDS)
+    unheard = Run.objects.filter(Q(rung_at__isnull=True) | Q(rung_at__lt=before), state=Run.State.QUEUED)
+    n_rung = 0
+    for run in unheard.filter(created_at__lt=before).order_by("created_at"):
+        doorbell.ring(run)
+        n_rung += 1
+    return n_rung
 
 
 def sweep() -> int:
@@ -167,13 +179,15 @@ def sweep() -> int:
 
 def lose(run: Run) -> bool:
     """Its process is gone: it waits for the next attempt, or ends where another one would not help."""
+    if run.wish == Run.Wish.PAUSE:
+        return _end_lost(run, _("Paused. It goes on from here when somebody resumes it."), state=Run.State.PAUSED)
     if run.parameters == _BY_HAND:
         return _end_lost(run, f"The process of this {run.kind} is gone. Started again, it goes on from there.")
     if run.attempt >= MAX_ATTEMPTS:
         return _end_lost(
             run,
-            f"The worker was lost {MAX_ATTEMPTS} times during this {run.kind}; perhaps it needs more memory than "
-            "there is. What was finished is kept.",
+            f"The worker or the database was lost {MAX_ATTEMPTS} times during this {run.kind}; perhaps it needs more "
+            "memory than there is. What was finished is kept.",
         )
     return _requeue(run, attempt=run.attempt + 1)
 
@@ -185,63 +199,25 @@ def give_back(run: Run) -> bool:
 
 def is_held(run: Run) -> bool:
     """Whether this attempt is still the one, with a lease that has not run out."""
-    return _mine(run).filter(lease_until__gte=database_now()).exists()
-
-
-@contextmanager
-def _performed(attempt: Attempt) -> Iterator[Attempt]:
-    """The body works for this attempt, and the run ends as the body does."""
-    token = _performing.set(attempt)
-    try:
-        with _heartbeat(attempt):
-            yield attempt
-    except RunLost:
-        raise
-    except GoldloopError as error:
-        attempt.finish(Run.State.FAILED, message=str(error))
-        raise
-    except BaseException as error:
-        # Also an interrupt from the keyboard: the next start must not wait for a lease to run out.
-        attempt.finish(Run.State.ERRORED, message=repr(error)[:500], trace=traceback.format_exc())
-        raise
-    else:
-        attempt.finish(Run.State.SUCCEEDED)
-    finally:
-        _performing.reset(token)
-
-
-@contextmanager
-def _heartbeat(attempt: Attempt) -> Iterator[None]:
-    """Silent stretches (a fit, a freeze) keep the lease while the process lives, up to SILENT_SECONDS."""
-    if connection.in_atomic_block:  # the row is not committed: nobody else can see or want it
-        yield
-        return
-    stop = threading.Event()
-    thread = threading.Thread(target=attempt.keep_alive, args=(stop,), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+    return mine(run).filter(lease_until__gte=database_now()).exists()
 
 
 def _claim(kind: str, project: Project, by: User | None) -> Run:
     """A new run, or the queued or dead one of the same kind; RunBusy while one is alive."""
-    mine: dict[str, Any] = {"parameters": _BY_HAND, "started_by": by}
-    alive = Run.objects.filter(project=project, kind=kind, state__in=_ALIVE).first()
+    changes: dict[str, Any] = {"parameters": _BY_HAND, "started_by": by}
+    alive = Run.objects.filter(project=project, kind=kind, state__in=ALIVE).first()
     if alive is None:
-        mine |= {"started_at": database_now(), **_lease(), **_here()}
+        changes |= {"started_at": database_now(), **lease(), **here()}
         try:
             with transaction.atomic():
-                return Run.objects.create(project=project, kind=kind, state=Run.State.RUNNING, **mine)
+                return Run.objects.create(project=project, kind=kind, state=Run.State.RUNNING, **changes)
         except IntegrityError:
             raise RunBusy(_busy_sentence(None, kind, project)) from None
     if alive.state == Run.State.RUNNING:
         if not _is_dead(alive):
             raise RunBusy(_busy_sentence(alive, kind, project))
-        mine["attempt"] = alive.attempt + 1
-    if not _take(alive, **mine):
+        changes["attempt"] = alive.attempt + 1
+    if not _take(alive, **changes):
         raise RunBusy(f"Another worker has just taken over this {kind} in {project}.")
     return alive
 
@@ -249,40 +225,48 @@ def _claim(kind: str, project: Project, by: User | None) -> Run:
 def _take(run: Run, **changes: Any) -> bool:
     """Make it this process's run; False if anybody else was faster."""
     as_seen = Run.objects.filter(pk=run.pk, attempt=run.attempt, state=run.state)
-    changes |= {"state": Run.State.RUNNING, "started_at": database_now(), **_lease(), **_here()}
+    changes |= {"state": Run.State.RUNNING, "started_at": database_now(), **lease(), **here()}
     if as_seen.update(**changes) != 1:
         return False
     run.refresh_from_db()
+    write_line(run, f"Attempt {run.attempt} on {run.host}.")
     return True
 
 
+_NOBODY: dict[str, Any] = {"host": "", "pid": None, "lease_until": None, "heartbeat_at": None}
+_NOTHING: dict[str, Any] = {"step": "", "n_done": 0, "n_total": None}
+
+
 def _requeue(run: Run, *, attempt: int) -> bool:
-    nobody = {"host": "", "pid": None, "lease_until": None, "heartbeat_at": None}
-    nothing = {"step": "", "n_done": 0, "n_total": None}
-    return _mine(run).update(state=Run.State.QUEUED, attempt=attempt, **nobody, **nothing) == 1
+    with transaction.atomic():
+        if mine(run).update(state=Run.State.QUEUED, attempt=attempt, **_NOBODY, **_NOTHING) != 1:
+            return False
+        write_line(run, "Given back." if attempt == run.attempt else "The worker was lost; the run waits for another.")
+        doorbell.ring_on_commit(run)
+        return True
 
 
-def _end_lost(run: Run, message: str) -> bool:
-    return _mine(run).update(state=Run.State.ERRORED, message=message, finished_at=database_now()) == 1
+def _end_lost(run: Run, message: str, state: str = Run.State.ERRORED) -> bool:
+    ended = None if state == Run.State.PAUSED else database_now()
+    if mine(run).update(state=state, message=message, finished_at=ended, wish=Run.Wish.NONE) != 1:
+        return False
+    write_line(run, message)
+    return True
 
 
-def _mine(run: Run) -> QuerySet[Run]:
-    """The row while it is this attempt's: whoever updates it changes one row, or has lost it."""
-    return Run.objects.filter(pk=run.pk, attempt=run.attempt, state=Run.State.RUNNING)
-
-
-def _lease() -> dict[str, Any]:
-    now = database_now()
-    return {"heartbeat_at": now, "lease_until": now + timedelta(seconds=settings.RUN_LEASE_SECONDS)}
-
-
-def _here() -> dict[str, Any]:
-    return {"host": socket.gethostname(), "pid": os.getpid()}
+def _told(run: Run, by: User, what: str) -> Run:
+    """The run as it stands now, with a line in its log and an event."""
+    run.refresh_from_db()
+    write_line(run, f"{what.capitalize()} by {by}.")
+    record(f"run.{what}", project=run.project, by=by, run=run.public_id, kind_of_run=run.kind)
+    return run
 
 
 def _busy_sentence(alive: Run | None, kind: str, project: Project) -> str:
     if alive is None:
         return f"Another {kind} has just started in {project}."
+    if alive.state == Run.State.PAUSED:
+        return f"A {kind} is paused in {project}; resume or cancel it first."
     if alive.heartbeat_at is None:
         return f"A {kind} is waiting to be done in {project}."
     seconds = max(0, int((database_now() - alive.heartbeat_at).total_seconds()))

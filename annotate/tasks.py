@@ -9,7 +9,7 @@ import orjson
 from django.conf import settings
 
 from annotate import access, delivery, embeddings, estimation, export, prelabel, runs, sampling, training
-from annotate.errors import InvalidInput
+from annotate.errors import InvalidInput, RunCancelled
 from annotate.models import DeliveredVersion, Estimate, ModelVersion, Prediction, Project, Round, Run, User
 
 Facts = dict[str, Any]  # what a run made, for pages: counts, public ids, file names
@@ -21,6 +21,8 @@ class Kind:
 
     work: Callable[..., Facts]  # (attempt, by, **parameters)
     defaults: dict[str, Any] = field(default_factory=dict)
+    queue: str = "ml"  # whatever loads torch or reads the whole pool; io waits for disks and other machines
+    tidy: Callable[..., None] | None = None  # (attempt, by): what a cancelled run leaves to clear away
 
 
 def prepare(*, kind: str, project: Project, by: User, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -39,7 +41,19 @@ def perform(attempt: runs.Attempt) -> None:
     if run.started_by is None:
         raise InvalidInput(f"Nobody asked for this {run.kind}.")
     access.require(run.started_by, run.project, to="manage")
-    attempt.result = _kind(run.kind).work(attempt, run.started_by, **run.parameters)
+    kind = _kind(run.kind)
+    try:
+        attempt.result = kind.work(attempt, run.started_by, **run.parameters)
+    except RunCancelled:
+        if kind.tidy:
+            attempt.obeyed()
+            kind.tidy(attempt, run.started_by)
+        raise
+
+
+def tidies(kind: str) -> bool:
+    """Whether a cancelled run of this kind leaves something that a worker has to clear away."""
+    return kind in KINDS and KINDS[kind].tidy is not None
 
 
 def _kind(name: str) -> Kind:
@@ -127,7 +141,7 @@ def _model_since(run: Run) -> ModelVersion | None:
 KINDS = {
     "prelabel": Kind(_prelabel),
     "draw": Kind(_draw, {"batch": 100}),
-    "close": Kind(_close, {"force": False}),
+    "close": Kind(_close, {"force": False}, queue="io"),
     "train": Kind(_train),
     "estimate": Kind(_estimate),
     "export": Kind(_export, {"formats": list(export.FORMATS)}),

@@ -129,6 +129,7 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TIMEZONE = "UTC"
+CELERY_IMPORTS = ["annotate.management.celery"]
 
 INSTALLED_APPS = [
     "django.contrib.auth",
@@ -236,6 +237,7 @@ USE_I18N = True
 # Machine learning
 ENCODER_PATH = env.str("ENCODER_PATH", default="")  # a directory; empty: the packaged MiniLM
 REMEMBER_VECTORS = _bool("REMEMBER_VECTORS", False)  # in memory by text, for simulations over several seeds
+RUN_SWEEP_SECONDS = _read("RUN_SWEEP_SECONDS", env.float, 10.0)  # between two looks of a Celery worker for lost runs
 RUN_LEASE_SECONDS = _read("RUN_LEASE_SECONDS", env.int, 120)
 ANSWER_LEASE_SECONDS = _read("ANSWER_LEASE_SECONDS", env.int, 900)
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from django.db import connections
 
+from annotate import attempt as attempt_module
 from annotate import runs
 from annotate.errors import AccessDenied, InvalidInput, NotFound, RunBusy, RunLost
 from annotate.models import Run
@@ -191,7 +192,7 @@ class TestResume:
         queued(project, "train")
         run = runs.claim_next()
         with (
-            runs.resume(public_id=run.public_id, attempt=1) as outer,
+            runs.taken_up(public_id=run.public_id, attempt=1) as outer,
             runs.start(kind="estimate", project=project, by=None) as inner,
         ):
             assert inner is outer
@@ -200,7 +201,7 @@ class TestResume:
     def test_steps_and_facts_are_seen_from_outside(self):
         run = queued(make_project())
         runs.claim_next()
-        with runs.resume(public_id=run.public_id, attempt=1) as attempt:
+        with runs.taken_up(public_id=run.public_id, attempt=1) as attempt:
             attempt.write(3, 7)
             attempt.step("Reading")
             run.refresh_from_db()
@@ -212,7 +213,7 @@ class TestResume:
     def test_an_attempt_that_was_taken_over_does_nothing(self):
         run = queued(make_project())
         runs.claim_next()
-        with pytest.raises(RunLost), runs.resume(public_id=run.public_id, attempt=2):
+        with pytest.raises(RunLost), runs.taken_up(public_id=run.public_id, attempt=2):
             raise AssertionError("it must not begin")
 
 
@@ -235,7 +236,7 @@ class TestWithOtherProcesses:
         assert sum(run is not None for run in claimed) == 1
 
     def test_the_heartbeat_writes_progress_even_inside_a_read_snapshot(self, monkeypatch):
-        monkeypatch.setattr(runs, "_SECONDS_BETWEEN_BEATS", 0.01)
+        monkeypatch.setattr(attempt_module, "_SECONDS_BETWEEN_BEATS", 0.01)
         with runs.start(kind="export", project=make_project(), by=None) as attempt:
             with read_snapshot():
                 Run.objects.get()
@@ -243,15 +244,15 @@ class TestWithOtherProcesses:
             wait_until(lambda: Run.objects.get().n_done == 3)
 
     def test_the_heartbeat_renews_the_lease_of_silent_work(self, monkeypatch, settings):
-        monkeypatch.setattr(runs, "_SECONDS_BETWEEN_BEATS", 0.01)
+        monkeypatch.setattr(attempt_module, "_SECONDS_BETWEEN_BEATS", 0.01)
         settings.RUN_LEASE_SECONDS = 1
         with runs.start(kind="train", project=make_project(), by=None):
             lease = Run.objects.get().lease_until
             wait_until(lambda: Run.objects.get().lease_until > lease + timedelta(seconds=1))
 
     def test_hung_work_loses_its_lease(self, monkeypatch, settings):
-        monkeypatch.setattr(runs, "SILENT_SECONDS", 0)
-        monkeypatch.setattr(runs, "_SECONDS_BETWEEN_BEATS", 0.01)
+        monkeypatch.setattr(attempt_module, "SILENT_SECONDS", 0)
+        monkeypatch.setattr(attempt_module, "_SECONDS_BETWEEN_BEATS", 0.01)
         settings.RUN_LEASE_SECONDS = 1
         with pytest.raises(RunLost), runs.start(kind="train", project=make_project(), by=None) as attempt:
             run = attempt.run

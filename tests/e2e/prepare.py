@@ -209,7 +209,7 @@ def work(project: Any, by: Any, kind: str) -> None:
     runs.enqueue(kind=kind, project=project, by=by)
     run = runs.claim_next()
     assert run is not None
-    with runs.resume(public_id=run.public_id, attempt=run.attempt) as attempt:
+    with runs.taken_up(public_id=run.public_id, attempt=run.attempt) as attempt:
         tasks.perform(attempt)
 
 

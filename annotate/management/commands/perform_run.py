@@ -21,7 +21,7 @@ class Command(GoldloopCommand):
 
     def run(self, options: dict[str, Any]) -> None:
         try:
-            with runs.resume(public_id=options["public_id"], attempt=options["attempt"]) as attempt:
+            with runs.taken_up(public_id=options["public_id"], attempt=options["attempt"]) as attempt:
                 tasks.perform(attempt)
         except GoldloopError as error:  # its row says so to people; to the worker it is no failure
             self.stderr.write(f"run {options['public_id']}: {error}")

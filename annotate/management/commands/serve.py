@@ -24,7 +24,8 @@ _LONGEST_WAIT = 30.0  # between two starts of a worker that keeps dying
 
 class Command(GoldloopCommand):
     help = (
-        "Serve the site: gunicorn and one worker for long work, until Ctrl-C. Options or variables: HOST (127.0.0.1), "
+        "Serve the site: gunicorn and one worker for long work (none where REDIS_URL is set: Celery workers do it "
+        "then), until Ctrl-C. Options or variables: HOST (127.0.0.1), "
         "PORT (8000), WEB_PROCESSES (2), WEB_THREADS (16). Reachable from elsewhere only with another HOST, and with "
         "SITE_URL and ALLOWED_HOSTS set."
     )
@@ -49,19 +50,20 @@ class Command(GoldloopCommand):
         # Outside links need the real address; OpenMP's own threads only take the cores from each other.
         environment = {"OMP_NUM_THREADS": "1", "SITE_URL": os.environ.get("SITE_URL") or url}
         web = processes.spawn(_gunicorn(listener, *sizes), environment=environment, pass_fds=[listener.fileno()])
-        worker = _Worker(environment)
+        worker = None if settings.REDIS_URL else _Worker(environment)  # else Celery workers do the long work
         started, is_ready = time.monotonic(), False
         try:
             while not asked.wait(0.1 if not is_ready else 0.5):
                 if web.poll() is not None:
                     raise CommandError(f"The web server ended by itself (exit code {web.returncode}); see above.")
-                worker.keep()
+                if worker:
+                    worker.keep()
                 if not is_ready:
                     is_ready = self._greet(listener, url, page)
                     if not is_ready and time.monotonic() - started > _START_SECONDS:
                         raise CommandError(f"The site did not answer within {_START_SECONDS:.0f} s.")
         finally:
-            processes.stop(web, worker.process, seconds=_STOP_SECONDS)
+            processes.stop(web, *([worker.process] if worker else []), seconds=_STOP_SECONDS)
         self.say("Stopped.")
 
     def _greet(self, listener: socket.socket, url: str, page: str) -> bool:

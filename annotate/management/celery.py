@@ -1,0 +1,51 @@
+"""What a Celery worker does: it performs the runs it is rung for, and sweeps beside that."""
+
+import logging
+import multiprocessing
+import threading
+from typing import Any
+
+from celery import shared_task
+from celery.signals import worker_ready, worker_shutting_down
+from django.conf import settings
+from django.db import DatabaseError, connection
+
+from annotate import liveness, runs
+from annotate.management.performer import Performer
+
+_log = logging.getLogger(__name__)
+_stopping = multiprocessing.Event()  # made before the pool forks, so that its processes hear of it too
+
+
+@shared_task(name="annotate.perform")  # type: ignore[untyped-decorator]
+def perform(public_id: str) -> None:
+    """Perform this run if it still waits; told twice, the second finds nothing to do."""
+    performer = Performer(_stopping, _log.warning)
+    run = performer.patiently(lambda: runs.claim(public_id))
+    if run is not None:
+        performer.perform(run)
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def start_sweeper(**_: Any) -> None:
+    """In the main process, which outlives the processes of its pool."""
+    threading.Thread(target=_sweep, name="sweeper", daemon=True).start()
+
+
+@worker_shutting_down.connect  # type: ignore[untyped-decorator]
+def stop(**_: Any) -> None:
+    """Runs are given back within seconds instead of being waited for."""
+    _stopping.set()
+    liveness.worker_ends()
+
+
+def _sweep() -> None:
+    """Lost runs wait again, and what a broker forgot is rung for again."""
+    while not _stopping.wait(settings.RUN_SWEEP_SECONDS):
+        liveness.worker_lives()
+        try:
+            runs.sweep()
+            runs.ring_unheard()
+        except DatabaseError as error:
+            connection.close()
+            _log.warning("sweeper: %s", error)
