@@ -11,7 +11,7 @@ import numpy as np
 from django.conf import settings
 from numpy.typing import NDArray
 
-from annotate import files, runs
+from annotate import chaos, files, runs
 from annotate.modalities import modality
 from annotate.models import Item, ItemPayload, Project
 from models_ml import registry
@@ -48,6 +48,7 @@ def vectors_of(project: Project, show: runs.Show | None = None) -> NDArray[np.fl
                 file.write(np.ascontiguousarray(encoder.encode(items), dtype="<f4").tobytes())
                 file.flush()
                 os.fsync(file.fileno())
+                chaos.point("vectors.chunk")
                 n_known += len(items)
                 if show:
                     show(n_known, n_items)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from annotate import access, files, manifest, runs
+from annotate import access, chaos, files, manifest, runs
 from annotate.errors import InvalidInput
 from annotate.formats import csv, jsonl
 from annotate.manifest import verify_export
@@ -56,14 +56,10 @@ def export(
         ]
         content = manifest.build(delivered, provenance.counts, written)
     sha256 = files.write_whole(target, [manifest.dump(content)])
-    record(
-        "export.completed",
-        project=project,
-        by=by,
-        version=delivered.version,
-        n_rows=provenance.counts.rows,
-        manifest_sha256=sha256,
-    )
+    chaos.point("export.manifest")
+    completed = {"version": delivered.version, "n_rows": provenance.counts.rows, "manifest_sha256": sha256}
+    record("export.completed", project=project, by=by, **completed)
+    chaos.point("export.recorded")
     return target
 
 
@@ -92,6 +88,7 @@ def _blocks(
         yield {"csv": csv.lines([_header(fields)])}
     for rows in provenance.chunks():
         yield {name: encode[name](rows) for name in formats}
+        chaos.point("export.chunk")
         if show:
             show(provenance.counts.rows, n_rows)
 

@@ -79,7 +79,7 @@ def resume(*, run: Run, by: User) -> Run:
     """A paused run waits for a worker again and goes on where it stopped; one that was asked to pause does not."""
     access.require(by, run.project, to="manage")
     paused = Run.objects.filter(pk=run.pk, state=Run.State.PAUSED)
-    asked = Run.objects.filter(pk=run.pk, state=Run.State.RUNNING, wish=Run.Wish.PAUSE)
+    asked = Run.objects.filter(pk=run.pk, state__in=[Run.State.RUNNING, Run.State.QUEUED], wish=Run.Wish.PAUSE)
     again = {"state": Run.State.QUEUED, "wish": Run.Wish.NONE, "message": "", **_NOBODY, **_NOTHING}
     with transaction.atomic():
         if not paused.update(**again) and not asked.update(wish=Run.Wish.NONE):

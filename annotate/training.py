@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models import Max
 from numpy.typing import NDArray
 
-from annotate import access, embeddings, files, pool, projects, runs
+from annotate import access, chaos, embeddings, files, pool, projects, runs
 from annotate.errors import Conflict, FileDamaged, InvalidInput
 from annotate.models import ModelVersion, Project, User
 from annotate.models.event import record
@@ -37,9 +37,10 @@ def train(
         _check_learnable(project, snapshot)
         config = crossfit.TrainingConfig(method=METHODS[method], n_folds=project.n_folds, seed=project.seed)
         trained = crossfit.train(snapshot, config, progress=attempt.beat)
+        chaos.point("train.fitted")
         stored = _store_files(project, snapshot, trained, facts)
         with transaction.atomic():
-            attempt.beat(1, 1, force=True)
+            attempt.write(1, 1)
             model = _create(project, stored, trained, config, facts)
             _crown(project, model, snapshot, trained)
             record(
@@ -50,6 +51,7 @@ def train(
                 champion=model.is_champion,
                 n_gold=int((snapshot.gold >= 0).sum()),
             )
+        chaos.point("train.stored")
     return model
 
 

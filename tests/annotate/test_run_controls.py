@@ -1,0 +1,192 @@
+"""Pausing, resuming, cancelling and retrying: by whom, when, and what is kept of it."""
+
+import pytest
+
+from annotate import attempt as attempt_module
+from annotate import runs
+from annotate.errors import AccessDenied, Conflict, RunBusy, RunCancelled, RunPaused
+from annotate.models import Event, Run
+from tests.factories import make_member, make_project, owner_of
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.django_db
+
+
+def asked(project, kind="train", **parameters):
+    return runs.enqueue(kind=kind, project=project, by=owner_of(project), parameters=parameters)
+
+
+def states(*some):
+    return [Run.objects.get(pk=run.pk).state for run in some]
+
+
+def lines(run):
+    return [line.text for line in runs.log(run)]
+
+
+def test_a_waiting_run_is_paused_at_once_and_nobody_takes_it():
+    run = asked(make_project())
+    runs.pause(run=run, by=run.started_by)
+    assert states(run) == [Run.State.PAUSED]
+    assert runs.claim_next() is None
+
+
+def test_a_paused_run_that_is_resumed_waits_again():
+    run = asked(make_project())
+    runs.pause(run=run, by=run.started_by)
+    runs.resume(run=run, by=run.started_by)
+    assert runs.claim_next().pk == run.pk
+
+
+def test_asking_for_the_same_resumes_what_is_paused():
+    run = asked(make_project())
+    runs.pause(run=run, by=run.started_by)
+    assert asked(run.project).pk == run.pk
+    assert states(run) == [Run.State.QUEUED]
+
+
+def test_asking_for_another_while_one_is_paused_says_so():
+    run = asked(make_project(), "draw", batch=10)
+    runs.pause(run=run, by=run.started_by)
+    with pytest.raises(RunBusy, match="is paused"):
+        asked(run.project, "draw", batch=20)
+
+
+def test_a_waiting_run_is_cancelled_at_once():
+    run = asked(make_project())
+    runs.cancel(run=run, by=run.started_by)
+    assert states(run) == [Run.State.CANCELLED]
+    assert runs.claim_next() is None
+
+
+@pytest.mark.parametrize(
+    ("ask", "error", "state"),
+    [(runs.pause, RunPaused, Run.State.PAUSED), (runs.cancel, RunCancelled, Run.State.CANCELLED)],
+)
+def test_a_run_at_work_obeys_at_its_next_write(ask, error, state):
+    run = asked(make_project())
+    taken = runs.claim_next()
+    with pytest.raises(error), runs.taken_up(public_id=taken.public_id, attempt=1) as attempt:
+        ask(run=run, by=run.started_by)
+        attempt._beat_once()  # the heartbeat's look at the row
+        attempt.write(5, 10)
+    assert states(run) == [state]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("events_can_be_flushed")
+def test_the_heartbeat_sees_the_wish_by_itself(monkeypatch):
+    monkeypatch.setattr(attempt_module, "_SECONDS_BETWEEN_BEATS", 0.01)
+    run = asked(make_project())
+    runs.claim_next()
+    with pytest.raises(RunCancelled), runs.taken_up(public_id=run.public_id, attempt=1) as attempt:
+        runs.cancel(run=run, by=run.started_by)
+        wait_until(lambda: attempt.beat(1))
+    assert states(run) == [Run.State.CANCELLED]
+
+
+def test_a_pause_taken_back_in_time_is_none():
+    run = asked(make_project())
+    runs.claim_next()
+    with runs.taken_up(public_id=run.public_id, attempt=1) as attempt:
+        runs.pause(run=run, by=run.started_by)
+        runs.resume(run=run, by=run.started_by)
+        attempt._beat_once()
+        attempt.write(1)
+    assert states(run) == [Run.State.SUCCEEDED]
+
+
+def test_a_lost_worker_that_was_asked_to_pause_leaves_a_paused_run():
+    run = asked(make_project())
+    taken = runs.claim_next()
+    runs.pause(run=run, by=run.started_by)
+    runs.lose(taken)
+    assert states(run) == [Run.State.QUEUED]  # as it was seen when it was taken
+    run = Run.objects.get(pk=run.pk)
+    taken = runs.claim_next()
+    assert taken.wish == Run.Wish.PAUSE
+    runs.lose(taken)
+    assert states(run) == [Run.State.PAUSED]
+
+
+def test_cancelling_what_a_worker_has_to_tidy_is_work_for_a_worker(monkeypatch):
+    from annotate import tasks
+
+    tidied = []
+    kind = tasks.Kind(lambda attempt, by: attempt.write(1), tidy=lambda attempt, by: tidied.append(attempt.write(2)))
+    monkeypatch.setitem(tasks.KINDS, "train", kind)
+    run = asked(make_project())
+    taken = runs.claim_next()
+    runs.lose(taken)
+    runs.cancel(run=run, by=run.started_by)
+    assert states(run) == [Run.State.QUEUED]
+    taken = runs.claim_next()
+    with pytest.raises(RunCancelled), runs.taken_up(public_id=run.public_id, attempt=taken.attempt) as attempt:
+        attempt._beat_once()
+        tasks.perform(attempt)
+    assert (states(run), tidied) == ([Run.State.CANCELLED], [None])
+
+
+def test_only_what_did_not_succeed_is_tried_again():
+    run = asked(make_project(), "draw", batch=7)
+    with pytest.raises(Conflict, match="did not succeed"):
+        runs.retry(run=run, by=run.started_by)
+    runs.cancel(run=run, by=run.started_by)
+    run.refresh_from_db()
+    again = runs.retry(run=run, by=run.started_by)
+    assert (again.parameters, again.retry_of) == (run.parameters, run)
+
+
+def test_what_a_command_did_is_not_tried_again_by_a_worker():
+    project = make_project()
+    with pytest.raises(KeyboardInterrupt), runs.start(kind="train", project=project, by=owner_of(project)):
+        raise KeyboardInterrupt
+    with pytest.raises(Conflict, match="command"):
+        runs.retry(run=Run.objects.get(), by=owner_of(project))
+
+
+@pytest.mark.parametrize("ask", [runs.pause, runs.resume, runs.cancel, runs.retry])
+def test_only_who_manages_the_project_may(ask):
+    run = asked(make_project())
+    member = make_member(run.project)
+    with pytest.raises(AccessDenied):
+        ask(run=run, by=member)
+    assert states(run) == [Run.State.QUEUED]
+
+
+@pytest.mark.parametrize("ask", [runs.pause, runs.resume, runs.cancel])
+def test_what_has_ended_is_left_alone(ask):
+    project = make_project()
+    with runs.start(kind="train", project=project, by=owner_of(project)):
+        pass
+    with pytest.raises(Conflict):
+        ask(run=Run.objects.get(), by=owner_of(project))
+
+
+def test_the_log_says_what_happened_and_who_did_it():
+    run = asked(make_project())
+    runs.claim_next()
+    with pytest.raises(RunPaused), runs.taken_up(public_id=run.public_id, attempt=1) as attempt:
+        attempt.step("Training")
+        runs.pause(run=run, by=run.started_by)
+        attempt._beat_once()
+        attempt.beat(1)
+    said = lines(run)
+    assert said[0].startswith("Attempt 1 on ")
+    assert said[1:] == [
+        "Training.",
+        f"Paused by {run.started_by}.",
+        "Paused. It goes on from here when somebody resumes it.",
+    ]
+    assert Event.objects.filter(kind="run.paused", actor=run.started_by).count() == 1
+
+
+def test_the_cursor_is_what_is_committed_and_survives_a_lost_worker():
+    run = asked(make_project())
+    taken = runs.claim_next()
+    with runs.taken_up(public_id=run.public_id, attempt=1) as attempt:
+        attempt.write(40, 100)
+        attempt.beat(60, 100)
+        runs.lose(taken)
+    run.refresh_from_db()
+    assert (run.cursor, run.n_done, run.state) == (40, 0, Run.State.QUEUED)
