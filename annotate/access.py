@@ -12,6 +12,8 @@ from annotate.models.project import Role
 MAY: dict[str, frozenset[str]] = {
     "view": frozenset(Role.values),
     "annotate": frozenset({Role.OWNER, Role.ADMIN, Role.REVIEWER, Role.ANNOTATOR}),
+    # Deciding where people disagree, without the machine's answer.
+    "review": frozenset({Role.OWNER, Role.ADMIN, Role.REVIEWER}),
     # Figures about the machines: not for those who only annotate, whom they could sway.
     "evidence": frozenset({Role.OWNER, Role.ADMIN, Role.REVIEWER, Role.VIEWER}),
     # An exported file holds a machine label for every item: not for reviewers, who answer blind.

@@ -180,6 +180,8 @@ def in_a(pool: Pool, project: Project) -> Bools:
 
 
 def disputed(pool: Pool, project: Project, gold: GoldLabels) -> Bools:
-    """(N,) items whose overlap was full and gave no gold."""
+    """(N,) items whose overlap was full and gave no gold, as far as no reviewer has dealt with them."""
     full = QueueEntry.objects.filter(round__project=project, state=QueueEntry.State.ANSWERED)
-    return pool.mask(full.values_list("item_id", flat=True)) & (gold.delivered == NO_LABEL)
+    decided = project.adjudications.filter(is_current=True).values("item")
+    asked_again = full.exclude(item__in=decided).values_list("item_id", flat=True)
+    return pool.mask(asked_again) & (gold.delivered == NO_LABEL)

@@ -28,7 +28,7 @@ COLUMNS: dict[str, str] = {
     "label": "the delivered label: gold where there is one, else the machine's; null where there is neither",
     "label_source": "gold or machine",
     "label_probability": "calibrated probability of a machine label, rounded to 6 digits; null for gold",
-    "gold_rule": "the rule that the gold label met, or 'imported'",
+    "gold_rule": "the rule that the gold label met, 'imported', or 'adjudicated': a reviewer decided a disagreement",
     "gold_origin": "the arm that obtained the gold label first",
     "arms": "every reason why the item was drawn, sorted; in CSV joined by ;",
     "split": "audit (only ever evaluates), reference (a random sample), train (other gold), pool (the rest)",

@@ -200,29 +200,33 @@ def _facts(by: Value, index: Value) -> dict[str, Any]:
         "has_seen": Exists(_looks(by)),
         "has_draft": Exists(Draft.objects.filter(entry=OuterRef("entry"), annotator=by)),
         "has_gold": Exists(Gold.objects.current().filter(item=OuterRef("entry__item"))),
-        "origin": Subquery(_first_arm().values("arm")[:1]),
+        "origin": Subquery(first_arm(OuterRef("entry__item")).values("arm")[:1]),
     }
 
 
-def _looks(by: Value) -> QuerySet[Lease]:
-    """Leases under which this person saw why this question was asked, or in any round what the machine says of it.
-
-    Whoever has seen the machine's label does not forget it when the audit asks for the same item later.
-    """
+def looked(entry: Any) -> Q:
+    """Leases under which somebody saw why `entry` was asked, or in any round what the machine says of its item."""
     saw_label = Q(entry__suggestion=SuggestionPolicy.SHOWN) | (
         Q(entry__suggestion=SuggestionPolicy.REVEALED) & Q(revealed_at__isnull=False)
     )
-    looked = Q(entry=OuterRef("entry"), revealed_at__isnull=False) | saw_label
-    return Lease.objects.filter(looked, entry__item=OuterRef("entry__item"), annotator=by)
+    return Q(entry=entry, revealed_at__isnull=False) | saw_label
 
 
-def _first_arm() -> QuerySet[Draw]:
-    """The draws of the outer lease's item, the one first that its gold counts for.
+def _looks(by: Value) -> QuerySet[Lease]:
+    """This person's looks at the outer lease's item.
+
+    Whoever has seen the machine's label does not forget it when the audit asks for the same item later.
+    """
+    return Lease.objects.filter(looked(OuterRef("entry")), entry__item=OuterRef("entry__item"), annotator=by)
+
+
+def first_arm(item: Any) -> QuerySet[Draw]:
+    """The draws of an item, the one first that its gold counts for.
 
     An item with an audit draw gives audit gold, in doubt too (drawn by two arms in one round): what the audit
     obtained must not train, and a gold label that trains without need gains little.
     """
     rank = Case(When(arm=Arm.AUDIT, then=0), When(arm=Arm.RANDOM, then=1), default=2)
-    draws = Draw.objects.filter(item=OuterRef("entry__item"))
+    draws = Draw.objects.filter(item=item)
     # The open round is the latest one.
     return draws.order_by(rank, F("round").desc(nulls_last=True), "pk")

@@ -10,6 +10,7 @@ from annotate import delivery, estimation, files, training
 from annotate.errors import GoldloopError
 from annotate.modalities import modality
 from annotate.models import (
+    Adjudication,
     Annotation,
     Draw,
     Estimate,
@@ -26,6 +27,7 @@ from annotate.models import (
 from annotate.models.base import database_now
 from annotate.models.project import ALWAYS_BLIND, Arm, SuggestionPolicy
 from annotate.models.snapshot import read_snapshot
+from annotate.review import ADJUDICATED
 from models_ml import checkpoints, randomness
 
 Check = Callable[[Project], Iterator[str]]
@@ -171,11 +173,28 @@ def _blind_arms_show_nothing(project: Project) -> Iterator[str]:
 
 
 def _gold_has_its_answer(project: Project) -> Iterator[str]:
-    """Every gold label that a round gave stands in a counted answer to its item."""
+    """Every gold label that a round gave stands in a counted answer to its item, or in what a reviewer decided."""
     answers = Annotation.objects.filter(item=OuterRef("item"), label=OuterRef("label"), is_counted=True)
     gold = Gold.objects.current().filter(project=project, round__isnull=False).select_related("item")
-    if orphan := gold.exclude(Exists(answers)).first():
+    if orphan := gold.exclude(rule=ADJUDICATED).exclude(Exists(answers)).first():
         yield f"item {orphan.item.public_id} has gold that nobody answered"
+    decisions = Adjudication.objects.filter(entry__item=OuterRef("item"), entry__round=OuterRef("round"))
+    decided = gold.filter(rule=ADJUDICATED)
+    if orphan := decided.exclude(Exists(decisions.filter(is_current=True, label=OuterRef("label")))).first():
+        yield f"item {orphan.item.public_id} has gold that no reviewer decided"
+
+
+def _decisions_stand(project: Project) -> Iterator[str]:
+    """What a reviewer decided is the gold of its item, and the question is over."""
+    decided = Adjudication.objects.filter(project=project, is_current=True).select_related("item", "entry__round")
+    gold = Gold.objects.current().filter(item=OuterRef("item"), round=OuterRef("entry__round"), rule=ADJUDICATED)
+    for one in decided.filter(label__isnull=False).exclude(Exists(gold.filter(label=OuterRef("label"))))[:1]:
+        yield f"item {one.item.public_id} was decided in round {one.entry.round.index} and does not have that gold"
+    over = Q(label__isnull=True, entry__state=QueueEntry.State.UNRESOLVED) | Q(
+        label__isnull=False, entry__state=QueueEntry.State.ANSWERED
+    )
+    for one in decided.exclude(over)[:1]:
+        yield f"item {one.item.public_id} was decided in round {one.entry.round.index}, but is {one.entry.state} there"
 
 
 def _audit_gold_never_trains(project: Project) -> Iterator[str]:
@@ -276,6 +295,7 @@ CHECKS: dict[str, Check] = {
     "counted answers had a lease": _counted_answers_had_a_lease,
     "blind questions show nothing": _blind_arms_show_nothing,
     "gold stands in answers": _gold_has_its_answer,
+    "what reviewers decided stands": _decisions_stand,
     "audit gold never trains": _audit_gold_never_trains,
     "gold on audited items came before the audit": _audited_items_keep_their_gold,
     "figures follow from the audit sample": _figures_follow_from_the_audit,

@@ -1,0 +1,224 @@
+"""A reviewer decides what people disagree on, with a reason; what they answered stays as it is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+
+from annotate import access, questions, review, slots
+from annotate.errors import Conflict, InvalidInput, NotFound
+from annotate.models import Adjudication, Annotation, Gold, Label, Lease, Member, Project, QueueEntry, User
+from annotate.models.base import database_now, is_storable
+from annotate.models.event import record
+from annotate.models.project import Arm
+from annotate.models.turn import write_turn
+from annotate.questions import Answers
+
+MAX_REASON = 2_000  # characters
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one person said of a disputed item: the answer that counts here, and the last one where it differs."""
+
+    annotation: Annotation
+    later: Annotation | None
+
+
+@dataclass(frozen=True)
+class Dispute:
+    """A question in the eyes of who decides it: people's answers, and nothing of a machine's."""
+
+    entry: QueueEntry
+    said: Sequence[Said]
+    decision: Adjudication | None  # that stands
+    obstacle: str  # why this person cannot decide it now, as a sentence; empty where they can
+
+
+def waiting(*, project: Project, by: User) -> QuerySet[QueueEntry]:
+    """Disputed questions that `by` may decide, the oldest first."""
+    found = review.decidable(review.disputes(project), by)
+    return found.select_related("round", "item").order_by("pk")
+
+
+def n_waiting(*, project: Project, by: User, most: int) -> int:
+    """How many there are, counted up to `most`."""
+    return waiting(project=project, by=by).order_by()[:most].count()
+
+
+def decided(project: Project) -> QuerySet[Adjudication]:
+    """Decisions that stand, newest first."""
+    standing = project.adjudications.filter(is_current=True)
+    return standing.select_related("entry__round", "item", "label", "created_by").order_by("-pk")
+
+
+def find(*, project: Project, round_index: int, item: str, by: User) -> Dispute:
+    """A disputed or decided question with all that people said of it; eight queries however many they are."""
+    access.require(by, project, to="review")
+    entry = _find(project, round_index, item)
+    answers = _answers(entry)
+    decision = Adjudication.objects.filter(entry=entry, is_current=True).select_related("created_by", "label").first()
+    counted = {row.annotator_id: row for row in answers.standing(blind=entry.is_blind)}
+    last = {row.annotator_id: row for row in answers.rows if row.is_current}
+    order = sorted({**last, **counted}, key=lambda person: last.get(person, counted.get(person)).pk)  # type: ignore[union-attr]
+    said = [_said(counted.get(person), last.get(person)) for person in order]
+    return Dispute(entry, said, decision, _obstacle(entry, decision, by))
+
+
+@write_turn()
+@transaction.atomic
+def adjudicate(
+    *,
+    project: Project,
+    round_index: int,
+    item: str,
+    label: Label | int | None,
+    reason: str,
+    by: User,
+    seen: str = "",
+    now: datetime | None = None,
+) -> Adjudication:
+    """Decide a disputed question, or decide it anew; `label` None: it cannot be decided.
+
+    `seen` is the public id of the decision that stood when `by` looked. The same decision again is the first one;
+    where somebody else has decided meanwhile, nothing is changed.
+    """
+    access.require(by, project, to="review")
+    reason = _checked(reason)
+    entry = _find(project, round_index, item)
+    chosen = _label(project, label)
+    slots.lock([entry.pk])
+    entry.refresh_from_db(fields=["state", "n_taken"])
+    before = Adjudication.objects.filter(entry=entry, is_current=True).select_related("created_by", "label").first()
+    if before and (before.created_by_id, before.label, before.reason) == (by.pk, chosen, reason):
+        return before
+    if before and before.public_id != seen:
+        raise Conflict(_meanwhile(before))
+    if obstacle := _obstacle(entry, before, by):
+        raise Conflict(obstacle)
+    made = _replace(before, entry, chosen, reason, by)
+    slots.end(Lease.objects.filter(entry=entry), outcome=Lease.Outcome.RELEASED, now=now or database_now())
+    _set_gold(made, entry)
+    state = QueueEntry.State.UNRESOLVED if chosen is None else QueueEntry.State.ANSWERED
+    QueueEntry.objects.filter(pk=entry.pk).update(state=state)
+    record("question.adjudicated", project=project, by=by, item=item, round=round_index, adjudication=made.public_id)
+    return made
+
+
+def _replace(
+    before: Adjudication | None, entry: QueueEntry, label: Label | None, reason: str, by: User
+) -> Adjudication:
+    if before:
+        Adjudication.objects.filter(pk=before.pk).update(is_current=False)
+    seen = Lease.objects.filter(questions.looked(entry.pk), entry__item=entry.item_id, annotator=by)
+    return Adjudication.objects.create(
+        project=entry.round.project,
+        item=entry.item,
+        entry=entry,
+        label=label,
+        reason=reason,
+        is_blind=not seen.exists(),
+        created_by=by,
+    )
+
+
+def _set_gold(made: Adjudication, entry: QueueEntry) -> None:
+    """What this decision says takes the place of what an earlier one on the same question said.
+
+    Of an audited item it is the audit's gold, which never trains, whatever arm asked the question.
+    """
+    earlier = Gold.objects.current().filter(item=entry.item_id, round=entry.round, rule=review.ADJUDICATED)
+    arm = questions.first_arm(entry.item_id).values_list("arm", flat=True).first()
+    origin = arm if arm == Arm.AUDIT else earlier.values_list("origin", flat=True).first() or arm
+    earlier.update(is_current=False)
+    if made.label is None:
+        return
+    evidence = review.evidence_of(entry, _answers(entry))
+    Gold.objects.create(
+        project=made.project,
+        item_id=entry.item_id,
+        label=made.label,
+        rule=review.ADJUDICATED,
+        origin=origin or Arm.CONFLICT,
+        is_blind=made.is_blind and all(row.is_blind for row in evidence),
+        round=entry.round,
+    )
+
+
+def _obstacle(entry: QueueEntry, decision: Adjudication | None, by: User) -> str:
+    """Why `by` cannot decide this question now; empty where they can."""
+    if entry.item.withdrawn_at is not None:
+        return _("This item was taken out of the project; there is nothing to decide.")
+    later = entry.item.queue_entries.filter(pk__gt=entry.pk).exclude(state=QueueEntry.State.SKIPPED)
+    if again := later.select_related("round").order_by("-pk").first():
+        return _("This item was asked again in round %(round)s: what people say there counts.") % {
+            "round": again.round.index
+        }
+    if decision is None and not review.disputes(entry.round.project).filter(pk=entry.pk).exists():
+        return _("This question is not disputed: people agree on it, or still answer it.")
+    return _own_answer(entry, by)
+
+
+def _own_answer(entry: QueueEntry, by: User) -> str:
+    if not Annotation.objects.filter(item=entry.item_id, annotator=by, label__isnull=False).exists():
+        return ""
+    others: list[Member] = list(
+        review.fresh_reviewers(entry.round.project, entry.item_id).exclude(user=by).select_related("user")[:3]
+    )
+    if not others:
+        return ""  # nobody is less involved
+    names = ", ".join(str(member.user) for member in others)
+    return _("You answered this question yourself; somebody else decides it: %(names)s.") % {"names": names}
+
+
+def _find(project: Project, round_index: int, item: str) -> QueueEntry:
+    entries = QueueEntry.objects.filter(round__project=project, round__index=round_index, item__public_id=item)
+    entry = entries.select_related("round__project", "item__content").first()
+    if entry is None:
+        raise NotFound(_("There is no such question."))
+    return entry
+
+
+def _answers(entry: QueueEntry) -> Answers:
+    rows = Annotation.objects.filter(item=entry.item_id).select_related("annotator", "label")
+    return Answers(tuple(rows.order_by("revision", "pk")))
+
+
+def _said(counted: Annotation | None, last: Annotation | None) -> Said:
+    shown = counted or last
+    assert shown is not None
+    differs = last and (last.label_id, last.skip_reason) != (shown.label_id, shown.skip_reason)
+    return Said(shown, last if differs else None)
+
+
+def _label(project: Project, label: Label | int | None) -> Label | None:
+    if label is None:
+        return None
+    newest = project.schemas.order_by("-version").values("pk")[:1]
+    labels = Label.objects.filter(schema__in=newest)
+    found = labels.filter(pk=label.pk).first() if isinstance(label, Label) else labels.filter(index=label).first()
+    if found is None:
+        raise InvalidInput(_("This project has no label %(label)s.") % {"label": label})
+    return found
+
+
+def _checked(reason: str) -> str:
+    reason = reason.strip()
+    if not reason:
+        raise InvalidInput(_("Say why: a decision without a reason teaches nobody."))
+    if len(reason) > MAX_REASON:
+        raise InvalidInput(_("A reason has at most %(most)s characters.") % {"most": MAX_REASON})
+    if not is_storable(reason):
+        raise InvalidInput(_("The reason holds half a character or a NUL."))
+    return reason
+
+
+def _meanwhile(before: Adjudication) -> str:
+    if before.label is None:
+        sentence = _("%(person)s has decided meanwhile that it cannot be decided; look again. Nothing was changed.")
+        return sentence % {"person": before.created_by}
+    sentence = _("%(person)s has decided meanwhile: %(label)s. Look again; nothing was changed.")
+    return sentence % {"person": before.created_by, "label": before.label}
