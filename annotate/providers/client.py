@@ -1,0 +1,154 @@
+"""Many attempts at once for a thread that may not wait for any: an event loop in a thread of its own does HTTP only.
+
+The caller's thread keeps the ledger: it commits a reservation, submits the attempt, and books what `results` brings.
+Whatever happens, each submitted attempt gives exactly one result, also those that `close` or a fault breaks off.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Hashable, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from annotate.errors import Conflict
+from annotate.providers import openai
+from annotate.providers.openai import Attempted, Endpoint
+from annotate.providers.outbound import AddressRefused, Outbound, Trip, base_problem
+from annotate.providers.retries import MOST_WAIT_SECONDS
+from models_ml.llm import chat
+from models_ml.llm.chat import Message
+
+_CLOSE_SECONDS = 4.0  # stopping is promised within five
+_BROKEN_OFF = "The attempt was broken off because the run stopped."
+
+
+class Client:
+    """Speaks to one endpoint. Use it from one thread, as a context manager; `close` may come from any.
+
+    At most twice `max_concurrency` attempts are out (submitted, result not yet fetched): as many on their way as
+    are allowed, and as many ready to follow. `n_free` says how many more fit; nothing ever waits inside `submit`.
+    Raises AddressRefused where the endpoint's address cannot be used.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, n_labels: int) -> None:
+        if problem := base_problem(endpoint.base_url, allow_private=endpoint.allow_private):
+            raise AddressRefused(f"The server's address {problem}.")
+        self._endpoint, self._codes = endpoint, chat.codes(n_labels)
+        self._results: queue.SimpleQueue[Attempted] = queue.SimpleQueue()
+        self._n_out = 0
+        self._door = threading.Lock()  # nothing is handed to the loop after it was told to stop
+        self._is_closed = False
+        self._work = _Work(endpoint, self._codes, self._results)
+        self._thread = threading.Thread(target=self._work.run, name="llm-client", daemon=True)
+        self._thread.start()
+
+    @property
+    def n_free(self) -> int:
+        """How many attempts can be submitted now."""
+        return 2 * self._endpoint.max_concurrency - self._n_out
+
+    def submit(self, key: Hashable, messages: Sequence[Message]) -> None:
+        """Have this sent; the caller has reserved most_micros for it. Raises Conflict where closed or full.
+
+        `key` comes back with the result; it need not be unique.
+        """
+        if self.n_free <= 0:
+            raise Conflict("Too many attempts are out; fetch results first.")
+        with self._door:
+            if self._is_closed:
+                raise Conflict("The LLM client is closed.")
+            self._work.loop.call_soon_threadsafe(self._work.start, key, messages)
+        self._n_out += 1
+
+    def results(self, timeout: float) -> list[Attempted]:
+        """What has ended: waits up to `timeout` seconds for the first, then takes all there is, in order of ending.
+
+        Empty where nothing ended in time, or nothing is out. Works after close() too.
+        """
+        found: list[Attempted] = []
+        with suppress(queue.Empty):
+            if self._n_out and timeout > 0:
+                found.append(self._results.get(timeout=timeout))
+            while True:
+                found.append(self._results.get_nowait())
+        self._n_out -= len(found)
+        return found
+
+    def close(self) -> None:
+        """Break off what is on its way, within five seconds; then `results(0)` has all that was still out."""
+        with self._door:
+            if not self._is_closed:
+                self._is_closed = True
+                self._work.loop.call_soon_threadsafe(self._work.stop.set)
+        self._thread.join(_CLOSE_SECONDS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Work:
+    """What runs in the loop's thread: `start` once per attempt, until `stop` is set."""
+
+    def __init__(self, endpoint: Endpoint, codes: Sequence[str], results: queue.SimpleQueue[Attempted]) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.stop = asyncio.Event()
+        self._endpoint, self._codes, self._results = endpoint, codes, results
+        self._tasks: dict[asyncio.Task[Attempted], tuple[Hashable, Trip, int]] = {}
+        self._slots = asyncio.Semaphore(endpoint.max_concurrency)
+        self._seconds_between = 60 / endpoint.requests_per_minute if endpoint.requests_per_minute else 0.0
+        self._next_start = self._hold_until = 0.0  # on the loop's clock
+        self._server: asyncio.Future[Outbound] = self.loop.create_future()
+
+    def run(self) -> None:
+        try:
+            self.loop.run_until_complete(self._until_stopped())
+        finally:
+            self.loop.close()  # does not wait for a name that is still being looked up
+
+    async def _until_stopped(self) -> None:
+        async with openai.connection(self._endpoint) as server:
+            self._server.set_result(server)
+            await self.stop.wait()
+            for task in self._tasks:
+                task.cancel()
+            if self._tasks:
+                await asyncio.wait(list(self._tasks))  # their results are in the queue before this returns
+
+    def start(self, key: Hashable, messages: Sequence[Message]) -> None:
+        trip, most = Trip(), openai.most_micros(self._endpoint, messages)
+        task = self.loop.create_task(self._attempted(key, messages, trip))
+        self._tasks[task] = key, trip, most
+        task.add_done_callback(self._ended)  # comes also for a task that was cancelled before it began
+
+    def _ended(self, task: asyncio.Task[Attempted]) -> None:
+        key, trip, most = self._tasks.pop(task)
+        is_broken = task.cancelled() or task.exception() is not None
+        self._results.put(openai.lost(key, trip, most, _BROKEN_OFF) if is_broken else task.result())
+
+    async def _attempted(self, key: Hashable, messages: Sequence[Message], trip: Trip) -> Attempted:
+        server = await asyncio.shield(self._server)
+        async with self._slots:
+            await self._turn()
+            attempted, _ = await openai.attempt(
+                self._endpoint, server, key=key, messages=messages, codes=self._codes, trip=trip
+            )
+        if attempted.status == 429 and attempted.retry_after is not None:  # meant for all, not for this one only
+            hold = self.loop.time() + min(attempted.retry_after, MOST_WAIT_SECONDS)
+            self._hold_until = max(self._hold_until, hold)
+        return attempted
+
+    async def _turn(self) -> None:
+        """Wait until the pace allows one more request and the server does not want us to wait."""
+        now = self.loop.time()
+        start = max(self._next_start, now)
+        self._next_start = start + self._seconds_between
+        await asyncio.sleep(start - now)
+        while (wait := self._hold_until - self.loop.time()) > 0:
+            await asyncio.sleep(wait)

@@ -1,0 +1,291 @@
+"""One attempt at one item with an OpenAI-compatible server, and what it means for the ledger. No retries here."""
+
+import re
+from collections.abc import Hashable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from time import monotonic
+from typing import Any, Literal
+
+import orjson
+
+from annotate.errors import InvalidInput
+from annotate.providers import outbound
+from annotate.providers.outbound import AddressRefused, Hidden, NotSent, Outbound, OutcomeUnknown, Response, Trip
+from models_ml.llm import reading
+from models_ml.llm.chat import Message
+from models_ml.llm.reading import Usage
+from models_ml.types import Failure, FailureKind, Judgement
+
+# Tokens never outnumber the UTF-8 bytes of a text: every tokenizer falls back to bytes at worst. What servers put
+# around a message (role, marks for begin and end) and before the first (begin, a date) is covered by these.
+_TOKENS_PER_MESSAGE = 16
+_TOKENS_PER_REQUEST = 64
+_MILLION = 1_000_000
+
+_NO_QUOTA = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "insufficient_balance"}
+_NO_SUCH_MODEL = {"model_not_found", "unsupported_model", "invalid_model"}
+_BAD_SETTING = {"unsupported_parameter", "unsupported_value", "unknown_parameter", "invalid_parameter"}
+_TOO_LONG = {"context_length_exceeded", "string_above_max_length"}
+_FILTERED = {"content_filter", "content_policy_violation", "moderation_blocked"}
+
+_SETTINGS = ("max_tokens", "max_completion_tokens", "temperature", "logprobs", "top_logprobs")
+
+_STOPPING = {  # statuses that would meet every item alike
+    401: "The server refuses the key.",
+    402: "The server wants payment: the account's balance is used up.",
+    403: "The server does not let this key use the model.",
+    404: "The server does not know this model, or the base address is not that of its API.",
+    405: "The base address is not that of a chat API.",
+    422: "The server does not take a setting of the request.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One model on one server, as the site has registered it. The key is in no repr.
+
+    Raises InvalidInput, without the key in it, where a value cannot work. The address itself is judged when
+    connecting; outbound.base_problem judges its form for a page.
+    """
+
+    base_url: str  # up to and with /v1; /chat/completions is added
+    model: str
+    key: str = field(default="", repr=False)  # empty: no Authorization header (many local servers)
+    allow_private: bool = False
+    input_price_micros_per_million: int = 0  # per million tokens, as providers state it
+    output_price_micros_per_million: int = 0
+    timeout_seconds: float = 30.0  # for one attempt in all: a one-token answer takes about one
+    max_concurrency: int = 8
+    requests_per_minute: int | None = None
+    max_output_tokens: int = 4  # an option and a blank; more only lets a model that talks cost more
+    n_alternatives: int = 20  # asked for; 0 where the server refuses log-probabilities
+    limit_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # the latter: OpenAI's newer models
+    temperature: float | None = 0.0  # None: not sent, for models that refuse it
+
+    def __post_init__(self) -> None:
+        if self.key and not re.fullmatch(r"[\x21-\x7e]+", self.key):  # else the header could be split
+            raise InvalidInput("The key holds blanks or characters that no key has.")
+        if not self.model.strip():
+            raise InvalidInput("The model has no name.")
+        if min(self.input_price_micros_per_million, self.output_price_micros_per_million) < 0:
+            raise InvalidInput("A price is below 0.")
+        counts = (self.max_concurrency, self.max_output_tokens, self.requests_per_minute or 1)
+        if min(counts) < 1 or not self.timeout_seconds > 0 or not 0 <= self.n_alternatives <= 20:
+            raise InvalidInput("A limit of the connection is out of its range.")
+
+
+class Outcome(StrEnum):
+    """How an attempt ends in the ledger (I-4)."""
+
+    ANSWERED = "answered"  # settled by its usage; written off where that is unknown
+    NOT_SENT = "not_sent"  # released: provably nothing went out
+    REJECTED = "rejected"  # released: turned away before it was processed (3xx, 4xx)
+    UNKNOWN = "unknown"  # written off: it may have been processed and charged
+
+
+@dataclass(frozen=True, slots=True)
+class Attempted:
+    """What became of one attempt. Its `reason` is a sentence for people, without key, item or server's words.
+
+    answer: a Judgement or a Failure to store; None where the item still has no answer of its own.
+    cost_micros: what the ledger must charge: the usage's price, all of most_micros where the usage is not known
+    or the outcome is not, 0 where the reservation is released. An answer's own cost_micros is the same.
+    """
+
+    key: Hashable
+    outcome: Outcome
+    reason: str = ""
+    answer: Judgement | Failure | None = None
+    usage: Usage | None = None  # None: not known, or not to be believed
+    cost_micros: int = 0
+    status: int | None = None
+    retry_after: float | None = None  # seconds
+    is_retryable: bool = False
+    stops_run: bool = False  # every other item would meet the same
+    latency_seconds: float | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        return self.outcome is Outcome.ANSWERED and self.usage is not None
+
+    @property
+    def is_released(self) -> bool:
+        return self.outcome in (Outcome.NOT_SENT, Outcome.REJECTED)
+
+    @property
+    def is_written_off(self) -> bool:
+        return not (self.is_settled or self.is_released)
+
+
+def most_input_tokens(messages: Sequence[Message]) -> int:
+    """An upper bound of the tokens these messages are counted as."""
+    n_bytes = sum(len(message["content"].encode()) + _TOKENS_PER_MESSAGE for message in messages)
+    return n_bytes + _TOKENS_PER_REQUEST
+
+
+def most_micros(endpoint: Endpoint, messages: Sequence[Message]) -> int:
+    """What one attempt can cost at most: the amount to reserve before it is sent."""
+    return cost_micros(endpoint, most_input_tokens(messages), endpoint.max_output_tokens)
+
+
+def cost_micros(endpoint: Endpoint, n_input_tokens: int, n_output_tokens: int) -> int:
+    """The price of these tokens, rounded up to whole micro-units."""
+    total = n_input_tokens * endpoint.input_price_micros_per_million
+    total += n_output_tokens * endpoint.output_price_micros_per_million
+    return -(-total // _MILLION)
+
+
+def connection(endpoint: Endpoint) -> AbstractAsyncContextManager[Outbound]:
+    """Connections to the endpoint's server, with its key."""
+    return outbound.opened(
+        endpoint.base_url,
+        allow_private=endpoint.allow_private,
+        headers=Hidden({"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {}),
+        max_connections=endpoint.max_concurrency,
+    )
+
+
+def request_body(endpoint: Endpoint, messages: Sequence[Message]) -> bytes:
+    """Greedy, short, and with log-probabilities where they are to be had."""
+    body: dict[str, Any] = {"model": endpoint.model, "messages": list(messages), "stream": False}
+    body[endpoint.limit_name] = endpoint.max_output_tokens
+    if endpoint.temperature is not None:
+        body["temperature"] = endpoint.temperature
+    if endpoint.n_alternatives:
+        body |= {"logprobs": True, "top_logprobs": endpoint.n_alternatives}
+    return orjson.dumps(body)
+
+
+async def attempt(
+    endpoint: Endpoint,
+    server: Outbound,
+    *,
+    key: Hashable,
+    messages: Sequence[Message],
+    codes: Sequence[str],
+    trip: Trip | None = None,
+) -> tuple[Attempted, Any]:
+    """Send once, read what comes: what it means, and the parsed response (None where there is none).
+
+    Raises nothing but CancelledError; `trip.is_connected` then says whether it must be written off.
+    """
+    started = monotonic()
+    most = most_micros(endpoint, messages)
+    trip, response = trip or Trip(), None
+    try:
+        answered = await server.post(
+            "/chat/completions", request_body(endpoint, messages), total_seconds=endpoint.timeout_seconds, trip=trip
+        )
+        response = _parsed(answered.body)
+        result = _meaning(endpoint, key, messages, codes, answered, response)
+    except AddressRefused as error:
+        result = Attempted(key, Outcome.NOT_SENT, str(error), stops_run=True)
+    except NotSent as error:
+        result = Attempted(key, Outcome.NOT_SENT, str(error), is_retryable=True)
+    except OutcomeUnknown as error:
+        result = Attempted(key, Outcome.UNKNOWN, str(error), cost_micros=most, is_retryable=True)
+    except Exception as error:  # a fault of ours must neither lose the attempt nor take the others with it
+        result = lost(key, trip, most, f"The attempt failed by an error of its own ({type(error).__name__}).")
+    return replace(result, latency_seconds=monotonic() - started), response
+
+
+def lost(key: Hashable, trip: Trip, most: int, reason: str) -> Attempted:
+    """An attempt that was broken off here: written off in full if the server may have got it."""
+    if trip.is_connected:
+        return Attempted(key, Outcome.UNKNOWN, reason, cost_micros=most)
+    return Attempted(key, Outcome.NOT_SENT, reason)
+
+
+def _meaning(
+    endpoint: Endpoint,
+    key: Hashable,
+    messages: Sequence[Message],
+    codes: Sequence[str],
+    answered: Response,
+    response: Any,
+) -> Attempted:
+    status = answered.status
+    if 200 <= status < 300:
+        return _answered(endpoint, key, messages, codes, status, response)
+    if 300 <= status < 500:
+        result = _rejected(key, status, response)
+    else:  # a 5xx may come after the work was done
+        most, reason = most_micros(endpoint, messages), f"The server had a fault (HTTP {status})."
+        result = Attempted(key, Outcome.UNKNOWN, reason, cost_micros=most, status=status, is_retryable=True)
+    return replace(result, retry_after=retry_after(answered.headers))
+
+
+def _answered(
+    endpoint: Endpoint, key: Hashable, messages: Sequence[Message], codes: Sequence[str], status: int, response: Any
+) -> Attempted:
+    most_input, most_output = most_input_tokens(messages), endpoint.max_output_tokens
+    used = reading.usage(response, most_input=most_input, most_output=most_output)
+    n_in, n_out = (used.n_input_tokens, used.n_output_tokens) if used else (None, None)
+    cost = cost_micros(endpoint, used.n_input_tokens, used.n_output_tokens) if used else most_micros(endpoint, messages)
+    answer = replace(reading.read(response, codes), n_input_tokens=n_in, n_output_tokens=n_out, cost_micros=cost)
+    reason = answer.message if isinstance(answer, Failure) else ""
+    return Attempted(key, Outcome.ANSWERED, reason, answer, used, cost, status)
+
+
+def _rejected(key: Hashable, status: int, response: Any) -> Attempted:
+    """3xx and 4xx: what is wrong, with the item or with all of them. The server's own words are not repeated."""
+    codes = _error_codes(response)
+    rejected = Attempted(key, Outcome.REJECTED, f"The server rejected the request (HTTP {status}).", status=status)
+    if status < 400:
+        reason = f"The server answers with a redirect (HTTP {status}), which is never followed: the key stays here."
+        return replace(rejected, reason=reason, stops_run=True)
+    if codes & _NO_QUOTA:
+        return replace(rejected, reason="The account's quota at the server is used up.", stops_run=True)
+    if codes & _TOO_LONG or status == 413:
+        message = "The item does not fit into what the model reads at once."
+        return replace(rejected, reason=message, answer=Failure(FailureKind.TOO_LONG, message, None, None, 0))
+    if codes & _FILTERED:
+        message = "A content filter of the server declined the item."
+        return replace(rejected, reason=message, answer=Failure(FailureKind.REFUSAL, message, None, None, 0))
+    if codes & _NO_SUCH_MODEL:
+        return replace(rejected, reason=_STOPPING[404], stops_run=True)
+    if codes & _BAD_SETTING:
+        return replace(rejected, reason=_refused_setting(response), stops_run=True)
+    if status in _STOPPING:
+        return replace(rejected, reason=_STOPPING[status], stops_run=True)
+    if status == 429:
+        return replace(rejected, reason="The server is asked too often (HTTP 429).", is_retryable=True)
+    return replace(rejected, is_retryable=status in (408, 409, 425))
+
+
+def _error_codes(response: Any) -> set[str]:
+    """`code` and `type` of an OpenAI error object, and of one without the object around it (vLLM did so)."""
+    if not isinstance(response, dict):
+        return set()
+    error = response.get("error")
+    found = [part.get(name) for part in (error, response) if isinstance(part, dict) for name in ("code", "type")]
+    return {word for word in found if isinstance(word, str)}
+
+
+def _refused_setting(response: Any) -> str:
+    """Which of our settings it is, where the server names one of them."""
+    error = response.get("error")
+    name = error.get("param") if isinstance(error, dict) else None
+    return f"The server does not take the setting {name}." if name in _SETTINGS else _STOPPING[422]
+
+
+def _parsed(body: bytes | None) -> Any:
+    try:
+        return orjson.loads(body) if body is not None else None
+    except orjson.JSONDecodeError:
+        return None
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds from now that the server wants us to wait (RFC 9110 10.2.3, and OpenAI's header in ms); never below 0."""
+    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text := headers.get(name, "").strip()):
+            return float(text) * scale
+    try:  # a date, against the server's own clock
+        until = parsedate_to_datetime(headers["retry-after"])
+        return max(0.0, (until - parsedate_to_datetime(headers["date"])).total_seconds())
+    except (KeyError, ValueError, TypeError, OverflowError):
+        return None
