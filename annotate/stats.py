@@ -204,9 +204,11 @@ def next_step(project: Project, now: Progress) -> NextStep:
     """What to do next. People's questions come first: nothing that runs keeps them from answering."""
     if now.round and now.round.state == Round.State.OPEN and now.n_waiting:
         return _label(now, now.round)
-    alive = project.runs.filter(state__in=_ALIVE).order_by("id").first()
+    alive = project.runs.filter(state__in=(*_ALIVE, Run.State.PAUSED)).order_by("id").first()
     if alive:
         name = RUN_NAMES.get(alive.kind, alive.kind)
+        if alive.state == Run.State.PAUSED:
+            return NextStep("paused", _("%(run)s is paused: resume it, or cancel it.") % {"run": name})
         return NextStep("wait", _("%(run)s is under way; what comes next depends on it.") % {"run": name})
     if now.round and now.round.state == Round.State.OPEN:
         sentence = _("Every question of round %(round)s is dealt with: close the round.")

@@ -116,6 +116,7 @@ def make_run(project, kind="train", state="succeeded", **fields):
     now = database_now()
     ends = {
         "queued": {},
+        "paused": {"started_at": now},
         "running": {"started_at": now, "heartbeat_at": now, "lease_until": now + timedelta(seconds=60)},
     }.get(state, {"started_at": now, "finished_at": now})
     return Run.objects.create(**{"project": project, "kind": kind, "state": state, **ends, **fields})

@@ -19,11 +19,18 @@ _ALIVE = (Run.State.QUEUED, Run.State.RUNNING)
 STATES: dict[str, Promise] = {
     Run.State.QUEUED: gettext_lazy("waits"),
     Run.State.RUNNING: gettext_lazy("running"),
+    Run.State.PAUSED: gettext_lazy("paused"),
     Run.State.SUCCEEDED: gettext_lazy("done"),
     Run.State.FAILED: gettext_lazy("not possible"),
     Run.State.ERRORED: gettext_lazy("broke off"),
+    Run.State.CANCELLED: gettext_lazy("cancelled"),
+}
+_WISHES: dict[str, Promise] = {
+    Run.Wish.PAUSE: gettext_lazy("stops in a moment, to pause"),
+    Run.Wish.CANCEL: gettext_lazy("stops in a moment, for good"),
 }
 _STEPS: dict[str, Promise] = {
+    "Importing": gettext_lazy("Importing"),
     "Reading the items": gettext_lazy("Reading the items"),
     "Pre-labeling": gettext_lazy("Pre-labeling"),
     "Drawing": gettext_lazy("Drawing"),
@@ -63,6 +70,27 @@ class Status:
         return self.run.state in _ALIVE
 
     @property
+    def is_paused(self) -> bool:
+        return self.run.state == Run.State.PAUSED
+
+    @property
+    def can_pause(self) -> bool:
+        return self.is_alive and not self.run.wish
+
+    @property
+    def can_resume(self) -> bool:
+        return self.is_paused or (self.is_alive and self.run.wish == Run.Wish.PAUSE)
+
+    @property
+    def can_cancel(self) -> bool:
+        return self.is_paused or (self.is_alive and self.run.wish != Run.Wish.CANCEL)
+
+    @property
+    def can_retry(self) -> bool:
+        ended = (Run.State.FAILED, Run.State.ERRORED, Run.State.CANCELLED)
+        return self.run.state in ended and not self.run.parameters.get("by_hand")
+
+    @property
     def is_bad(self) -> bool:
         return self.run.state in (Run.State.FAILED, Run.State.ERRORED)
 
@@ -73,9 +101,9 @@ class Status:
 
 
 def of_interest(project: Project) -> list[Status]:
-    """Runs that an overview shows: those alive, else the last one while it is news or if it ended badly."""
+    """Runs that an overview shows: those not at an end, else the last one while it is news or if it ended badly."""
     rows = [status(run) for run in project.runs.select_related("started_by").order_by("-id")[:10]]
-    alive = [one for one in rows if one.is_alive]
+    alive = [one for one in rows if one.is_alive or one.is_paused]
     return alive or [one for one in rows[:1] if one.is_bad or one.is_news]
 
 
@@ -87,7 +115,7 @@ def status(run: Run, seen: Seen | None = None) -> Status:
     return Status(
         run=run,
         name=str(stats.RUN_NAMES.get(run.kind, run.kind)),
-        state=str(STATES[run.state]),
+        state=str(_WISHES.get(run.wish, STATES[run.state]) if run.state in _ALIVE else STATES[run.state]),
         step=str(_STEPS.get(run.step, run.step)),
         sentence=_sentence(run),
         took=None if run.state == Run.State.QUEUED else (end - began).total_seconds(),
@@ -116,7 +144,7 @@ def _has_no_worker(run: Run) -> bool:
 
 
 def _sentence(run: Run) -> str:
-    if run.state == Run.State.FAILED:
+    if run.state in (Run.State.FAILED, Run.State.PAUSED, Run.State.CANCELLED):
         return run.message
     if run.state == Run.State.ERRORED:
         return _broke_off(run)

@@ -1,6 +1,7 @@
 """Long work: start it, watch it."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from django.core.paginator import Paginator
@@ -11,9 +12,9 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_POST
 
 from annotate import queue, runs, tasks
-from annotate.errors import InvalidInput, NotFound
+from annotate.errors import InvalidInput
 from annotate.export import FORMATS
-from annotate.models import Project, QueueEntry
+from annotate.models import Project, QueueEntry, Run
 from annotate.templatetags.figures import count
 from annotate.web.doors import ProjectRequest, project_page
 from annotate.web.htmx import go_to, render_page
@@ -39,11 +40,9 @@ def list_runs(request: ProjectRequest) -> HttpResponse:
 @project_page(to="evidence")
 def show(request: ProjectRequest, run: str) -> HttpResponse:
     """One run; as a fragment it asks again every second, and at its end tells the page."""
-    found = request.member.project.runs.select_related("started_by").filter(public_id=run).first()
-    if found is None:
-        raise NotFound(_("There is no such run."))
+    found = runs.find(project=request.member.project, public_id=run)
     now = status(found, _seen(request))
-    context = {"status": now, "is_alone": "alone" in request.GET}
+    context = {"status": now, "is_alone": "alone" in request.GET, "lines": runs.log(found)}
     response = render_page(request, "annotate/runs/show.html", "status", context)
     if not now.is_alive:
         response.headers["HX-Trigger"] = "run-finished"
@@ -61,6 +60,37 @@ def start(request: ProjectRequest) -> HttpResponse:
         runs.enqueue(kind=kind, project=project, by=request.member.user, parameters=parameters)
     back = _BACK.get(request.POST.get("back", ""), "runs-list")
     return go_to(request, reverse(back, args=[project.slug]))
+
+
+@require_POST
+@project_page(to="manage")
+def pause(request: ProjectRequest, run: str) -> HttpResponse:
+    return _told(request, run, runs.pause)
+
+
+@require_POST
+@project_page(to="manage")
+def resume(request: ProjectRequest, run: str) -> HttpResponse:
+    return _told(request, run, runs.resume)
+
+
+@require_POST
+@project_page(to="manage")
+def cancel(request: ProjectRequest, run: str) -> HttpResponse:
+    return _told(request, run, runs.cancel)
+
+
+@require_POST
+@project_page(to="manage")
+def retry(request: ProjectRequest, run: str) -> HttpResponse:
+    return _told(request, run, runs.retry)
+
+
+def _told(request: ProjectRequest, run: str, tell: Callable[..., Run]) -> HttpResponse:
+    """Tell the run what it shall do, and show it: the same one, or what was started in its place."""
+    found = runs.find(project=request.member.project, public_id=run)
+    now = tell(run=found, by=request.member.user)
+    return go_to(request, reverse("runs-show", args=[request.member.project.slug, now.public_id]))
 
 
 def _is_repeated(request: ProjectRequest, project: Project, kind: str) -> bool:

@@ -295,3 +295,58 @@ class TestList:
         project = make_project()
         url = reverse("runs-list", args=[project.slug])
         assert signed_in(make_member(project)).get(url).status_code == 403
+
+
+def tell(client, project, run, verb):
+    return client.post(reverse(f"runs-{verb}", args=[project.slug, run.public_id]))
+
+
+class TestControls:
+    """What people tell a run; what that does to it is shown in tests/annotate/test_run_controls.py."""
+
+    def test_a_run_is_paused_resumed_cancelled_and_tried_again(self, signed_in):
+        project = make_project()
+        client, run = signed_in(owner_of(project)), make_run(project, kind="train", state="queued")
+        for verb, state in (("pause", "paused"), ("resume", "queued"), ("cancel", "cancelled")):
+            assert tell(client, project, run, verb)["Location"] == reverse(
+                "runs-show", args=[project.slug, run.public_id]
+            )
+            run.refresh_from_db()
+            assert run.state == state
+        tell(client, project, run, "retry")
+        assert Run.objects.get(retry_of=run).state == "queued"
+
+    def test_the_page_offers_what_can_be_done_and_no_more(self, signed_in):
+        project = make_project()
+        client = signed_in(owner_of(project))
+        offered = {
+            "queued": {"pause", "cancel"},
+            "running": {"pause", "cancel"},
+            "paused": {"resume", "cancel"},
+            "failed": {"retry"},
+            "cancelled": {"retry"},
+            "succeeded": set(),
+        }
+        for state, verbs in offered.items():
+            run = make_run(project, kind="train", state=state)
+            page = show(client, project, run).content.decode()
+            assert {verb for verb in ("pause", "resume", "cancel", "retry") if f'/{verb}"' in page} == verbs, state
+            run.delete()
+
+    def test_nobody_else_is_offered_anything(self, signed_in):
+        project = make_project()
+        run = make_run(project, kind="train", state="queued")
+        viewer = signed_in(make_member(project, role=Role.VIEWER))
+        assert '/pause"' not in show(viewer, project, run).content.decode()
+
+    def test_what_was_asked_of_a_run_at_work_is_said_until_it_obeys(self, signed_in):
+        project = make_project()
+        client, run = signed_in(owner_of(project)), make_run(project, kind="train", state="running")
+        tell(client, project, run, "pause")
+        assert "stops in a moment" in show(client, project, run).content.decode()
+
+    def test_the_log_is_shown(self, signed_in):
+        project = make_project()
+        client, run = signed_in(owner_of(project)), make_run(project, kind="train", state="queued")
+        tell(client, project, run, "pause")
+        assert f"Paused by {owner_of(project)}." in show(client, project, run).content.decode()
