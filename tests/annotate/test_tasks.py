@@ -31,7 +31,7 @@ def perform(project, kind, **parameters):
     """As a worker does, in this process."""
     runs.enqueue(kind=kind, project=project, by=owner_of(project), parameters=parameters)
     run = runs.claim_next()
-    with runs.resume(public_id=run.public_id, attempt=run.attempt) as attempt:
+    with runs.taken_up(public_id=run.public_id, attempt=run.attempt) as attempt:
         tasks.perform(attempt)
     run.refresh_from_db()
     return run
@@ -63,11 +63,11 @@ def test_what_an_earlier_attempt_committed_is_not_done_again(project):
     for kind in ("draw", "close"):
         runs.enqueue(kind=kind, project=project, by=by, parameters={"force": True} if kind == "close" else {"batch": 9})
         run = runs.claim_next()
-        with runs.resume(public_id=run.public_id, attempt=1) as attempt:
+        with runs.taken_up(public_id=run.public_id, attempt=1) as attempt:
             tasks.perform(attempt)
         first = attempt.result
         Run.objects.filter(pk=run.pk).update(state=Run.State.RUNNING, finished_at=None, result={})
-        with runs.resume(public_id=run.public_id, attempt=1) as attempt:
+        with runs.taken_up(public_id=run.public_id, attempt=1) as attempt:
             tasks.perform(attempt)
         assert attempt.result == first
     assert Round.objects.count() == 1
@@ -77,7 +77,7 @@ def test_training_is_not_repeated_either(project):
     perform(project, "prelabel")
     run = perform(project, "train")
     Run.objects.filter(pk=run.pk).update(state=Run.State.RUNNING, finished_at=None)
-    with runs.resume(public_id=run.public_id, attempt=1) as attempt:
+    with runs.taken_up(public_id=run.public_id, attempt=1) as attempt:
         tasks.perform(attempt)
     assert ModelVersion.objects.count() == 1
 
@@ -95,7 +95,7 @@ def test_whoever_asked_must_still_be_allowed_when_it_is_done(project):
     run = runs.enqueue(kind="draw", project=project, by=person, parameters={"batch": 5})
     project.members.filter(user=person).update(role=Role.VIEWER)
     runs.claim_next()
-    with pytest.raises(AccessDenied), runs.resume(public_id=run.public_id, attempt=1) as attempt:
+    with pytest.raises(AccessDenied), runs.taken_up(public_id=run.public_id, attempt=1) as attempt:
         tasks.perform(attempt)
     assert not Round.objects.exists()
 
