@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import F, OuterRef, Subquery
+from django.db.models import BigIntegerField, CharField, DateTimeField, F, OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
 from annotate import access, pool, questions, review, slots
@@ -17,6 +17,7 @@ from annotate.errors import AccessDenied, Conflict, InvalidInput, LeaseLost, Not
 from annotate.models import Annotation, Draft, Draw, Label, Lease, Prediction, Project, QueueEntry, Round, User
 from annotate.models.annotation import SkipReason
 from annotate.models.base import is_storable
+from annotate.models.prepared import PreparedUpdate
 from annotate.models.project import SuggestionPolicy
 from annotate.models.turn import write_turn
 from annotate.questions import Answers, Question
@@ -259,8 +260,15 @@ def _end_lease(question: Question, answer: Answer) -> bool:
     """Whether the question was still held for this person. A label keeps the slot."""
     outcome = Lease.Outcome.SKIPPED if answer.label is None else Lease.Outcome.ANSWERED
     # Run out or not: while nobody else needed the question it was still theirs (see routing).
-    active = Lease.objects.filter(pk=question.lease.pk, ended_at__isnull=True)
-    return active.update(ended_at=question.now, outcome=outcome) == 1
+    return _END.run(lease=question.lease.pk, now=question.now, outcome=outcome.value) == 1
+
+
+def _end(*, lease: Value, now: Value, outcome: Value) -> tuple[QuerySet[Lease], dict[str, Any]]:
+    active = Lease.objects.filter(pk=lease, ended_at__isnull=True)
+    return active, {"ended_at": now, "outcome": outcome}
+
+
+_END = PreparedUpdate(_end, lease=BigIntegerField(), now=DateTimeField(), outcome=CharField())
 
 
 def _move_slot(question: Question, earlier: Annotation, answer: Answer) -> None:

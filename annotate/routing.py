@@ -16,6 +16,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import (
     BigIntegerField,
     Case,
+    CharField,
     Count,
     DateTimeField,
     Exists,
@@ -34,7 +35,7 @@ from annotate import access, queue, slots
 from annotate.errors import Conflict, LeaseLost, NotFound
 from annotate.models import Annotation, Lease, Project, QueueEntry, Round, User
 from annotate.models.base import database_now
-from annotate.models.prepared import Prepared
+from annotate.models.prepared import Prepared, PreparedUpdate
 from annotate.models.turn import write_turn
 
 IN_FLIGHT = 7  # leases beyond `n` whose answers may still be on their way
@@ -111,10 +112,8 @@ def lease(*, entry: QueueEntry, annotator: User, now: datetime | None = None) ->
 
 def shown(*, lease_id: str, by: User, now: datetime | None = None) -> None:
     """The question is on a screen now: nobody takes it over any more. LeaseLost where that came too late."""
-    moment = Value(now) if now else Now()
-    active = Lease.objects.filter(public_id=lease_id, annotator=by, ended_at__isnull=True)
     with write_turn():
-        n_marked = active.update(shown_at=Coalesce(F("shown_at"), moment), expires_at=_until(moment))
+        n_marked = _SHOWN.run(settings.ANSWER_LEASE_SECONDS, lease=lease_id, person=by.pk, now=now)
     if n_marked != 1:
         raise LeaseLost("This item is no longer held for you.")
 
@@ -262,8 +261,16 @@ def _free(n: int, *, project: Value, person: Value, now: Value) -> QuerySet[Queu
     return found.annotate(n_free=queue.n_free(), n_others=queue.n_people(besides=person), now=Coalesce(now, Now()))[:n]
 
 
+def _shown(lease_seconds: int, *, lease: Value, person: Value, now: Value) -> tuple[QuerySet[Lease], dict[str, Any]]:
+    moment = Coalesce(now, Now())
+    active = Lease.objects.filter(public_id=lease, annotator=person, ended_at__isnull=True)
+    changes = {"shown_at": Coalesce(F("shown_at"), moment), "expires_at": moment + timedelta(seconds=lease_seconds)}
+    return active, changes
+
+
 _HELD = Prepared(_held_by, person=BigIntegerField(), now=DateTimeField())
 _FREE = Prepared(_free, project=BigIntegerField(), person=BigIntegerField(), now=DateTimeField())
+_SHOWN = PreparedUpdate(_shown, lease=CharField(), person=BigIntegerField(), now=DateTimeField())
 
 
 @write_turn()
@@ -271,25 +278,25 @@ _FREE = Prepared(_free, project=BigIntegerField(), person=BigIntegerField(), now
 def _grant(entries: list[Any], wanted: int, annotator: User) -> list[Lease]:
     """Hold the first `wanted` of these questions that are still free; others may have been quicker."""
     slots.lock([entry.pk for entry in entries])
-    # Answered by oneself in another window meanwhile? Then a slot would be held for nothing.
-    said = Annotation.objects.filter(entry=OuterRef("pk"), annotator=annotator, is_current=True, is_counted=True)
     taken = entries[:wanted]
-    if not _take_all(taken, unless=Exists(said)):
-        taken = list(itertools.islice((one for one in entries if slots.take([one.pk], unless=Exists(said))), wanted))
+    if not _take_all(taken, annotator):
+        free = (one for one in entries if slots.take([one.pk], unless_said_by=annotator.pk))
+        taken = list(itertools.islice(free, wanted))
     try:
-        with transaction.atomic():
-            return Lease.objects.bulk_create(
-                Lease(entry=entry, annotator=annotator, granted_at=entry.now, expires_at=_until(entry.now))
-                for entry in taken
-            )
-    except IntegrityError:  # held by oneself in another window meanwhile
+        return Lease.objects.bulk_create(
+            Lease(entry=entry, annotator=annotator, granted_at=entry.now, expires_at=_until(entry.now))
+            for entry in taken
+        )
+    except IntegrityError:  # held by oneself in another window meanwhile; the slots go back with the transaction
         raise Conflict("This question is held in another window; please try again.") from None
 
 
-def _take_all(entries: list[Any], *, unless: Exists) -> bool:
+def _take_all(entries: list[Any], annotator: User) -> bool:
     """A slot of each of these, or of none."""
+    if len(entries) == 1:
+        return slots.take([entries[0].pk], unless_said_by=annotator.pk)
     with transaction.atomic():
-        is_done = slots.take([entry.pk for entry in entries], unless=unless)
+        is_done = slots.take([entry.pk for entry in entries], unless_said_by=annotator.pk)
         transaction.set_rollback(not is_done)
     return is_done
 
