@@ -1,29 +1,24 @@
 """JSON Lines, plain or gzip: one object per line, read without trusting any of it, in bounded memory."""
 
-import gzip
-import hashlib
-import io
 import json
-import os
 import re
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
 
 from annotate.errors import InvalidInput
+from annotate.formats import streams
+from annotate.formats.streams import BLOCK, BOM
+from annotate.formats.streams import Facts as Facts
+from annotate.formats.streams import is_unchanged as is_unchanged
+from annotate.formats.streams import opened as opened
 
 MAX_LINE_BYTES = 1_000_000
 MAX_DEPTH = 250  # orjson writes up to 254 levels; deeper metadata could be read but never stored
 
 _LIMIT = MAX_LINE_BYTES + 2  # room for CR and LF
-_BLOCK = 1 << 20
-_BOM = b"\xef\xbb\xbf"
-_GZIP = b"\x1f\x8b"
 _EXCERPT = 120
 _INT64 = range(-(2**63), 2**63)
 _LONG = 19  # digits of the shortest integer that may not fit into 64 bits
@@ -32,59 +27,11 @@ _NO_DIGITS = bytes(set(range(256)) - set(b"0123456789"))
 _NOT_JSON = re.compile(rb"\b(NaN|Infinity)\b")
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What a first pass over a file found."""
-
-    sha256: str  # of the bytes as stored, compressed or not
-    n_lines: int
-    stamp: tuple[int, int]  # size and time of change, to see that nobody writes to it meanwhile
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
-    """The file, open for reading; InvalidInput says why it cannot be read at all."""
-    if path.is_dir():
-        raise InvalidInput(f"{path} is a directory, not a file.")
-    if not path.exists():
-        raise InvalidInput(f"There is no file {path}.")
-    if not path.is_file():
-        raise InvalidInput(f"{path} is not a regular file; it is read twice, so a pipe will not do.")
-    try:
-        file = path.open("rb", buffering=0)  # each pass brings its own buffer
-    except OSError as error:
-        raise InvalidInput(f"{path} cannot be read: {error.strerror}.") from error
-    with file:
-        yield file
-
-
-def inspect(file: BinaryIO, path: Path, beat: Callable[[], None] = lambda: None) -> Facts:
+def inspect(
+    file: BinaryIO, path: Path | str, beat: Callable[[], None] = lambda: None, *, limit: int | None = None
+) -> Facts:
     """Read everything once: checksum, number of lines, and that a .gz is whole. Stores nothing."""
-    digest, n_lines, last, has_content = hashlib.sha256(), 0, b"", False
-    stamp = _stamp(file)
-    file.seek(0)
-    while block := file.read(_BLOCK):
-        digest.update(block)
-        beat()
-    try:
-        for block in _blocks(file):
-            n_lines += block.count(b"\n")
-            last = block[-1:]
-            has_content = has_content or bool(block.removeprefix(_BOM).strip())
-            beat()
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        what = "ends too early" if isinstance(error, EOFError) else f"is damaged ({error})"
-        raise InvalidInput(
-            f"{path}: the gzip file {what} after {n_lines:,} readable lines. Nothing of it was imported."
-        ) from error
-    if not has_content:
-        raise InvalidInput(f"{path} is empty.")
-    return Facts(digest.hexdigest(), n_lines + (last != b"\n"), stamp)
-
-
-def is_unchanged(file: BinaryIO, facts: Facts) -> bool:
-    """Whether the file still has the size and time of change that it was inspected with."""
-    return _stamp(file) == facts.stamp
+    return streams.inspect(file, path, _LineCounter(), beat, limit=limit)
 
 
 def lines(file: BinaryIO, *, skip: int = 0) -> Iterator[tuple[int, bytes, bool]]:
@@ -92,15 +39,15 @@ def lines(file: BinaryIO, *, skip: int = 0) -> Iterator[tuple[int, bytes, bool]]
 
     Of a line over MAX_LINE_BYTES only the beginning is kept; the rest passes by in blocks.
     """
-    stream = _decompressed(file)
-    if stream.peek(3).startswith(_BOM):
-        stream.read(len(_BOM))
+    stream = streams.decompressed(file)
+    if stream.peek(3).startswith(BOM):
+        stream.read(len(BOM))
     number = 0
     while raw := stream.readline(_LIMIT):
         number += 1
         goes_on = len(raw) == _LIMIT and not raw.endswith(b"\n")
         if goes_on:
-            while (rest := stream.readline(_BLOCK)) and not rest.endswith(b"\n"):
+            while (rest := stream.readline(BLOCK)) and not rest.endswith(b"\n"):
                 pass
         if number > skip:
             raw = raw.rstrip(b"\r\n")
@@ -139,8 +86,29 @@ def write(rows: Iterable[Mapping[str, Any]]) -> bytes:
 
 def excerpt(raw: bytes) -> str:
     """The beginning of a line, printable whatever it holds."""
-    text = raw[: 4 * _EXCERPT].decode("utf-8", "replace")[:_EXCERPT]
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    return printable(raw[: 4 * _EXCERPT].decode("utf-8", "replace"))
+
+
+def printable(text: str) -> str:
+    """The beginning of a text, with a replacement character for whatever cannot be shown."""
+    shown = (character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text[:_EXCERPT])
+    return "".join(shown)
+
+
+class _LineCounter:
+    """Lines as JSON Lines ends them: with a line feed."""
+
+    def __init__(self) -> None:
+        self._n_ends, self._last, self.has_content = 0, b"", False
+
+    def add(self, block: bytes) -> None:
+        self._n_ends += block.count(b"\n")
+        self._last = block[-1:]
+        self.has_content = self.has_content or bool(block.removeprefix(BOM).strip())
+
+    @property
+    def n_lines(self) -> int:
+        return self._n_ends + (self._last not in (b"\n", b""))
 
 
 _KINDS = {
@@ -151,27 +119,6 @@ _KINDS = {
     bool: "a truth value",
     type(None): "null",
 }
-
-
-def _stamp(file: BinaryIO) -> tuple[int, int]:
-    status = os.fstat(file.fileno())
-    return status.st_size, status.st_mtime_ns
-
-
-def _decompressed(file: BinaryIO) -> io.BufferedReader:
-    """The content from its beginning. The first bytes decide whether it is gzip, not the name."""
-    file.seek(0)
-    is_gzip = file.read(2) == _GZIP
-    file.seek(0)
-    # Detached from the file itself: closing the stream must leave the file open for another pass.
-    raw = gzip.GzipFile(fileobj=file) if is_gzip else io.FileIO(os.dup(file.fileno()))
-    return io.BufferedReader(raw, _BLOCK)  # type: ignore[type-var, arg-type]
-
-
-def _blocks(file: BinaryIO) -> Iterator[bytes]:
-    stream = _decompressed(file)
-    while block := stream.read(_BLOCK):
-        yield block
 
 
 def _why_broken(raw: bytes, error: orjson.JSONDecodeError) -> str:

@@ -1,0 +1,61 @@
+"""How one file is written: its format, encoding and delimiter, kept with the import so that it is read alike again."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from annotate.errors import InvalidInput
+
+FORMATS = {"jsonl": "JSON Lines", "csv": "CSV"}
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
+# Python's names of the codecs, and what people call them; all but the UTF-16 ones keep line ends as single bytes.
+ENCODINGS = {
+    "utf-8": "UTF-8",
+    "utf-16": "UTF-16",
+    "utf-16-le": "UTF-16 (little endian)",
+    "utf-16-be": "UTF-16 (big endian)",
+    "cp1252": "Windows-1252 (Western European)",
+    "latin-1": "ISO 8859-1 (Latin-1)",
+    "iso8859-15": "ISO 8859-15 (Latin-9)",
+    "cp1250": "Windows-1250 (Central European)",
+    "cp1251": "Windows-1251 (Cyrillic)",
+    "shift_jis": "Shift JIS (Japanese)",
+    "gb18030": "GB 18030 (Chinese)",
+    "big5": "Big5 (Chinese)",
+    "euc_kr": "EUC-KR (Korean)",
+}
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a file is written. Whether it is packed with gzip its first bytes say each time."""
+
+    format: str = "jsonl"
+    encoding: str = "utf-8"
+    delimiter: str = ","
+    header_line: int = 1  # 2 where a first line "sep=;" only names the delimiter
+
+    def __post_init__(self) -> None:
+        for value, known, what in (
+            (self.format, FORMATS, "format"),
+            (self.encoding, ENCODINGS, "encoding"),
+            (self.delimiter, DELIMITERS, "delimiter"),
+            (self.header_line, (1, 2), "header line"),
+        ):
+            if value not in known:
+                raise InvalidInput(f"There is no {what} {value!r}; there are: {', '.join(map(repr, known))}.")
+        if self.format == "jsonl" and self.encoding != "utf-8":
+            raise InvalidInput("JSON Lines is always UTF-8 (RFC 8259, section 8.1); save the file as UTF-8.")
+
+    @classmethod
+    def from_json(cls, written: Mapping[str, Any]) -> "Dialect":
+        """What `to_json` wrote, or a part of it; InvalidInput names what cannot be."""
+        if unknown := sorted(written.keys() - asdict(cls()).keys()):
+            raise InvalidInput(f"A file has no {unknown[0]!r} that could be chosen.")
+        return cls(**written)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+JSONL = Dialect()

@@ -1,0 +1,137 @@
+"""Files on disk as streams of bytes, plain or gzip: opened once, read whole to be checked, in bounded memory."""
+
+import gzip
+import hashlib
+import io
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from annotate.errors import InvalidInput
+
+BLOCK = 1 << 20
+BOM = b"\xef\xbb\xbf"
+GZIP = b"\x1f\x8b"
+_DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a first pass over a file found."""
+
+    sha256: str  # of the bytes as stored, compressed or not
+    n_lines: int
+    stamp: tuple[int, int]  # size and time of change, to see that nobody writes to it meanwhile
+    n_bytes: int = 0  # unpacked
+
+
+class Counter(Protocol):
+    """Counts the lines of blocks that come one after the other."""
+
+    def add(self, block: bytes) -> None: ...
+
+    @property
+    def n_lines(self) -> int: ...
+
+    @property
+    def has_content(self) -> bool: ...
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """The file, open for reading; InvalidInput says why it cannot be read at all."""
+    if path.is_dir():
+        raise InvalidInput(f"{path} is a directory, not a file.")
+    if not path.exists():
+        raise InvalidInput(f"There is no file {path}.")
+    if not path.is_file():
+        raise InvalidInput(f"{path} is not a regular file; it is read twice, so a pipe will not do.")
+    try:
+        file = path.open("rb", buffering=0)  # each pass brings its own buffer
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}.") from error
+    with file:
+        yield file
+
+
+def inspect(
+    file: BinaryIO,
+    name: Path | str,
+    counter: Counter,
+    beat: Callable[[], None] = lambda: None,
+    *,
+    limit: int | None = None,
+) -> Facts:
+    """Read everything once: checksum, number of lines, and that a .gz is whole. Stores nothing.
+
+    `name` is what messages call the file. Unpacking stops at `limit` bytes with InvalidInput, whatever a small
+    archive would grow to.
+    """
+    digest, n_bytes, stamp = hashlib.sha256(), 0, _stamp(file)
+    file.seek(0)
+    while block := file.read(BLOCK):
+        digest.update(block)
+        beat()
+    try:
+        for block in blocks(file):
+            n_bytes += len(block)
+            if limit is not None and n_bytes > limit:
+                raise InvalidInput(_too_large(name, stamp[0], limit))
+            counter.add(block)
+            beat()
+    except _DAMAGE as error:
+        raise InvalidInput(_damaged(name, error, counter.n_lines)) from error
+    if not counter.has_content:
+        raise InvalidInput(f"{name} is empty.")
+    return Facts(digest.hexdigest(), counter.n_lines, stamp, n_bytes)
+
+
+def head(file: BinaryIO, name: Path | str, n_bytes: int) -> bytes:
+    """The first bytes of the content, unpacked."""
+    try:
+        return decompressed(file).read(n_bytes)
+    except _DAMAGE as error:
+        raise InvalidInput(_damaged(name, error, 0)) from error
+
+
+def is_unchanged(file: BinaryIO, facts: Facts) -> bool:
+    """Whether the file still has the size and time of change that it was inspected with."""
+    return _stamp(file) == facts.stamp
+
+
+def decompressed(file: BinaryIO) -> io.BufferedReader:
+    """The content from its beginning. The first bytes decide whether it is gzip, not the name."""
+    file.seek(0)
+    is_gzip = file.read(2) == GZIP
+    file.seek(0)
+    # Detached from the file itself: closing the stream must leave the file open for another pass.
+    raw = gzip.GzipFile(fileobj=file) if is_gzip else io.FileIO(os.dup(file.fileno()))
+    return io.BufferedReader(raw, BLOCK)  # type: ignore[type-var, arg-type]
+
+
+def blocks(file: BinaryIO) -> Iterator[bytes]:
+    """The content, unpacked, in blocks of at most 1 MiB."""
+    stream = decompressed(file)
+    while block := stream.read(BLOCK):
+        yield block
+
+
+def _stamp(file: BinaryIO) -> tuple[int, int]:
+    status = os.fstat(file.fileno())
+    return status.st_size, status.st_mtime_ns
+
+
+def _damaged(name: Path | str, error: BaseException, n_lines: int) -> str:
+    what = "ends too early" if isinstance(error, EOFError) else f"is damaged ({error})"
+    return f"{name}: the gzip file {what} after {n_lines:,} readable lines. Nothing of it was imported."
+
+
+def _too_large(name: Path | str, n_stored: int, limit: int) -> str:
+    return (
+        f"{name} holds more than {limit:,} bytes when it is unpacked ({n_stored:,} as stored); that is the limit. "
+        "Split it into several files."
+    )

@@ -1,0 +1,293 @@
+"""Reading CSV (RFC 4180 and what is written in its name) without trusting any of it, in bounded memory.
+
+A record is one row, and may take several lines of the file; its number is the line on which it begins, which is
+what an editor shows. A record that breaks the rules is handed over as `Broken`, with its reason, and reading goes
+on with the next line.
+"""
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+from annotate.errors import InvalidInput
+from annotate.formats import jsonl, streams
+from annotate.formats.dialect import DELIMITERS, ENCODINGS, Dialect
+
+MAX_RECORD = jsonl.MAX_LINE_BYTES  # characters
+MAX_COLUMNS = 1_000
+MAX_NAME = 200  # characters of a column's name
+
+_LIMIT = MAX_RECORD + 2  # room for CR and LF
+_REREAD = 20_000_000  # characters that are read again after broken quotes: such a file must not take for ever
+_BEGINNING = 500  # characters of a broken record that are kept
+_BAD = re.compile("[\ud800-\udfff]")
+_MARKS = "\ufeff\xef\xbb\xbf"  # a byte order mark, decoded or read as one byte per character
+
+# The csv module's own limit (131,072 characters, for the whole process) is below the longest text that is taken.
+csv.field_size_limit(2 * _LIMIT)
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A record that cannot be used, whatever its columns are."""
+
+    reason: str
+    text: str  # its beginning
+
+
+Raw = list[str] | Broken
+
+
+class Table:
+    """A CSV file as rows: the cells as text, by the names that its header gives them."""
+
+    is_typed = False  # everything is text; an empty cell holds nothing
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+        self.columns: list[str] = []
+
+    def inspect(
+        self,
+        file: BinaryIO,
+        name: Path | str,
+        beat: Callable[[], None] = lambda: None,
+        *,
+        limit: int | None = None,
+    ) -> streams.Facts:
+        """Read everything once, see streams.inspect; InvalidInput also where the header cannot be one."""
+        facts = streams.inspect(file, name, LineCounter(self.dialect.encoding), beat, limit=limit)
+        try:
+            has_rows = next((True for _ in self.lines(file)), False)
+        except InvalidInput as error:
+            raise InvalidInput(f"{name}: {error}") from None
+        if not has_rows:
+            raise InvalidInput(f"{name} has a header, but no row below it.")
+        return facts
+
+    def names(self, file: BinaryIO) -> list[str]:
+        """The columns' names as the header gives them."""
+        next(self.lines(file), None)
+        return self.columns
+
+    def lines(self, file: BinaryIO, *, skip: int = 0) -> Iterator[tuple[int, Raw, bool]]:
+        """(line on which it begins, cells, True) for each row after line `skip`; blank lines are left out.
+
+        InvalidInput where the header cannot be one.
+        """
+        found = records(_decoded(file, self.dialect.encoding), self.dialect)
+        header = next(islice(found, self.dialect.header_line - 1, None), None)
+        self.columns = _names(header[1] if header else [])
+        for number, raw in found:
+            if number > skip and not self._is_blank(raw):
+                yield number, raw, True
+
+    def parse(self, raw: Raw) -> dict[str, Any]:
+        """The cells by column; InvalidInput says why the row cannot be used."""
+        if isinstance(raw, Broken):
+            raise InvalidInput(raw.reason)
+        if len(raw) != len(self.columns):
+            raise InvalidInput(self._ragged(len(raw)))
+        return dict(zip(self.columns, raw, strict=True))
+
+    def excerpt(self, raw: Raw) -> str:
+        """The beginning of a row, printable whatever it holds."""
+        return jsonl.printable(raw.text if isinstance(raw, Broken) else self.dialect.delimiter.join(raw))
+
+    def size(self, raw: Raw) -> int:
+        return len(raw.text) if isinstance(raw, Broken) else sum(map(len, raw))
+
+    def _is_blank(self, raw: Raw) -> bool:
+        """Whether the line holds nothing but spaces; in a table of one column that is an empty cell."""
+        return isinstance(raw, list) and len(raw) == 1 < len(self.columns) and not raw[0].strip()
+
+    def _ragged(self, n_cells: int) -> str:
+        sentence = f"has {n_cells:,} cell{'s' * (n_cells != 1)} where the header has {len(self.columns):,}"
+        if n_cells < len(self.columns):
+            return sentence
+        return f"{sentence}; a cell that holds a {DELIMITERS[self.dialect.delimiter]} has to stand in double quotes"
+
+
+class LineCounter:
+    """Lines as editors see them: ended by CR LF, LF or CR alone."""
+
+    def __init__(self, encoding: str) -> None:
+        # Where a line end is one byte, any text of one byte per character has as many lines, and is decoded fastest.
+        name, errors = (encoding, "surrogatepass") if "utf-16" in encoding else ("latin-1", "strict")
+        self._decoder = codecs.getincrementaldecoder(name)(errors)
+        self._n_ends, self._last, self.has_content = 0, "\n", False
+
+    def add(self, block: bytes) -> None:
+        text = self._decoder.decode(block)
+        self._n_ends += text.count("\n") + text.count("\r") - text.count("\r\n")
+        self._n_ends -= self._last == "\r" and text[:1] == "\n"
+        self._last = text[-1:] or self._last
+        self.has_content = self.has_content or bool(text.lstrip(_MARKS).strip())
+
+    @property
+    def n_lines(self) -> int:
+        return self._n_ends + (self._last not in "\r\n")
+
+
+def records(stream: TextIO, dialect: Dialect) -> Iterator[tuple[int, Raw]]:
+    """(line on which it begins, cells or what is wrong) for each record; lines without anything are left out."""
+    lines = _Lines(stream, dialect.encoding)
+    reader = csv.reader(lines, delimiter=dialect.delimiter, strict=True)
+    while True:
+        start = lines.begin()
+        try:
+            raw: Raw = next(reader)
+        except StopIteration:
+            return
+        except (csv.Error, _TooLong) as error:
+            raw = lines.give_up(error)
+        except UnicodeDecodeError:
+            yield start, Broken(f"cannot be read as {ENCODINGS[dialect.encoding]}, nor can what follows it", "")
+            return
+        else:
+            if not raw:
+                continue
+            raw = lines.judge(raw)
+        yield start, raw
+
+
+class _TooLong(Exception):
+    """The record is longer than is taken."""
+
+
+class _Lines:
+    """The lines of one record after the other, for the csv module; keeps those of the current record."""
+
+    def __init__(self, stream: TextIO, encoding: str) -> None:
+        self._stream, self._encoding = stream, encoding
+        self._waiting: list[str] = []  # lines to be read again, the next one last
+        self._kept: list[str] = []
+        self._n_kept = self._n_reread = self._width = 0
+        self._number = 0  # of the last line read
+        self._problem = ""
+        self._is_doubtful = False  # a quote was broken above, and no good row was seen since
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        line = self._waiting.pop() if self._waiting else self._stream.readline(_LIMIT)
+        if not line:
+            raise StopIteration
+        self._n_kept += len(line)
+        if self._n_kept > MAX_RECORD:
+            self._check_length(line)
+        self._kept.append(line)
+        self._number += 1
+        if "\0" in line:
+            self._problem = self._problem or "holds a NUL character"
+        if not line.isascii() and (bad := _BAD.search(line)):
+            self._problem = self._problem or self._undecodable(bad[0])
+        return line
+
+    def begin(self) -> int:
+        """A new record begins; on which line."""
+        self._kept, self._n_kept, self._problem = [], 0, ""
+        return self._number + 1
+
+    def judge(self, cells: list[str]) -> Raw:
+        """The record if nothing is wrong with its characters, and nothing above makes its cells doubtful."""
+        if self._is_doubtful and not self._problem:
+            if sum(line.count('"') for line in self._kept) % 2:
+                self._problem = "follows a broken double quote and holds one itself, so its cells cannot be told apart"
+            self._is_doubtful = bool(self._problem) or len(cells) != self._width
+        self._width = self._width or len(cells)
+        return Broken(self._problem, self._beginning) if self._problem else cells
+
+    def give_up(self, error: Exception) -> Broken:
+        """The record as broken. What stands below its first line may be good rows, and is read again."""
+        beginning, last = self._beginning, self._number
+        self._read_again()
+        is_one_line = len(self._kept) == 1
+        if isinstance(error, _TooLong):
+            reason = f"is longer than {MAX_RECORD:,} characters"
+            reason += "" if is_one_line else "; perhaps it opens a double quote that is never closed"
+        elif "unexpected end" in str(error):
+            reason = "opens a double quote that is never closed"
+        elif is_one_line:
+            reason = "has text after a closing double quote; inside quotes a double quote is written twice"
+        else:
+            reason = f"opens a double quote that seems to close in the middle of a cell on line {last:,}"
+        if self._number > last - len(self._kept) + 1:
+            reason += f" (with it, everything up to line {last:,} was set aside)"
+        return Broken(reason, beginning)
+
+    def _read_again(self) -> None:
+        below = self._kept[1:]
+        self._n_reread += sum(map(len, below))
+        if below and self._n_reread <= _REREAD:
+            self._waiting += reversed(below)
+            self._number -= len(below)
+            self._is_doubtful = True
+
+    @property
+    def _beginning(self) -> str:
+        return "".join(self._kept)[:_BEGINNING]
+
+    def _check_length(self, line: str) -> None:
+        """Raises _TooLong: with this line the record is longer than is taken."""
+        if self._kept:
+            self._waiting.append(line)
+            raise _TooLong
+        if len(line.rstrip("\r\n")) <= MAX_RECORD:
+            return
+        self._kept.append(line[:_BEGINNING])
+        self._number += 1
+        self._skip_rest(line)
+        raise _TooLong
+
+    def _skip_rest(self, line: str) -> None:
+        """Leave out what is left of a line that was read in part."""
+        while line and not line.endswith("\n"):
+            is_ended = line.endswith("\r")
+            line = self._stream.readline(_LIMIT)
+            if is_ended and line != "\n":
+                self._waiting += [line] if line else []
+                return
+
+    def _undecodable(self, bad: str) -> str:
+        name = ENCODINGS[self._encoding]
+        if "\udc80" <= bad <= "\udcff" and not self._encoding.startswith("utf-16"):
+            return f"is not {name}: it holds the byte 0x{ord(bad) - 0xDC00:02X}"
+        return f"is not {name}: it holds half a character"
+
+
+def _decoded(file: BinaryIO, encoding: str) -> TextIO:
+    """The content as text, lines ended as they are. What cannot be decoded becomes a lone surrogate."""
+    stream = streams.decompressed(file)
+    if encoding == "utf-8" and stream.peek(3).startswith(streams.BOM):
+        stream.read(len(streams.BOM))
+    errors = "surrogatepass" if encoding.startswith("utf-16") else "surrogateescape"
+    return io.TextIOWrapper(stream, encoding, errors=errors, newline="")
+
+
+def _names(header: Raw) -> list[str]:
+    """The columns' names; InvalidInput says why this header is none."""
+    if isinstance(header, Broken):
+        raise InvalidInput(f"The header {header.reason}.")
+    names = [name.strip() for name in header]
+    if len(names) > MAX_COLUMNS:
+        raise InvalidInput(f"The header has {len(names):,} columns; at most {MAX_COLUMNS:,} are taken.")
+    for number, name in enumerate(names, start=1):
+        if not name:
+            raise InvalidInput(f"The header gives column {number:,} no name; every column needs one of its own.")
+        if len(name) > MAX_NAME:
+            raise InvalidInput(
+                f"The first line is no header: its cell {number:,} has {len(name):,} characters, and a column's name "
+                f"at most {MAX_NAME}."
+            )
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidInput(f"The header names two columns {twice!r}; every column needs a name of its own.")
+    return names
