@@ -156,6 +156,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "annotate.web.doors.SignedInOnly",
+    "annotate.web.clock.OwnTimeZone",
     "annotate.web.errors.ErrorPages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -228,6 +229,40 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000  # bytes of a request: an answer with a 
 # No page takes files, so nothing of one is kept, least of all in /tmp before it is known who sends it.
 # Uploads (issue 5) need handlers of their own, on their own page and behind its door.
 FILE_UPLOAD_HANDLERS: list[str] = []
+
+# The API (annotate/api). What every endpoint is allowed, takes and answers it says itself; these are for the rest.
+REST_FRAMEWORK = {
+    "DEFAULT_SCHEMA_CLASS": "annotate.api.description.Description",
+    "DEFAULT_AUTHENTICATION_CLASSES": ["annotate.api.authentication.BearerToken"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["annotate.api.media.Json"],
+    "DEFAULT_RENDERER_CLASSES": ["annotate.api.media.AsJson"],
+    "UNAUTHENTICATED_USER": None,
+    "FORMAT_SUFFIX_KWARG": None,
+    "URL_FORMAT_OVERRIDE": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Goldloop",
+    "DESCRIPTION": "Everything that the pages do, for programs. See docs/api.md for how to begin.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.0.3",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "COMPONENT_SPLIT_PATCH": False,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "POSTPROCESSING_HOOKS": [],  # the one there is gives enumerations names of its own
+    "ENABLE_DJANGO_DEPLOY_CHECK": False,  # tests/api asks for a description without warnings
+    "PATH_CONVERTER_OVERRIDES": {
+        "id": {"type": "string", "pattern": "^[0-9a-f]{20}$"},
+        "version": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
+        "file": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$"},
+        "slug": {"type": "string", "pattern": "^[-a-zA-Z0-9_]+$"},
+    },
+}
+# (requests a second, how many at once before that counts) of each token; 0 a second: no limit
+# (docs/api.md). Kept in memory that the processes of one machine share.
+API_THROTTLES: dict[str, tuple[float, int]] = {"request": (50.0, 100), "submit": (20.0, 60)}
+API_THROTTLE_FILE = VAR_DIR / "throttles"
+API_HOURLY = {"import": 6, "export": 12}  # of each person, counted by what there is
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"

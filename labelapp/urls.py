@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-urlpatterns = [path("", include("annotate.web.urls"))]
+urlpatterns = [path("", include("annotate.web.urls")), path("", include("annotate.api.urls"))]
 
 handler400 = "annotate.web.errors.bad_request"
 handler403 = "annotate.web.errors.denied"

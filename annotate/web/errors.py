@@ -7,21 +7,10 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
 
+from annotate import problems
 from annotate.accounts import TooManyAttempts
-from annotate.errors import AccessDenied, Conflict, GoldloopError, InvalidInput, LeaseLost, NotFound
 from annotate.web.doors import wants_json
 from annotate.web.htmx import wants_fragment
-
-# (error, status, the word by which scripts know it); the first that fits.
-_ANSWERS: tuple[tuple[type[Exception], int, str], ...] = (
-    (NotFound, 404, "not_found"),
-    (AccessDenied, 403, "denied"),
-    (InvalidInput, 422, "invalid"),
-    (TooManyAttempts, 429, "too_many_attempts"),
-    (LeaseLost, 409, "lease_lost"),
-    (Conflict, 409, "conflict"),
-    (GoldloopError, 409, "failed"),
-)
 
 
 class ErrorPages:
@@ -39,20 +28,23 @@ class ErrorPages:
             return too_large(request)
         if isinstance(error, UnicodeEncodeError):  # half of a pair (\ud800): a character in no encoding
             return answer(request, 422, "invalid", _("Something in this text is no character. Nothing was changed."))
-        for kind, status, word in _ANSWERS:
-            if isinstance(error, kind):
-                response = answer(request, status, word, str(error))
-                if isinstance(error, TooManyAttempts):
-                    response.headers["Retry-After"] = str(error.seconds)
-                return response
-        return None
+        found = problems.answer_to(error)
+        if found is None:
+            return None
+        status, word = found
+        response = answer(request, status, word, str(error))
+        if isinstance(error, TooManyAttempts):
+            response.headers["Retry-After"] = str(error.seconds)
+        return response
 
 
 def answer(request: HttpRequest, status: int, kind: str, sentence: str) -> HttpResponse:
     """One sentence in the form that was asked for."""
+    if problems.is_for_programs(request):
+        return problems.response(request, status, kind, sentence)
     if wants_json(request):
         return JsonResponse({"error": {"kind": kind, "message": sentence}}, status=status)
-    context = {"status": status, "sentence": sentence, "title": _title(status)}
+    context = {"status": status, "sentence": sentence, "title": problems.title(status)}
     if hasattr(request, "htmx") and wants_fragment(request):  # a wrong Host fails before that is known
         # 422 and its like would replace the part that was acted on; the message goes to the top instead.
         response = render(request, "annotate/error.html#message", context, status=status)
@@ -99,18 +91,3 @@ def stale_form(request: HttpRequest, reason: str = "") -> HttpResponse:
         "stale",
         _("This page was open for too long or from before a sign-in. Load it again; nothing was changed."),
     )
-
-
-def _title(status: int) -> str:
-    titles = {
-        400: _("Not understood"),
-        403: _("Not allowed"),
-        404: _("Not found"),
-        409: _("Not possible now"),
-        411: _("Not understood"),
-        413: _("Too large"),
-        422: _("Please check your input"),
-        429: _("Too many attempts"),
-        500: _("Something broke"),
-    }
-    return titles.get(status, _("That did not work"))

@@ -2,18 +2,14 @@
 
 import itertools
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import orjson
-from django.conf import settings
 from django.http import FileResponse, HttpResponse
-from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
-from annotate import files, queue
+from annotate import queue, releases
 from annotate.access import MAY
-from annotate.errors import FileDamaged, NotFound
 from annotate.export import FORMATS
 from annotate.models import Member, Run
 from annotate.web.doors import ProjectRequest, project_page
@@ -26,8 +22,6 @@ _PREVIEW_ROWS = 5
 _PREVIEW_READ = 200  # rows looked at for those
 _PREVIEW = ("external_id", "payload", "label", "label_source", "label_probability", "split")
 _EXCERPT = 120
-_CHEAP_BYTES = 256 << 20  # hashed in under half a second before it is sent
-_TYPES = {".jsonl": "application/x-ndjson", ".csv": "text/csv; charset=utf-8", ".json": "application/json"}
 
 
 @dataclass(frozen=True)
@@ -47,11 +41,11 @@ class Release:
 def list_exports(request: ProjectRequest) -> HttpResponse:
     project = request.member.project
     runs = list(project.runs.filter(kind="export").select_related("started_by").order_by("-id")[:_MOST])
-    releases = [_release(run) for run in runs if run.state == Run.State.SUCCEEDED and run.result.get("files")]
+    finished = [_release(run) for run in runs if run.state == Run.State.SUCCEEDED and run.result.get("files")]
     context: dict[str, Any] = {
         "statuses": [status(run) for run in runs if run.state in (Run.State.QUEUED, Run.State.RUNNING)],
-        "releases": releases,
-        "preview": _preview(releases[0], request.member) if releases else [],
+        "releases": finished,
+        "preview": _preview(finished[0], request.member) if finished else [],
         "preview_columns": _PREVIEW,
         "may_label": request.member.role in MAY["annotate"],
     }
@@ -66,41 +60,17 @@ def list_exports(request: ProjectRequest) -> HttpResponse:
 @project_page(to="download")
 def download(request: ProjectRequest, run: str, name: str) -> HttpResponse:
     """A file by the name that the run itself recorded; any other name leads nowhere."""
-    found = request.member.project.runs.filter(public_id=run, kind="export", state=Run.State.SUCCEEDED).first()
-    if found is None:
-        raise NotFound(_("There is no such export."))
-    path, sha256 = _file(found, name)
-    if sha256 and path.stat().st_size <= _CHEAP_BYTES and files.checksum(path) != sha256:
-        raise FileDamaged(_("%(file)s is not the file that was exported: its checksum differs.") % {"file": name})
+    path = releases.file(releases.find(project=request.member.project, public_id=run), name)
     return FileResponse(  # type: ignore[return-value]
         path.open("rb"),
         as_attachment=True,
         filename=name,
-        content_type=_TYPES.get(path.suffix, "application/octet-stream"),
+        content_type=releases.content_type(path),
     )
 
 
-def _file(run: Run, name: str) -> tuple[Path, str]:
-    """Where the named file of this export lies, and the checksum it had (none is recorded for the manifest)."""
-    recorded = {file["name"]: file["sha256"] for file in run.result.get("files", ())}
-    recorded.setdefault(run.result.get("manifest", ""), "")
-    path = _path(run, name) if name in recorded else None
-    if path is None:
-        raise NotFound(_("There is no such file in this export."))
-    if not path.is_file():
-        raise NotFound(_("%(file)s is no longer on the server's disk. Export again to have it.") % {"file": name})
-    return path, recorded[name]
-
-
-def _path(run: Run, name: str) -> Path | None:
-    """The place of a file in the run's folder; None for anything outside the exports."""
-    root = (Path(settings.VAR_DIR) / "exports").resolve()
-    path = (Path(run.result.get("folder", "")) / name).resolve()
-    return path if name and Path(name).name == name and path.is_relative_to(root) else None
-
-
 def _release(run: Run) -> Release:
-    manifest = _read_manifest(run)
+    manifest = releases.read_manifest(run)
     estimates = manifest.get("estimates", ())
     return Release(
         run=run,
@@ -112,19 +82,10 @@ def _release(run: Run) -> Release:
     )
 
 
-def _read_manifest(run: Run) -> dict[str, Any]:
-    path = _path(run, run.result.get("manifest", ""))
-    try:
-        found = orjson.loads(path.read_bytes()) if path else {}
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def _preview(release: Release, member: Member) -> list[list[Any]]:
     """The first rows of the newest JSON Lines file, cut to what fits a table; none that this member may be asked."""
     name = next((file["name"] for file in release.files if file["name"].endswith(".jsonl")), "")
-    path = _path(release.run, name)
+    path = releases.path_of(release.run, name)
     if path is None:
         return []
     try:

@@ -1,0 +1,88 @@
+"""What bodies and queries are made of: explicit fields, exact types, no keys beside them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+from rest_framework import serializers
+
+_BIGGEST = 2**63 - 1  # of a column
+
+
+class Text(serializers.CharField):
+    """A string and nothing that could be made one."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class Integer(serializers.IntegerField):
+    """A whole number that a column can hold."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"min_value": 0, "max_value": _BIGGEST, **kwargs})
+
+    def to_internal_value(self, data: Any) -> int:
+        if not isinstance(data, int) or isinstance(data, bool):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class Number(serializers.FloatField):
+    def to_internal_value(self, data: Any) -> float:
+        if not isinstance(data, int | float) or isinstance(data, bool):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class Flag(serializers.BooleanField):
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
+class Choice(serializers.ChoiceField):
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, str):
+            self.fail("invalid_choice", input=data)
+        return super().to_internal_value(data)
+
+
+class PublicId(Text):
+    """What names a thing outside; the database's own keys are never shown."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"max_length": 20, **kwargs})
+
+
+class Given(serializers.Serializer[Any]):
+    """A body or a query. A key that is not asked for is refused: a typo must not pass as a wish fulfilled."""
+
+    default_error_messages = {"unknown": _("There is no such field here.")}
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping) and (unknown := [str(key) for key in data if key not in self.fields]):
+            raise serializers.ValidationError({key: [self.error_messages["unknown"]] for key in unknown})
+        return super().to_internal_value(data)
+
+
+class Shown(serializers.Serializer[Any]):
+    """A part of an answer: only the fields that are named."""
+
+
+class Problem(Shown):
+    """What went wrong, as RFC 9457 has it. `type` names the kind for programs, `detail` is a sentence for people."""
+
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+    instance = serializers.CharField()
+    errors = serializers.DictField(  # type: ignore[assignment]
+        child=serializers.ListField(child=serializers.CharField()),
+        required=False,
+        help_text="Per field that was sent, what is wrong with it.",
+    )

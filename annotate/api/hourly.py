@@ -1,0 +1,24 @@
+"""What makes much work is limited by the hour and counted by its rows, which all processes and machines share."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+
+from annotate.api.throttling import TooOften
+from annotate.models.base import database_now
+
+_HOUR = timedelta(hours=1)
+
+
+def check(rows: QuerySet[Any], kind: str) -> None:
+    """TooOften where as many of `rows` as settings.API_HOURLY allows are younger than an hour."""
+    limit, now = settings.API_HOURLY[kind], database_now()
+    recent = rows.filter(created_at__gt=now - _HOUR).order_by("-created_at")
+    times = list(recent.values_list("created_at", flat=True)[:limit])
+    if len(times) < limit:
+        return
+    sentence = _("That is enough of these for this hour. Try again in %(n)d s.")
+    raise TooOften((times[-1] + _HOUR - now).total_seconds(), sentence)

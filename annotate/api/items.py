@@ -1,0 +1,109 @@
+"""What is labeled: lists and single items, taking some out."""
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+from rest_framework import serializers
+from rest_framework.request import Request
+
+from annotate import items
+from annotate.access import MAY
+from annotate.api.endpoint import Endpoint, operation
+from annotate.api.fields import Given, PublicId, Shown, Text
+from annotate.api.paging import PageQuery
+from annotate.errors import NotFound
+from annotate.modalities import modality
+from annotate.models import Item, Project
+
+_AT_ONCE = 1_000
+_STATES = ("pool", "withdrawn", "all")
+
+
+class ItemShown(Shown):
+    """An item. What its file said of it besides its content is null for those who answer questions blind."""
+
+    id = serializers.CharField(source="public_id")
+    payload = serializers.SerializerMethodField(help_text="The fields of the project's modality.")
+    external_id = serializers.SerializerMethodField()
+    metadata = serializers.SerializerMethodField()
+    replaces = serializers.CharField(
+        source="replaces.public_id", allow_null=True, default=None, help_text="The item that this one corrects."
+    )
+    withdrawn_at = serializers.DateTimeField(allow_null=True)
+
+    def get_payload(self, item: Item) -> dict[str, str]:
+        fields = modality(item.modality).FIELDS
+        return {field: item.content.payload.get(field, "") for field in fields}
+
+    def get_external_id(self, item: Item) -> str | None:
+        return item.external_id if self._sees_all() else None
+
+    def get_metadata(self, item: Item) -> dict[str, Any] | None:
+        return item.content.metadata if self._sees_all() else None
+
+    def _sees_all(self) -> bool:
+        """What may hold a machine's label, as an export does."""
+        return self.context["member"].role in MAY["download"]
+
+
+class ItemQuery(PageQuery):
+    state = serializers.ChoiceField(choices=_STATES, default="pool")
+    external_id = serializers.CharField(max_length=200, required=False, help_text="For who may download exports.")
+
+
+class WithdrawGiven(Given):
+    ids = serializers.ListField(child=PublicId(), max_length=_AT_ONCE, default=list)
+    external_ids = serializers.ListField(child=Text(max_length=200), max_length=_AT_ONCE, default=list)
+
+
+class WithdrawnShown(Shown):
+    n_withdrawn = serializers.IntegerField()
+
+
+class Items(Endpoint):
+    @operation(
+        "List items",
+        scope="read",
+        needs="evidence",
+        query=ItemQuery,
+        returns=ItemShown,
+        is_paged=True,
+        newest_first=False,
+    )
+    def get(self, request: Request) -> Any:
+        """In the order in which they came in."""
+        rows = visible(self.member.project)
+        if self.query["state"] != "all":
+            rows = rows.filter(withdrawn_at__isnull=self.query["state"] == "pool")
+        if (name := self.query.get("external_id")) is None:
+            return rows
+        # Whoever does not see these ids does not get to guess them either.
+        return rows.filter(external_id=name) if self.member.role in MAY["download"] else rows.none()
+
+
+class OneItem(Endpoint):
+    @operation("Read an item", scope="read", needs="evidence", returns=ItemShown)
+    def get(self, request: Request, item: str) -> Any:
+        return find(self.member.project, item)
+
+
+class Withdraw(Endpoint):
+    @operation("Withdraw items", scope="manage", needs="manage", body=WithdrawGiven, returns=WithdrawnShown, makes=True)
+    def post(self, request: Request) -> Any:
+        """All that are named or none; they are no longer drawn, asked, labeled or delivered."""
+        ids, external_ids = self.body["ids"], self.body["external_ids"]
+        n = items.withdraw(project=self.member.project, by=self.me, public_ids=ids, external_ids=external_ids)
+        return {"n_withdrawn": n}
+
+
+def visible(project: Project) -> QuerySet[Item]:
+    """Items of finished imports, ready to be shown; one query for as many as there are."""
+    return Item.objects.filter(project=project).visible().select_related("content", "replaces")
+
+
+def find(project: Project, public_id: str) -> Item:
+    found = visible(project).filter(public_id=public_id).first()
+    if found is None:
+        raise NotFound(_("There is no such item."))
+    return found

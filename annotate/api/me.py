@@ -1,0 +1,25 @@
+"""Who a token speaks for."""
+
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.request import Request
+
+from annotate.api.endpoint import Endpoint, operation
+from annotate.api.fields import Shown
+
+
+class MeShown(Shown):
+    id = serializers.CharField(source="user.public_id")
+    name = serializers.CharField(source="user.name")
+    email = serializers.EmailField(source="user.email")
+    is_site_owner = serializers.BooleanField(source="user.is_site_owner")
+    token = serializers.CharField(source="name", help_text="What this token is called.")
+    scope = serializers.CharField()
+    expires_at = serializers.DateTimeField()
+
+
+class Me(Endpoint):
+    @operation("Who this token speaks for", scope="read", returns=MeShown)
+    def get(self, request: Request) -> Any:
+        return request.auth

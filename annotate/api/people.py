@@ -1,0 +1,117 @@
+"""Members and invitations."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.urls import reverse
+from rest_framework import serializers
+from rest_framework.request import Request
+
+from annotate import invitations, people
+from annotate.api.endpoint import Endpoint, operation
+from annotate.api.fields import Choice, Flag, Given, Integer, Shown
+from annotate.invitations import GIVABLE, MAX_DAYS
+from annotate.models.project import Role
+
+_GIVABLE = [role.value for role in GIVABLE]
+
+
+class MemberShown(Shown):
+    id = serializers.CharField(source="user.public_id")
+    name = serializers.CharField(source="user.name")
+    email = serializers.EmailField(source="user.email")
+    is_active = serializers.BooleanField(source="user.is_active")
+    role = serializers.ChoiceField(choices=Role.choices)
+    is_trusted = serializers.BooleanField()
+    created_at = serializers.DateTimeField()
+
+
+class MemberGiven(Given):
+    role = Choice(choices=_GIVABLE)
+    is_trusted = Flag()
+
+
+class LeftShown(Shown):
+    """What became of somebody's work: answers stay, held items went back, open invitations ended."""
+
+    n_answers = serializers.IntegerField()
+    n_released = serializers.IntegerField()
+    n_revoked = serializers.IntegerField()
+
+
+class InvitationShown(Shown):
+    id = serializers.CharField(source="public_id")
+    role = serializers.ChoiceField(choices=_GIVABLE)
+    is_trusted = serializers.BooleanField()
+    email = serializers.CharField(help_text="Empty: for whoever holds the link.")
+    created_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField()
+
+
+class InvitationMade(InvitationShown):
+    link = serializers.CharField(
+        source="own_link",
+        allow_null=True,
+        help_text="Shown once, and null in an answer that is replayed. Pass it on yourself; nothing is sent.",
+    )
+
+
+class InvitationGiven(Given):
+    role = Choice(choices=_GIVABLE)
+    email = serializers.EmailField(max_length=254, required=False, allow_blank=True)
+    days = Integer(required=False, min_value=1, max_value=MAX_DAYS)
+    is_trusted = Flag(required=False)
+
+
+class Members(Endpoint):
+    @operation("List members", scope="read", needs="manage", returns=MemberShown, is_paged=True, newest_first=False)
+    def get(self, request: Request) -> Any:
+        return self.member.project.members.select_related("user")
+
+
+class OneMember(Endpoint):
+    @operation("Change what a member may do", scope="manage", needs="manage", body=MemberGiven, returns=MemberShown)
+    def put(self, request: Request, person: str) -> Any:
+        """Who may no longer annotate gives back what they hold."""
+        return people.set_member(project=self.member.project, person=person, by=self.me, **self.body)
+
+    @operation("Remove a member", scope="manage", needs="manage", returns=LeftShown)
+    def delete(self, request: Request, person: str) -> Any:
+        """From the next request on they are out; what they answered stays."""
+        return people.remove(project=self.member.project, person=person, by=self.me)
+
+
+class Invitations(Endpoint):
+    @operation("List open invitations", scope="read", needs="manage", returns=InvitationShown, is_paged=True)
+    def get(self, request: Request) -> Any:
+        return invitations.open_in(self.member.project)
+
+    @operation(
+        "Invite somebody",
+        scope="manage",
+        needs="manage",
+        body=InvitationGiven,
+        returns=InvitationMade,
+        status=201,
+        makes=True,
+        hidden=("link",),
+    )
+    def post(self, request: Request) -> Any:
+        made: Any
+        made, token = invitations.invite(project=self.member.project, by=self.me, **self.body)
+        made.own_link = _site(request) + reverse("invitation-accept", args=[token])
+        return made
+
+
+class OneInvitation(Endpoint):
+    @operation("Revoke an invitation", scope="manage", needs="manage", status=204)
+    def delete(self, request: Request, invitation: str) -> Any:
+        invitations.revoke(project=self.member.project, public_id=invitation, by=self.me)
+
+
+def _site(request: Request) -> str:
+    """How others reach this site: as it was set, or where nothing was set, as this program reached it."""
+    if urlsplit(settings.SITE_URL).hostname in ("localhost", "127.0.0.1"):
+        return request.build_absolute_uri("/").rstrip("/")
+    return str(settings.SITE_URL)

@@ -1,0 +1,51 @@
+"""What an annotator model said of each item."""
+
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.request import Request
+
+from annotate.api.endpoint import Endpoint, operation
+from annotate.api.fields import Shown
+from annotate.api.paging import PageQuery
+from annotate.models import Prediction
+
+
+class PredictionShown(Shown):
+    item = serializers.CharField(source="item.public_id")
+    prompt = serializers.IntegerField(source="prompt.version", help_text="The version of model, labels and guidelines.")
+    status = serializers.ChoiceField(choices=Prediction.Status.choices)
+    label = serializers.IntegerField(source="label_index", allow_null=True)  # type: ignore[assignment]
+    probabilities = serializers.SerializerMethodField(help_text="By label; null where the confidence is unknown.")
+    label_mass = serializers.FloatField(allow_null=True)
+    n_input_tokens = serializers.IntegerField(allow_null=True)
+    n_output_tokens = serializers.IntegerField(allow_null=True)
+    cost_micros = serializers.IntegerField()
+    created_at = serializers.DateTimeField()
+
+    def get_probabilities(self, prediction: Prediction) -> list[float] | None:
+        vector = prediction.vector()
+        return None if vector is None else vector.tolist()
+
+
+class PredictionQuery(PageQuery):
+    prompt = serializers.IntegerField(required=False, min_value=1, max_value=2**31 - 1)
+    status = serializers.ChoiceField(choices=Prediction.Status.choices, required=False)
+    item = serializers.CharField(max_length=20, required=False)
+
+
+class Predictions(Endpoint):
+    @operation(
+        "List machine answers",
+        scope="read",
+        needs="download",
+        query=PredictionQuery,
+        returns=PredictionShown,
+        is_paged=True,
+    )
+    def get(self, request: Request) -> Any:
+        """Newest first, of all prompt versions. Not for those who answer questions blind."""
+        names = {"prompt": "prompt__version", "status": "status", "item": "item__public_id"}
+        wanted = {field: self.query[name] for name, field in names.items() if name in self.query}
+        rows = Prediction.objects.filter(prompt__project=self.member.project, **wanted)
+        return rows.select_related("item", "prompt")

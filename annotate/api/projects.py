@@ -1,0 +1,147 @@
+"""Projects: mine, a new one, one with its settings and how far it is."""
+
+import zoneinfo
+from typing import Any
+
+from django.utils.translation import gettext as _
+from rest_framework import serializers
+from rest_framework.request import Request
+
+from annotate import modalities, projects, stats
+from annotate.access import MAY
+from annotate.api.endpoint import Endpoint, operation
+from annotate.api.fields import Choice, Given, Integer, Number, Shown, Text
+from annotate.api.schemas import LabelGiven, new_labels
+from annotate.errors import AccessDenied
+from annotate.models import Member, Project
+from annotate.models.project import GoldRule, Role, Strategy
+
+
+class ProjectShown(Shown):
+    """A project as one of its members sees it."""
+
+    id = serializers.CharField(source="project.public_id")
+    slug = serializers.SlugField(source="project.slug", help_text="Names the project in addresses.")
+    name = serializers.CharField(source="project.name")
+    modality = serializers.ChoiceField(source="project.modality", choices=modalities.NAMES)
+    is_simulated = serializers.BooleanField(source="project.is_simulated")
+    time_zone = serializers.CharField(source="project.time_zone")
+    created_at = serializers.DateTimeField(source="project.created_at")
+    role = serializers.ChoiceField(choices=Role.choices, help_text="Yours.")
+    is_trusted = serializers.BooleanField(help_text="Whether one answer of yours may be gold.")
+
+
+class SettingsShown(Shown):
+    overlap = serializers.IntegerField()
+    gold_rule = serializers.ChoiceField(choices=GoldRule.choices)
+    agree_k = serializers.IntegerField()
+    suggestion_policy = serializers.DictField(child=serializers.CharField())
+    strategy = serializers.ChoiceField(choices=Strategy.choices)
+    audit_share = serializers.FloatField(allow_null=True)
+    audit_target = serializers.IntegerField()
+    reference_target = serializers.IntegerField()
+    target_accuracy = serializers.FloatField(allow_null=True)
+    annotator = serializers.CharField()
+    encoder = serializers.CharField()
+    currency = serializers.CharField()
+    human_price_micros = serializers.IntegerField()
+    key_commitment = serializers.CharField(help_text="SHA-256 of the secret key by which items are drawn.")
+
+
+class ProjectDetail(ProjectShown):
+    settings = serializers.SerializerMethodField(help_text="Null for who does not manage the project.")
+
+    def get_settings(self, member: Member) -> SettingsShown:
+        if member.role not in MAY["manage"]:
+            return None  # type: ignore[return-value]
+        return SettingsShown(member.project).data  # type: ignore[return-value]
+
+
+class SettingsGiven(Given):
+    overlap = Integer(required=False, min_value=1, max_value=1_000, help_text="People per question.")
+    gold_rule = Choice(required=False, choices=GoldRule.choices)
+    agree_k = Integer(required=False, min_value=1, max_value=1_000)
+    strategy = Choice(required=False, choices=Strategy.choices)
+    audit_share = Number(required=False, allow_null=True, min_value=0, max_value=1)
+    audit_target = Integer(required=False, max_value=1_000_000)
+    reference_target = Integer(required=False, max_value=1_000_000)
+    target_accuracy = Number(required=False, allow_null=True, min_value=0, max_value=1)
+    currency = Text(required=False, min_length=3, max_length=3)
+    human_price_micros = Integer(required=False, max_value=10**15, help_text="Paid per answered question.")
+    time_zone = Text(required=False, max_length=64, help_text="Of the IANA database, as Europe/Rome.")
+
+    def validate_time_zone(self, name: str) -> str:
+        if name not in zoneinfo.available_timezones():
+            raise serializers.ValidationError(_("There is no such time zone."))
+        return name
+
+
+class ProjectGiven(SettingsGiven):
+    name = Text(max_length=150)
+    slug = Text(required=False, max_length=60, help_text="Made of the name where none is given.")
+    modality = Choice(choices=modalities.NAMES, default="text")
+    labels = LabelGiven(many=True, min_length=2, max_length=projects.MAX_LABELS)  # type: ignore[call-arg]
+
+
+class ProgressShown(Shown):
+    """Counts of rows; money in micro-units, null for who neither manages nor only reads."""
+
+    n_items = serializers.IntegerField()
+    n_withdrawn = serializers.IntegerField()
+    n_silver = serializers.IntegerField(help_text="Items with a machine's answer.")
+    n_failed = serializers.IntegerField(help_text="Of them, those without a valid one.")
+    n_gold = serializers.IntegerField()
+    n_audit_gold = serializers.IntegerField()
+    n_answers = serializers.IntegerField()
+    n_skips = serializers.IntegerField()
+    machine_micros = serializers.IntegerField(allow_null=True)
+    human_micros = serializers.IntegerField(allow_null=True)
+    round = serializers.IntegerField(allow_null=True, help_text="The last one; its counts follow.")
+    round_state = serializers.CharField(allow_null=True)
+    n_questions = serializers.IntegerField()
+    n_waiting = serializers.IntegerField()
+    n_answered = serializers.IntegerField()
+    n_skipped = serializers.IntegerField()
+    n_unresolved = serializers.IntegerField()
+    n_labeling = serializers.IntegerField(help_text="People who hold a question now.")
+    next_step = serializers.CharField(help_text="A kind of run, or import, label, wait, done.")
+    next_sentence = serializers.CharField(help_text="The same for people.")
+
+
+class Projects(Endpoint):
+    @operation("List my projects", scope="read", returns=ProjectShown, is_paged=True, newest_first=False)
+    def get(self, request: Request) -> Any:
+        return Member.objects.filter(user=self.me).select_related("project")
+
+    @operation("Make a project", scope="manage", body=ProjectGiven, returns=ProjectDetail, status=201, makes=True)
+    def post(self, request: Request) -> Any:
+        """You own it. Open to owners of the site and to whoever manages a project already."""
+        if not (self.me.is_site_owner or self.me.memberships.filter(role__in=MAY["manage"]).exists()):
+            raise AccessDenied(_("Projects are made by owners of the site and by those who manage one already."))
+        given = dict(self.body)
+        labels = new_labels(given.pop("labels"))
+        made = projects.create(labels=labels, by=self.me, **given)
+        return _membership(made, self)
+
+
+class OneProject(Endpoint):
+    @operation("Read a project", scope="read", needs="view", returns=ProjectDetail)
+    def get(self, request: Request) -> Any:
+        return self.member
+
+
+class Progress(Endpoint):
+    @operation("How far a project is, and what to do next", scope="read", needs="evidence", returns=ProgressShown)
+    def get(self, request: Request) -> Any:
+        now = stats.progress(self.member.project)
+        step = stats.next_step(self.member.project, now)
+        names = [str(name) for name in ProgressShown().fields]
+        facts: dict[str, Any] = {name: getattr(now, name) for name in names if hasattr(now, name)}
+        facts |= {"round": now.round and now.round.index, "round_state": now.round and now.round.state}
+        if self.member.role not in MAY["manage"] and self.member.role != Role.VIEWER:
+            facts |= {"machine_micros": None, "human_micros": None}
+        return {**facts, "next_step": step.kind, "next_sentence": step.sentence}
+
+
+def _membership(project: Project, endpoint: Endpoint) -> Member:
+    return project.members.select_related("project").get(user=endpoint.me)

@@ -1,0 +1,187 @@
+"""Long work: what there was, what it says, starting it, and steering what is under way."""
+
+from typing import Any
+
+from django.utils.translation import gettext as _
+from rest_framework import serializers
+from rest_framework.request import Request
+
+from annotate import runs, tasks
+from annotate.api import hourly
+from annotate.api.endpoint import Endpoint, operation
+from annotate.api.fields import Choice, Flag, Given, Integer, Shown
+from annotate.api.paging import PageQuery
+from annotate.errors import InvalidInput
+from annotate.export import FORMATS
+from annotate.models import Project, Run, User
+
+_MAX_BATCH = 100_000
+_ON_THE_SERVER = ("folder",)  # parts of results that say where a file lies
+
+
+class PersonShown(Shown):
+    id = serializers.CharField(source="public_id")
+    name = serializers.CharField(source="__str__")
+
+
+class RunShown(Shown):
+    id = serializers.CharField(source="public_id")
+    kind = serializers.CharField()
+    state = serializers.ChoiceField(choices=Run.State.choices)
+    wish = serializers.ChoiceField(
+        choices=[("", ""), *Run.Wish.choices[1:]], help_text="What it was told and has not obeyed yet."
+    )
+    step = serializers.CharField(help_text="What it does now.")
+    n_done = serializers.IntegerField(help_text="Of this step.")
+    n_total = serializers.IntegerField(allow_null=True)
+    attempt = serializers.IntegerField()
+    parameters = serializers.DictField()
+    result = serializers.SerializerMethodField()
+    message = serializers.SerializerMethodField(help_text="A sentence for people, where something is to be said.")
+    started_by = PersonShown(allow_null=True)
+    retry_of = serializers.CharField(source="retry_of.public_id", allow_null=True, default=None)
+    created_at = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+
+    def get_result(self, run: Run) -> dict[str, Any]:
+        return {name: value for name, value in run.result.items() if name not in _ON_THE_SERVER}
+
+    def get_message(self, run: Run) -> str:
+        # Where there is a trace, the message is for programmers too, and stays on the server.
+        return _("The program broke here. What was finished is kept.") if run.trace else run.message
+
+
+class RunQuery(PageQuery):
+    kind = serializers.CharField(max_length=30, required=False)
+    state = serializers.ChoiceField(choices=Run.State.choices, required=False)
+
+
+class RunGiven(Given):
+    kind = Choice(choices=list(tasks.KINDS))
+    parameters = serializers.DictField(
+        required=False, default=dict, help_text="draw: batch (1 to 100,000); close: force; export: formats."
+    )
+
+
+class DrawGiven(Given):
+    batch = Integer(required=False, min_value=1, max_value=_MAX_BATCH)
+
+
+class CloseGiven(Given):
+    force = Flag(required=False)
+
+
+class ExportGiven(Given):
+    formats = serializers.ListField(
+        child=Choice(choices=FORMATS), required=False, min_length=1, max_length=len(FORMATS)
+    )
+
+
+class LineShown(Shown):
+    attempt = serializers.IntegerField()
+    text = serializers.CharField()
+    at = serializers.DateTimeField()
+
+
+_PARAMETERS: dict[str, type[Given]] = {"draw": DrawGiven, "close": CloseGiven, "export": ExportGiven}
+
+
+class Runs(Endpoint):
+    @operation("List runs", scope="read", needs="evidence", query=RunQuery, returns=RunShown, is_paged=True)
+    def get(self, request: Request) -> Any:
+        wanted = {name: self.query[name] for name in ("kind", "state") if name in self.query}
+        return self.member.project.runs.filter(**wanted).select_related("started_by", "retry_of")
+
+    @operation(
+        "Start a run",
+        scope="manage",
+        needs="manage",
+        body=RunGiven,
+        returns=RunShown,
+        status=201,
+        makes=True,
+        may_fail=False,
+    )
+    def post(self, request: Request) -> Any:
+        """One of a kind is alive per project; asked for the same again, you get the one alive."""
+        return start(self.member.project, self.me, self.body["kind"], self.body["parameters"])
+
+
+class OneRun(Endpoint):
+    @operation("Read a run", scope="read", needs="evidence", returns=RunShown)
+    def get(self, request: Request, run: str) -> Any:
+        return runs.find(project=self.member.project, public_id=run)
+
+
+class Lines(Endpoint):
+    @operation(
+        "Read what a run has logged",
+        scope="read",
+        needs="evidence",
+        returns=LineShown,
+        is_paged=True,
+        newest_first=False,
+    )
+    def get(self, request: Request, run: str) -> Any:
+        return runs.log(runs.find(project=self.member.project, public_id=run))
+
+
+class _Steering(Endpoint):
+    def act(self, run: str, what: Any) -> Run:
+        found = what(run=runs.find(project=self.member.project, public_id=run), by=self.me)
+        return runs.find(project=self.member.project, public_id=found.public_id)
+
+
+class PauseRun(_Steering):
+    @operation("Pause a run", scope="manage", needs="manage", returns=RunShown)
+    def post(self, request: Request, run: str) -> Any:
+        """It stops within seconds, keeps what is finished, and waits to be resumed."""
+        return self.act(run, runs.pause)
+
+
+class ResumeRun(_Steering):
+    @operation("Resume a run", scope="manage", needs="manage", returns=RunShown, may_fail=False)
+    def post(self, request: Request, run: str) -> Any:
+        return self.act(run, runs.resume)
+
+
+class CancelRun(_Steering):
+    @operation("Cancel a run", scope="manage", needs="manage", returns=RunShown)
+    def post(self, request: Request, run: str) -> Any:
+        """It ends; what is finished is kept."""
+        return self.act(run, runs.cancel)
+
+
+class RetryRun(_Steering):
+    @operation(
+        "Try a run again",
+        scope="manage",
+        needs="manage",
+        returns=RunShown,
+        status=201,
+        makes=True,
+        may_fail=False,
+    )
+    def post(self, request: Request, run: str) -> Any:
+        """The same once more, as a run of its own; only of one that did not succeed."""
+        found = runs.find(project=self.member.project, public_id=run)
+        _limit(found.kind, self.me)
+        return self.act(run, runs.retry)
+
+
+def start(project: Project, by: User, kind: str, parameters: dict[str, Any]) -> Run:
+    """Put it into the queue, after what can be refused at once was refused."""
+    form = _PARAMETERS.get(kind, Given)(data=parameters)
+    if not form.is_valid():
+        raise serializers.ValidationError({"parameters": form.errors})
+    given = dict(form.validated_data)
+    if len(set(given.get("formats", ()))) != len(given.get("formats", ())):
+        raise InvalidInput(_("A format is named twice."))
+    _limit(kind, by)
+    return runs.enqueue(kind=kind, project=project, by=by, parameters=given)
+
+
+def _limit(kind: str, by: User) -> None:
+    if kind == "export":
+        hourly.check(Run.objects.filter(kind=kind, started_by=by), kind)

@@ -1,0 +1,83 @@
+"""Every address of the API, by name `api-thing`. What belongs to a project lies below /projects/<slug>/."""
+
+from django.urls import path, register_converter
+from django.urls.converters import StringConverter
+
+from annotate.api import (
+    estimates,
+    exports,
+    items,
+    labeling,
+    me,
+    people,
+    predictions,
+    projects,
+    reference,
+    runs,
+    schemas,
+)
+
+
+class PublicIdConverter(StringConverter):
+    regex = "[0-9a-f]{20}"
+
+
+class VersionConverter(StringConverter):
+    regex = "[1-9][0-9]{0,8}"
+
+    def to_python(self, value: str) -> int:  # type: ignore[override]
+        return int(value)
+
+
+class FileNameConverter(StringConverter):
+    regex = r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}"
+
+
+register_converter(PublicIdConverter, "id")
+register_converter(VersionConverter, "version")
+register_converter(FileNameConverter, "file")
+
+_P = "api/v1/projects/<slug:project>"
+
+urlpatterns = [
+    path("api/v1/schema", reference.Document.as_view(), name="api-schema"),
+    path("api/v1/docs", reference.page, name="api-docs"),
+    path("api/v1/me", me.Me.as_view(), name="api-me"),
+    path("api/v1/projects", projects.Projects.as_view(), name="api-projects"),
+    path(_P, projects.OneProject.as_view(), name="api-project"),
+    path(f"{_P}/progress", projects.Progress.as_view(), name="api-progress"),
+    path(f"{_P}/schemas", schemas.Schemas.as_view(), name="api-schemas"),
+    path(f"{_P}/schemas/<version:version>", schemas.OneSchema.as_view(), name="api-schema-version"),
+    path(f"{_P}/guidelines", schemas.Guidelines.as_view(), name="api-guidelines"),
+    path(f"{_P}/guidelines/<version:version>", schemas.OneGuidelines.as_view(), name="api-guidelines-version"),
+    path(f"{_P}/items", items.Items.as_view(), name="api-items"),
+    path(f"{_P}/items/withdraw", items.Withdraw.as_view(), name="api-items-withdraw"),
+    path(f"{_P}/items/<id:item>", items.OneItem.as_view(), name="api-item"),
+    path(f"{_P}/predictions", predictions.Predictions.as_view(), name="api-predictions"),
+    path(f"{_P}/estimates", estimates.Estimates.as_view(), name="api-estimates"),
+    path(f"{_P}/runs", runs.Runs.as_view(), name="api-runs"),
+    path(f"{_P}/runs/<id:run>", runs.OneRun.as_view(), name="api-run"),
+    path(f"{_P}/runs/<id:run>/lines", runs.Lines.as_view(), name="api-run-lines"),
+    path(f"{_P}/runs/<id:run>/pause", runs.PauseRun.as_view(), name="api-run-pause"),
+    path(f"{_P}/runs/<id:run>/resume", runs.ResumeRun.as_view(), name="api-run-resume"),
+    path(f"{_P}/runs/<id:run>/cancel", runs.CancelRun.as_view(), name="api-run-cancel"),
+    path(f"{_P}/runs/<id:run>/retry", runs.RetryRun.as_view(), name="api-run-retry"),
+    path(f"{_P}/exports", exports.Exports.as_view(), name="api-exports"),
+    path(f"{_P}/exports/<id:run>", exports.OneExport.as_view(), name="api-export"),
+    path(f"{_P}/exports/<id:run>/files/<file:name>", exports.ExportFile.as_view(), name="api-export-file"),
+    path(f"{_P}/label", labeling.Standing.as_view(), name="api-label"),
+    path(f"{_P}/label/next", labeling.Next.as_view(), name="api-label-next"),
+    path(f"{_P}/label/submit", labeling.Submit.as_view(), name="api-label-submit"),
+    path(f"{_P}/label/skip", labeling.Skip.as_view(), name="api-label-skip"),
+    path(f"{_P}/label/change", labeling.Change.as_view(), name="api-label-change"),
+    path(f"{_P}/label/renew", labeling.Renew.as_view(), name="api-label-renew"),
+    path(f"{_P}/label/release", labeling.Release.as_view(), name="api-label-release"),
+    path(f"{_P}/label/draft", labeling.Draft.as_view(), name="api-label-draft"),
+    path(f"{_P}/label/reveal", labeling.Reveal.as_view(), name="api-label-reveal"),
+    path(f"{_P}/label/why", labeling.Why.as_view(), name="api-label-why"),
+    path(f"{_P}/label/history", labeling.History.as_view(), name="api-label-history"),
+    path(f"{_P}/members", people.Members.as_view(), name="api-members"),
+    path(f"{_P}/members/<id:person>", people.OneMember.as_view(), name="api-member"),
+    path(f"{_P}/invitations", people.Invitations.as_view(), name="api-invitations"),
+    path(f"{_P}/invitations/<id:invitation>", people.OneInvitation.as_view(), name="api-invitation"),
+]
