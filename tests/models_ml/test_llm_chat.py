@@ -72,6 +72,7 @@ class TestQuestion:
     def test_odd_texts_can_be_sent(self, text):
         content = chat.question((text,))["content"]
         content.encode()
+        assert "<" not in content
         assert json.loads(content.split("\n")[1]) == {"text": text}
 
 

@@ -126,14 +126,17 @@ class TestDistribution:
         assert mass == pytest.approx(0.91)
         assert p[2] == pytest.approx(0.01 / 0.91)
 
+    @pytest.mark.parametrize("value", [-9999, -math.inf, -(10**400)])
+    def test_what_is_said_to_be_impossible_is_censored_too(self, value):
+        given = logprobs("A", A=0.9, B=0.09, The=0.0001, C=0.5)
+        given["content"][0]["top_logprobs"][3]["logprob"] = value
+        p, _ = reading.distribution(given, "A", ABC)
+        assert p[2] == pytest.approx(0.0001 / 0.9901, rel=1e-4)
+
     def test_sentinels_are_not_numbers(self):
         given = logprobs("A", A=0.9, B=0.1, C=0.5)
         given["content"][0]["top_logprobs"][2]["logprob"] = -9999.0
         assert reading.distribution(given, "A", ABC) is None  # C could be as likely as B
-        given = logprobs("A", A=0.9, B=0.09, The=0.0001, C=0.5)
-        given["content"][0]["top_logprobs"][3]["logprob"] = -9999.0
-        p, _ = reading.distribution(given, "A", ABC)
-        assert p[2] == pytest.approx(0.0001 / 0.9901, rel=1e-4)
 
     @pytest.mark.parametrize("value", [math.nan, math.inf, 0.5, "x", None, True, [1], "-0.1"])
     def test_one_broken_number_spoils_the_list(self, value):

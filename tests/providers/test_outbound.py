@@ -154,6 +154,12 @@ class TestWhereItMayGo:
             post(f"https://innocent.example:{canary.port}", resolver=Says(["8.8.8.8", "127.0.0.1"]))
         assert canary.n_connections == 0
 
+    def test_a_name_is_judged_as_a_whole_before_anybody_connects(self, canary):
+        """The first address would do; the second, public one may not be reached by plain http."""
+        with pytest.raises(AddressRefused):
+            post(f"http://x.example:{canary.port}", allow_private=True, resolver=Says(["127.0.0.1", "8.8.8.8"]))
+        assert canary.n_connections == 0
+
     def test_a_name_is_asked_once_and_what_was_checked_is_used(self, canary):
         """Rebinding: the second answer would have been private, but there is no second question."""
         resolver = Says(["127.0.0.1"], ["10.9.9.9"])
