@@ -170,10 +170,16 @@ def _crown(
     the reference sample as it is now; ties keep the incumbent (docs/decisions/006).
     """
     incumbent = project.model_versions.filter(is_champion=True).first()
-    if incumbent is not None:
+    if incumbent is None:
+        model.metrics = {**model.metrics, "won_by": "first"}
+    else:
         mine, theirs = (_reference_loss(version, snapshot) for version in (trained, load_version(incumbent)))
         model.metrics = {**model.metrics, "log_loss_here": mine, "incumbent_log_loss_here": theirs}
-        if not _learned_more(model, incumbent) and not _is_lower(mine, theirs):
+        if _learned_more(model, incumbent):
+            model.metrics["won_by"] = "more_gold"
+        elif _is_lower(mine, theirs):
+            model.metrics["won_by"] = "lower_log_loss"
+        else:
             model.save(update_fields=["metrics"])
             return
         incumbent.is_champion = False

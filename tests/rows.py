@@ -84,7 +84,8 @@ def make_model(project, version=1, is_champion=True):
     project.model_versions.update(is_champion=False)
     return ModelVersion.objects.create(
         project=project, version=version, schema=projects.current_schema(project), encoder="e", config={}, seed=1,
-        snapshot_file="", snapshot_sha256="", artefact_file="", artefact_sha256="", metrics={}, is_champion=is_champion,
+        snapshot_file="", snapshot_sha256="", artefact_file="", artefact_sha256="", is_champion=is_champion,
+        metrics={"n_gold": 4, "n_silver": 4, "n_reference": 0, "reference_accuracy": None},
     )  # fmt: skip
 
 

@@ -86,7 +86,7 @@ def accuracy_chart(history: Sequence[Estimate]) -> LineChart | None:
     rounds = sorted({row.round.index for row in rows if row.round})
     if not rounds:
         return None
-    floor = _floor(min(row.low or 0.0 for row in rows))
+    floor = floor_of(min(row.low or 0.0 for row in rows))
     lines = []
     for place, (key, name, marker, dash) in enumerate(SERIES):
         of_this = [row for row in rows if row.estimand == key]
@@ -95,9 +95,9 @@ def accuracy_chart(history: Sequence[Estimate]) -> LineChart | None:
             lines.append(Line(key, str(name), marker, dash, points, 0.0))
     steps = [floor + step * (1 - floor) / 4 for step in range(5)]
     return LineChart(
-        lines=_apart(lines),
-        y_ticks=[Tick(_y(step, floor), f"{step:.0%}") for step in steps],
-        x_ticks=[Tick(_x(index, rounds), str(index)) for index in _few(rounds)],
+        lines=apart(lines),
+        y_ticks=[Tick(y_at(step, floor), f"{step:.0%}") for step in steps],
+        x_ticks=[Tick(x_at(index, rounds), str(index)) for index in few(rounds)],
         rounds=rounds,
     )
 
@@ -108,10 +108,10 @@ def _point(row: Estimate, rounds: list[int], floor: float, beside: float) -> Poi
     assert row.low is not None
     assert row.high is not None
     return Point(
-        x=round(_x(row.round.index, rounds) + beside, 1),
-        y=_y(row.value, floor),
-        y_low=_y(row.low, floor),
-        y_high=_y(row.high, floor),
+        x=round(x_at(row.round.index, rounds) + beside, 1),
+        y=y_at(row.value, floor),
+        y_low=y_at(row.low, floor),
+        y_high=y_at(row.high, floor),
         round=row.round.index,
         value=row.value,
         low=row.low,
@@ -120,29 +120,29 @@ def _point(row: Estimate, rounds: list[int], floor: float, beside: float) -> Poi
     )
 
 
-def _floor(lowest: float) -> float:
+def floor_of(lowest: float) -> float:
     """Where the axis begins: a multiple of 20 points, so that four steps have round numbers."""
     return max(0.0, min(0.8, math.floor(lowest * 5) / 5))
 
 
-def _y(value: float, floor: float) -> float:
+def y_at(value: float, floor: float) -> float:
     return round(HEIGHT - _BOTTOM - (value - floor) / (1 - floor) * (HEIGHT - _BOTTOM - _TOP), 1)
 
 
-def _x(index: int, rounds: list[int]) -> float:
+def x_at(index: int, rounds: list[int]) -> float:
     width = WIDTH - _LEFT - _RIGHT
     if len(rounds) == 1:
         return _LEFT + width / 2
     return _LEFT + 10 + (width - 20) * (index - rounds[0]) / (rounds[-1] - rounds[0])
 
 
-def _few(rounds: list[int], most: int = 8) -> list[int]:
+def few(rounds: list[int], most: int = 8) -> list[int]:
     """At most so many of them, the last one always."""
     step = math.ceil(len(rounds) / most)
     return rounds[::-1][::step][::-1]
 
 
-def _apart(lines: list[Line]) -> list[Line]:
+def apart(lines: list[Line]) -> list[Line]:
     """Names at the right end, pushed down and then up until none covers another and all are inside."""
     order = sorted(range(len(lines)), key=lambda place: lines[place].last.y)
     at: dict[int, float] = {}

@@ -14,7 +14,7 @@ from annotate.templatetags.figures import count, interval, percent
 
 _SECONDS_TO_CLAIM = 15  # a worker looks every 10 s; a run that waits longer waits for one
 _SECONDS_NEW = 120
-_ALIVE = (Run.State.QUEUED, Run.State.RUNNING)
+ALIVE = (Run.State.QUEUED, Run.State.RUNNING)
 
 STATES: dict[str, Promise] = {
     Run.State.QUEUED: gettext_lazy("waits"),
@@ -67,7 +67,7 @@ class Status:
 
     @property
     def is_alive(self) -> bool:
-        return self.run.state in _ALIVE
+        return self.run.state in ALIVE
 
     @property
     def is_paused(self) -> bool:
@@ -115,7 +115,7 @@ def status(run: Run, seen: Seen | None = None) -> Status:
     return Status(
         run=run,
         name=str(stats.RUN_NAMES.get(run.kind, run.kind)),
-        state=str(_WISHES.get(run.wish, STATES[run.state]) if run.state in _ALIVE else STATES[run.state]),
+        state=str(_WISHES.get(run.wish, STATES[run.state]) if run.state in ALIVE else STATES[run.state]),
         step=str(_STEPS.get(run.step, run.step)),
         sentence=_sentence(run),
         took=None if run.state == Run.State.QUEUED else (end - began).total_seconds(),

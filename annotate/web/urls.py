@@ -2,7 +2,21 @@
 
 from django.urls import path
 
-from annotate.web import accounts, exports, health, items, labeling, overview, people, projects, runs, theme
+from annotate.web import (
+    accounts,
+    exports,
+    health,
+    items,
+    labeling,
+    overview,
+    people,
+    profile,
+    projects,
+    review,
+    runs,
+    theme,
+    training,
+)
 
 urlpatterns = [
     path("", projects.list_projects, name="projects-list"),
@@ -10,6 +24,11 @@ urlpatterns = [
     path("sign-in", accounts.sign_in, name="sign-in"),
     path("sign-out", accounts.sign_out, name="sign-out"),
     path("password", accounts.change_password, name="password-change"),
+    path("new-password/<str:reset>", accounts.reset_password, name="password-reset"),
+    path("profile", profile.show, name="profile-show"),
+    path("profile/sessions/end", profile.end_sessions, name="sessions-end"),
+    path("profile/tokens/create", profile.create_token, name="token-create"),
+    path("profile/tokens/<str:api_token>/revoke", profile.revoke_token, name="token-revoke"),
     path("invitation/<str:token>", accounts.accept_invitation, name="invitation-accept"),
     path("theme", theme.set_theme, name="theme-set"),
     path("p/<slug:slug>/", overview.show, name="overview-show"),
@@ -24,17 +43,27 @@ urlpatterns = [
     path("p/<slug:slug>/label/reveal", labeling.reveal, name="labeling-reveal"),
     path("p/<slug:slug>/label/why", labeling.why, name="labeling-why"),
     path("p/<slug:slug>/label/history", labeling.history, name="labeling-history"),
+    path("p/<slug:slug>/review/", review.list_disputes, name="review-list"),
+    path("p/<slug:slug>/review/<int:round>/<str:item>", review.show, name="review-show"),
+    path("p/<slug:slug>/review/<int:round>/<str:item>/decide", review.decide, name="review-decide"),
     path("p/<slug:slug>/items/skipped", items.skipped, name="items-skipped"),
     path("p/<slug:slug>/items/flagged", items.flagged, name="items-flagged"),
     path("p/<slug:slug>/items/quarantined", items.quarantined, name="items-quarantined"),
     path("p/<slug:slug>/people", people.list_people, name="people-list"),
     path("p/<slug:slug>/people/invite", people.invite, name="people-invite"),
     path("p/<slug:slug>/people/<str:person>/set", people.set_member, name="people-set"),
+    path("p/<slug:slug>/people/<str:person>/release", people.release, name="people-release"),
+    path("p/<slug:slug>/people/<str:person>/password", people.make_password_link, name="people-password"),
     path("p/<slug:slug>/people/<str:person>/remove", people.remove, name="people-remove"),
     path("p/<slug:slug>/invitations/<str:invitation>/revoke", people.revoke, name="invitation-revoke"),
     path("p/<slug:slug>/exports", exports.list_exports, name="exports-list"),
     path("p/<slug:slug>/exports/<str:run>/<str:name>", exports.download, name="exports-download"),
+    path("p/<slug:slug>/training", training.show, name="training-show"),
     path("p/<slug:slug>/runs", runs.list_runs, name="runs-list"),
     path("p/<slug:slug>/runs/start", runs.start, name="runs-start"),
     path("p/<slug:slug>/runs/<str:run>", runs.show, name="runs-show"),
+    path("p/<slug:slug>/runs/<str:run>/pause", runs.pause, name="runs-pause"),
+    path("p/<slug:slug>/runs/<str:run>/resume", runs.resume, name="runs-resume"),
+    path("p/<slug:slug>/runs/<str:run>/cancel", runs.cancel, name="runs-cancel"),
+    path("p/<slug:slug>/runs/<str:run>/retry", runs.retry, name="runs-retry"),
 ]

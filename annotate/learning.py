@@ -1,0 +1,57 @@
+"""What each training brought: model versions side by side, champion against challenger."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from annotate.models import ModelVersion, Project
+from models_ml.intervals import wilson
+
+MOST = 200  # versions looked at, the newest
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One model version, with its accuracy on the reference sample: each item predicted without having been seen.
+
+    That sample also chose its settings, so the figure compares versions with each other; what is reported of a
+    model comes from the audit sample. `low`, `high`: Wilson's 95 % interval; all None without reference gold.
+    """
+
+    model: ModelVersion
+    n_gold: int
+    n_silver: int
+    n_reference: int
+    value: float | None
+    low: float | None
+    high: float | None
+    log_loss: float | None  # on the reference sample as it was at that time
+    incumbent_log_loss: float | None  # of the champion of that time, on the same items
+    has_rival: bool
+    won_by: str | None  # training.WON_BY; None: the incumbent was kept
+    method: str
+
+
+def versions(project: Project) -> list[Trained]:
+    """Oldest first, as a learning curve is read; one query."""
+    newest = project.model_versions.select_related("prompt").order_by("-version")[:MOST]
+    return [_trained(model) for model in reversed(newest)]
+
+
+def _trained(model: ModelVersion) -> Trained:
+    facts: dict[str, Any] = model.metrics
+    value, n = facts.get("reference_accuracy"), facts["n_reference"]
+    low, high = (None, None) if value is None or not n else wilson(round(value * n), n)
+    return Trained(
+        model=model,
+        n_gold=facts["n_gold"],
+        n_silver=facts["n_silver"],
+        n_reference=n,
+        value=value if n else None,
+        low=low,
+        high=high,
+        log_loss=facts.get("log_loss_here", facts.get("reference_log_loss")),
+        incumbent_log_loss=facts.get("incumbent_log_loss_here"),
+        has_rival="incumbent_log_loss_here" in facts,
+        won_by=facts.get("won_by"),
+        method=str(model.config.get("method", "")),
+    )

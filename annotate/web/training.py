@@ -1,0 +1,93 @@
+"""Training: what each model version learned from, how they compare, and the button that makes the next one."""
+
+from typing import Any
+
+from django.http import HttpResponse
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_GET
+
+from annotate import confusion, learning, stats
+from annotate.access import MAY
+from annotate.learning import Trained
+from annotate.models import Run
+from annotate.web import charts, run_status
+from annotate.web.charts import LineChart, Point
+from annotate.web.doors import ProjectRequest, project_page
+from annotate.web.htmx import render_page
+from annotate.web.runs import last_of_kinds
+
+_WON_BY: dict[str | None, Promise] = {
+    "first": gettext_lazy("took over: it was the first"),
+    "more_gold": gettext_lazy("took over: it learned from more gold"),
+    "lower_log_loss": gettext_lazy("took over: a lower log-loss on the reference sample"),
+    None: gettext_lazy("the one before it was kept: no lower log-loss on the reference sample"),
+}
+
+
+@require_GET
+@project_page(to="evidence")
+def show(request: ProjectRequest) -> HttpResponse:
+    project = request.member.project
+    versions = learning.versions(project)
+    known = stats.known(project)
+    found = confusion.load(known.version) if known.version else None
+    context: dict[str, Any] = {
+        "versions": [(one, _verdict(one)) for one in reversed(versions)],
+        "champion": next((one for one in versions if one.model.is_champion), None),
+        "challenger": versions[-1] if versions and not versions[-1].model.is_champion else None,
+        "curve": learning_curve(versions),
+        "heat": charts.heat_map(found) if found else None,
+        "statuses": _runs(project),
+    }
+    if request.member.role in MAY["manage"]:
+        context["seen"] = last_of_kinds(project).get("train", "")
+    return render_page(request, "annotate/training/show.html", "training", context)
+
+
+def _verdict(one: Trained) -> str:
+    if "won_by" not in one.model.metrics and one.won_by is None and not one.has_rival:
+        return ""  # trained before this was written down
+    return str(_WON_BY[one.won_by])
+
+
+def _runs(project: Any) -> list[run_status.Status]:
+    """The training that is under way, or the last one while it is news or ended badly."""
+    last = project.runs.filter(kind="train").select_related("started_by").order_by("-id").first()
+    if last is None:
+        return []
+    now = run_status.status(last)
+    return [now] if last.state in (*run_status.ALIVE, Run.State.PAUSED) or now.is_bad or now.is_news else []
+
+
+def learning_curve(versions: list[Trained]) -> LineChart | None:
+    """Accuracy on the reference sample against gold learned from; None while fewer than two versions have one."""
+    rows = [one for one in versions if one.value is not None and one.low is not None and one.high is not None]
+    golds = sorted({one.n_gold for one in rows})
+    if len(golds) < 2:
+        return None
+    floor = charts.floor_of(min(one.low or 0.0 for one in rows))
+    line = charts.Line("model", _("model"), "square", "", [_point(one, golds, floor) for one in rows], 0.0)
+    steps = [floor + step * (1 - floor) / 4 for step in range(5)]
+    return LineChart(
+        lines=charts.apart([line]),
+        y_ticks=[charts.Tick(charts.y_at(step, floor), f"{step:.0%}") for step in steps],
+        x_ticks=[charts.Tick(charts.x_at(n, golds), str(n)) for n in charts.few(golds, 6)],
+        rounds=golds,
+    )
+
+
+def _point(one: Trained, golds: list[int], floor: float) -> Point:
+    value, low, high = one.value or 0.0, one.low or 0.0, one.high or 0.0
+    return Point(
+        x=round(charts.x_at(one.n_gold, golds), 1),
+        y=charts.y_at(value, floor),
+        y_low=charts.y_at(low, floor),
+        y_high=charts.y_at(high, floor),
+        round=one.n_gold,
+        value=value,
+        low=low,
+        high=high,
+        n=one.n_reference,
+    )
