@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db import transaction
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet, Subquery
 from django.utils.translation import gettext as _
 
 from annotate import access, projects, routing
@@ -27,8 +27,14 @@ class Person:
     n_answers: int
     n_uncounted: int  # of them
     n_today: int  # of them, in the project's time zone
+    last_at: datetime | None  # of them, the latest
     n_held: int
+    n_run_out: int  # of them: nobody else has needed them yet
     n_invitations: int  # open ones that end with them
+
+
+_SAID_NOTHING: dict[str, Any] = {"n_answers": 0, "n_uncounted": 0, "n_today": 0, "last_at": None}
+_HOLDS_NOTHING = {"n_held": 0, "n_run_out": 0}
 
 
 @dataclass(frozen=True)
@@ -46,13 +52,13 @@ def in_project(project: Project, now: datetime | None = None) -> list[Person]:
     now = now or database_now()
     members = project.members.select_related("user")
     said = {row.pop("annotator"): row for row in _said(project, now)}
-    held = _per_annotator(Lease.objects.filter(_held(project), expires_at__gt=now))
+    held = {row.pop("annotator"): row for row in _held(project, now)}
     invitations = list(_unused(project).filter(expires_at__gt=now).values_list("created_by", "email"))
     people = [
         Person(
             member=member,
-            **said.get(member.user_id, {"n_answers": 0, "n_uncounted": 0, "n_today": 0}),
-            n_held=held.get(member.user_id, 0),
+            **said.get(member.user_id, _SAID_NOTHING),
+            **held.get(member.user_id, _HOLDS_NOTHING),
             n_invitations=sum(by == member.user_id or email == member.user.email for by, email in invitations),
         )
         for member in members
@@ -131,6 +137,15 @@ def remove(*, project: Project, person: str, by: User) -> Left:
     return left
 
 
+@transaction.atomic
+def release(*, project: Project, person: str, by: User) -> tuple[User, int]:
+    """Give back whatever somebody holds, for instance because they went home; returns them and how many it were."""
+    user = _find(project=project, person=person, by=by).user
+    n_released = routing.release_all(project=project, user=user)
+    record("member.released", project=project, by=by, user=user.public_id, n_released=n_released)
+    return user, n_released
+
+
 def _find(*, project: Project, person: str, by: User) -> Member:
     """The member with this public id, locked, for who manages the project."""
     access.require(by, project, to="manage")
@@ -154,6 +169,7 @@ def _said(project: Project, now: datetime) -> Iterable[Any]:
             n_answers=Count("pk"),
             n_uncounted=Count("pk", filter=Q(is_counted=False)),
             n_today=Count("pk", filter=_today(project, now)),
+            last_at=Max("created_at"),
         )
     )
 
@@ -163,8 +179,10 @@ def _today(project: Project, now: datetime) -> Q:
     return Q(created_at__gte=local.replace(hour=0, minute=0, second=0, microsecond=0))
 
 
-def _held(project: Project) -> Q:
-    return Q(entry__round__project=project, ended_at__isnull=True)
+def _held(project: Project, now: datetime) -> Iterable[Any]:
+    """What ran out is held until somebody else needs it (see routing), and goes back with the rest."""
+    held = Lease.objects.filter(entry__round__project=project, ended_at__isnull=True).order_by().values("annotator")
+    return held.annotate(n_held=Count("pk"), n_run_out=Count("pk", filter=Q(expires_at__lte=now)))
 
 
 def _unused(project: Project) -> QuerySet[Invitation]:
@@ -174,10 +192,6 @@ def _unused(project: Project) -> QuerySet[Invitation]:
 def _revoke(invitations: QuerySet[Invitation]) -> int:
     now = database_now()
     return invitations.filter(expires_at__gt=now).update(revoked_at=now)
-
-
-def _per_annotator(rows: QuerySet[Any]) -> dict[int, int]:
-    return dict(rows.order_by().values_list("annotator").annotate(n=Count("pk")))
 
 
 def _questions(rounds: QuerySet[Round]) -> Iterable[Any]:

@@ -23,13 +23,15 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// A <time> is shown in the reader's own time zone.
+// A <time> is shown in the zone that the reader has chosen, else in the device's.
+const timeZone = document.documentElement.dataset.timeZone || undefined;
 const localTimes = (root) => {
   for (const time of root.querySelectorAll("time[datetime]:not([data-local])")) {
     time.dataset.local = "";
     const moment = new Date(time.dateTime);
     time.title = time.textContent;
-    time.textContent = moment.toLocaleString(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
+    const style = { dateStyle: "medium", timeStyle: "short", timeZone };
+    time.textContent = moment.toLocaleString(document.documentElement.lang, style);
   }
 };
 document.addEventListener("DOMContentLoaded", () => localTimes(document));

@@ -1,4 +1,4 @@
-"""Signing in and out, one's own password, accepting an invitation."""
+"""Signing in and out, one's own password, and the links that let somebody in or in again."""
 
 from typing import Any
 
@@ -8,16 +8,17 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from annotate import access, accounts, invitations
+from annotate import access, accounts, invitations, passwords, tokens
 from annotate.accounts import TooManyAttempts, WrongPassword
 from annotate.errors import GoldloopError, InvalidInput, NotFound
 from annotate.invitations import AddressTaken
 from annotate.models import Invitation, Member, User
 from annotate.web.doors import client_address, home_of, own_url
-from annotate.web.forms import Form, NewPersonForm, PasswordForm, SignInForm, role_name
+from annotate.web.forms import Form, NewPasswordForm, NewPersonForm, PasswordForm, SignInForm, role_name
 from annotate.web.htmx import go_to
 
 _shown_and_sent = require_http_methods(["GET", "HEAD", "POST"])
@@ -56,17 +57,46 @@ def change_password(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         status = 422
         if form.is_valid():
-            old, new = form.cleaned_data["old"], form.cleaned_data["new"]
             try:
-                accounts.change_password(by=by, old=old, new=new, client=client_address(request))
-                update_session_auth_hash(request, by)  # this session stays, all others end
-                messages.success(request, _("Your password is changed. You were signed out everywhere else."))
-                return go_to(request, reverse("projects-list"))
+                _change_password(request, form, by)
+                return go_to(request, reverse("profile-show"))
             except WrongPassword:
                 status = _refuse(form, "old", InvalidInput(_("This is not your password.")))
             except (InvalidInput, TooManyAttempts) as error:
                 status = _refuse(form, "new" if isinstance(error, InvalidInput) else None, error)
-    return _form_page(request, "annotate/accounts/password.html", form, status)
+    return _form_page(request, "annotate/accounts/password.html", form, status, n_tokens=tokens.live(by).count())
+
+
+@_shown_and_sent
+@never_cache
+def reset_password(request: HttpRequest, reset: str) -> HttpResponse:
+    """GET only shows, like an invitation; POST uses the link up, and the new password is tried at once."""
+    form, status = NewPasswordForm(_posted(request)), 200
+    if request.method == "POST":
+        status = 422
+        with accounts.guessing(failures=NotFound, client=client_address(request)):
+            passwords.find(token=reset)
+        if form.is_valid():
+            try:
+                user = passwords.use(token=reset, new=form.cleaned_data["new"], client=client_address(request))
+                messages.success(request, _("The new password for %(email)s is set.") % {"email": user.email})
+                return go_to(request, reverse("sign-in"))
+            except InvalidInput as error:
+                status = _refuse(form, "new", error)
+    return _private(_form_page(request, "annotate/accounts/reset.html", form, status, link=passwords.find(token=reset)))
+
+
+def _change_password(request: HttpRequest, form: PasswordForm, by: User) -> None:
+    old, new, ends_tokens = (form.cleaned_data[name] for name in ("old", "new", "ends_tokens"))
+    session = request.session.session_key or ""
+    client = client_address(request)
+    n_ended = passwords.change(by=by, old=old, new=new, client=client, session=session, ends_tokens=ends_tokens)
+    update_session_auth_hash(request, by)  # this session stays, all others end
+    said = _("Your password is changed. You were signed out everywhere else.")
+    if n_ended:
+        ended = ngettext("%(n)d token for programs ended.", "%(n)d tokens for programs ended.", n_ended)
+        said = f"{said} {ended % {'n': n_ended}}"
+    messages.success(request, said)
 
 
 @_shown_and_sent
@@ -112,8 +142,11 @@ def _invitation_page(
         "home": home_of(member) if member else "",
         "is_for_other": by and invitation.email not in ("", by.email),
     }
-    response = _form_page(request, "annotate/accounts/invitation.html", form, status, **context)
-    # Never the token in a Referer, not even to our own pages; "no-referrer" would take the Origin from the form.
+    return _private(_form_page(request, "annotate/accounts/invitation.html", form, status, **context))
+
+
+def _private(response: HttpResponse) -> HttpResponse:
+    """Never the token in a Referer, not even to our own pages; "no-referrer" would take the Origin from the form."""
     response.headers["Referrer-Policy"] = "strict-origin"
     return response
 

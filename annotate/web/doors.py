@@ -21,7 +21,7 @@ from annotate.web.htmx import wants_fragment
 View = Callable[..., HttpResponse]
 
 # Everything that answers without a sign-in; all other routes are denied. tests/web/test_routes.py walks them all.
-PUBLIC_ROUTES = frozenset({"healthz", "sign-in", "invitation-accept", "theme-set"})
+PUBLIC_ROUTES = frozenset({"healthz", "sign-in", "invitation-accept", "password-reset", "theme-set"})
 
 
 class ProjectRequest(HttpRequest):

@@ -8,8 +8,12 @@ from django.contrib.auth.password_validation import password_validators_help_tex
 from django.utils.functional import lazy
 from django.utils.translation import gettext_lazy as _
 
+from annotate import accounts
 from annotate.invitations import GIVABLE, MAX_DAYS
+from annotate.models import ApiToken
 from annotate.models.project import Role
+from annotate.tokens import MAX_DAYS as MAX_TOKEN_DAYS
+from annotate.web.clock import OF_THE_DEVICE, UTC
 
 ROLES = {
     Role.OWNER: _("Owner"),
@@ -23,6 +27,13 @@ DUTIES = {
     Role.REVIEWER: _("Reviewer: answers questions, sees the figures"),
     Role.ANNOTATOR: _("Annotator: answers questions"),
     Role.VIEWER: _("Viewer: sees the figures, downloads exports"),
+}
+
+
+SCOPES = {
+    ApiToken.Scope.READ: _("Read what you may see"),
+    ApiToken.Scope.ANNOTATE: _("Read, and answer questions as you"),
+    ApiToken.Scope.MANAGE: _("All that you may do in your projects"),
 }
 
 
@@ -55,8 +66,7 @@ class SignInForm(Form):
     password = _password(_("Password"), "current-password")
 
 
-class PasswordForm(Form):
-    old = _password(_("Your password until now"), "current-password")
+class NewPasswordForm(Form):
     new = _password(_("New password"), "new-password", _password_rules())
     again = _password(_("New password again"), "new-password")
 
@@ -65,6 +75,60 @@ class PasswordForm(Form):
         if self.cleaned_data.get("new") not in (None, again):
             raise forms.ValidationError(_("The two new passwords differ."))
         return again
+
+
+class PasswordForm(NewPasswordForm):
+    old = _password(_("Your password until now"), "current-password")
+    ends_tokens = forms.BooleanField(
+        label=_("End my tokens for programs, too"),
+        required=False,
+        help_text=_("If somebody else may have known the password, they may have made one."),
+        widget=forms.CheckboxInput(attrs={"class": "checkbox"}),
+    )
+    field_order = ("old", "new", "again", "ends_tokens")
+
+
+class ProfileForm(Form):
+    name = forms.CharField(
+        label=_("Your name"),
+        max_length=150,
+        widget=forms.TextInput(attrs={"class": "input w-full", "autocomplete": "name"}),
+        help_text=_("Shown to those who manage your projects."),
+    )
+    time_zone = forms.CharField(
+        label=_("Time zone"),
+        required=False,
+        max_length=64,
+        widget=forms.TextInput(attrs={"class": "input w-full", "list": "time-zones", "autocomplete": "off"}),
+        help_text=_("For instance Europe/Berlin. Empty: as the device says on which you read."),
+    )
+
+    def clean_time_zone(self) -> str:
+        zone: str = self.cleaned_data["time_zone"]
+        if zone and zone not in accounts.time_zones():
+            raise forms.ValidationError(_("There is no such time zone; choose one of the list."))
+        return {"": OF_THE_DEVICE, "UTC": UTC}.get(zone, zone)
+
+
+class TokenForm(Form):
+    name = forms.CharField(
+        label=_("What it is for"),
+        max_length=100,
+        widget=forms.TextInput(attrs={"class": "input w-full", "autocomplete": "off"}),
+    )
+    scope = forms.ChoiceField(
+        label=_("What it may do"),
+        choices=[(scope.value, words) for scope, words in SCOPES.items()],
+        initial=ApiToken.Scope.READ.value,
+        widget=forms.Select(attrs={"class": "select w-full"}),
+    )
+    days = forms.IntegerField(
+        label=_("Valid for days"),
+        initial=90,
+        min_value=1,
+        max_value=MAX_TOKEN_DAYS,
+        widget=forms.NumberInput(attrs={"class": "input w-full"}),
+    )
 
 
 class NewPersonForm(Form):

@@ -1,5 +1,6 @@
-"""Who belongs to a project: invite, trust, remove."""
+"""Who belongs to a project: invite, trust, see how they work, take back what they hold, help them in, remove."""
 
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -12,10 +13,12 @@ from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from annotate import access, invitations, people
+from annotate import access, agreement, invitations, passwords, people
 from annotate.access import MAY
+from annotate.agreement import Agreement
 from annotate.errors import Conflict, InvalidInput
 from annotate.invitations import GIVABLE
+from annotate.models import Member
 from annotate.models.project import Role
 from annotate.people import Left
 from annotate.web.doors import ProjectRequest, home_of, project_page
@@ -43,7 +46,8 @@ def invite(request: ProjectRequest) -> HttpResponse:
     except (InvalidInput, Conflict) as error:
         form.add_error("email", str(error))
         return _page(request, form, status=422)
-    return _page(request, InviteForm(), status=201, link=_site(request) + reverse("invitation-accept", args=[token]))
+    link = _site(request) + reverse("invitation-accept", args=[token])
+    return _page(request, InviteForm(), status=201, invitation_link=link)
 
 
 @require_POST
@@ -62,6 +66,26 @@ def set_member(request: ProjectRequest, person: str) -> HttpResponse:
 
 @require_POST
 @project_page(to="manage")
+def release(request: ProjectRequest, person: str) -> HttpResponse:
+    user, n = people.release(project=request.member.project, person=person, by=request.member.user)
+    sentence = ngettext("%(person)s: %(n)d held item went back.", "%(person)s: %(n)d held items went back.", n)
+    messages.success(request, sentence % {"person": user, "n": n})
+    return go_to(request, _back(request))
+
+
+@require_POST
+@never_cache
+@project_page(to="manage")
+def make_password_link(request: ProjectRequest, person: str) -> HttpResponse:
+    """Like an invitation's, the link is in this answer and nowhere else."""
+    by = request.member
+    made, token = passwords.make_link_in(project=by.project, person=person, by=by.user)
+    link = _site(request) + reverse("password-reset", args=[token])
+    return _page(request, InviteForm(), status=201, password_link=link, password_of=made.user)
+
+
+@require_POST
+@project_page(to="manage")
 def remove(request: ProjectRequest, person: str) -> HttpResponse:
     left = people.remove(project=request.member.project, person=person, by=request.member.user)
     messages.success(request, _farewell(left))
@@ -76,10 +100,10 @@ def revoke(request: ProjectRequest, invitation: str) -> HttpResponse:
     return go_to(request, _back(request))
 
 
-def _page(request: ProjectRequest, form: InviteForm, status: int = 200, link: str = "") -> HttpResponse:
+def _page(request: ProjectRequest, form: InviteForm, status: int = 200, **made: Any) -> HttpResponse:
     project = request.member.project
     context = {
-        "people": [{"person": person, "role": role_name(person.member.role)} for person in people.in_project(project)],
+        "people": _rows(request.member),
         "invitations": [
             {"invitation": invitation, "role": role_name(invitation.role)}
             for invitation in invitations.open_in(project)
@@ -87,9 +111,23 @@ def _page(request: ProjectRequest, form: InviteForm, status: int = 200, link: st
         "roles": [(role.value, ROLES[role]) for role in GIVABLE],
         "owner_role": Role.OWNER.value,
         "form": form,
-        "link": link,
+        **made,
     }
     return render(request, "annotate/people/list.html", context, status=status)
+
+
+def _rows(member: Member) -> list[dict[str, Any]]:
+    agreements = agreement.with_gold(member.project)
+    helped = set(passwords.may_be_helped(member.user).filter(memberships__project=member.project).values_list("pk"))
+    return [
+        {
+            "person": person,
+            "role": role_name(person.member.role),
+            "agreement": agreements.get(person.member.user_id, Agreement()),
+            "may_be_helped": (person.member.user_id,) in helped,
+        }
+        for person in people.in_project(member.project)
+    ]
 
 
 def _back(request: ProjectRequest) -> str:

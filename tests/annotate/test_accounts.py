@@ -4,7 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.db import connection
+from django.test import Client
 from django.utils import timezone
 
 from annotate import accounts
@@ -133,26 +135,39 @@ def test_guessing_all_at_once_gains_nothing(monkeypatch):
 
 
 @pytest.mark.django_db
-class TestChangePassword:
+class TestSessions:
+    def test_all_but_this_one_end(self):
+        ann, ravi = make_user("Ann"), make_user("Ravi")
+        here, there, his = (make_session(user) for user in (ann, ann, ravi))
+        assert accounts.sign_out_elsewhere(by=ann, session=here) == 1
+        assert set(Session.objects.values_list("session_key", flat=True)) == {here, his}
+        assert Event.objects.get(kind="sessions.ended").data == {"n_sessions": 1}
+        assert accounts.end_sessions(user=ann) == 1
+        assert there != here
+
+    def test_of_a_session_that_cannot_be_read_nothing_is_known(self):
+        Session.objects.create(session_key="x" * 32, session_data="no", expire_date=timezone.now() + timedelta(days=1))
+        assert accounts.end_sessions(user=make_user()) == 0
+
+
+@pytest.mark.django_db
+class TestChangeProfile:
     def test_it_is_changed_and_recorded(self):
-        ann = make_user("Ann", password=PASSWORD)
-        accounts.change_password(by=ann, old=PASSWORD, new="another good one", client="x")
+        ann = make_user("Ann")
+        accounts.change_profile(by=ann, name=" Anna ", time_zone="Europe/Berlin")
         ann.refresh_from_db()
-        assert ann.check_password("another good one")
-        assert Event.objects.get(kind="password.changed").actor == ann
+        assert (ann.name, ann.time_zone) == ("Anna", "Europe/Berlin")
+        assert Event.objects.get(kind="profile.changed").actor == ann
 
-    def test_the_old_one_is_not_guessed_for_ever(self):
-        ann = make_user("Ann", password=PASSWORD)
-        for _ in range(PER_ADDRESS):
-            with pytest.raises(WrongPassword):
-                accounts.change_password(by=ann, old="wrong", new="another good one", client="x")
-        with pytest.raises(TooManyAttempts):
-            accounts.change_password(by=ann, old=PASSWORD, new="another good one", client="x")
-
-    @pytest.mark.parametrize("new", ["short", "password1234", "annette1"])
-    def test_a_weak_one_is_refused(self, new):
-        ann = make_user("Annette", password=PASSWORD)
+    @pytest.mark.parametrize(
+        "fields", [{"name": " "}, {"name": "x" * 151}, {"name": "a\x00"}, {"time_zone": "Mars"}, {"time_zone": "../x"}]
+    )
+    def test_what_cannot_be_is_refused(self, fields):
         with pytest.raises(InvalidInput):
-            accounts.change_password(by=ann, old=PASSWORD, new=new, client="x")
-        ann.refresh_from_db()
-        assert ann.check_password(PASSWORD)
+            accounts.change_profile(by=make_user(), **{"name": "Ann", "time_zone": "UTC", **fields})
+
+
+def make_session(user) -> str:
+    client = Client()
+    client.force_login(user)
+    return client.session.session_key

@@ -1,10 +1,11 @@
 """A small site with one person per role, and every address in it: what the walks over all routes share."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from annotate import invitations, people, projects, routing
+from annotate import invitations, passwords, people, projects, routing, tokens
 from annotate.models import Lease, Project, User
 from annotate.models.project import Role
 from annotate.models.run import Run
@@ -20,7 +21,7 @@ class Place:
 
     project: Project
     people: dict[str, User] = field(default_factory=dict)
-    ids: dict[str, str] = field(default_factory=dict)
+    ids: dict[str, Any] = field(default_factory=dict)
     lease: Lease | None = None
 
 
@@ -34,14 +35,20 @@ def make_place(name: str = "Walked") -> Place:
     people.remove(project=project, person=place.people["removed"].public_id, by=owner)
     invitation, token = invitations.invite(project=project, role=Role.VIEWER, by=owner, email="frobnitz@example.org")
     [place.lease] = routing.lease_next(project=project, annotator=place.people["annotator"])
+    _, reset = passwords.make_link(user=place.people["viewer"], by=owner)
+    api_token, _ = tokens.create(by=place.people["removed"], name="Quux program", scope="read")
     finished = {"state": Run.State.SUCCEEDED, "finished_at": project.created_at}
     place.ids = {
         "slug": project.slug,
         "person": place.people["viewer"].public_id,
         "invitation": invitation.public_id,
         "token": token,
+        "reset": reset,
+        "api_token": api_token.public_id,
         "run": Run.objects.create(project=project, kind="export", **finished).public_id,
         "name": "labels.csv",
+        "round": 1,
+        "item": project.items.earliest("pk").public_id,
     }
     return place
 

@@ -5,9 +5,9 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from django.urls import reverse
 
-from annotate import accounts, invitations
+from annotate import accounts, invitations, passwords, tokens
 from annotate.accounts import PER_ADDRESS
-from annotate.models import Invitation, Member, SignInFailure, User
+from annotate.models import Invitation, Member, PasswordReset, SignInFailure, User
 from annotate.models.project import Role
 from tests.factories import make_member, make_project, make_user, owner_of
 
@@ -127,7 +127,7 @@ class TestChangePassword:
     def test_other_sessions_end_and_this_one_stays(self, signed_in, ann):
         here, elsewhere = signed_in(ann), signed_in(ann)
         assert self.change(here).status_code == 303
-        assert "signed out everywhere else" in here.get("/").content.decode()
+        assert "signed out everywhere else" in here.get("/profile").content.decode()
         assert elsewhere.get("/").status_code == 302
         assert sign_in(Client(), ann.email).status_code == 422
         assert sign_in(Client(), ann.email, "another good one").status_code == 303
@@ -152,6 +152,74 @@ class TestChangePassword:
         for _ in range(PER_ADDRESS):
             self.change(client, old="wrong")
         assert self.change(client).status_code == 429
+
+    def test_it_asks_about_tokens_where_there_are_any(self, signed_in, ann):
+        client = signed_in(ann)
+        assert b"End my tokens" not in client.get(CHANGE).content
+        _, secret = tokens.create(by=ann, name="x", scope="read")
+        assert b"End my tokens" in client.get(CHANGE).content
+        form = {"old": PASSWORD, "new": "another good one", "again": "another good one", "ends_tokens": "on"}
+        page = client.get(client.post(CHANGE, form).headers["Location"])
+        assert b"1 token for programs ended." in page.content
+        assert tokens.verify(secret) is None
+
+
+class TestResetPassword:
+    NEW = {"new": "another good one", "again": "another good one"}
+
+    @pytest.fixture
+    def url(self, ann) -> str:
+        root = make_user("Root", is_site_owner=True)
+        return reverse("password-reset", args=[passwords.make_link(user=ann, by=root)[1]])
+
+    def test_looking_does_not_use_it_up(self, client, ann, url):
+        for _ in range(3):
+            text = client.get(url).content.decode()
+            client.head(url)
+        assert ann.email in text
+        assert PasswordReset.objects.get().used_at is None
+
+    def test_the_token_stays_here(self, client, url):
+        response = client.get(url)
+        assert response.headers["Referrer-Policy"] == "strict-origin"
+        assert "no-store" in response.headers["Cache-Control"]
+
+    def test_the_new_one_is_tried_at_once(self, client, signed_in, ann, url):
+        elsewhere = signed_in(ann)
+        response = client.post(url, self.NEW)
+        assert response.headers["Location"] == SIGN_IN
+        assert f"The new password for {ann.email} is set." in client.get(SIGN_IN).content.decode()
+        assert elsewhere.get("/").status_code == 302
+        assert sign_in(client, ann.email).status_code == 422
+        assert sign_in(client, ann.email, "another good one").status_code == 303
+
+    @pytest.mark.parametrize(
+        ("fields", "field"),
+        [({"new": "short", "again": "short"}, "new"), ({"again": "different"}, "again"), ({"new": ""}, "new")],
+    )
+    def test_what_is_wrong_is_said_beside_the_field(self, client, url, fields, field):
+        response = client.post(url, self.NEW | fields)
+        assert response.status_code == 422
+        assert f'id="id_{field}_error"'.encode() in response.content
+        assert PasswordReset.objects.get().used_at is None
+
+    @pytest.mark.parametrize("kind", ["forged", "used", "expired"])
+    def test_what_does_not_work_reads_the_same(self, client, ann, url, kind):
+        if kind == "forged":
+            url = reverse("password-reset", args=["A" * 43])
+        elif kind == "used":
+            Client().post(url, self.NEW)
+        else:
+            PasswordReset.objects.update(expires_at=ann.created_at)
+        for response in (client.get(url), client.post(url, self.NEW), client.post(url, {})):
+            assert response.status_code == 404
+            assert b"This link does not work: it was used, replaced or has expired." in response.content
+            assert ann.email.encode() not in response.content
+
+    def test_forging_is_throttled(self, client, url):
+        for number in range(accounts.PER_CLIENT):
+            assert client.post(f"/new-password/forged-{number}", self.NEW).status_code == 404
+        assert client.post(url, self.NEW).status_code == 429
 
 
 class TestAcceptInvitation:

@@ -1,14 +1,16 @@
 """The list of people: what it shows, and what its buttons do."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from annotate import invitations, labeling, people, routing
-from annotate.models import Event, Invitation, Label, Lease, Member, Project
+from annotate.models import Annotation, Event, Invitation, Label, Lease, Member, Project
 from annotate.models.project import Role
 from tests.factories import make_member, make_project, make_user, owner_of
 from tests.web.labeling.rows import make_round
@@ -32,6 +34,20 @@ def ann(project):
     labeling.submit(lease_id=lease.public_id, project=project, answer=answer, key="key-of-ann", by=ann)
     routing.lease_next(project=project, annotator=ann, n=2)
     return ann
+
+
+def answer_as(person, answer):
+    """`person` says the same as in `answer`."""
+    return Annotation.objects.create(
+        project=answer.project,
+        item=answer.item,
+        entry=answer.entry,
+        annotator=person,
+        label=answer.label,
+        revision=1,
+        is_blind=True,
+        idempotency_key=f"of {person.pk} {answer.pk}",
+    )
 
 
 def url(project, name, *ids):
@@ -72,7 +88,18 @@ class TestListPeople:
         for _ in range(5):
             make_member(project, "More")
             invitations.invite(project=project, role=Role.VIEWER, by=owner_of(project))
-        assert n_queries() == before <= 12
+        assert n_queries() == before <= 15
+
+    def test_agreement_has_its_interval_and_its_number(self, project, ann, signed_in):
+        Project.objects.update(gold_rule="one_trusted")
+        answer = ann.annotations.get()
+        other = make_member(project, "Tess", is_trusted=True)
+        answer_as(other, answer)
+        text = re.sub(r"\s+", " ", signed_in(owner_of(project)).get(url(project, "people-list")).content.decode())
+        assert re.search(r"100.0 %</span> <span [^>]*>20.7–100.0 %</span> <span [^>]*>1 question<", text)
+
+    def test_without_others_there_is_no_agreement(self, project, ann, signed_in):
+        assert b"nothing to compare with" in signed_in(owner_of(project)).get(url(project, "people-list")).content
 
     def test_figures_of_other_projects_do_not_show(self, project, ann):
         other = make_project()
@@ -151,6 +178,44 @@ class TestSetMember:
         ada = make_member(project, "Ada", Role.ADMIN)
         response = signed_in(ada).post(url(project, "people-set", ada.public_id), {"role": "annotator"})
         assert response.headers["Location"] == url(project, "labeling-work")
+
+
+class TestRelease:
+    def test_everything_held_goes_back(self, project, ann, signed_in):
+        owner = signed_in(owner_of(project))
+        assert b"Give back 2 held items" in owner.get(url(project, "people-list")).content
+        response = owner.post(url(project, "people-release", ann.public_id))
+        text = owner.get(response.headers["Location"]).content.decode()
+        assert "Ann: 2 held items went back." in text
+        assert "Give back" not in text
+        assert Event.objects.get(kind="member.released").data == {"user": ann.public_id, "n_released": 2}
+
+    def test_what_ran_out_and_is_still_held_counts(self, project, ann, signed_in):
+        Lease.objects.filter(ended_at__isnull=True).update(expires_at=timezone.now() - timedelta(hours=1))
+        owner = signed_in(owner_of(project))
+        text = re.sub(r"\s+", " ", owner.get(url(project, "people-list")).content.decode())
+        assert ", of which 2 ran out" in text
+        assert "2 held items go back." in text
+        page = owner.get(owner.post(url(project, "people-remove", ann.public_id)).headers["Location"])
+        assert b"2 held items went back." in page.content
+
+
+class TestPasswordLink:
+    def test_it_is_shown_once_and_works(self, project, ann, signed_in, client):
+        owner = signed_in(owner_of(project))
+        response = owner.post(url(project, "people-password", ann.public_id))
+        assert response.status_code == 201
+        assert "no-store" in response.headers["Cache-Control"]
+        link = re.search(r'value="http://testserver(/new-password/[^"]+)"', response.content.decode())[1]
+        assert client.get(link).status_code == 200
+        assert link not in owner.get(url(project, "people-list")).content.decode()
+
+    def test_it_is_offered_only_for_whom_it_can_be_made(self, project, ann, signed_in):
+        owner, words = signed_in(owner_of(project)), b"Make a link for a new password"
+        assert owner.get(url(project, "people-list")).content.count(words) == 1  # Ann; not the owner
+        Member.objects.create(project=make_project(), user=ann, role=Role.ANNOTATOR)
+        assert words not in owner.get(url(project, "people-list")).content
+        assert owner.post(url(project, "people-password", ann.public_id)).status_code == 403
 
 
 class TestRemove:

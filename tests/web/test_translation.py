@@ -139,7 +139,7 @@ def test_every_page_is_translated(name, who, place: Place, signed_in: Callable[.
     assert response.status_code in (200, 403)
     text = response.content.decode()
     assert "⟦" in text
-    assert untranslated(text, known_strings() | {place.ids["token"]}) == []
+    assert untranslated(text, known_strings() | {place.ids["token"], place.ids["reset"]}) == []
 
 
 @pytest.mark.usefixtures("pseudo_locale", "place")
@@ -149,11 +149,13 @@ class TestOtherStates:
     def test_home_without_projects(self, signed_in):
         assert untranslated(signed_in(make_newcomer()).get("/").content.decode(), known_strings()) == []
 
-    @pytest.mark.parametrize("path", ["/sign-in", "/password", "invitation"])
-    def test_forms_with_mistakes(self, path, place, signed_in):
-        client = signed_in(place.people["owner"]) if path == "/password" else Client()
-        url = address("invitation-accept", place) if path == "invitation" else path
-        wrong = {"email": "x", "password": "y", "old": "x", "new": "y", "again": "z", "name": ""}
+    @pytest.mark.parametrize(
+        "name", ["sign-in", "password-change", "password-reset", "invitation-accept", "profile-show", "token-create"]
+    )
+    def test_forms_with_mistakes(self, name, place, signed_in):
+        is_open = name in ("sign-in", "password-reset", "invitation-accept")
+        client, url = Client() if is_open else signed_in(place.people["owner"]), address(name, place)
+        wrong = {"email": "x", "password": "y", "old": "x", "new": "y", "again": "z", "name": "", "time_zone": "x"}
         response = client.post(url, wrong)
         assert response.status_code == 422
         assert untranslated(response.content.decode(), known_strings() | {"x"}) == []
@@ -171,10 +173,14 @@ class TestOtherStates:
 
     def test_messages(self, place, signed_in):
         owner = signed_in(place.people["owner"])
-        for name in ("invitation-revoke", "people-remove"):
+        for name in ("invitation-revoke", "people-release", "people-remove", "sessions-end"):
             page = owner.get(owner.post(address(name, place)).headers["Location"])
             assert untranslated(page.content.decode(), known_strings()) == []
-        made = owner.post(address("people-invite", place), {"role": "viewer", "days": "7"})
+
+    @pytest.mark.parametrize("name", ["people-invite", "people-password", "token-create"])
+    def test_what_is_shown_once(self, name, place, signed_in):
+        form = {"role": "viewer", "days": "7", "name": "Quux", "scope": "manage"}
+        made = signed_in(place.people["owner"]).post(address(name, place), form)
         assert made.status_code == 201
         assert untranslated(made.content.decode(), known_strings()) == []
 
