@@ -1,7 +1,7 @@
 """What one row of a file becomes: a new item, a duplicate, a withdrawn item come back, or a rejected line."""
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import ModuleType
@@ -9,6 +9,8 @@ from typing import Any
 
 from annotate.errors import InvalidInput
 from annotate.formats import jsonl
+from annotate.formats.columns import Fields as Fields
+from annotate.formats.reader import JsonLines, Reader
 from annotate.models import Label, Prediction, RejectedRow
 
 MAX_ID = 200  # characters of an external id
@@ -19,26 +21,29 @@ Kind = RejectedRow.Kind
 
 
 @dataclass(frozen=True)
-class Fields:
-    """Which columns carry labels."""
-
-    gold: str | None = None
-    silver: str | None = None
-    confidence: str | None = None
-
-
-@dataclass(frozen=True)
 class Rules:
     """How the rows of one import are read."""
 
     modality: ModuleType
     fields: Fields
     labels: dict[str, Label]  # by name; empty where no column carries labels
+    reader: Reader = field(default_factory=JsonLines)
 
     @cached_property
     def known_columns(self) -> frozenset[str | None]:
         """Everything else is metadata; a confidence too, since for K > 2 it is no distribution."""
-        return frozenset({"id", *self.modality.FIELDS, self.fields.gold, self.fields.silver})
+        content = [self.fields.column(name) for name in self.modality.FIELDS]
+        return frozenset({self.fields.id, *content, self.fields.gold, self.fields.silver})
+
+    @cached_property
+    def renamed(self) -> dict[str, str]:
+        """Columns of the content that have other names than its fields."""
+        return {name: column for name, column in self.fields.content.items() if name != column}
+
+    def value(self, columns: dict[str, Any], name: str | None) -> Any:
+        """What stands in a column; an empty cell of a table is nothing."""
+        value = columns.get(name) if name else None
+        return None if value == "" and not self.reader.is_typed else value
 
 
 @dataclass(slots=True, frozen=True)
@@ -56,7 +61,7 @@ class Row:
     """A line that can become an item."""
 
     line: int
-    raw: bytes
+    raw: Any  # as the reader gave it
     external_id: str | None
     content_hash: str
     payload: str  # JSON
@@ -89,26 +94,31 @@ class Admitted:
         return sum(line.kind == kind for line in self.lines)
 
 
-def read(number: int, raw: bytes, is_whole: bool, rules: Rules) -> Row | RejectedRow:
+def read(number: int, raw: Any, is_whole: bool, rules: Rules) -> Row | RejectedRow:
     """One line as a row, or as the rejected line that says why not."""
     external_id = None
     try:
         if not is_whole:
             raise InvalidInput(f"is longer than {jsonl.MAX_LINE_BYTES:,} bytes")
-        columns = jsonl.parse(raw)
-        external_id = _external_id(columns.get("id"))
-        payload = rules.modality.payload_of(columns)
+        columns = rules.reader.parse(raw)
+        external_id = _external_id(rules.value(columns, rules.fields.id), rules.fields.id)
+        payload = rules.modality.payload_of(columns, rules.renamed)
         gold = _gold(columns, rules)
         silver = _silver(columns, rules) if rules.fields.silver else None
         known = rules.known_columns
         metadata = jsonl.dumps({name: value for name, value in columns.items() if name not in known})
     except InvalidInput as error:
-        return _line(Kind.REJECTED, number, str(error), external_id, jsonl.excerpt(raw))
+        return _line(Kind.REJECTED, number, str(error), external_id, rules.reader.excerpt(raw))
     content_hash = rules.modality.content_hash(payload)
     return Row(number, raw, external_id, content_hash, jsonl.dumps(payload), metadata, gold, silver)
 
 
-def decide(rows: Iterable[Row | RejectedRow], known: dict[str, Known], holders: dict[str, str]) -> Admitted:
+def decide(
+    rows: Iterable[Row | RejectedRow],
+    known: dict[str, Known],
+    holders: dict[str, str],
+    excerpt: Callable[[Any], str] = jsonl.excerpt,
+) -> Admitted:
     """Go through a chunk in file order.
 
     `known`: items by content hash. `holders`: content hash by the external id that an item holds now.
@@ -121,7 +131,7 @@ def decide(rows: Iterable[Row | RejectedRow], known: dict[str, Known], holders: 
             continue
         item = known.get(row.content_hash)
         if reason := _why_not(row, item, holders):
-            admitted.lines.append(_line(Kind.REJECTED, row.line, reason, row.external_id, jsonl.excerpt(row.raw)))
+            admitted.lines.append(_line(Kind.REJECTED, row.line, reason, row.external_id, excerpt(row.raw)))
             continue
         if item is None:
             item = known[row.content_hash] = Known(0, "")
@@ -134,7 +144,7 @@ def decide(rows: Iterable[Row | RejectedRow], known: dict[str, Known], holders: 
             _hold(row, holders)
         else:
             reason = _why_duplicate(row, item)
-            admitted.lines.append(_line(Kind.DUPLICATE, row.line, reason, row.external_id, jsonl.excerpt(row.raw)))
+            admitted.lines.append(_line(Kind.DUPLICATE, row.line, reason, row.external_id, excerpt(row.raw)))
         if row.gold is not None and item.gold is None:
             item.gold = row.gold.name
             admitted.gold.append((item, row.gold))
@@ -167,22 +177,22 @@ def _line(kind: str, number: int, reason: str, external_id: str | None, excerpt:
     return RejectedRow(kind=kind, line=number, reason=reason[:_MAX_REASON], external_id=external_id, excerpt=excerpt)
 
 
-def _external_id(value: object) -> str | None:
+def _external_id(value: object, column: str | None) -> str | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise InvalidInput(f'"id" is {type(value).__name__}, neither a string nor an integer')
+        raise InvalidInput(f'"{column}" is {type(value).__name__}, neither a string nor an integer')
     text = str(value)
     if not text.strip():
-        raise InvalidInput('"id" is empty')
+        raise InvalidInput(f'"{column}" is empty')
     if len(text) > MAX_ID:
-        raise InvalidInput(f'"id" has {len(text):,} characters; at most {MAX_ID} are taken')
+        raise InvalidInput(f'"{column}" has {len(text):,} characters; at most {MAX_ID} are taken')
     return text
 
 
 def _gold(columns: dict[str, Any], rules: Rules) -> Label | None:
     """The label of a row that has one; an empty cell is none."""
-    value = columns.get(rules.fields.gold) if rules.fields.gold else None
+    value = rules.value(columns, rules.fields.gold)
     if value is None or value == "":
         return None
     label = rules.labels.get(_name(value))
@@ -194,7 +204,7 @@ def _gold(columns: dict[str, Any], rules: Rules) -> Label | None:
 def _silver(columns: dict[str, Any], rules: Rules) -> Silver:
     """The machine's label where it is exactly one of ours; a near match would be a guess."""
     assert rules.fields.silver
-    value = columns.get(rules.fields.silver)
+    value = rules.value(columns, rules.fields.silver)
     if value is None:
         return Silver(Prediction.Status.MISSING)
     name = _name(value)
@@ -203,7 +213,9 @@ def _silver(columns: dict[str, Any], rules: Rules) -> Silver:
     label = rules.labels.get(name)
     if label is None:
         return Silver(Prediction.Status.OUT_OF_SET, message=f"answered {_short(name)}")
-    confidence = columns.get(rules.fields.confidence) if rules.fields.confidence else None
+    confidence = rules.value(columns, rules.fields.confidence)
+    if isinstance(confidence, str) and not rules.reader.is_typed:
+        confidence = _number(confidence)
     return Silver(Prediction.Status.OK, label.index, _vector(label.index, confidence, len(rules.labels)))
 
 
@@ -215,6 +227,14 @@ def _vector(index: int, confidence: object, n_labels: int) -> bytes | None:
         return None
     both = (confidence, 1 - confidence) if index == 0 else (1 - confidence, confidence)
     return struct.pack("<2f", *both)
+
+
+def _number(text: str) -> float | None:
+    """A number as a table writes it, with a decimal point or comma; None where it is none."""
+    try:
+        return float(text.strip().replace(",", "."))
+    except ValueError:
+        return None
 
 
 def _name(value: object) -> str:

@@ -8,8 +8,10 @@ from django.db.models import F, Max
 from django.db.models.functions import Coalesce
 
 from annotate import runs
-from annotate.admission import Admitted, Fields, Kind, Known, Row, Rules, Silver, decide, read
+from annotate.admission import Admitted, Kind, Known, Row, Rules, Silver, decide, read
 from annotate.errors import RunLost
+from annotate.formats.columns import Fields
+from annotate.formats.reader import JsonLines, Line, Reader
 from annotate.modalities import modality
 from annotate.models import (
     Draw,
@@ -31,20 +33,17 @@ from models_ml import randomness
 
 IMPORTED = "imported"  # the annotator, and the gold rule, of labels that came in a file
 
-Line = tuple[int, bytes, bool]  # its number, its bytes, whether that is all of it
-
 
 class Writer:
     """What one import writes. Holds no rows: what it must know of them it asks the database for."""
 
-    def __init__(self, source: Import, attempt: runs.Attempt, n_lines: int) -> None:
+    def __init__(self, source: Import, attempt: runs.Attempt, n_lines: int, reader: Reader | None = None) -> None:
         self.source, self.attempt, self.n_lines = source, attempt, n_lines
         self.project = source.project
         self.key = bytes(self.project.key)
         fields = Fields(**source.options["fields"])
         schema = self.project.schemas.filter(version=source.options["schema"]).first()
-        labels = {label.name: label for label in schema.labels.all()} if schema else {}
-        self.rules = Rules(modality(self.project.modality), fields, labels)
+        self.rules = rules_of(self.project, schema, fields, reader or JsonLines())
         self.prompt = _prompt(self.project, schema, fields) if schema and fields.silver else None
 
     def store(self, chunk: list[Line]) -> None:
@@ -52,7 +51,9 @@ class Writer:
         done = chunk[-1][0]
         with transaction.atomic():
             self.attempt.write(done, self.n_lines)
-            admitted = decide(rows, *self._what_is_there([row for row in rows if isinstance(row, Row)]))
+            admitted = decide(
+                rows, *self._what_is_there([row for row in rows if isinstance(row, Row)]), self.rules.reader.excerpt
+            )
             self._insert_items(admitted)
             self._insert_labels(admitted)
             for line in admitted.lines:
@@ -64,39 +65,10 @@ class Writer:
         self.source.refresh_from_db(fields=["cursor", "n_items", "n_revived", "n_duplicates", "n_rejected"])
 
     def _what_is_there(self, rows: list[Row]) -> tuple[dict[str, Known], dict[str, str]]:
-        """Items with the content of these rows, and who holds the external ids of these rows."""
-        project = self.project.pk
-        hashes = [row.content_hash for row in rows]
-        stored = bulk.matching(
-            Item,
-            ("id", "public_id", "content_hash", "withdrawn_at"),
-            field="content_hash",
-            among=hashes,
-            project=project,
-        )
-        takes_gold = not Round.objects.filter(project=project).exists()
-        known = {
-            content: Known(pk, public_id, gone is not None, takes_gold=takes_gold)
-            for pk, public_id, content, gone in stored
-        }
-        wanted = [row.external_id for row in rows if row.external_id is not None]
-        active = "withdrawn_at IS NULL"
-        held = bulk.matching(
-            Item,
-            ("external_id", "content_hash"),
-            field="external_id",
-            among=wanted,
-            where=active,
-            project=project,
-        )
-        holders = dict(held)
+        """What the project holds, and what earlier chunks of this import will bring back."""
+        known, holders = what_is_there(self.project, rows)
         if self.source.n_revived:
-            self._see_pending(known, holders, wanted)
-        if any(row.gold for row in rows):
-            by_id = {item.id: item for item in known.values()}
-            gold = Gold.objects.filter(item_id__in=by_id).trainable()
-            for item_id, name in gold.values_list("item_id", "label__name"):
-                by_id[item_id].gold = name
+            self._see_pending(known, holders, [row.external_id for row in rows if row.external_id is not None])
         return known, holders
 
     def _see_pending(self, known: dict[str, Known], holders: dict[str, str], wanted: list[str]) -> None:
@@ -207,6 +179,35 @@ class Writer:
         )
         if changed != 1:
             raise RunLost(f"This import of {source.file_name} was taken over; nothing more was written.")
+
+
+def rules_of(project: Project, schema: LabelSchema | None, fields: Fields, reader: Reader) -> Rules:
+    """How rows become items of this project, with the labels of this schema."""
+    labels = {label.name: label for label in schema.labels.all()} if schema else {}
+    return Rules(modality(project.modality), fields, labels, reader)
+
+
+def what_is_there(project: Project, rows: list[Row]) -> tuple[dict[str, Known], dict[str, str]]:
+    """Items with the content of these rows, and who holds the external ids of these rows."""
+    fields = ("id", "public_id", "content_hash", "withdrawn_at")
+    hashes = [row.content_hash for row in rows]
+    stored = bulk.matching(Item, fields, field="content_hash", among=hashes, project=project.pk)
+    takes_gold = not Round.objects.filter(project=project).exists()
+    known = {
+        content: Known(pk, public_id, gone is not None, takes_gold=takes_gold)
+        for pk, public_id, content, gone in stored
+    }
+    wanted = [row.external_id for row in rows if row.external_id is not None]
+    active = "withdrawn_at IS NULL"
+    held = bulk.matching(
+        Item, ("external_id", "content_hash"), field="external_id", among=wanted, where=active, project=project.pk
+    )
+    if any(row.gold for row in rows):
+        by_id = {item.id: item for item in known.values()}
+        gold = Gold.objects.filter(item_id__in=by_id).trainable()
+        for item_id, name in gold.values_list("item_id", "label__name"):
+            by_id[item_id].gold = name
+    return known, dict(held)
 
 
 def _prompt(project: Project, schema: LabelSchema, fields: Fields) -> PromptVersion:

@@ -141,8 +141,9 @@ def records(stream: TextIO, dialect: Dialect) -> Iterator[tuple[int, Raw]]:
     reader = csv.reader(lines, delimiter=dialect.delimiter, strict=True)
     while True:
         start = lines.begin()
+        raw: Raw
         try:
-            raw: Raw = next(reader)
+            cells = next(reader)
         except StopIteration:
             return
         except (csv.Error, _TooLong) as error:
@@ -151,9 +152,9 @@ def records(stream: TextIO, dialect: Dialect) -> Iterator[tuple[int, Raw]]:
             yield start, Broken(f"cannot be read as {ENCODINGS[dialect.encoding]}, nor can what follows it", "")
             return
         else:
-            if not raw:
+            if not cells:
                 continue
-            raw = lines.judge(raw)
+            raw = lines.judge(cells)
         yield start, raw
 
 

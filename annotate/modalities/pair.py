@@ -14,11 +14,14 @@ FIELDS = ("text_a", "text_b")
 _HEADINGS = (gettext_lazy("A"), gettext_lazy("B"))
 
 
-def payload_of(row: Mapping[str, Any]) -> dict[str, str]:
-    """The payload of one imported row; raises InvalidInput with the reason the row cannot be used."""
-    if "text" in row and not row.keys() & set(FIELDS):
+def payload_of(row: Mapping[str, Any], columns: Mapping[str, str] = strings.AS_NAMED) -> dict[str, str]:
+    """The payload of one imported row; raises InvalidInput with the reason the row cannot be used.
+
+    `columns`: the column of each field that has another name in this file.
+    """
+    if not columns and "text" in row and not row.keys() & set(FIELDS):
         raise InvalidInput('has "text" but no pair; the items of this project are pairs, "text_a" and "text_b"')
-    return {field: strings.checked(row, field) for field in FIELDS}
+    return {field: strings.checked(row, columns.get(field, field)) for field in FIELDS}
 
 
 def content_hash(payload: Mapping[str, str]) -> str:

@@ -10,6 +10,7 @@ from django.utils.functional import Promise
 
 from annotate.errors import InvalidInput
 
+AS_NAMED: Mapping[str, str] = {}  # each field stands in the column of its own name
 MAX_CHARACTERS = 200_000  # a very long document; more is nearly always a broken file
 
 

@@ -11,11 +11,14 @@ NAME = "text"
 FIELDS = ("text",)
 
 
-def payload_of(row: Mapping[str, Any]) -> dict[str, str]:
-    """The payload of one imported row; raises InvalidInput with the reason the row cannot be used."""
-    if "text" not in row and "text_a" in row and "text_b" in row:
+def payload_of(row: Mapping[str, Any], columns: Mapping[str, str] = strings.AS_NAMED) -> dict[str, str]:
+    """The payload of one imported row; raises InvalidInput with the reason the row cannot be used.
+
+    `columns`: the column of each field that has another name in this file.
+    """
+    if not columns and "text" not in row and "text_a" in row and "text_b" in row:
         raise InvalidInput('has no "text" but a pair ("text_a", "text_b"); the items of this project are single texts')
-    return {"text": strings.checked(row, "text")}
+    return {"text": strings.checked(row, columns.get("text", "text"))}
 
 
 def content_hash(payload: Mapping[str, str]) -> str:

@@ -1,0 +1,110 @@
+"""Which column of a file holds what: proposed by the columns' names, chosen by people."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from annotate.errors import InvalidInput
+
+# Names that people give such columns, the surest first.
+_TEXT = (
+    "text", "sentence", "content", "review", "utterance", "question", "message", "comment", "body", "tweet", "post",
+    "document", "passage", "query", "prompt", "input", "text_content", "review_text", "comment_text", "description",
+    "abstract", "summary", "title", "headline", "phrase", "snippet",
+)  # fmt: skip
+_PAIRS = (
+    ("text_a", "text_b"), ("premise", "hypothesis"), ("sentence1", "sentence2"), ("sentence_1", "sentence_2"),
+    ("sentence_a", "sentence_b"), ("question1", "question2"), ("question_1", "question_2"), ("text1", "text2"),
+    ("text_1", "text_2"), ("query", "document"), ("query", "passage"), ("question", "answer"), ("question", "context"),
+    ("question", "sentence"), ("source", "target"), ("a", "b"), ("left", "right"),
+)  # fmt: skip
+_ID = ("id", "external_id", "item_id", "uid", "uuid", "guid", "key", "idx", "index", "row_id", "pairid", "pair_id")
+_GOLD = ("gold", "gold_label", "label", "true_label", "ground_truth", "target", "class", "category", "truth")
+_SILVER = (
+    "silver", "silver_label", "predicted", "prediction", "predicted_label", "machine", "machine_label", "llm_label",
+    "gpt_label", "model_label", "llm", "auto_label",
+)  # fmt: skip
+_CONFIDENCE = (
+    "confidence", "silver_confidence", "score", "probability", "prob", "silver_probability", "predicted_probability",
+)  # fmt: skip
+_LABELS = ("gold", "silver", "confidence")
+
+Chosen = Mapping[str, str | None]  # column by role: the modality's fields, id, gold, silver, confidence
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Which columns carry labels and ids, and the content where its column has another name than its field."""
+
+    gold: str | None = None
+    silver: str | None = None
+    confidence: str | None = None
+    id: str | None = "id"
+    content: dict[str, str] = field(default_factory=dict)  # column by field
+
+    def column(self, name: str) -> str:
+        """The column that holds this field of the content."""
+        return self.content.get(name, name)
+
+
+def propose(names: Sequence[str], fields: Sequence[str]) -> dict[str, str | None]:
+    """What the columns seem to hold, for content of these fields; None where no name says so."""
+    by_key: dict[str, str] = {}
+    for name in names:
+        by_key.setdefault(_key(name), name)
+    found: dict[str, str | None] = dict(zip(fields, _content(names, by_key, len(fields)), strict=True))
+    for role, known in (("id", _ID), ("gold", _GOLD), ("silver", _SILVER), ("confidence", _CONFIDENCE)):
+        found[role] = next((by_key[key] for key in known if by_key.get(key) not in (None, *found.values())), None)
+    if not found["silver"]:
+        found["confidence"] = None
+    return found
+
+
+def chosen(columns: Chosen, fields: Sequence[str]) -> Fields:
+    """The columns that somebody chose; InvalidInput where one of them cannot be. A role left out has none."""
+    if unknown := sorted(columns.keys() - {*fields, "id", *_LABELS}):
+        raise InvalidInput(f"Items have no {unknown[0]!r} that a column could hold.")
+    if missing := [name for name in fields if not columns.get(name)]:
+        raise InvalidInput(f"Which column holds the {_spoken(missing[0])}? Choose one.")
+    content = {name: str(columns[name]) for name in fields}
+    labels = {role: columns.get(role) or None for role in _LABELS}
+    return Fields(**labels, id=columns.get("id") or None, content=content)
+
+
+def check(chosen: Fields, fields: Sequence[str], names: Sequence[str] | None = None) -> None:
+    """InvalidInput where one column holds two things, or (with `names`) where the file has no such column."""
+    labels = [name for name in (chosen.gold, chosen.silver, chosen.confidence) if name]
+    content = [chosen.column(name) for name in fields]
+    if chosen.confidence and not chosen.silver:
+        raise InvalidInput("A confidence column needs the column of the machine's labels beside it.")
+    if len(set(labels)) < len(labels):
+        raise InvalidInput("Gold, silver and confidence must be different columns.")
+    if taken := {chosen.id, *content} & set(labels):
+        raise InvalidInput(f"The column {taken.pop()!r} is the item itself; it cannot carry labels.")
+    if len({chosen.id, *content}) <= len(content):
+        raise InvalidInput(f"{', '.join(map(_spoken, fields))} and id must be different columns.")
+    for name in [*content, *labels, *([chosen.id] if chosen.id else [])] if names is not None else []:
+        if name not in (names or ()):
+            raise InvalidInput(f"There is no column {name!r}; there are: {_listed(names or ())}.")
+
+
+def _content(names: Sequence[str], by_key: dict[str, str], n_fields: int) -> Sequence[str | None]:
+    if n_fields == 2:
+        return next(((by_key[a], by_key[b]) for a, b in _PAIRS if a in by_key and b in by_key), (None, None))
+    if len(names) == 1:
+        return (names[0],)
+    return (next((by_key[key] for key in _TEXT if key in by_key), None),)
+
+
+def _key(name: str) -> str:
+    """Text, TEXT and " text " are one name; so are "review text" and "review-text"."""
+    return re.sub(r"[\W_]+", "_", name.strip().lower()).strip("_")
+
+
+def _spoken(field: str) -> str:
+    return {"text_a": "first text", "text_b": "second text"}.get(field, field)
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:20])
+    return shown + (f" and {len(names) - 20:,} more" if len(names) > 20 else "")

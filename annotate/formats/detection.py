@@ -1,0 +1,240 @@
+"""What a file is, by its content and never by its name: format, encoding and delimiter, and how sure that is."""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import BinaryIO
+
+import orjson
+
+from annotate.errors import InvalidInput
+from annotate.formats import streams, tables
+from annotate.formats.dialect import DELIMITERS, Dialect
+
+_HEAD = 256 * 1024  # bytes that format and delimiter are judged by
+_MAX_RECORDS = 500
+_CONTROL = bytes(set(range(32)) - set(b"\t\n\r\f\x1b\x00"))
+_SEPARATOR = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE)  # a first line that spreadsheets write and read
+
+# What a file begins with if it is something else; the formats' own descriptions.
+_KINDS: tuple[tuple[bytes, str], ...] = (
+    (b"PK\x03\x04", "a zip archive"),
+    (b"PK\x05\x06", "an empty zip archive"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel or Word document"),
+    (b"PAR1", "a Parquet file"),
+    (b"ARROW1", "an Arrow file"),
+    (b"SQLite format 3\x00", "an SQLite database"),
+    (b"%PDF-", "a PDF document"),
+    (b"{\\rtf", "an RTF document"),
+    (b"\x89PNG\r\n", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"GIF8", "a GIF image"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ\x00", "an xz archive"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard archive"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+    (b"Rar!\x1a\x07", "a RAR archive"),
+    (b"\x1f\x8b", "a gzip file inside a gzip file"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"\x89HDF\r\n", "an HDF5 file"),
+    (b"Obj\x01", "an Avro file"),
+    (b"\x7fELF", "a program"),
+    (b"MZ\x90\x00", "a program"),
+)
+_ADVICE = "Save it as CSV or JSON Lines (plain or .gz), and send that."
+
+
+@dataclass(frozen=True)
+class Detected:
+    """How a file seems to be written."""
+
+    dialect: Dialect
+    is_sure: bool  # False: the encoding is a guess, which a person should look at
+    notes: tuple[str, ...]  # what a person should know about that
+    facts: streams.Facts
+
+
+def detect(
+    file: BinaryIO, name: Path | str, beat: Callable[[], None] = lambda: None, *, limit: int | None = None
+) -> Detected:
+    """Read the file once; InvalidInput says what it is if it is neither CSV nor JSON Lines."""
+    head = streams.head(file, name, _HEAD)
+    _refuse_other_kinds(head, name)
+    encoding, counter = _survey_of(head, name)
+    facts = streams.inspect(file, name, counter, beat, limit=limit)
+    is_sure, notes = True, tuple[str, ...]()
+    if isinstance(counter, _Survey):
+        encoding, is_sure, notes = counter.verdict()
+    text = head.decode(encoding, "replace").removeprefix("\ufeff")
+    is_all = len(head) < _HEAD
+    if text.lstrip()[:1] in ("{", "["):
+        _refuse_documents(text, name)
+        return Detected(Dialect("jsonl"), True, notes if encoding == "utf-8" else _jsonl_notes(counter, name), facts)
+    return Detected(_table(text, encoding, is_all), is_sure, notes, facts)
+
+
+def _refuse_other_kinds(head: bytes, name: Path | str) -> None:
+    kind = next((kind for magic, kind in _KINDS if head.startswith(magic)), "")
+    if head.startswith(b"PK\x03\x04"):
+        kind = _zip_kind(head)
+    start = head[:200].lstrip(streams.BOM + b" \t\r\n").lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        kind = "a web page"
+    elif start.startswith(b"<?xml"):
+        kind = "an XML document"
+    elif head[257:262] == b"ustar":
+        kind = "a tar archive"
+    elif head.startswith((b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")):
+        raise InvalidInput(f"{name} is text in UTF-32. Save it as UTF-8.")
+    if kind:
+        raise InvalidInput(f"{name} is {kind}, not CSV or JSON Lines. {_ADVICE}")
+
+
+def _zip_kind(head: bytes) -> str:
+    """What a zip archive is by the names of the files in it."""
+    if b"xl/" in head or b"[Content_Types].xml" in head and b"word/" not in head and b"ppt/" not in head:
+        return "an Excel workbook (xlsx)"
+    if b"word/" in head:
+        return "a Word document (docx)"
+    if b"opendocument.spreadsheet" in head:
+        return "an OpenDocument spreadsheet (ods)"
+    return "a zip archive"
+
+
+def _survey_of(head: bytes, name: Path | str) -> tuple[str, streams.Counter]:
+    """The encoding if the first bytes tell, and what counts lines meanwhile."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16", tables.LineCounter("utf-16")
+    n_nul = head.count(b"\x00")
+    if n_nul > 1 and n_nul * 5 > len(head):
+        raise InvalidInput(
+            f"{name} looks like UTF-16 without its byte order mark, or is no text at all. Save it as UTF-8."
+        )
+    n_control = len(head) - len(head.translate(None, _CONTROL))
+    if n_control + n_nul > 5 and (n_control + n_nul) * 50 > len(head):
+        raise InvalidInput(f"{name} is no text file: it is full of control characters. {_ADVICE}")
+    return "utf-8", _Survey()
+
+
+def _refuse_documents(text: str, name: Path | str) -> None:
+    """JSON that is one document instead of an object per line."""
+    first = text.lstrip().split("\n", 1)[0].strip()
+    try:
+        value = orjson.loads(first)
+    except orjson.JSONDecodeError:
+        is_document = first in ("{", "[", "[{") or (first.startswith("[{") and first.endswith((",", "}")))
+    else:
+        is_document = isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+    if is_document:
+        raise InvalidInput(
+            f"{name} is one JSON document; JSON Lines is one object per line, without brackets or commas around them "
+            "(`jq -c '.[]' FILE` makes it from an array)."
+        )
+
+
+def _jsonl_notes(counter: streams.Counter, name: Path | str) -> tuple[str, ...]:
+    if not isinstance(counter, _Survey):
+        raise InvalidInput(
+            f"{name} is JSON Lines in UTF-16; JSON is always UTF-8 (RFC 8259, section 8.1). Save it anew."
+        )
+    return (
+        f"{counter.n_broken:,} lines are not UTF-8, which JSON Lines always is, line {counter.first_broken:,} the "
+        "first of them; they will be set aside.",
+    )
+
+
+# ---- encoding
+
+
+class _Survey(tables.LineCounter):
+    """Which lines are UTF-8, beyond plain ASCII, and which are not."""
+
+    def __init__(self) -> None:
+        super().__init__("utf-8")
+        self._rest = b""
+        self._n_before = 0  # lines before what is judged now
+        self.n_broken = self.first_broken = self.n_valid = self.first_valid = 0
+        self._has_c1 = False
+
+    def add(self, block: bytes) -> None:
+        super().add(block)
+        block = self._rest + block
+        # A carriage return at the very end waits: the line feed that belongs to it may follow.
+        end = max(block.rfind(b"\n"), block.rfind(b"\r", 0, len(block) - 1)) + 1
+        # A line that fills a block is cut, if possible not inside a character: the rest stays small in any case.
+        end = end or (len(block) - _n_tail(block) if len(block) > streams.BLOCK else 0)
+        self._judge(block[:end])
+        self._rest = block[end:]
+
+    def verdict(self) -> tuple[str, bool, tuple[str, ...]]:
+        """(encoding, whether that is sure, what to say about it)"""
+        self._judge(self._rest)
+        self._rest = b""
+        if not self.n_broken:
+            return "utf-8", True, ()
+        guess = "cp1252" if not self._has_c1 else "latin-1"
+        if not self.n_valid:
+            return guess, False, ("The file is not UTF-8; its encoding is a guess. Look at the accents below.",)
+        mixed = (
+            f"The file mixes encodings: {self.n_valid:,} lines with accents are UTF-8 (line {self.first_valid:,} the "
+            f"first), {self.n_broken:,} are not (line {self.first_broken:,} the first)."
+        )
+        if self.n_broken > self.n_valid:
+            return guess, False, (f"{mixed} Read like this, the UTF-8 lines come out garbled.",)
+        return "utf-8", True, (f"{mixed} The lines that are not will be set aside.",)
+
+    def _judge(self, lines: bytes) -> None:
+        if not lines.isascii():
+            for number, line in enumerate(lines.splitlines(), start=self._n_before + 1):
+                if not line.isascii():
+                    self._judge_line(number, line)
+        self._n_before += lines.count(b"\n") + lines.count(b"\r") - lines.count(b"\r\n")
+
+    def _judge_line(self, number: int, line: bytes) -> None:
+        try:
+            line.decode()
+        except UnicodeDecodeError:
+            self.n_broken += 1
+            self.first_broken = self.first_broken or number
+            self._has_c1 = self._has_c1 or any(byte in line for byte in b"\x81\x8d\x8f\x90\x9d")
+        else:
+            self.n_valid += 1
+            self.first_valid = self.first_valid or number
+
+
+def _n_tail(block: bytes) -> int:
+    """How many bytes at the end may be a character that is cut: a lead byte and at most two more."""
+    for n in (1, 2, 3):
+        if block[-n] >= 0xC0:
+            return n
+    return 0
+
+
+# ---- delimiter
+
+
+def _table(text: str, encoding: str, is_all: bool) -> Dialect:
+    """The dialect whose delimiter gives the rows as many cells as the header most often."""
+    if (named := _SEPARATOR.match(text)) and named[1] in DELIMITERS:
+        return Dialect("csv", encoding, named[1], header_line=2)
+    found = [Dialect("csv", encoding, delimiter) for delimiter in DELIMITERS]
+    return max(found, key=lambda dialect: _consistency(text, dialect, is_all))
+
+
+def _consistency(text: str, dialect: Dialect, is_all: bool) -> tuple[bool, float, int]:
+    """(whether it makes columns at all, how many rows are as wide as the header, how wide that is)"""
+    widths = []
+    for _, raw in tables.records(StringIO(text, newline=""), dialect):
+        widths.append(len(raw) if isinstance(raw, list) else 0)
+        if len(widths) == _MAX_RECORDS:
+            break
+    else:
+        widths = widths if is_all else widths[:-1] or widths  # the last one is cut
+    header, rows = widths[0], widths[1:]
+    usual, n_usual = Counter(rows).most_common(1)[0] if rows else (header, 0)
+    makes_columns = header > 1 and usual > 1 and 2 * n_usual >= len(rows)
+    share = sum(width == header for width in rows) / len(rows) if rows else 1.0
+    return makes_columns, round(share, 2), header
