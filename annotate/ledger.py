@@ -1,0 +1,217 @@
+"""What is spent: nothing that was not reserved below a cap before, and whatever was reserved ends exactly once.
+
+The budget's row is the lock and the limit: reserving is one UPDATE that changes it only where cap and kill switch
+allow that, and the entries are written in the same transaction. So workers and crashes cannot add up to more than
+the cap, and the budget's three sums equal a recount of its entries at every commit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import accumulate
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import F, Q, QuerySet
+from django.utils.translation import gettext as _
+
+from annotate import budgets
+from annotate.errors import BudgetReached, Conflict, InvalidInput
+from annotate.models import Budget, LedgerEntry, PromptVersion, Run
+from annotate.models.base import database_now
+from annotate.models.bulk import stored
+
+State = LedgerEntry.State
+_TRIES = 20  # others may take what was seen to be left
+_GROUP = 500
+_TABLE = LedgerEntry._meta.db_table
+_END = (
+    f"UPDATE {_TABLE} SET state = %s, final_micros = %s, n_input_tokens = %s, n_output_tokens = %s, reason = %s,"  # noqa: S608
+    f" ended_at = %s WHERE id = %s AND state = '{State.RESERVED}'"
+)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One attempt to spend: at most this much, for this item."""
+
+    micros: int
+    item_id: int | None = None
+
+
+@dataclass(frozen=True)
+class End:
+    """How one attempt ended. Released cost nothing, written off what was reserved, settled `micros`."""
+
+    entry: LedgerEntry
+    state: str
+    micros: int | None = None
+    n_input_tokens: int | None = None
+    n_output_tokens: int | None = None
+    reason: str = ""
+
+    @property
+    def final_state(self) -> str:
+        """Never above the reservation: whoever says it cost more is not believed, and it is charged in full."""
+        if self.state != State.SETTLED:
+            return self.state
+        is_possible = self.micros is not None and 0 <= self.micros <= self.entry.reserved_micros
+        return State.SETTLED if is_possible else State.WRITTEN_OFF
+
+    @property
+    def final_micros(self) -> int:
+        if self.final_state == State.SETTLED:
+            return self.micros or 0
+        return 0 if self.state == State.RELEASED else self.entry.reserved_micros
+
+
+@transaction.atomic
+def reserve(
+    budget: Budget,
+    asks: Sequence[Ask],
+    *,
+    run: Run | None = None,
+    prompt: PromptVersion | None = None,
+    now: datetime | None = None,
+) -> list[LedgerEntry]:
+    """Reservations for the first of these attempts, as many as fit; BudgetReached says why not even one does.
+
+    To be committed before anything is sent. Two queries where all fit, however many they are.
+    """
+    if not asks:
+        return []
+    if any(not 0 <= ask.micros <= budgets.MAX_MICROS for ask in asks):
+        raise InvalidInput(_("An amount to reserve lies between 0 and %(most)d.") % {"most": budgets.MAX_MICROS})
+    n = _take(budget, [ask.micros for ask in asks])
+    moment = now or database_now()
+    return LedgerEntry.objects.bulk_create(
+        LedgerEntry(
+            budget=budget,
+            run=run,
+            run_attempt=run.attempt if run else None,
+            prompt=prompt,
+            item_id=ask.item_id,
+            reserved_micros=ask.micros,
+            created_at=moment,
+        )
+        for ask in asks[:n]
+    )
+
+
+@transaction.atomic
+def end(budget: Budget, ends: Sequence[End], *, now: datetime | None = None) -> None:
+    """End these reservations of one budget; Conflict, and nothing is changed, if any had ended before."""
+    if not ends:
+        return
+    moment = now or database_now()
+    # Each by its own filter: one that somebody else has ended would make the count too small.
+    with connection.cursor() as cursor:
+        cursor.executemany(_END, [_values(one, moment) for one in ends])
+        if cursor.rowcount != len(ends):
+            raise Conflict(_("What this attempt had reserved was ended by another; nothing was changed."))
+    count(
+        budget.pk,
+        reserved=-sum(one.entry.reserved_micros for one in ends),
+        settled=sum(one.final_micros for one in ends if one.final_state == State.SETTLED),
+        written_off=sum(one.final_micros for one in ends if one.final_state == State.WRITTEN_OFF),
+    )
+
+
+def settle(
+    budget: Budget, entry: LedgerEntry, *, micros: int, n_input_tokens: int | None = None,
+    n_output_tokens: int | None = None, now: datetime | None = None,
+) -> None:  # fmt: skip
+    """It cost this much. More than was reserved cannot be: then it is written off as reserved."""
+    end(budget, [End(entry, State.SETTLED, micros, n_input_tokens, n_output_tokens)], now=now)
+
+
+def release(budget: Budget, entry: LedgerEntry, *, reason: str = "", now: datetime | None = None) -> None:
+    """It provably cost nothing."""
+    end(budget, [End(entry, State.RELEASED, reason=reason)], now=now)
+
+
+def write_off(budget: Budget, entry: LedgerEntry, *, reason: str = "", now: datetime | None = None) -> None:
+    """Nobody knows what it cost: it counts as what was reserved."""
+    end(budget, [End(entry, State.WRITTEN_OFF, reason=reason)], now=now)
+
+
+def write_off_orphans(run: Run) -> int:
+    """What lost attempts of this run had reserved: they may have sent it. Call at the start of an attempt's work.
+
+    Nobody else works on the run then, so nothing that is still reserved for it can be anybody's. Returns how many.
+    """
+    return _write_off_all(LedgerEntry.objects.filter(run=run, state=State.RESERVED))
+
+
+def sweep() -> int:
+    """Write off what runs that nobody works on, and attempts that were lost, had reserved; returns how many."""
+    over = ~Q(run__state=Run.State.RUNNING) | Q(run__attempt__gt=F("run_attempt"))
+    return _write_off_all(LedgerEntry.objects.filter(over, run__isnull=False, state=State.RESERVED))
+
+
+def take(project: int, kind: str, micros: int) -> int | None:
+    """The budget's id if so much more could be reserved, which it then is; None where it could not."""
+    table = Budget._meta.db_table
+    free = "TRUE" if kind == Budget.Kind.HUMAN or not micros else "FALSE"
+    found = returned(
+        f"UPDATE {table} SET reserved_micros = reserved_micros + %s WHERE project_id = %s AND kind = %s"  # noqa: S608
+        f" AND NOT is_stopped AND CASE WHEN cap_micros IS NULL THEN {free}"
+        " ELSE settled_micros + written_off_micros + reserved_micros + %s <= cap_micros END RETURNING id",
+        [micros, project, kind, micros],
+    )
+    return found[0][0] if found else None
+
+
+def count(budget: int, *, reserved: int = 0, settled: int = 0, written_off: int = 0) -> None:
+    """Move a budget's sums, in the transaction that moves its entries."""
+    Budget.objects.filter(pk=budget).update(
+        reserved_micros=F("reserved_micros") + reserved,
+        settled_micros=F("settled_micros") + settled,
+        written_off_micros=F("written_off_micros") + written_off,
+    )
+
+
+def returned(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Rows of an UPDATE ... RETURNING, which the ORM does not have: what changed and what it was, in one query."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        return cursor.fetchall()
+
+
+def _values(one: End, now: datetime) -> tuple[Any, ...]:
+    tokens = one.n_input_tokens, one.n_output_tokens
+    return (one.final_state, one.final_micros, *tokens, one.reason[:200], stored(now), one.entry.pk)
+
+
+def _take(budget: Budget, amounts: Sequence[int]) -> int:
+    """Reserve the first of these amounts, as many as fit; returns how many, at least one."""
+    sums = list(accumulate(amounts))
+    n = len(sums)
+    for _try in range(_TRIES):
+        if take(budget.project_id, budget.kind, sums[n - 1]):
+            return n
+        now = Budget.objects.select_related("project").get(pk=budget.pk)
+        if sentence := budgets.refusal(now, sums[0]):
+            raise BudgetReached(sentence)
+        left = now.left_micros
+        n = len(sums) if left is None else max(1, sum(total <= left for total in sums))
+    raise BudgetReached(_("Too many reserve from this budget at the same time; please try again."))
+
+
+def _write_off_all(entries: QuerySet[LedgerEntry]) -> int:
+    """In groups, each in a transaction of its own."""
+    n_ended = 0
+    while some := list(entries.select_related("budget").order_by("budget", "pk")[:_GROUP]):
+        for budget in {entry.budget_id: entry.budget for entry in some}.values():
+            n_ended += _write_off_some(budget, [entry.pk for entry in some if entry.budget_id == budget.pk])
+    return n_ended
+
+
+@transaction.atomic
+def _write_off_some(budget: Budget, ids: Sequence[int]) -> int:
+    """Those of these that are still reserved: whoever was quicker has ended the others."""
+    reserved = LedgerEntry.objects.filter(pk__in=ids, state=State.RESERVED).select_for_update().order_by("pk")
+    reason = _("The attempt that sent it was lost.")
+    ends = [End(entry, State.WRITTEN_OFF, reason=reason) for entry in reserved]
+    end(budget, ends)
+    return len(ends)
