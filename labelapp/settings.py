@@ -179,6 +179,9 @@ TEMPLATES = [
 ]
 
 AUTH_USER_MODEL = "annotate.User"
+# Django's own, with the queries of every request compiled once.
+AUTHENTICATION_BACKENDS = ["annotate.web.sessions.Backend"]
+SESSION_ENGINE = "annotate.web.sessions"
 AUTH_PASSWORD_VALIDATORS = [
     {
         "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",

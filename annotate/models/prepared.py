@@ -15,8 +15,6 @@ from django.db.models import QuerySet, Value
 from django.db.models.query import get_related_populators
 from django.db.models.sql import UpdateQuery
 
-Rows = list[tuple[Any, ...]]
-
 
 class Param(Value):
     """Stands in a queryset for a value that is known only when it is asked."""
@@ -39,7 +37,7 @@ class _Statement:
 @dataclass(frozen=True)
 class _Select(_Statement):
     converters: list[tuple[int, list[Callable[..., Any]], Any]]  # column, functions, expression
-    model: type[models.Model] | None  # None: rows are plain values
+    model: type[models.Model]
     fields: tuple[int, list[str]]  # where the model's columns end (they come first), and what they are
     related: list[Any]
     annotations: list[tuple[str, int]]
@@ -51,7 +49,6 @@ class _Select(_Statement):
 
     def made(self, row: Sequence[Any]) -> Any:
         """The model's object with all that was selected beside it, as a queryset would make it."""
-        assert self.model is not None
         end, names = self.fields
         found = self.model.from_db(connection.alias, names, row[:end])
         for populator in self.related:
@@ -90,10 +87,6 @@ class Prepared:
         select = self._statement(shape)
         return [select.made(row) for row in select.rows(_stored(values))]
 
-    def rows(self, *shape: Any, **values: Any) -> Rows:
-        """For a queryset with `values_list`."""
-        return [tuple(row) for row in self._statement(shape).rows(_stored(values))]
-
     def run(self, *shape: Any, **values: Any) -> int:
         """For an update, see PreparedUpdate: how many rows changed."""
         statement = self._statement(shape)
@@ -115,8 +108,6 @@ class Prepared:
         columns = [column for column, *_ in compiler.select]
         converters = [(place, *found) for place, found in compiler.get_converters(columns).items()]
         known = compiler.klass_info
-        if not known:
-            return _Select(sql, tuple(places), converters, None, (0, []), [], [])
         populators: Any = get_related_populators
         own = known["select_fields"]
         assert own == list(range(len(own))), "annotations come behind the model's columns"
