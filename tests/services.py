@@ -1,6 +1,7 @@
 """PostgreSQL and Redis of the tests' own: private folders, free ports, gone when the test process is gone.
 
-Nothing of the machine's own servers is touched. A missing program skips the tests that ask for it, or fails them
+`python -m tests.services COMMAND …` runs a command with DATABASE_URL and REDIS_URL of two such servers, PostgreSQL with
+the durability it has by default. Nothing of the machine's own servers is touched. A missing program skips the tests that ask for it, or fails them
 where REQUIRE_SERVICES=1.
 """
 
@@ -16,8 +17,9 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
@@ -25,6 +27,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 import redis
+from django.db.backends.base.base import BaseDatabaseWrapper
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -228,6 +231,14 @@ def create_database(url: str, *, template: str = "template1") -> str:
     return urlsplit(url)._replace(path=f"/{name}").geturl()
 
 
+def url_of(connection: BaseDatabaseWrapper) -> str:
+    """The DATABASE_URL of a test's own database, for processes that work in it too."""
+    name = connection.settings_dict["NAME"]
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{name}"
+    return urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
+
+
 def drop_database(url: str) -> None:
     address = urlsplit(url)
     with psycopg.connect(address._replace(path="/postgres").geturl(), autocommit=True) as connection:
@@ -285,3 +296,13 @@ def _die_with_us(parent: int, how: signal.Signals) -> Callable[[], None] | None:
             os._exit(1)
 
     return in_child
+
+
+def main(command: Sequence[str]) -> int:
+    with running(partial(PostgreSQL, durable=True)) as postgresql, running(Redis) as broker:
+        environment = {**os.environ, "DATABASE_URL": create_database(postgresql.url), "REDIS_URL": broker.url}
+        return subprocess.run(list(command), env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

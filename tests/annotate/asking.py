@@ -10,6 +10,7 @@ from annotate.models import Draw, Label, Lease, QueueEntry
 from annotate.models.project import Arm
 
 _keys = itertools.count(1)
+_LOCK = "ORDER BY 1 ASC FOR UPDATE"  # of rows that are updated next; SQLite has one writer and needs none
 _CONTROL = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE", "ROLLBACK")
 
 
@@ -68,14 +69,15 @@ def problems(project):
 
 
 class Statements(CaptureQueriesContext):
-    """The SQL that ran inside, transaction control left out."""
+    """The SQL that ran inside; transaction control and PostgreSQL's locks of rows (annotate/slots.py) left out."""
 
     def __init__(self):
         super().__init__(connection)
 
     @property
     def sql(self):
-        return [query["sql"] for query in self.captured_queries if not query["sql"].startswith(_CONTROL)]
+        said = (query["sql"] for query in self.captured_queries)
+        return [sql for sql in said if not sql.startswith(_CONTROL) and not sql.endswith(_LOCK)]
 
     def __len__(self):
         return len(self.sql)

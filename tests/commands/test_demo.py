@@ -9,11 +9,11 @@ from tests.processes import run_manage
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory):
+def demo(tmp_path_factory, database_url):
     """(run a command in the demo's own folder, that folder)."""
     folder = tmp_path_factory.mktemp("demo")
     environment = {**os.environ, "VAR_DIR": str(folder), "FILES_DIR": str(folder / "files")}
-    environment["DATABASE_URL"] = f"sqlite:///{folder / 'demo.sqlite3'}"
+    environment["DATABASE_URL"] = database_url
 
     def manage(*arguments):
         done = run_manage(*arguments, environment=environment)

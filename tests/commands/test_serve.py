@@ -17,14 +17,14 @@ from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory):
+def environment(tmp_path_factory, database_url):
     """A migrated database of its own and a port that was free a moment ago."""
     folder = tmp_path_factory.mktemp("site")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = {**os.environ, "VAR_DIR": str(folder), "FILES_DIR": str(folder / "files"), "PORT": str(port)}
-    environment |= {"DATABASE_URL": f"sqlite:///{folder / 'site.sqlite3'}", "WEB_PROCESSES": "1"}
+    environment |= {"DATABASE_URL": database_url, "WEB_PROCESSES": "1"}
     assert run_manage("migrate", "--verbosity", "0", environment=environment).returncode == 0
     return environment
 

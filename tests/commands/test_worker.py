@@ -14,6 +14,7 @@ from django.db import connection
 
 from annotate import ingest, prelabel, runs
 from annotate.models import Prediction, Run
+from tests import services
 from tests.factories import make_project, owner_of, write_jsonl
 from tests.processes import ROOT, run_manage
 from tests.waiting import wait_until
@@ -30,7 +31,7 @@ def environment(tmp_path, settings):
         **os.environ,
         "VAR_DIR": str(tmp_path),
         "FILES_DIR": str(settings.FILES_DIR),
-        "DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}",
+        "DATABASE_URL": services.url_of(connection),
         "WORKER_POLL_SECONDS": "0.05",
     }
 

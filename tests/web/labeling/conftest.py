@@ -5,12 +5,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from annotate.models import Lease, Project, User
+from tests.annotate.asking import Statements
 from tests.factories import make_member, make_project
 from tests.web.labeling.rows import make_round
 
@@ -76,14 +75,12 @@ def active(user: User) -> Any:
 
 @pytest.fixture
 def at_most() -> Callable[[int], Any]:
-    """No more queries than that, session and user included; transaction control is not counted."""
+    """No more queries than that, session and user included; transaction control and locks are not counted."""
 
     @contextmanager
     def at_most(n: int) -> Iterator[None]:
-        with CaptureQueriesContext(connection) as captured:
+        with Statements() as asked:
             yield
-        control = ("SAVEPOINT", "RELEASE", "ROLLBACK", "BEGIN", "COMMIT")
-        asked = [query["sql"] for query in captured if not query["sql"].startswith(control)]
-        assert len(asked) <= n, "\n\n".join(asked)
+        assert len(asked) <= n, "\n\n".join(asked.sql)
 
     return at_most
