@@ -66,7 +66,7 @@ def loop(folder: Path) -> dict[str, Any]:
 
 def pages(folder: Path) -> dict[str, Any]:
     """A project in mid-loop with awkward texts, an empty one, one of pairs, one of 77 labels."""
-    from annotate import invitations, routing
+    from annotate import invitations, passwords, routing, tokens
     from annotate.models import Run
     from benchmarks.site import session_cookie
 
@@ -79,12 +79,14 @@ def pages(folder: Path) -> dict[str, Any]:
     many = make(folder, "many-labels", [f"intent_{i}_of_a_customer" for i in range(76)] + ["بطاقة"], texts, people)
     for project in (rich, pair, many):
         routing.lease_next(project=project, annotator=people["ann"], n=3)
+    tokens.create(by=people["olga"], name="Nightly import of " + "Bankgeschäftsvorfälle" * 3, scope="manage")
     run_of = {"train": {"kind": "train"}, "errored": {"state": "errored"}, "running": {"state": "running"}}
     runs = {name: Run.objects.filter(project=rich, **which).latest("pk").public_id for name, which in run_of.items()}
     return {
         "sessions": {name: session_cookie(person) for name, person in people.items()},
         "runs": runs,
         "invitation": invitations.invite(project=rich, role="annotator", by=people["olga"], email="new@example.org")[1],
+        "reset": passwords.make_link(user=people["vera"], by=people["olga"])[1],
     }
 
 

@@ -13,10 +13,15 @@ THEMES = ("light", "dark")
 NARROW = (320, 360)
 
 # Who sees which page, by route; {} is filled with the project, {train} and the like with what prepare.py made.
-OPEN = {"sign-in": "/sign-in", "invitation-accept": "/invitation/{invitation}"}
+OPEN = {
+    "sign-in": "/sign-in",
+    "invitation-accept": "/invitation/{invitation}",
+    "password-reset": "/new-password/{reset}",
+}
 EVERYBODY = {
     "projects-list": "/",
     "password-change": "/password",
+    "profile-show": "/profile",
     "guidelines-show": "/p/{project}/guidelines",
 }
 ANNOTATORS = EVERYBODY | {"labeling-work": "/p/{project}/label/", "labeling-history": "/p/{project}/label/history"}
@@ -40,6 +45,7 @@ RICH_ONLY = {
 ACTIONS = {
     "healthz", "sign-out", "theme-set", "labeling-next", "labeling-submit", "labeling-change", "labeling-renew",
     "labeling-release", "labeling-draft", "labeling-reveal", "labeling-why", "people-invite", "people-set",
+    "people-release", "people-password", "sessions-end", "token-create", "token-revoke",
     "people-remove", "invitation-revoke", "exports-download", "runs-start",
 }  # fmt: skip
 VISITS = [
@@ -111,7 +117,7 @@ def visit(chromium: Browser, site: tuple[Any, dict[str, Any]], browsing: Browsin
             browsing.expect("404")
         page = browsing.open(server.url, made["sessions"][who] if who else None, **options)
         page.context.add_cookies([{"name": "theme", "value": theme, "url": server.url}])
-        page.goto(path.format(project=project, invitation=made["invitation"], **made["runs"]))
+        page.goto(path.format(project=project, invitation=made["invitation"], reset=made["reset"], **made["runs"]))
         return page
 
     return visit

@@ -99,7 +99,7 @@ class TestListPeople:
         assert re.search(r"100.0 %</span> <span [^>]*>20.7–100.0 %</span> <span [^>]*>1 question<", text)
 
     def test_without_others_there_is_no_agreement(self, project, ann, signed_in):
-        assert b"nothing to compare with" in signed_in(owner_of(project)).get(url(project, "people-list")).content
+        assert b"nothing to compare" in signed_in(owner_of(project)).get(url(project, "people-list")).content
 
     def test_figures_of_other_projects_do_not_show(self, project, ann):
         other = make_project()
@@ -211,7 +211,7 @@ class TestPasswordLink:
         assert link not in owner.get(url(project, "people-list")).content.decode()
 
     def test_it_is_offered_only_for_whom_it_can_be_made(self, project, ann, signed_in):
-        owner, words = signed_in(owner_of(project)), b"Make a link for a new password"
+        owner, words = signed_in(owner_of(project)), b"Make a password link"
         assert owner.get(url(project, "people-list")).content.count(words) == 1  # Ann; not the owner
         Member.objects.create(project=make_project(), user=ann, role=Role.ANNOTATOR)
         assert words not in owner.get(url(project, "people-list")).content
