@@ -1,6 +1,6 @@
 """Items that need a look: skipped, flagged, quarantined rows. Never what a machine said of them, nor metadata."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -123,7 +123,7 @@ def _may_be_asked(member: Member) -> Exists | Value:
 def _entry(row: Any, project: Project) -> Entry:
     """`row` is an annotation with `may_be_asked`."""
     return Entry(
-        texts=_texts(modality(project.modality).screen_parts(row.item.content.payload)),
+        texts=texts_of(row.item.content.payload, project),
         annotator=row.annotator,
         created_at=row.created_at,
         reason=SKIP_REASONS[SkipReason(row.skip_reason)] if row.skip_reason else "",
@@ -133,7 +133,9 @@ def _entry(row: Any, project: Project) -> Entry:
     )
 
 
-def _texts(parts: Iterable[Any]) -> list[Text]:
+def texts_of(payload: Any, project: Project) -> list[Text]:
+    """An item's content for a list: cut, with the whole beside where it is long."""
+    parts = modality(project.modality).screen_parts(payload)
     return [Text(part.heading, part.text[:_EXCERPT], part.text if len(part.text) > _EXCERPT else "") for part in parts]
 
 

@@ -1,0 +1,260 @@
+"""Where people disagree: the queue, one question with all answers to it, and the decision. Never a machine's answer."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from string import ascii_uppercase
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.db.models import Exists, OuterRef, QuerySet
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_POST
+
+from annotate import adjudication, modalities, pool, projects, review
+from annotate.access import MAY
+from annotate.adjudication import Dispute, Said
+from annotate.errors import Conflict, InvalidInput
+from annotate.models import Annotation, Label, Member, Project, QueueEntry
+from annotate.models.annotation import SkipReason
+from annotate.web.doors import ProjectRequest, project_page
+from annotate.web.htmx import SeeOther, render_page
+from annotate.web.items import Text, texts_of
+from annotate.web.screen import SKIP_REASONS
+
+_PAGE = 25
+_MANY = 10  # labels beyond which there are more than keys
+_LOOKED_AT = 2_000  # disputes whose pairs of labels are counted
+UNDECIDABLE = "none"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One disputed question in the list."""
+
+    entry: QueueEntry
+    texts: list[Text]
+    labels: list[tuple[str, int]]  # name and how many said so
+
+
+@dataclass(frozen=True)
+class Voice:
+    """What one person said, under a name or a letter."""
+
+    name: str
+    label: Label | None
+    skipped: Promise | str
+    later: str
+    comment: str
+    is_flagged: bool
+    is_counted: bool
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which disputes are looked at; as a query it goes along from page to page."""
+
+    round: str = ""
+    pair: str = ""
+
+    @property
+    def query(self) -> str:
+        return urlencode({name: value for name, value in vars(self).items() if value})
+
+    def apply(self, disputes: QuerySet[QueueEntry]) -> QuerySet[QueueEntry]:
+        if self.round:
+            disputes = disputes.filter(round__index=int(self.round))
+        for label in self.pair.split("-") if self.pair else ():
+            said = _standing().filter(item=OuterRef("item"), label__index=int(label))
+            disputes = disputes.filter(Exists(said))
+        return disputes
+
+
+@require_GET
+@project_page(to="review")
+def list_disputes(request: ProjectRequest) -> HttpResponse:
+    project, by = request.member.project, request.member.user
+    if request.GET.get("show") == "decided":
+        page = Paginator(adjudication.decided(project).select_related("item__content"), _PAGE)
+        found = page.get_page(request.GET.get("page"))
+        rows = [(one, texts_of(one.item.content.payload, project)) for one in found]
+        context = {"show": "decided", "page": found, "decisions": rows, "query": "show=decided&"}
+        return render_page(request, "annotate/review/list.html", "disputes", context)
+    mine = adjudication.waiting(project=project, by=by)
+    chosen = _filter(request)
+    page = Paginator(chosen.apply(mine).select_related("item__content"), _PAGE).get_page(request.GET.get("page"))
+    context = {
+        "show": "waiting",
+        "page": page,
+        "rows": _rows(project, list(page)),
+        "chosen": chosen,
+        "query": f"{chosen.query}&" if chosen.query else "",
+        "n_for_others": review.disputes(project).order_by().count() - mine.order_by().count(),
+        "rounds": list(mine.order_by("round__index").values_list("round__index", flat=True).distinct()),
+        "pairs": _pairs(project, mine),
+    }
+    return render_page(request, "annotate/review/list.html", "disputes", context)
+
+
+@require_GET
+@project_page(to="review")
+def show(request: ProjectRequest, round: int, item: str) -> HttpResponse:
+    return _page(request, round, item)
+
+
+@require_POST
+@project_page(to="review")
+def decide(request: ProjectRequest, round: int, item: str) -> HttpResponse:
+    """Keep the decision and go to the next question; what cannot be kept is said beside what was filled in."""
+    project, by, data = request.member.project, request.member.user, request.POST
+    try:
+        made = adjudication.adjudicate(
+            project=project,
+            round_index=round,
+            item=item,
+            label=_label(data.get("label", "")),
+            reason=data.get("reason", ""),
+            by=by,
+            seen=data.get("seen", ""),
+        )
+    except (InvalidInput, Conflict) as error:
+        return _page(request, round, item, problem=error)
+    decided = _("Decided: %(label)s.") % {"label": made.label} if made.label else _("Kept as “cannot be decided”.")
+    messages.success(request, decided)
+    chosen = _filter(request)
+    following = _following(chosen.apply(adjudication.waiting(project=project, by=by)), made.entry_id)
+    url = _address(project, following) if following else reverse("review-list", args=[project.slug])
+    return SeeOther(_with(chosen, url))
+
+
+def _page(request: ProjectRequest, round: int, item: str, problem: Exception | None = None) -> HttpResponse:
+    member, project = request.member, request.member.project
+    dispute = adjudication.find(project=project, round_index=round, item=item, by=member.user)
+    status = 200 if problem is None else 422 if isinstance(problem, InvalidInput) else 409
+    chosen, schema = _filter(request), projects.current_schema(project)
+    labels = pool.labels_of(schema)
+    mine = chosen.apply(adjudication.waiting(project=project, by=member.user))
+    following = _following(mine, dispute.entry.pk)
+    last = adjudication.decided(project).filter(created_by=member.user).exclude(entry=dispute.entry).first()
+    context = {
+        "dispute": dispute,
+        "parts": modalities.modality(project.modality).screen_parts(dispute.entry.item.content.payload),
+        "voices": _voices(dispute, member),
+        "labels": labels,
+        "many": len(labels) > _MANY,
+        "guidelines": projects.current_guidelines(project),
+        "may_decide": not dispute.obstacle,
+        "max_reason": adjudication.MAX_REASON,
+        "problem": problem,
+        "n_left": mine.order_by().count(),
+        "next": _with(chosen, _address(project, following)) if following else "",
+        "last": _with(chosen, _address(project, last.entry, last.item.public_id)) if last else "",
+        "chosen": chosen,
+        **_filled_in(request, dispute),
+    }
+    return render(request, "annotate/review/show.html", context, status=status)
+
+
+def _filled_in(request: ProjectRequest, dispute: Dispute) -> dict[str, Any]:
+    """What the form holds: what was sent, else what was decided."""
+    decision = dispute.decision
+    if request.method == "POST":
+        return {"picked": request.POST.get("label", ""), "reason": request.POST.get("reason", "")}
+    if decision is None:
+        return {"picked": "", "reason": ""}
+    picked = str(decision.label.index) if decision.label else UNDECIDABLE
+    return {"picked": picked, "reason": decision.reason}
+
+
+def _voices(dispute: Dispute, member: Member) -> list[Voice]:
+    """Everybody's answer; names are for those who manage, in an order that does not give the others away."""
+    order = sorted(dispute.said, key=lambda one: hashlib.sha256(one.annotation.public_id.encode()).digest())
+    with_names = member.role in MAY["manage"]
+    return [_voice(place, one, with_names) for place, one in enumerate(order)]
+
+
+def _voice(place: int, said: Said, with_name: bool) -> Voice:
+    annotation, later = said.annotation, said.later
+    letter = ascii_uppercase[place] if place < len(ascii_uppercase) else str(place + 1)
+    return Voice(
+        name=str(annotation.annotator) if with_name else _("Person %(letter)s") % {"letter": letter},
+        label=annotation.label,
+        skipped=_skipped(annotation),
+        later=str(later.label or _skipped(later)) if later else "",
+        comment=annotation.comment or (later.comment if later else ""),
+        is_flagged=annotation.is_flagged or bool(later and later.is_flagged),
+        is_counted=annotation.is_counted,
+    )
+
+
+def _skipped(annotation: Annotation) -> Promise | str:
+    return SKIP_REASONS[SkipReason(annotation.skip_reason)] if annotation.skip_reason else ""
+
+
+def _rows(project: Project, entries: Sequence[QueueEntry]) -> list[Row]:
+    said: dict[int, Counter[str]] = defaultdict(Counter)
+    for item, name in _standing().filter(item__in=[one.item_id for one in entries]).values_list("item", "label__name"):
+        said[item][name] += 1
+    return [
+        Row(one, texts_of(one.item.content.payload, project), sorted(said[one.item_id].items(), key=lambda n: -n[1]))
+        for one in entries
+    ]
+
+
+def _pairs(project: Project, disputes: QuerySet[QueueEntry]) -> list[tuple[str, str, str, int]]:
+    """(value, one label, the other, how many questions stand between them), the most frequent first."""
+    items = list(disputes.order_by("pk").values_list("item", flat=True)[:_LOOKED_AT])
+    said: dict[int, set[int]] = defaultdict(set)
+    for item, index in _standing().filter(item__in=items).values_list("item", "label__index"):
+        said[item].add(index)
+    counts = Counter(pair for indices in said.values() for pair in combinations(sorted(indices), 2))
+    names = {label.index: label.name for label in pool.labels_of(projects.current_schema(project))}
+    known = [(pair, n) for pair, n in counts.most_common() if set(pair) <= names.keys()]
+    return [(f"{a}-{b}", names[a], names[b], n) for (a, b), n in known]
+
+
+def _standing() -> QuerySet[Annotation]:
+    return Annotation.objects.filter(is_current=True, is_counted=True, label__isnull=False)
+
+
+def _following(mine: QuerySet[QueueEntry], entry: int) -> QueueEntry | None:
+    """The next question after this one, from the first again at the end."""
+    return mine.filter(pk__gt=entry).first() or mine.exclude(pk=entry).first()
+
+
+def _filter(request: ProjectRequest) -> Filter:
+    """What is asked for and could be; the rest is as if it had not been asked."""
+    return Filter(_numbers(request.GET.get("round", ""), 1), _numbers(request.GET.get("pair", ""), 2))
+
+
+def _numbers(text: str, n: int) -> str:
+    parts = text.split("-")
+    return text if len(parts) == n and all(_is_number(part) for part in parts) else ""
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 6
+
+
+def _label(text: str) -> int | None:
+    if text == UNDECIDABLE:
+        return None
+    if not _is_number(text):
+        raise InvalidInput(_("Choose a label, or that it cannot be decided."))
+    return int(text)
+
+
+def _address(project: Project, entry: QueueEntry, item: str = "") -> str:
+    return reverse("review-show", args=[project.slug, entry.round.index, item or entry.item.public_id])
+
+
+def _with(chosen: Filter, url: str) -> str:
+    return f"{url}?{chosen.query}" if chosen.query else url
