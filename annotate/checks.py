@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
+from annotate import encryption
+
 
 @register()
 def check_unreadable(**_: Any) -> list[CheckMessage]:
@@ -56,3 +58,11 @@ def check_redis_url(**_: Any) -> list[CheckMessage]:
     # The value may hold a password, so it is not repeated.
     hint = "Give redis://host:6379/0, or unset REDIS_URL to work without a broker."
     return [Error("REDIS_URL is not the address of a Redis server.", hint=hint, id="goldloop.E005")]
+
+
+@register()
+def check_encryption_keys(**_: Any) -> list[CheckMessage]:
+    if all(encryption.is_key(key) for key in settings.FIELD_ENCRYPTION_KEYS):
+        return []
+    hint = f"Give keys such as a new one that was just made, {encryption.new_key()}, separated by commas."
+    return [Error("FIELD_ENCRYPTION_KEYS holds something that is no key.", hint=hint, id="goldloop.E006")]

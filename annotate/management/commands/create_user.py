@@ -14,6 +14,7 @@ from annotate import access, projects
 from annotate.errors import Conflict, InvalidInput
 from annotate.management.base import GoldloopCommand
 from annotate.models import User
+from annotate.models.event import record
 from annotate.models.project import Role
 
 
@@ -38,6 +39,9 @@ class Command(GoldloopCommand):
         parser.add_argument(
             "--trusted", action="store_true", help="their single answer is gold where the rule is one_trusted"
         )
+        parser.add_argument(
+            "--site-owner", action="store_true", help="they own this site: its LLM connections and their keys"
+        )
         parser.add_argument("--no-password", action="store_true", help="do not ask for a password")
 
     def run(self, options: dict[str, Any]) -> None:
@@ -50,8 +54,12 @@ class Command(GoldloopCommand):
         if user is None:
             user = self._create(email, options)
             self.say(f"Made the user {email}.")
-        elif not options["project"]:
+        elif not options["project"] and not options["site_owner"]:
             raise Conflict(f"There is a user {email} already.")
+        if options["site_owner"] and not user.is_site_owner:
+            User.objects.filter(pk=user.pk).update(is_site_owner=True)
+            record("site_owner.made", project=None, by=None, user=user.public_id)
+            self.say(f"{email} owns this site.")
         if project:
             projects.add_member(
                 project=project, user=user, role=options["role"], is_trusted=options["trusted"], by=owner
