@@ -102,6 +102,9 @@ def _database() -> dict[str, Any]:
 DEBUG = _bool("DEBUG", False)
 SITE_URL = env.str("SITE_URL", "http://localhost:8000").rstrip("/")
 SECRET_KEY = _secret_key()
+# Keys of LLM servers are encrypted with the first of these (Fernet keys) and decrypted with any; not with SECRET_KEY,
+# which may change any day. Empty: one is made once and kept in VAR_DIR/encryption_key (annotate/encryption.py).
+FIELD_ENCRYPTION_KEYS = env.list("FIELD_ENCRYPTION_KEYS", default=[])
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 
 DATABASES = {"default": _database()}
@@ -232,6 +235,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000  # bytes of a request: an answer with a 
 # No page takes files, so nothing of one is kept, least of all in /tmp before it is known who sends it.
 # Uploads (issue 5) need handlers of their own, on their own page and behind its door.
 FILE_UPLOAD_HANDLERS: list[str] = []
+UPLOAD_MAX_BYTES = _read("UPLOAD_MAX_BYTES", env.int, 500_000_000)  # of one file as it is sent, packed or not
+IMPORT_MAX_BYTES = _read("IMPORT_MAX_BYTES", env.int, 2_000_000_000)  # of one uploaded file when it is unpacked
 
 # The API (annotate/api). What every endpoint is allowed, takes and answers it says itself; these are for the rest.
 REST_FRAMEWORK = {
@@ -258,6 +263,7 @@ SPECTACULAR_SETTINGS = {
         "id": {"type": "string", "pattern": "^[0-9a-f]{20}$"},
         "version": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
         "file": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$"},
+        "money": {"type": "string", "enum": ["machine", "human"]},
         "slug": {"type": "string", "pattern": "^[-a-zA-Z0-9_]+$"},
     },
 }
