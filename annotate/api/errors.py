@@ -10,7 +10,7 @@ from django.core.exceptions import (
     TooManyFieldsSent,
     TooManyFilesSent,
 )
-from django.db import DataError
+from django.db import DataError, IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
 from django.utils.translation import gettext as _
@@ -78,6 +78,10 @@ def _low_level(request: HttpRequest, error: Exception) -> HttpResponse | None:
     if isinstance(error, _UNREADABLE):
         return problems.response(
             request, 400, "bad_request", _("This request could not be understood. Nothing was changed.")
+        )
+    if isinstance(error, IntegrityError):  # two at the same moment wanted what only one can have
+        return problems.response(
+            request, 409, "conflict", _("Somebody did this at the same moment. Nothing was changed; look again.")
         )
     if isinstance(error, _NOT_STORABLE):
         return problems.response(

@@ -12,7 +12,7 @@ from annotate.api.fields import Shown
 class MeShown(Shown):
     id = serializers.CharField(source="user.public_id")
     name = serializers.CharField(source="user.name")
-    email = serializers.EmailField(source="user.email")
+    email = serializers.CharField(source="user.email")
     is_site_owner = serializers.BooleanField(source="user.is_site_owner")
     token = serializers.CharField(source="name", help_text="What this token is called.")
     scope = serializers.CharField()

@@ -8,9 +8,10 @@ from django.urls import reverse
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from annotate import invitations, people
+from annotate import invitations, passwords, people
 from annotate.api.endpoint import Endpoint, operation
 from annotate.api.fields import Choice, Flag, Given, Integer, Shown
+from annotate.api.labeling import ReleasedShown
 from annotate.invitations import GIVABLE, MAX_DAYS
 from annotate.models.project import Role
 
@@ -20,7 +21,7 @@ _GIVABLE = [role.value for role in GIVABLE]
 class MemberShown(Shown):
     id = serializers.CharField(source="user.public_id")
     name = serializers.CharField(source="user.name")
-    email = serializers.EmailField(source="user.email")
+    email = serializers.CharField(source="user.email")
     is_active = serializers.BooleanField(source="user.is_active")
     role = serializers.ChoiceField(choices=Role.choices)
     is_trusted = serializers.BooleanField()
@@ -38,6 +39,11 @@ class LeftShown(Shown):
     n_answers = serializers.IntegerField()
     n_released = serializers.IntegerField()
     n_revoked = serializers.IntegerField()
+
+
+class PasswordLinkMade(Shown):
+    link = serializers.CharField(allow_null=True, help_text="Shown once, and null in an answer that is replayed.")
+    expires_at = serializers.DateTimeField()
 
 
 class InvitationShown(Shown):
@@ -80,6 +86,30 @@ class OneMember(Endpoint):
     def delete(self, request: Request, person: str) -> Any:
         """From the next request on they are out; what they answered stays."""
         return people.remove(project=self.member.project, person=person, by=self.me)
+
+
+class ReleaseMember(Endpoint):
+    @operation("Take back what a member holds", scope="manage", needs="manage", returns=ReleasedShown)
+    def post(self, request: Request, person: str) -> Any:
+        """The questions go to others; an answer that still comes is kept, and does not count."""
+        _user, n = people.release(project=self.member.project, person=person, by=self.me)
+        return {"n_released": n}
+
+
+class PasswordLink(Endpoint):
+    @operation(
+        "Make a link by which a member chooses a new password",
+        scope="manage",
+        needs="manage",
+        returns=PasswordLinkMade,
+        status=201,
+        makes=True,
+        hidden=("link",),
+    )
+    def post(self, request: Request, person: str) -> Any:
+        reset, token = passwords.make_link_in(project=self.member.project, person=person, by=self.me)
+        link = _site(request) + reverse("password-reset", args=[token])
+        return {"link": link, "expires_at": reset.expires_at}
 
 
 class Invitations(Endpoint):

@@ -4,6 +4,7 @@ import zoneinfo
 from typing import Any
 
 from django.utils.translation import gettext as _
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 
@@ -51,10 +52,9 @@ class SettingsShown(Shown):
 class ProjectDetail(ProjectShown):
     settings = serializers.SerializerMethodField(help_text="Null for who does not manage the project.")
 
-    def get_settings(self, member: Member) -> SettingsShown:
-        if member.role not in MAY["manage"]:
-            return None  # type: ignore[return-value]
-        return SettingsShown(member.project).data  # type: ignore[return-value]
+    @extend_schema_field(SettingsShown(allow_null=True))
+    def get_settings(self, member: Member) -> Any:
+        return SettingsShown(member.project).data if member.role in MAY["manage"] else None
 
 
 class SettingsGiven(Given):

@@ -4,6 +4,8 @@ from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
 from annotate.api import (
+    annotations,
+    budgets,
     estimates,
     exports,
     items,
@@ -13,6 +15,8 @@ from annotate.api import (
     predictions,
     projects,
     reference,
+    reviews,
+    rounds,
     runs,
     schemas,
 )
@@ -33,9 +37,14 @@ class FileNameConverter(StringConverter):
     regex = r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}"
 
 
+class MoneyConverter(StringConverter):
+    regex = "machine|human"
+
+
 register_converter(PublicIdConverter, "id")
 register_converter(VersionConverter, "version")
 register_converter(FileNameConverter, "file")
+register_converter(MoneyConverter, "money")
 
 _P = "api/v1/projects/<slug:project>"
 
@@ -76,8 +85,21 @@ urlpatterns = [
     path(f"{_P}/label/reveal", labeling.Reveal.as_view(), name="api-label-reveal"),
     path(f"{_P}/label/why", labeling.Why.as_view(), name="api-label-why"),
     path(f"{_P}/label/history", labeling.History.as_view(), name="api-label-history"),
+    path(f"{_P}/annotations", annotations.Remarks.as_view(), name="api-annotations"),
+    path(f"{_P}/rounds", rounds.Rounds.as_view(), name="api-rounds"),
+    path(f"{_P}/models", rounds.Models.as_view(), name="api-models"),
+    path(f"{_P}/disputes", reviews.Disputes.as_view(), name="api-disputes"),
+    path(f"{_P}/disputes/<version:round>/<id:item>", reviews.OneDispute.as_view(), name="api-dispute"),
+    path(f"{_P}/adjudications", reviews.Adjudications.as_view(), name="api-adjudications"),
+    path(f"{_P}/budgets", budgets.Budgets.as_view(), name="api-budgets"),
+    path(f"{_P}/budgets/<money:kind>", budgets.OneBudget.as_view(), name="api-budget"),
+    path(f"{_P}/budgets/<money:kind>/stop", budgets.StopSpending.as_view(), name="api-budget-stop"),
+    path(f"{_P}/budgets/<money:kind>/resume", budgets.ResumeSpending.as_view(), name="api-budget-resume"),
+    path(f"{_P}/ledger", budgets.Ledger.as_view(), name="api-ledger"),
     path(f"{_P}/members", people.Members.as_view(), name="api-members"),
     path(f"{_P}/members/<id:person>", people.OneMember.as_view(), name="api-member"),
+    path(f"{_P}/members/<id:person>/release", people.ReleaseMember.as_view(), name="api-member-release"),
+    path(f"{_P}/members/<id:person>/password", people.PasswordLink.as_view(), name="api-member-password"),
     path(f"{_P}/invitations", people.Invitations.as_view(), name="api-invitations"),
     path(f"{_P}/invitations/<id:invitation>", people.OneInvitation.as_view(), name="api-invitation"),
 ]

@@ -1,0 +1,93 @@
+"""Money: caps, the switch that stops spending, and the ledger. Amounts are integers in micro-units."""
+
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.request import Request
+
+from annotate import budgets
+from annotate.api.endpoint import Endpoint, operation
+from annotate.api.fields import Given, Integer, Shown
+from annotate.api.paging import PageQuery
+from annotate.models import Budget, LedgerEntry
+
+
+class BudgetShown(Shown):
+    kind = serializers.ChoiceField(choices=Budget.Kind.choices)
+    currency = serializers.CharField(source="project.currency")
+    cap_micros = serializers.IntegerField(allow_null=True, help_text="Null: none. Machines are not paid without one.")
+    reserved_micros = serializers.IntegerField()
+    settled_micros = serializers.IntegerField()
+    written_off_micros = serializers.IntegerField()
+    left_micros = serializers.IntegerField(allow_null=True)
+    is_stopped = serializers.BooleanField()
+    alert = serializers.SerializerMethodField(help_text="The threshold that is passed: 50, 80 or 100 percent, or null.")
+
+    def get_alert(self, budget: Budget) -> int | None:
+        return budgets.alert(budget)
+
+
+class CapGiven(Given):
+    cap_micros = Integer(allow_null=True, max_value=budgets.MAX_MICROS)
+
+
+class EntryShown(Shown):
+    """One attempt to spend, which ends exactly once."""
+
+    id = serializers.CharField(source="public_id")
+    kind = serializers.CharField(source="budget.kind")
+    state = serializers.ChoiceField(choices=LedgerEntry.State.choices)
+    reserved_micros = serializers.IntegerField()
+    final_micros = serializers.IntegerField(allow_null=True, help_text="Null while it is reserved.")
+    n_input_tokens = serializers.IntegerField(allow_null=True)
+    n_output_tokens = serializers.IntegerField(allow_null=True)
+    reason = serializers.CharField()
+    run = serializers.CharField(source="run.public_id", allow_null=True, default=None)
+    item = serializers.CharField(source="item.public_id", allow_null=True, default=None)
+    person = serializers.CharField(source="lease.annotator.public_id", allow_null=True, default=None)
+    created_at = serializers.DateTimeField()
+    ended_at = serializers.DateTimeField(allow_null=True)
+
+
+class LedgerQuery(PageQuery):
+    kind = serializers.ChoiceField(choices=Budget.Kind.choices, required=False)
+    state = serializers.ChoiceField(choices=LedgerEntry.State.choices, required=False)
+    run = serializers.CharField(max_length=20, required=False)
+    item = serializers.CharField(max_length=20, required=False)
+
+
+class Budgets(Endpoint):
+    @operation("List budgets", scope="read", needs="manage", returns=BudgetShown, is_paged=True, newest_first=False)
+    def get(self, request: Request) -> Any:
+        return self.member.project.budgets.select_related("project")
+
+
+class OneBudget(Endpoint):
+    @operation("Read a budget", scope="read", needs="manage", returns=BudgetShown)
+    def get(self, request: Request, kind: str) -> Any:
+        return budgets.of(self.member.project, kind)
+
+    @operation("Set the cap of a budget", scope="manage", needs="manage", body=CapGiven, returns=BudgetShown)
+    def put(self, request: Request, kind: str) -> Any:
+        """Never below what is spent and reserved already."""
+        return budgets.set_cap(project=self.member.project, kind=kind, by=self.me, **self.body)
+
+
+class StopSpending(Endpoint):
+    @operation("Stop all spending of this kind", scope="manage", needs="manage", returns=BudgetShown)
+    def post(self, request: Request, kind: str) -> Any:
+        """Nothing more is reserved, so nothing more is sent or handed out."""
+        return budgets.stop(project=self.member.project, kind=kind, by=self.me)
+
+
+class ResumeSpending(Endpoint):
+    @operation("Let money be spent again", scope="manage", needs="manage", returns=BudgetShown, may_fail=False)
+    def post(self, request: Request, kind: str) -> Any:
+        return budgets.resume_spending(project=self.member.project, kind=kind, by=self.me)
+
+
+class Ledger(Endpoint):
+    @operation("List the ledger", scope="read", needs="manage", query=LedgerQuery, returns=EntryShown, is_paged=True)
+    def get(self, request: Request) -> Any:
+        names = ("kind", "state", "run", "item")
+        return budgets.entries(self.member.project, **{name: self.query.get(name) for name in names})

@@ -1,0 +1,56 @@
+"""Rounds of questions, and the models that were trained on their answers."""
+
+from typing import Any
+
+from django.db.models import Count, Q
+from rest_framework import serializers
+from rest_framework.request import Request
+
+from annotate.api.endpoint import Endpoint, operation
+from annotate.api.fields import Shown
+from annotate.models import QueueEntry, Round
+
+_State = QueueEntry.State
+
+
+class RoundShown(Shown):
+    index = serializers.IntegerField()
+    state = serializers.ChoiceField(choices=Round.State.choices)
+    strategy = serializers.CharField()
+    n_questions = serializers.IntegerField()
+    n_waiting = serializers.IntegerField()
+    n_answered = serializers.IntegerField()
+    n_skipped = serializers.IntegerField()
+    n_unresolved = serializers.IntegerField()
+    opened_at = serializers.DateTimeField()
+    closed_at = serializers.DateTimeField(allow_null=True)
+
+
+class ModelShown(Shown):
+    version = serializers.IntegerField()
+    is_champion = serializers.BooleanField()
+    encoder = serializers.CharField()
+    schema = serializers.IntegerField(source="schema.version")
+    prompt = serializers.IntegerField(source="prompt.version", allow_null=True, default=None)
+    seed = serializers.IntegerField()
+    config = serializers.DictField()
+    metrics = serializers.DictField()
+    snapshot_sha256 = serializers.CharField()
+    artefact_sha256 = serializers.CharField()
+    created_at = serializers.DateTimeField()
+
+
+class Rounds(Endpoint):
+    @operation("List rounds", scope="read", needs="evidence", returns=RoundShown, is_paged=True)
+    def get(self, request: Request) -> Any:
+        names = {"waiting": _State.OPEN, "answered": _State.ANSWERED}
+        names |= {"skipped": _State.SKIPPED, "unresolved": _State.UNRESOLVED}
+        counts = {f"n_{name}": Count("queue", filter=Q(queue__state=state)) for name, state in names.items()}
+        return self.member.project.rounds.annotate(n_questions=Count("queue"), **counts)
+
+
+class Models(Endpoint):
+    @operation("List trained models", scope="read", needs="evidence", returns=ModelShown, is_paged=True)
+    def get(self, request: Request) -> Any:
+        """Each can be made again from its snapshot, configuration and seed."""
+        return self.member.project.model_versions.select_related("schema", "prompt")
