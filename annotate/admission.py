@@ -35,11 +35,6 @@ class Rules:
         content = [self.fields.column(name) for name in self.modality.FIELDS]
         return frozenset({self.fields.id, *content, self.fields.gold, self.fields.silver})
 
-    @cached_property
-    def renamed(self) -> dict[str, str]:
-        """Columns of the content that have other names than its fields."""
-        return {name: column for name, column in self.fields.content.items() if name != column}
-
     def value(self, columns: dict[str, Any], name: str | None) -> Any:
         """What stands in a column; an empty cell of a table is nothing."""
         value = columns.get(name) if name else None
@@ -102,7 +97,7 @@ def read(number: int, raw: Any, is_whole: bool, rules: Rules) -> Row | RejectedR
             raise InvalidInput(f"is longer than {jsonl.MAX_LINE_BYTES:,} bytes")
         columns = rules.reader.parse(raw)
         external_id = _external_id(rules.value(columns, rules.fields.id), rules.fields.id)
-        payload = rules.modality.payload_of(columns, rules.renamed)
+        payload = rules.modality.payload_of(columns, rules.fields.content)
         gold = _gold(columns, rules)
         silver = _silver(columns, rules) if rules.fields.silver else None
         known = rules.known_columns

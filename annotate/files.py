@@ -81,6 +81,11 @@ def whole(path: Path) -> Iterator[Draft]:
         os.close(folder)
 
 
+def remove(name: str) -> None:
+    """Throw a stored file away; gone already is gone."""
+    path_of(name).unlink(missing_ok=True)
+
+
 def checked_path(name: str, sha256: str) -> Path:
     """The path of a stored file after its checksum was compared; FileDamaged names what differs."""
     path = path_of(name)

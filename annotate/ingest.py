@@ -1,27 +1,44 @@
 """Files in: row by row, with a quarantine for what cannot be used; visible when all of it is there."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Max
 from django.db.models.functions import Coalesce
 
-from annotate import access, runs
-from annotate.admission import Fields, Kind
-from annotate.errors import Conflict, InvalidInput
-from annotate.formats import jsonl
-from annotate.intake import IMPORTED, Line, Writer
+from annotate import access, runs, uploads
+from annotate.admission import Kind
+from annotate.errors import Conflict, FileDamaged
+from annotate.formats import streams
+from annotate.formats.columns import Chosen, Fields, check
+from annotate.formats.dialect import JSONL, Dialect
+from annotate.formats.reader import Line, Reader, reader_of
+from annotate.intake import IMPORTED, Writer, checked
 from annotate.modalities import modality
-from annotate.models import Draw, Gold, Import, Item, ItemPayload, Prediction, Project, User, bulk
+from annotate.models import Draw, Gold, Import, Item, ItemPayload, Prediction, Project, Upload, User, bulk
 from annotate.models.base import database_now
 from annotate.models.event import record
 
 # Each chunk touches most pages of the random indexes: larger ones write less, and hold others up for longer.
 CHUNK_ROWS = 4_000
 CHUNK_BYTES = 4_000_000  # so that long lines do not add up in memory
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One file on its way in, and how it is read."""
+
+    project: Project
+    by: User
+    file: BinaryIO
+    name: Path | str  # what messages call the file
+    fields: Fields
+    dialect: Dialect
+    upload: Upload | None = None
 
 
 def import_items(
@@ -32,25 +49,61 @@ def import_items(
     gold_field: str | None = None,
     silver_field: str | None = None,
     silver_confidence_field: str | None = None,
+    dialect: Dialect = JSONL,
+    columns: Chosen | None = None,
     show: runs.Show | None = None,
 ) -> Import:
-    """Import a JSON Lines file, plain or gzip; started again after a crash it goes on where it stopped.
+    """Import a file, plain or gzip; started again after a crash it goes on where it stopped.
 
+    `columns` says where the content and the id stand, if their columns have other names than theirs.
     Rows that cannot be used become RejectedRows; exact duplicates become one item. Items are visible from the
     moment the import is complete. Labels for items that were there before are attached as they are read.
     """
     access.require(by, project, to="manage")
-    fields = _checked(Fields(gold_field or None, silver_field or None, silver_confidence_field or None), project)
+    labels = {"gold": gold_field, "silver": silver_field, "confidence": silver_confidence_field}
+    as_named = {name: name for name in modality(project.modality).FIELDS}
+    fields = checked({**as_named, "id": "id", **labels, **(columns or {})}, project)
     path = Path(path)
-    with jsonl.opened(path) as file, runs.start(kind="import", project=project, by=by, show=show) as attempt:
-        facts = jsonl.inspect(file, path, lambda: attempt.beat(0))
-        source = _unfinished(project, facts, fields) or _begin(project, path, facts, fields, by)
-        writer = Writer(source, attempt, facts.n_lines)
-        with bulk.few_checkpoints():
-            for chunk in _chunks(jsonl.lines(file, skip=source.cursor)):
-                writer.store(chunk)
-        _check_unchanged(file, facts, path, project)
-        _complete(source, attempt, facts.n_lines, by)
+    with streams.opened(path) as file, runs.start(kind="import", project=project, by=by, show=show) as attempt:
+        return _import(_Job(project, by, file, path, fields, dialect), attempt)
+
+
+def import_upload(
+    *,
+    project: Project,
+    by: User,
+    upload: str,
+    dialect: dict[str, Any],
+    columns: dict[str, str | None],
+    show: runs.Show | None = None,
+) -> Import:
+    """Import an upload (its public id), read in this dialect, with these columns by what they hold.
+
+    A further attempt goes on at the cursor of the one before it; where that one had finished, nothing is done.
+    """
+    access.require(by, project, to="manage")
+    sent, spoken = uploads.find(project=project, public_id=upload), Dialect.from_json(dialect)
+    fields = checked(columns, project)
+    with uploads.opened(sent) as file, runs.start(kind="import", project=project, by=by, show=show) as attempt:
+        done = sent.imports.filter(state=Import.State.COMPLETE, created_at__gte=attempt.run.created_at).first()
+        return done or _import(_Job(project, by, file, sent.file_name, fields, spoken, sent), attempt)
+
+
+def _import(job: _Job, attempt: runs.Attempt) -> Import:
+    reader, file = reader_of(job.dialect), job.file
+    limit = settings.IMPORT_MAX_BYTES if job.upload else None  # who has a shell knows what there is room for
+    facts = reader.inspect(file, job.name, lambda: attempt.beat(0), limit=limit)
+    if job.upload and facts.sha256 != job.upload.file_sha256:
+        raise FileDamaged(f"The stored file of {job.name} has another checksum than its row says; send it again.")
+    if not reader.is_typed:
+        check(job.fields, modality(job.project.modality).FIELDS, reader.names(file))
+    source = _unfinished(job, facts) or _begin(job, facts)
+    writer = Writer(source, attempt, facts.n_lines, reader)
+    with bulk.few_checkpoints():
+        for chunk in _chunks(reader, reader.lines(file, skip=source.cursor)):
+            writer.store(chunk)
+    _check_unchanged(job, facts)
+    _complete(source, attempt, facts.n_lines, job.by)
     return source
 
 
@@ -80,22 +133,9 @@ def abandon_import(*, project: Project, by: User) -> int:
     return n_items
 
 
-def _checked(fields: Fields, project: Project) -> Fields:
-    """The columns that carry labels, if they can."""
-    named = [name for name in (fields.gold, fields.silver, fields.confidence) if name]
-    if fields.confidence and not fields.silver:
-        raise InvalidInput("A confidence column needs the column of the machine's labels beside it.")
-    if len(set(named)) < len(named):
-        raise InvalidInput("Gold, silver and confidence must be different columns.")
-    if taken := {"id", *modality(project.modality).FIELDS} & set(named):
-        raise InvalidInput(f"The column {taken.pop()!r} is the item itself; it cannot carry labels.")
-    if named and not project.schemas.exists():
-        raise InvalidInput(f"{project} has no labels yet, so no column can carry them.")
-    return fields
-
-
-def _unfinished(project: Project, facts: jsonl.Facts, fields: Fields) -> Import | None:
+def _unfinished(job: _Job, facts: streams.Facts) -> Import | None:
     """The import to go on with, or None; Conflict where another one has to end first."""
+    project = job.project
     source = project.imports.filter(state=Import.State.RUNNING).first()
     if source is None:
         return None
@@ -103,32 +143,44 @@ def _unfinished(project: Project, facts: jsonl.Facts, fields: Fields) -> Import 
     way_out = f"or abandon it with `manage.py import_items {project} --abandon`."
     if source.file_sha256 != facts.sha256:
         raise Conflict(f"{what}). Start it again with that file, unchanged, {way_out}")
-    if source.options["fields"] != asdict(fields):
-        columns = ", ".join(f"{kind}: {name or 'none'}" for kind, name in source.options["fields"].items())
-        raise Conflict(f"{what}, with the columns {columns}). Start it again with the same columns, {way_out}")
+    if Fields(**source.options["fields"]) != job.fields:
+        raise Conflict(f"{what}, with the columns {_told(source)}). Start it again with the same columns, {way_out}")
+    dialect = Dialect.from_json(source.options.get("dialect", {}))
+    if dialect != job.dialect:
+        told = ", ".join(f"{name} {value!r}" for name, value in dialect.to_json().items())
+        raise Conflict(f"{what}, read with {told}). Start it again read like that, {way_out}")
     return source
 
 
-def _begin(project: Project, path: Path, facts: jsonl.Facts, fields: Fields, by: User) -> Import:
-    schema = project.schemas.order_by("-version").first()
+def _told(source: Import) -> str:
+    fields = dict(source.options["fields"])
+    fields |= fields.pop("content", {})
+    return ", ".join(f"{kind}: {name or 'none'}" for kind, name in fields.items())
+
+
+def _begin(job: _Job, facts: streams.Facts) -> Import:
+    schema = job.project.schemas.order_by("-version").first()
     return Import.objects.create(
-        project=project,
-        file_name=path.name.encode("utf-8", "replace").decode()[:255],
+        project=job.project,
+        upload=job.upload,
+        file_name=Path(job.name).name.encode("utf-8", "replace").decode()[:255],
         file_sha256=facts.sha256,
-        options={"fields": asdict(fields), "schema": schema.version if schema else None},
-        created_by=by,
+        options={
+            "fields": asdict(job.fields),
+            "schema": schema.version if schema else None,
+            "dialect": job.dialect.to_json(),
+        },
+        created_by=job.by,
     )
 
 
-def _chunks(lines: Iterable[Line]) -> Iterator[list[Line]]:
-    """Lines that are not blank, in lists bounded by number and by bytes."""
+def _chunks(reader: Reader, lines: Iterable[Line]) -> Iterator[list[Line]]:
+    """Lists of lines bounded by number and by bytes."""
     chunk: list[Line] = []
     n_bytes = 0
     for line in lines:
-        if not line[1].strip() and line[2]:
-            continue
         chunk.append(line)
-        n_bytes += len(line[1])
+        n_bytes += reader.size(line[1])
         if len(chunk) >= CHUNK_ROWS or n_bytes >= CHUNK_BYTES:
             yield chunk
             chunk, n_bytes = [], 0
@@ -136,11 +188,11 @@ def _chunks(lines: Iterable[Line]) -> Iterator[list[Line]]:
         yield chunk
 
 
-def _check_unchanged(file: BinaryIO, facts: jsonl.Facts, path: Path, project: Project) -> None:
-    if not jsonl.is_unchanged(file, facts):
+def _check_unchanged(job: _Job, facts: streams.Facts) -> None:
+    if not streams.is_unchanged(job.file, facts):
         raise Conflict(
-            f"{path} was written to while it was read; nothing of it is visible. Abandon this import with "
-            f"`manage.py import_items {project} --abandon` and start it again when the file is complete."
+            f"{job.name} was written to while it was read; nothing of it is visible. Abandon this import with "
+            f"`manage.py import_items {job.project} --abandon` and start it again when the file is complete."
         )
 
 

@@ -9,8 +9,8 @@ from django.db.models.functions import Coalesce
 
 from annotate import runs
 from annotate.admission import Admitted, Kind, Known, Row, Rules, Silver, decide, read
-from annotate.errors import RunLost
-from annotate.formats.columns import Fields
+from annotate.errors import InvalidInput, RunLost
+from annotate.formats.columns import Chosen, Fields, check, chosen
 from annotate.formats.reader import JsonLines, Line, Reader
 from annotate.modalities import modality
 from annotate.models import (
@@ -179,6 +179,16 @@ class Writer:
         )
         if changed != 1:
             raise RunLost(f"This import of {source.file_name} was taken over; nothing more was written.")
+
+
+def checked(columns: Chosen, project: Project) -> Fields:
+    """The columns that were chosen, by what they hold, if items of this project can be made of them."""
+    fields = modality(project.modality).FIELDS
+    found = chosen(columns, fields)
+    check(found, fields)
+    if (found.gold or found.silver) and not project.schemas.exists():
+        raise InvalidInput(f"{project} has no labels yet, so no column can carry them.")
+    return found
 
 
 def rules_of(project: Project, schema: LabelSchema | None, fields: Fields, reader: Reader) -> Rules:

@@ -66,7 +66,7 @@ def chosen(columns: Chosen, fields: Sequence[str]) -> Fields:
         raise InvalidInput(f"Items have no {unknown[0]!r} that a column could hold.")
     if missing := [name for name in fields if not columns.get(name)]:
         raise InvalidInput(f"Which column holds the {_spoken(missing[0])}? Choose one.")
-    content = {name: str(columns[name]) for name in fields}
+    content = {name: column for name in fields if (column := str(columns[name])) != name}
     labels = {role: columns.get(role) or None for role in _LABELS}
     return Fields(**labels, id=columns.get("id") or None, content=content)
 

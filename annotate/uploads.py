@@ -1,0 +1,329 @@
+"""Files that people send: kept whole, shown before anything of them is stored, thrown away when nobody needs them."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from itertools import islice
+from typing import Any, BinaryIO
+
+import orjson
+from django.conf import settings
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from annotate import access, files
+from annotate.admission import Admitted, Kind, Row, Rules, decide, read
+from annotate.errors import Conflict, FileDamaged, InvalidInput, NotFound
+from annotate.formats import csv, detection, streams
+from annotate.formats.columns import Chosen, check, propose
+from annotate.formats.dialect import Dialect
+from annotate.formats.reader import Line, Reader, reader_of
+from annotate.intake import checked, rules_of, what_is_there
+from annotate.modalities import modality
+from annotate.models import Import, Project, RejectedRow, Run, Upload, User
+from annotate.models.base import database_now, make_public_id
+from annotate.models.event import record
+
+KEPT_FOR = timedelta(hours=24)
+N_CHECKED = 1_000  # rows that a preview reads as an import would
+N_SHOWN = 20
+_N_SAMPLES = 3
+_N_LABELS = 50
+_SAMPLE = 80  # characters
+_MAX_NAME = 200
+_PAGE = 2_000
+_ALIVE = (Run.State.QUEUED, Run.State.RUNNING, Run.State.PAUSED)
+
+
+# ---- in and out
+
+
+def receive(*, project: Project, by: User, file_name: str, chunks: Iterable[bytes]) -> Upload:
+    """Keep a file that is being sent, whole or not at all. InvalidInput: it is empty, or over UPLOAD_MAX_BYTES."""
+    access.require(by, project, to="manage")
+    public_id, name = make_public_id(), base_name(file_name)
+    stored, size = f"uploads/{project.public_id}/{public_id}", Counter[str]()
+    sha256 = files.save(stored, _limited(chunks, name, size))
+    try:
+        with transaction.atomic():
+            sent = Upload.objects.create(
+                public_id=public_id,
+                project=project,
+                file_name=name,
+                file=stored,
+                file_sha256=sha256,
+                n_bytes=size["bytes"],
+                created_by=by,
+            )
+            record("upload.received", project=project, by=by, upload=public_id, file_sha256=sha256)
+    except BaseException:
+        files.remove(stored)
+        raise
+    return sent
+
+
+def find(*, project: Project, public_id: str) -> Upload:
+    """The upload of this project, while its file is there; else NotFound."""
+    sent = Upload.objects.filter(project=project, public_id=public_id, deleted_at__isnull=True).first()
+    if sent is None:
+        raise NotFound(_("There is no such upload any more; send the file again."))
+    return sent
+
+
+def discard(*, upload: Upload, by: User) -> None:
+    """Throw the file away; the row stays and says what it was. Conflict while an import needs it."""
+    access.require(by, upload.project, to="manage")
+    if not _discard(upload):
+        raise Conflict(_("%(file)s is being imported; cancel that first.") % {"file": upload.file_name})
+    record("upload.discarded", project=upload.project, by=by, upload=upload.public_id)
+
+
+def sweep() -> int:
+    """Throw away the files that are older than a day and that no import needs; returns how many."""
+    old = Upload.objects.filter(deleted_at__isnull=True, created_at__lt=database_now() - KEPT_FOR)
+    return sum(_discard(upload) for upload in old.order_by("pk"))
+
+
+@contextmanager
+def opened(upload: Upload) -> Iterator[BinaryIO]:
+    """The stored file, open for reading."""
+    path = files.path_of(upload.file)
+    if not path.is_file():
+        raise FileDamaged(f"The stored file of {upload.file_name} is missing; send it again.")
+    with streams.opened(path) as file:
+        yield file
+
+
+def base_name(file_name: str) -> str:
+    """What a file is called, without any path, and without characters that cannot be seen."""
+    last = file_name.replace("\\", "/").rsplit("/", 1)[-1]
+    name = "".join(character for character in last if character.isprintable()).strip()
+    if len(name) > _MAX_NAME:
+        name = f"{name[: _MAX_NAME - 20]}…{name[-19:]}"
+    return name if name.strip(". ") else "upload"
+
+
+def _limited(chunks: Iterable[bytes], name: str, size: Counter[str]) -> Iterator[bytes]:
+    """The chunks while they are within the limit; `size` counts them."""
+    for chunk in chunks:
+        size["bytes"] += len(chunk)
+        if size["bytes"] > settings.UPLOAD_MAX_BYTES:
+            sentence = _("%(file)s is larger than %(limit)s bytes, the most that is taken. Split it, or pack it (.gz).")
+            raise InvalidInput(sentence % {"file": name, "limit": f"{settings.UPLOAD_MAX_BYTES:,}"})
+        yield chunk
+    if not size["bytes"]:
+        raise InvalidInput(_("%(file)s is empty.") % {"file": name})
+
+
+@transaction.atomic
+def _discard(upload: Upload) -> bool:
+    """Mark the file as gone, and remove it once that is committed; False while an import needs it."""
+    is_read = upload.imports.filter(state=Import.State.RUNNING).exists()
+    is_waited_for = Run.objects.filter(
+        project=upload.project, kind="import", state__in=_ALIVE, parameters__upload=upload.public_id
+    ).exists()
+    if is_read or is_waited_for:
+        return False
+    if Upload.objects.filter(pk=upload.pk, deleted_at__isnull=True).update(deleted_at=database_now()) == 1:
+        transaction.on_commit(lambda: files.remove(upload.file))
+    upload.refresh_from_db(fields=["deleted_at"])
+    return True
+
+
+# ---- what could not be used
+
+
+def quarantine(source: Import) -> Iterator[bytes]:
+    """The lines of an import that made no item, as CSV, page by page: any number of them in little memory."""
+    yield csv.lines([("line", "external_id", "kind", "reason", "excerpt")])
+    fields = ("line", "external_id", "kind", "reason", "excerpt")
+    last = -1
+    while rows := list(source.rejected_rows.filter(line__gt=last).order_by("line").values_list(*fields)[:_PAGE]):
+        yield csv.lines(rows)
+        last = rows[-1][0]
+
+
+# ---- preview
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the file, with some of what stands in it."""
+
+    name: str
+    samples: tuple[str, ...]
+    role: str | None  # text (or text_a, text_b), id, gold, silver, confidence; None: it becomes metadata
+
+
+@dataclass(frozen=True)
+class ShownRow:
+    """A row as it would be stored."""
+
+    line: int
+    external_id: str | None
+    payload: dict[str, str]
+    metadata: dict[str, Any]
+    gold: str | None
+    silver: str | None  # a label's name, or why there is none
+
+
+@dataclass(frozen=True)
+class LabelSeen:
+    """A name in a column of labels."""
+
+    name: str
+    n: int
+    is_known: bool  # whether the project has this label
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What an import would make of a file. Nothing of it is stored."""
+
+    dialect: Dialect
+    is_sure: bool  # False: the encoding is a guess
+    notes: tuple[str, ...]
+    columns: tuple[Column, ...]
+    mapping: dict[str, str | None]  # column by role, as import_upload takes it
+    n_rows: int
+    n_bytes: int  # unpacked
+    n_checked: int  # rows that the figures below speak of: the first ones
+    problem: str = ""  # why it cannot be imported like this; the figures below are then missing
+    n_new: int = 0
+    n_duplicates: int = 0  # of each other, or of items that are there
+    n_revived: int = 0
+    n_rejected: int = 0
+    rows: tuple[ShownRow, ...] = ()
+    rejected: tuple[RejectedRow, ...] = ()  # not stored; line, reason, external_id and excerpt are set
+    labels: dict[str, tuple[LabelSeen, ...]] = field(default_factory=dict)  # of gold and silver, the most frequent
+    mean_characters: float = 0.0  # of the content of new items
+
+
+def preview(
+    *, upload: Upload, by: User, dialect: Mapping[str, Any] | None = None, columns: Chosen | None = None
+) -> Preview:
+    """Read the file as an import would, and store nothing.
+
+    `dialect`: what a person chose instead of what is detected; `columns`: column by role, instead of the proposal.
+    InvalidInput: the file is something else, or cannot be read like this at all.
+    """
+    access.require(by, upload.project, to="manage")
+    with opened(upload) as file:
+        found = _detected(file, upload, dialect or {})
+        reader = reader_of(found.dialect)
+        names = reader.names(file)
+        lines = reader.lines(file)
+        sample = list(islice(lines, N_CHECKED))
+        n_rows = len(sample) + sum(1 for _ in lines)
+    mapping = dict(columns) if columns else propose(names, modality(upload.project.modality).FIELDS)
+    seen = Preview(
+        dialect=found.dialect,
+        is_sure=found.is_sure,
+        notes=found.notes,
+        columns=_columns(names, mapping, reader, sample),
+        mapping=mapping,
+        n_rows=n_rows,
+        n_bytes=found.facts.n_bytes,
+        n_checked=len(sample),
+    )
+    try:
+        rules = _rules(upload.project, mapping, reader, names)
+    except InvalidInput as error:
+        return replace(seen, problem=str(error))
+    return replace(seen, **_outcome(upload.project, rules, sample))
+
+
+def _detected(file: BinaryIO, upload: Upload, choices: Mapping[str, Any]) -> detection.Detected:
+    """What the file is, but for what a person chose."""
+    limit = settings.IMPORT_MAX_BYTES
+    if {"format", "encoding", "delimiter"} <= choices.keys():
+        dialect = Dialect.from_json(choices)
+        facts = reader_of(dialect).inspect(file, upload.file_name, limit=limit)
+        return detection.Detected(dialect, True, (), facts)
+    found = detection.detect(file, upload.file_name, limit=limit)
+    dialect = Dialect.from_json({**found.dialect.to_json(), **choices})
+    reader_of(dialect).inspect(file, upload.file_name, limit=limit)
+    is_chosen = "encoding" in choices
+    return detection.Detected(dialect, found.is_sure or is_chosen, () if is_chosen else found.notes, found.facts)
+
+
+def _rules(project: Project, mapping: Chosen, reader: Reader, names: list[str]) -> Rules:
+    fields = checked(mapping, project)
+    check(fields, modality(project.modality).FIELDS, names)
+    return rules_of(project, project.schemas.order_by("-version").first(), fields, reader)
+
+
+def _columns(names: list[str], mapping: Chosen, reader: Reader, sample: list[Line]) -> tuple[Column, ...]:
+    seen: dict[str, dict[str, None]] = {name: {} for name in names}
+    for columns in _parsed(reader, sample):
+        for name, value in columns.items():
+            if name in seen and len(seen[name]) < _N_SAMPLES and value not in (None, ""):
+                seen[name][_shown(value)] = None
+    roles = {column: role for role, column in mapping.items() if column}
+    return tuple(Column(name, tuple(samples), roles.get(name)) for name, samples in seen.items())
+
+
+def _outcome(project: Project, rules: Rules, sample: list[Line]) -> dict[str, Any]:
+    """What the rows of the sample would become."""
+    rows = [read(*line, rules) for line in sample]
+    there = what_is_there(project, [row for row in rows if isinstance(row, Row)])
+    admitted = decide(rows, *there, rules.reader.excerpt)
+    new = [row for row, _ in admitted.new]
+    n_characters = sum(sum(map(len, orjson.loads(row.payload).values())) for row in new)
+    return {
+        "n_new": len(new),
+        "n_duplicates": admitted.count(Kind.DUPLICATE),
+        "n_revived": admitted.count(Kind.REVIVED),
+        "n_rejected": admitted.count(Kind.REJECTED),
+        "rows": tuple(_shown_row(row, rules) for row in new[:N_SHOWN]),
+        "rejected": _rejected(admitted),
+        "labels": _labels(rules, sample),
+        "mean_characters": n_characters / len(new) if new else 0.0,
+    }
+
+
+def _shown_row(row: Row, rules: Rules) -> ShownRow:
+    silver = None
+    if row.silver is not None:
+        names = {label.index: label.name for label in rules.labels.values()}
+        silver = row.silver.message or str(row.silver.status)
+        silver = silver if row.silver.index is None else names[row.silver.index]
+    gold = row.gold.name if row.gold else None
+    payload, metadata = orjson.loads(row.payload), orjson.loads(row.metadata)
+    return ShownRow(row.line, row.external_id, payload, metadata, gold, silver)
+
+
+def _rejected(admitted: Admitted) -> tuple[RejectedRow, ...]:
+    return tuple(line for line in admitted.lines if line.kind == Kind.REJECTED)
+
+
+def _labels(rules: Rules, sample: list[Line]) -> dict[str, tuple[LabelSeen, ...]]:
+    """The names in the columns of labels: what is not one of the project's labels should be seen before it is late."""
+    named = {"gold": rules.fields.gold, "silver": rules.fields.silver}
+    counts = {role: Counter[str]() for role, column in named.items() if column}
+    for columns in _parsed(rules.reader, sample):
+        for role, count in counts.items():
+            value = columns.get(named[role] or "")
+            if value not in (None, ""):
+                count[_shown(value)] += 1
+    return {
+        role: tuple(LabelSeen(name, n, name in rules.labels) for name, n in count.most_common(_N_LABELS))
+        for role, count in counts.items()
+    }
+
+
+def _parsed(reader: Reader, sample: list[Line]) -> Iterator[dict[str, Any]]:
+    """The columns of each row that can be read at all."""
+    for _number, raw, is_whole in sample:
+        try:
+            if is_whole:
+                yield reader.parse(raw)
+        except InvalidInput:
+            continue
+
+
+def _shown(value: Any) -> str:
+    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    return text if len(text) <= _SAMPLE else f"{text[: _SAMPLE - 1]}…"
