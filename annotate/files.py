@@ -1,10 +1,12 @@
 """The only door to stored files: a name inside the store, its bytes, its checksum; whole or absent."""
 
+import glob
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +16,7 @@ from annotate import chaos
 from annotate.errors import FileDamaged
 
 _BLOCK = 1 << 20
+_STALE_SECONDS = 24 * 3_600
 
 
 def path_of(name: str) -> Path:
@@ -61,6 +64,7 @@ def whole(path: Path) -> Iterator[Draft]:
 
     Temporary file, fsync, rename, fsync of the folder.
     """
+    _forget_drafts(path)
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -84,6 +88,14 @@ def whole(path: Path) -> Iterator[Draft]:
 def remove(name: str) -> None:
     """Throw a stored file away; gone already is gone."""
     path_of(name).unlink(missing_ok=True)
+
+
+def _forget_drafts(path: Path) -> None:
+    """Delete what killed processes left of this file; younger drafts may still be somebody's."""
+    for draft in path.parent.glob(f".{glob.escape(path.name)}.????????"):
+        with suppress(FileNotFoundError):
+            if time.time() - draft.stat().st_mtime > _STALE_SECONDS:
+                draft.unlink()
 
 
 def checked_path(name: str, sha256: str) -> Path:

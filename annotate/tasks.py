@@ -8,9 +8,21 @@ from typing import Any
 import orjson
 from django.conf import settings
 
-from annotate import access, delivery, embeddings, estimation, export, prelabel, runs, sampling, training
+from annotate import (
+    access,
+    delivery,
+    embeddings,
+    estimation,
+    export,
+    ingest,
+    prelabel,
+    runs,
+    sampling,
+    training,
+    uploads,
+)
 from annotate.errors import InvalidInput, RunCancelled
-from annotate.models import DeliveredVersion, Estimate, ModelVersion, Prediction, Project, Round, Run, User
+from annotate.models import DeliveredVersion, Estimate, Import, ModelVersion, Prediction, Project, Round, Run, User
 
 Facts = dict[str, Any]  # what a run made, for pages: counts, public ids, file names
 
@@ -22,17 +34,19 @@ class Kind:
     work: Callable[..., Facts]  # (attempt, by, **parameters)
     defaults: dict[str, Any] = field(default_factory=dict)
     queue: str = "ml"  # whatever loads torch or reads the whole pool; io waits for disks and other machines
+    check: Callable[..., Facts] | None = None  # (project, by, parameters): refuses at once, or completes them
     tidy: Callable[..., None] | None = None  # (attempt, by): what a cancelled run leaves to clear away
 
 
 def prepare(*, kind: str, project: Project, by: User, parameters: dict[str, Any]) -> dict[str, Any]:
     """All parameters of such a run, after what can be refused at once was refused."""
     access.require(by, project, to="manage")
-    defaults = _kind(kind).defaults
+    known = _kind(kind)
     for name, value in parameters.items():
-        if name not in defaults or type(value) is not type(defaults[name]):
+        if name not in known.defaults or type(value) is not type(known.defaults[name]):
             raise InvalidInput(f"A {kind} cannot be done with {name} = {value!r}.")
-    return {**defaults, **parameters}
+    wanted = {**known.defaults, **parameters}
+    return known.check(project, by, wanted) if known.check else wanted
 
 
 def perform(attempt: runs.Attempt) -> None:
@@ -60,6 +74,36 @@ def _kind(name: str) -> Kind:
     if name not in KINDS:
         raise InvalidInput(f"No worker can do a {name!r}; there are: {', '.join(KINDS)}.")
     return KINDS[name]
+
+
+def _readable(project: Project, by: User, wanted: Facts) -> Facts:
+    """An import with all that was left open decided now, so that each attempt reads the file alike."""
+    if wanted["abandon"]:
+        return wanted
+    sent = uploads.find(project=project, public_id=wanted["upload"])
+    if wanted["dialect"] and wanted["columns"]:
+        return wanted
+    seen = uploads.preview(upload=sent, by=by, dialect=wanted["dialect"], columns=wanted["columns"])
+    if seen.problem:
+        raise InvalidInput(seen.problem)
+    return {**wanted, "dialect": seen.dialect.to_json(), "columns": dict(seen.mapping)}
+
+
+def _import(attempt: runs.Attempt, by: User, *, upload: str, dialect: Facts, columns: Facts, abandon: bool) -> Facts:
+    project = attempt.run.project
+    if abandon:
+        attempt.step("Giving up the import")
+        return {"n_abandoned": ingest.abandon_import(project=project, by=by)}
+    attempt.step("Importing")
+    done = ingest.import_upload(project=project, by=by, upload=upload, dialect=dialect, columns=columns)
+    counts = {name: getattr(done, name) for name in ("n_items", "n_revived", "n_duplicates", "n_rejected")}
+    return {"import": done.public_id, **counts}
+
+
+def _abandon(attempt: runs.Attempt, by: User) -> None:
+    """A cancelled import was seen by nobody, and leaves nothing."""
+    if attempt.run.project.imports.filter(state=Import.State.RUNNING).exists():
+        ingest.abandon_import(project=attempt.run.project, by=by)
 
 
 def _prelabel(attempt: runs.Attempt, by: User) -> Facts:
@@ -139,6 +183,13 @@ def _model_since(run: Run) -> ModelVersion | None:
 
 
 KINDS = {
+    "import": Kind(
+        _import,
+        {"upload": "", "dialect": {}, "columns": {}, "abandon": False},
+        queue="io",
+        check=_readable,
+        tidy=_abandon,
+    ),
     "prelabel": Kind(_prelabel),
     "draw": Kind(_draw, {"batch": 100}),
     "close": Kind(_close, {"force": False}, queue="io"),

@@ -31,6 +31,7 @@ _WISHES: dict[str, Promise] = {
 }
 _STEPS: dict[str, Promise] = {
     "Importing": gettext_lazy("Importing"),
+    "Giving up the import": gettext_lazy("Giving up the import"),
     "Reading the items": gettext_lazy("Reading the items"),
     "Pre-labeling": gettext_lazy("Pre-labeling"),
     "Drawing": gettext_lazy("Drawing"),
@@ -166,6 +167,18 @@ def _no_result(facts: dict[str, Any]) -> str:
     return ""
 
 
+def _imported(facts: dict[str, Any]) -> str:
+    if "n_abandoned" in facts:
+        return _("The import was given up; nothing of it is left.")
+    if "n_items" not in facts:
+        return ""
+    n = facts["n_items"]
+    new = ngettext("%(n)s new item", "%(n)s new items", n) % {"n": count(n)}
+    sentence = _("%(new)s; %(back)s brought back, %(twice)s duplicates, %(bad)s rows set aside.")
+    others = {"back": facts.get("n_revived"), "twice": facts.get("n_duplicates"), "bad": facts.get("n_rejected")}
+    return sentence % {"new": new, **{name: count(value or 0) for name, value in others.items()}}
+
+
 def _prelabeled(facts: dict[str, Any]) -> str:
     if "n_items" not in facts:
         return ""
@@ -219,6 +232,7 @@ def _exported(facts: dict[str, Any]) -> str:
 
 
 _RESULTS = {
+    "import": _imported,
     "prelabel": _prelabeled,
     "draw": _drawn,
     "close": _closed,

@@ -14,7 +14,7 @@ from django.conf import settings as project_settings
 from django.core.management import call_command
 from django.db import connection
 
-from annotate import ingest, runs, sampling, tasks
+from annotate import ingest, runs, sampling, tasks, uploads
 from annotate.models import Import, Project, Run
 from tests.factories import answer_round, make_project, owner_of, write_jsonl
 from tests.waiting import wait_until
@@ -151,6 +151,7 @@ def exported(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     folder = Path(result["folder"])
     (name,) = (file["name"] for file in result["files"] if file["name"].endswith(".jsonl"))
     rows = [json.loads(line) for line in (folder / name).read_text(encoding="utf-8").splitlines()]
-    assert {path.name for path in folder.iterdir()} == {*(file["name"] for file in result["files"]), result["manifest"]}
+    visible = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    assert visible == {*(file["name"] for file in result["files"]), result["manifest"]}
     # Ids and people's ids are random; all else is the same.
     return [{key: value for key, value in row.items() if key not in ("id", "annotators", "labeled_at")} for row in rows]
