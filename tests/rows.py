@@ -45,6 +45,8 @@ def make_items(project, n=4, texts=None):
     for place, item in enumerate(items):
         text = texts[place] if texts else f"text {item.ordinal}"
         ItemPayload.objects.create(item=item, payload={"text": text}, metadata={"secret": "metadata"})
+    project.next_ordinal = first + n
+    project.save(update_fields=["next_ordinal"])
     return items
 
 

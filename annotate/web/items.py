@@ -1,30 +1,40 @@
-"""Items that need a look: skipped, flagged, quarantined rows. Never what a machine said of them, nor metadata."""
+"""Items: looking for them, one with its history, withdrawing and correcting; those that need a look.
+
+The lists never say what a machine said of an item, nor its metadata; the page of one item says to each what
+history.sight allows.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.contrib import messages
 from django.core.paginator import Paginator
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Value
 from django.http import HttpResponse, StreamingHttpResponse
+from django.shortcuts import render
+from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from annotate import history, items
 from annotate.access import MAY
-from annotate.errors import NotFound
+from annotate.errors import Conflict, InvalidInput, NotFound
 from annotate.formats import csv
 from annotate.modalities import modality
-from annotate.models import Annotation, Import, Member, Project, QueueEntry, RejectedRow, Round, User
+from annotate.models import Annotation, Import, Item, Member, Project, QueueEntry, RejectedRow, Round, User
 from annotate.models.annotation import SkipReason
 from annotate.web.doors import ProjectRequest, project_page
-from annotate.web.htmx import render_page
+from annotate.web.htmx import SeeOther, render_page
+from annotate.web.item_words import words
 from annotate.web.screen import SKIP_REASONS
 
 _PAGE = 50
 _EXCERPT = 300  # characters; the whole is one click away
 _CHUNK = 2_000
+_MAX_TEXT = 200  # characters looked for
 
 
 @dataclass(frozen=True)
@@ -41,12 +51,107 @@ class Entry:
     """What one person did with one item, with no word on which label they or a machine chose."""
 
     texts: list[Text]
+    item: Item
     annotator: User
     created_at: datetime
     reason: Promise | str
     is_flagged: bool
     comment: str
     is_withheld: bool  # a comment that whoever may still be asked this question does not see
+
+
+@dataclass(frozen=True)
+class Row:
+    """One item in the list."""
+
+    item: Item
+    texts: list[Text]
+    has_gold: bool
+    n_flags: int
+
+
+@require_GET
+@project_page(to="evidence")
+def list_items(request: ProjectRequest) -> HttpResponse:
+    """A page at a time after the ordinal `after`, with the items whose id is the very text first."""
+    project = request.member.project
+    sources = list(project.imports.filter(state=Import.State.COMPLETE).order_by("id"))
+    wanted, source = _wanted(request, sources)
+    found = items.search(project=project, wanted=wanted, after=_after(request), most=_PAGE)
+    asked = request.GET.copy()
+    asked.pop("after", None)
+    is_narrowed = any((wanted.text, wanted.state, wanted.has, wanted.source))
+    context = {
+        "exact": _rows(found.exact, project),
+        "rows": _rows(found.items, project),
+        "found": found,
+        "is_start": _after(request) < 0,
+        "is_narrowed": is_narrowed,
+        "wanted": wanted,
+        "source": source,
+        "sources": list(enumerate(sources, start=1)),
+        "query": f"{asked.urlencode()}&" if asked else "",
+    }
+    return render_page(request, "annotate/items/list.html", "items", context)
+
+
+@require_GET
+@project_page(to="evidence")
+def show(request: ProjectRequest, item: str) -> HttpResponse:
+    project, member = request.member.project, request.member
+    found = items.find(project=project, public_id=item)
+    seen = history.sight(found, member)
+    context = {
+        "item": found,
+        "replaced_by": getattr(found, "replaced_by", None),
+        "parts": modality(found.modality).screen_parts(found.content.payload),
+        "metadata": found.content.metadata if seen.machines else {},
+        "seen": seen,
+        "happenings": [(one, words(one)) for one in history.load(found, seen)],
+    }
+    if member.role in MAY["manage"]:
+        context |= {"loss": items.loss(found), "is_correctable": items.is_correctable(project)}
+    return render(request, "annotate/items/show.html", context)
+
+
+@require_POST
+@project_page(to="manage")
+def withdraw(request: ProjectRequest, item: str) -> HttpResponse:
+    items.withdraw(project=request.member.project, public_ids=[item], by=request.member.user)
+    messages.success(request, _("The item is withdrawn. You can bring it back here."))
+    return _to(request, item)
+
+
+@require_POST
+@project_page(to="manage")
+def bring_back(request: ProjectRequest, item: str) -> HttpResponse:
+    items.bring_back(project=request.member.project, public_id=item, by=request.member.user)
+    messages.success(request, _("The item is in the pool again."))
+    return _to(request, item)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@project_page(to="manage")
+def correct(request: ProjectRequest, item: str) -> HttpResponse:
+    """A form with the content as it is; what it is corrected to becomes an item of its own."""
+    project, problem, status = request.member.project, "", 200
+    found = items.find(project=project, public_id=item)
+    if not items.is_correctable(project):
+        raise Conflict(_("Items of this kind cannot be corrected here; import them again."))
+    parts = modality(project.modality).screen_parts(found.content.payload)
+    values = {part.field: part.text for part in parts}
+    if request.method == "POST":
+        values = {name: request.POST.get(name, "") for name in values}
+        try:
+            new = items.correct(project=project, public_id=item, content=values, by=request.member.user)
+        except (InvalidInput, Conflict) as error:
+            problem, status = str(error), 422 if isinstance(error, InvalidInput) else 409
+        else:
+            messages.success(request, _("The corrected item is in the pool; the one before is withdrawn."))
+            return _to(request, new.public_id)
+    fields = [(part, values[part.field]) for part in parts]
+    context = {"item": found, "fields": fields, "loss": items.loss(found), "problem": problem}
+    return render(request, "annotate/items/correct.html", context, status=status)
 
 
 @require_GET
@@ -105,6 +210,44 @@ def quarantined(request: ProjectRequest) -> HttpResponse:
     return render_page(request, "annotate/items/quarantined.html", "rows", context)
 
 
+def _to(request: ProjectRequest, item: str) -> HttpResponse:
+    return SeeOther(reverse("items-show", args=[request.member.project.slug, item]))
+
+
+def _wanted(request: ProjectRequest, sources: list[Import]) -> tuple[items.Search, int | None]:
+    """What is looked for, and the number of its import; what cannot be looked for is as if it were not asked.
+
+    Whether a machine has said anything is for those only who may know what.
+    """
+    asked = request.GET
+    allowed = set(items.HAS) if request.member.role in MAY["download"] else set(items.HAS) - {"silver"}
+    number = asked.get("import", "")
+    place = int(number) if number.isascii() and number.isdigit() and len(number) < 9 else 0
+    source = sources[place - 1] if 0 < place <= len(sources) else None
+    wanted = items.Search(
+        text=asked.get("q", "").replace("\x00", "").strip()[:_MAX_TEXT],
+        state=asked.get("state", "") if asked.get("state") in ("pool", "withdrawn") else "",
+        has=frozenset(asked.getlist("has")) & allowed,
+        source=source.pk if source else None,
+    )
+    return wanted, place if source else None
+
+
+def _after(request: ProjectRequest) -> int:
+    after = request.GET.get("after", "")
+    return int(after) if after.isascii() and after.isdigit() and len(after) < 16 else -1
+
+
+def _rows(found: list[Item], project: Project) -> list[Row]:
+    keys = [item.pk for item in found]
+    gold = set(project.gold.filter(item__in=keys, is_current=True).values_list("item", flat=True))
+    flagged = project.annotations.filter(item__in=keys, is_current=True, is_flagged=True).order_by()
+    flags = dict(flagged.values_list("item").annotate(n=Count("id")))
+    return [
+        Row(item, texts_of(item.content.payload, project), item.pk in gold, flags.get(item.pk, 0)) for item in found
+    ]
+
+
 def _entries(request: ProjectRequest, project: Project, rows: QuerySet[Annotation]) -> dict[str, Any]:
     """One page of annotations with their texts, newest first."""
     wanted = rows.select_related("annotator", "item__content").defer("item__content__metadata")
@@ -124,6 +267,7 @@ def _entry(row: Any, project: Project) -> Entry:
     """`row` is an annotation with `may_be_asked`."""
     return Entry(
         texts=texts_of(row.item.content.payload, project),
+        item=row.item,
         annotator=row.annotator,
         created_at=row.created_at,
         reason=SKIP_REASONS[SkipReason(row.skip_reason)] if row.skip_reason else "",

@@ -1,0 +1,142 @@
+"""All that ever happened to one item, from its import to what is delivered of it, in the order of time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db.models import TextField
+from django.db.models.functions import Cast
+
+from annotate import review
+from annotate.access import MAY
+from annotate.models import (
+    Adjudication,
+    Annotation,
+    Draw,
+    Event,
+    Gold,
+    Item,
+    Lease,
+    Member,
+    Prediction,
+    QueueEntry,
+    Round,
+    User,
+)
+
+_MOST = 200  # rows of each kind; a question has a handful
+_EVENTS = ("items.withdrawn", "item.brought_back", "item.corrected")
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What somebody may see of an item without being swayed where they may still be asked."""
+
+    people: bool  # what others answered
+    machines: bool  # what the machines say, and why the item was drawn
+    work: bool  # who held it, how long it took, what it cost
+
+
+@dataclass(frozen=True)
+class Happening:
+    """One row of the item's history; `row` is the model object that `kind` names."""
+
+    at: datetime
+    kind: str
+    by: User | None = None
+    row: Any = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def sight(item: Item, member: Member) -> Sight:
+    """Who only reads sees all; who also answers sees no machine's answer while the question is open or disputed.
+
+    Reviewers answer blind: they never see a machine's, and other people's only once nobody is asked any more.
+    """
+    if member.role not in MAY["annotate"]:
+        return Sight(people=True, machines=True, work=True)
+    is_asked = QueueEntry.objects.filter(item=item, round__state=Round.State.OPEN).exists()
+    if member.role in MAY["download"]:
+        is_disputed = not is_asked and review.disputes(member.project).filter(item=item).exists()
+        return Sight(people=True, machines=not (is_asked or is_disputed), work=True)
+    is_settled = not is_asked and Gold.objects.current().filter(item=item).exists()
+    return Sight(people=is_settled, machines=False, work=False)
+
+
+def load(item: Item, seen: Sight) -> list[Happening]:
+    """Oldest first; a fixed number of queries."""
+    found = [*_imported(item), *_moved(item)]
+    if seen.machines:
+        found += [*_predicted(item), *_drawn(item)]
+    if seen.people:
+        found += [*_answered(item), *_decided(item), *_became_gold(item)]
+    if seen.work:
+        found += [*_asked(item), *_held(item)]
+    return sorted(found, key=lambda one: one.at)
+
+
+def _imported(item: Item) -> Iterator[Happening]:
+    source = item.source
+    yield Happening(source.created_at, "imported", source.created_by, source)
+
+
+def _moved(item: Item) -> Iterator[Happening]:
+    """Withdrawn, brought back, corrected: events name items by their public ids."""
+    events = Event.objects.filter(project=item.project_id, kind__in=_EVENTS).select_related("actor")
+    named = events.annotate(text=Cast("data", TextField())).filter(text__contains=item.public_id)
+    for event in named.order_by("pk")[:_MOST]:
+        if event.kind == "item.corrected":
+            kind = "replaced" if event.data["old"] == item.public_id else "corrected"
+            other = event.data["new"] if kind == "replaced" else event.data["old"]
+            yield Happening(event.at, kind, event.actor, event, {"other": other})
+        else:
+            kind = "withdrawn" if event.kind == "items.withdrawn" else "brought_back"
+            yield Happening(event.at, kind, event.actor, event)
+
+
+def _predicted(item: Item) -> Iterator[Happening]:
+    rows = Prediction.objects.filter(item=item).select_related("prompt")[:_MOST]
+    names: dict[tuple[int, int], str] = {}
+    if rows:
+        labels = item.project.schemas.values_list("pk", "labels__index", "labels__name")
+        names = {(schema, index): name for schema, index, name in labels}
+    for row in rows:
+        vector, index = row.vector(), row.label_index
+        label = names.get((row.prompt.schema_id, index)) if index is not None else None
+        p = float(vector[index]) if vector is not None and index is not None else None
+        yield Happening(row.created_at, "predicted", None, row, {"label": label, "p": p})
+
+
+def _drawn(item: Item) -> Iterator[Happening]:
+    for row in Draw.objects.filter(item=item).select_related("round").order_by("pk")[:_MOST]:
+        yield Happening(row.created_at, "drawn", None, row)
+
+
+def _asked(item: Item) -> Iterator[Happening]:
+    rows = QueueEntry.objects.filter(item=item).select_related("round__opened_by").order_by("pk")
+    for row in rows[:_MOST]:
+        yield Happening(row.round.opened_at, "asked", row.round.opened_by, row)
+
+
+def _held(item: Item) -> Iterator[Happening]:
+    rows = Lease.objects.filter(entry__item=item).select_related("annotator").order_by("pk")
+    for row in rows[:_MOST]:
+        yield Happening(row.granted_at, "held", row.annotator, row)
+
+
+def _answered(item: Item) -> Iterator[Happening]:
+    rows = Annotation.objects.filter(item=item).select_related("annotator", "label", "guidelines").order_by("pk")
+    for row in rows[:_MOST]:
+        yield Happening(row.created_at, "answered", row.annotator, row)
+
+
+def _decided(item: Item) -> Iterator[Happening]:
+    rows = Adjudication.objects.filter(item=item).select_related("created_by", "label", "entry__round").order_by("pk")
+    for row in rows[:_MOST]:
+        yield Happening(row.created_at, "decided", row.created_by, row)
+
+
+def _became_gold(item: Item) -> Iterator[Happening]:
+    for row in Gold.objects.filter(item=item).select_related("label", "round").order_by("pk")[:_MOST]:
+        yield Happening(row.created_at, "gold", None, row)
