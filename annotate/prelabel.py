@@ -1,24 +1,20 @@
-"""Asks an annotator model for silver: one prediction per item and prompt version, resumed where it stopped."""
+"""Asks an annotator for silver: one prediction per item and prompt version, resumed where it stopped."""
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import orjson
 from django.db import transaction
-from django.db.models import Exists, Max, OuterRef, QuerySet
+from django.db.models import Count, Sum
 
-from annotate import access, embeddings, projects, runs
-from annotate.errors import InvalidInput
+from annotate import access, budgets, connections, embeddings, ledger, prompts, runs
+from annotate.asking import Asking
+from annotate.errors import BudgetReached, InvalidInput
 from annotate.modalities import modality
-from annotate.models import Item, Prediction, Project, PromptVersion, User
+from annotate.models import Budget, Item, Prediction, Project, PromptVersion, Run, User
 from annotate.models.event import record
 from models_ml import registry
 from models_ml.encoders.items import joined
-from models_ml.types import Annotator, Failure, Judgement, LabelSpec
-
-_CHUNK = 512
+from models_ml.types import Annotator, LabelSpec
 
 
 def prelabel(
@@ -29,86 +25,109 @@ def prelabel(
     show: runs.Show | None = None,
     show_encoding: runs.Show | None = None,
 ) -> PromptVersion:
-    """Predictions for every item of the pool that has none under the current prompt version."""
+    """Predictions for every item of the pool that has none under the current prompt version.
+
+    Where the project has a connection they cost money: RunPaused at the cap, and it goes on from there.
+    """
     access.require(by, project, to="manage")
     with runs.start(kind="prelabel", project=project, by=by, show=show) as attempt:
-        known = None
-        if annotator is None:
-            known = embeddings.KnownVectors(embeddings.encoder_named(project.encoder))
-            annotator = _in_process(project.annotator, known)
-        prompt = prompt_version(
-            project=project, annotator=annotator.name, model=annotator.model, parameters=_parameters(project)
-        )
-        # The annotator reads one text per item: a pair's stored vector is of two, and no use to it.
-        is_one_text = len(modality(project.modality).FIELDS) == 1
-        vectors = embeddings.vectors_of(project, show_encoding) if known and is_one_text else None
-        labels = _label_specs(prompt)
-        guidelines = prompt.guidelines.markdown if prompt.guidelines else ""
-        total = _pending(project, prompt).count()
-        done = 0
-        for items in _chunks(project, prompt):
-            parts = [modality(item.modality).prompt_parts(item.content.payload) for item in items]
-            if known and vectors is not None:
-                known.remember([joined(p) for p in parts], vectors[[item.ordinal for item in items]])
-            answers = annotator.annotate(parts, labels=labels, guidelines=guidelines, examples=())
-            done += len(items)
-            with transaction.atomic():
-                attempt.write(done, total)
-                store(prompt=prompt, items=items, answers=answers)
-        record("prelabel.completed", project=project, by=by, prompt=prompt.version, n_items=done)
+        if annotator is None and project.connection_id is not None:
+            prompt = _ask(attempt)
+        else:
+            prompt = _compute(attempt, annotator, show_encoding)
+        attempt.result = facts(attempt.run, prompt)
+        n_items = attempt.result["n_items"]
+        record("prelabel.completed", project=project, by=by, prompt=prompt.version, n_items=n_items)
     return prompt
 
 
-@transaction.atomic
-def prompt_version(*, project: Project, annotator: str, model: str, parameters: dict[str, Any]) -> PromptVersion:
-    """The version that stands for exactly this: model, labels, guidelines and parameters; made when new."""
-    schema, guidelines = projects.current_schema(project), projects.current_guidelines(project)
-    content = {
-        "annotator": annotator,
-        "model": model,
-        "schema": schema.version,
-        "guidelines": guidelines.version if guidelines else None,
-        "parameters": parameters,
+def check(project: Project, by: User, wanted: dict[str, Any]) -> dict[str, Any]:
+    """What can be refused before a run is made: a connection that cannot be asked, money that is not there."""
+    if project.connection_id is not None:
+        connections.endpoint_of(connections.of_project(project))
+        budget = budgets.of(project, Budget.Kind.MACHINE)
+        if why := budgets.refusal(budget, 1 if _costs(project) else 0):
+            raise BudgetReached(why)
+    return wanted
+
+
+def facts(run: Run, prompt: PromptVersion) -> dict[str, Any]:
+    """What a pre-label made, for its page: answers under this prompt, and the money and tokens of this run."""
+    statuses = dict(prompt.predictions.order_by().values_list("status").annotate(n=Count("pk")))
+    n_items = sum(statuses.values())
+    n_ok = statuses.pop(Prediction.Status.OK.value, 0)
+    sums = run.ledger.aggregate(
+        micros=Sum("final_micros"), n_input_tokens=Sum("n_input_tokens"), n_output_tokens=Sum("n_output_tokens")
+    )
+    return {
+        "prompt": prompt.version,
+        "n_items": n_items,
+        "n_failed": n_items - n_ok,
+        "failed": statuses,
+        "n_unanswered": prompts.pending(run.project, prompt).count(),
+        **{name: value or 0 for name, value in sums.items()},
     }
-    sha256 = hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
-    if same := project.prompts.filter(sha256=sha256).first():
-        return same
-    last = project.prompts.aggregate(last=Max("version"))["last"] or 0
-    return PromptVersion.objects.create(
-        project=project,
-        version=last + 1,
-        annotator=annotator,
-        model=model,
-        schema=schema,
-        guidelines=guidelines,
-        parameters=parameters,
-        sha256=sha256,
+
+
+def _ask(attempt: runs.Attempt) -> PromptVersion:
+    """Over the project's connection, below its cap."""
+    project = attempt.run.project
+    ledger.write_off_orphans(attempt.run)
+    connection = connections.of_project(project)
+    endpoint = connections.endpoint_of(connection)
+    prompt = prompts.version(**prompts.of_connection(project, connection, endpoint))
+    try:
+        Asking(attempt=attempt, prompt=prompt, endpoint=endpoint).run()
+    finally:
+        attempt.result = facts(attempt.run, prompt)  # also of a run that was paused or failed
+    return prompt
+
+
+def _compute(
+    attempt: runs.Attempt, annotator: Annotator | None, show_encoding: runs.Show | None = None
+) -> PromptVersion:
+    """In this process, for nothing."""
+    project = attempt.run.project
+    known = None
+    if annotator is None:
+        known = embeddings.KnownVectors(embeddings.encoder_named(project.encoder))
+        annotator = _in_process(project.annotator, known)
+    prompt = prompts.version(
+        project=project, annotator=annotator.name, model=annotator.model, parameters=_parameters(project)
     )
+    # The annotator reads one text per item: a pair's stored vector is of two, and no use to it.
+    is_one_text = len(modality(project.modality).FIELDS) == 1
+    vectors = embeddings.vectors_of(project, show_encoding) if known and is_one_text else None
+    labels = prompts.labels_of(prompt.schema)
+    total = prompts.pending(project, prompt).count()
+    done = 0
+    for items in prompts.chunks(project, prompt):
+        if known and vectors is not None:
+            known.remember([joined(prompts.parts_of(i)) for i in items], vectors[[item.ordinal for item in items]])
+        done += len(items)
+        _store_answers(attempt, prompt, items, annotator, labels, (done, total))
+    return prompt
 
 
-def store(*, prompt: PromptVersion, items: Sequence[Item], answers: Sequence[Judgement | Failure]) -> None:
-    """One row per answer; a failure is stored as what it is."""
-    Prediction.objects.bulk_create(
-        (_row(prompt, item, answer) for item, answer in zip(items, answers, strict=True)), batch_size=500
-    )
+def _store_answers(
+    attempt: runs.Attempt,
+    prompt: PromptVersion,
+    items: Sequence[Item],
+    annotator: Annotator,
+    labels: Sequence[LabelSpec],
+    progress: tuple[int, int],
+) -> None:
+    guidelines = prompt.guidelines.markdown if prompt.guidelines else ""
+    parts = [prompts.parts_of(item) for item in items]
+    answers = annotator.annotate(parts, labels=labels, guidelines=guidelines, examples=())
+    with transaction.atomic():
+        attempt.write(*progress)
+        prompts.store(prompt=prompt, items=items, answers=answers)
 
 
-def _row(prompt: PromptVersion, item: Item, answer: Judgement | Failure) -> Prediction:
-    row = Prediction(
-        prompt=prompt,
-        item=item,
-        n_input_tokens=answer.n_input_tokens,
-        n_output_tokens=answer.n_output_tokens,
-        cost_micros=answer.cost_micros,
-        latency_seconds=answer.latency_seconds,
-    )
-    if isinstance(answer, Failure):
-        row.status, row.message = answer.kind.value, answer.message[:300]
-        return row
-    row.status, row.label_index, row.label_mass = Prediction.Status.OK, answer.label, answer.label_mass
-    if answer.probabilities is not None:
-        row.probabilities = np.ascontiguousarray(answer.probabilities, dtype="<f4").tobytes()
-    return row
+def _costs(project: Project) -> bool:
+    connection = connections.of_project(project)
+    return bool(connection.input_price_micros or connection.output_price_micros)
 
 
 def _parameters(project: Project) -> dict[str, Any]:
@@ -121,27 +140,3 @@ def _in_process(name: str, encoder: embeddings.KnownVectors) -> Annotator:
     if name not in registry.ANNOTATORS:
         raise InvalidInput(f"There is no annotator {name!r}; there are: {', '.join(sorted(registry.ANNOTATORS))}.")
     return registry.annotator(name, encoder=encoder)
-
-
-def _label_specs(prompt: PromptVersion) -> list[LabelSpec]:
-    return [
-        LabelSpec(label.name, label.definition, tuple(label.examples))
-        for label in prompt.schema.labels.order_by("index")
-    ]
-
-
-def _pending(project: Project, prompt: PromptVersion) -> QuerySet[Item]:
-    answered = Prediction.objects.filter(prompt=prompt, item=OuterRef("pk"))
-    return Item.objects.filter(project=project).in_pool().exclude(Exists(answered))
-
-
-def _chunks(project: Project, prompt: PromptVersion) -> Iterator[list[Item]]:
-    """Pending items in the order of their ordinals; each chunk starts after the last, so none comes twice."""
-    after = -1
-    while True:
-        pending = _pending(project, prompt).filter(ordinal__gt=after).select_related("content").order_by("ordinal")
-        items = list(pending[:_CHUNK])
-        if not items:
-            return
-        yield items
-        after = items[-1].ordinal

@@ -15,6 +15,8 @@ from annotate import (
     estimation,
     export,
     ingest,
+    ledger,
+    pay,
     prelabel,
     runs,
     sampling,
@@ -22,7 +24,7 @@ from annotate import (
     uploads,
 )
 from annotate.errors import InvalidInput, RunCancelled
-from annotate.models import DeliveredVersion, Estimate, Import, ModelVersion, Prediction, Project, Round, Run, User
+from annotate.models import DeliveredVersion, Estimate, Import, ModelVersion, Project, Round, Run, User
 
 Facts = dict[str, Any]  # what a run made, for pages: counts, public ids, file names
 
@@ -56,13 +58,24 @@ def perform(attempt: runs.Attempt) -> None:
         raise InvalidInput(f"Nobody asked for this {run.kind}.")
     access.require(run.started_by, run.project, to="manage")
     kind = _kind(run.kind)
+    parameters = {name: value for name, value in run.parameters.items() if name != "by_hand"}
+    if kind.defaults and parameters != run.parameters:  # paused there and resumed on a page: nobody noted with what
+        raise InvalidInput(f"This {run.kind} was started by a command on the server; start it there again.")
     try:
-        attempt.result = kind.work(attempt, run.started_by, **run.parameters)
+        attempt.result = kind.work(attempt, run.started_by, **parameters)
     except RunCancelled:
         if kind.tidy:
             attempt.obeyed()
             kind.tidy(attempt, run.started_by)
         raise
+
+
+def sweep() -> int:
+    """Deal with runs whose workers are gone, and with money that was reserved for what is over; how many runs."""
+    n_lost = runs.sweep()
+    ledger.sweep()
+    pay.sweep()
+    return n_lost
 
 
 def tidies(kind: str) -> bool:
@@ -107,11 +120,11 @@ def _abandon(attempt: runs.Attempt, by: User) -> None:
 
 
 def _prelabel(attempt: runs.Attempt, by: User) -> Facts:
-    _read_items(attempt)
+    ledger.write_off_orphans(attempt.run)  # first of all: this attempt may be cancelled at its first step
+    if attempt.run.project.connection_id is None:
+        _read_items(attempt)
     attempt.step("Pre-labeling")
-    prompt = prelabel.prelabel(project=attempt.run.project, by=by)
-    n_failed = prompt.predictions.exclude(status=Prediction.Status.OK).count()
-    return {"prompt": prompt.version, "n_items": prompt.predictions.count(), "n_failed": n_failed}
+    return prelabel.facts(attempt.run, prelabel.prelabel(project=attempt.run.project, by=by))
 
 
 def _draw(attempt: runs.Attempt, by: User, *, batch: int) -> Facts:
@@ -190,7 +203,7 @@ KINDS = {
         check=_readable,
         tidy=_abandon,
     ),
-    "prelabel": Kind(_prelabel),
+    "prelabel": Kind(_prelabel, check=prelabel.check),
     "draw": Kind(_draw, {"batch": 100}),
     "close": Kind(_close, {"force": False}, queue="io"),
     "train": Kind(_train),

@@ -10,7 +10,7 @@ from celery.signals import worker_ready, worker_shutting_down
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from annotate import liveness, runs
+from annotate import liveness, runs, tasks
 from annotate.management.performer import Performer
 
 _log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def _sweep() -> None:
     while not _stopping.wait(settings.RUN_SWEEP_SECONDS):
         liveness.worker_lives()
         try:
-            runs.sweep()
+            tasks.sweep()
             runs.ring_unheard()
         except DatabaseError as error:
             connection.close()

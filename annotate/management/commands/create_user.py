@@ -40,7 +40,9 @@ class Command(GoldloopCommand):
             "--trusted", action="store_true", help="their single answer is gold where the rule is one_trusted"
         )
         parser.add_argument(
-            "--site-owner", action="store_true", help="they own this site: its LLM connections and their keys"
+            "--site-owner",
+            action="store_true",
+            help="runs this site: makes projects, registers LLM servers, helps who lost a password",
         )
         parser.add_argument("--no-password", action="store_true", help="do not ask for a password")
 

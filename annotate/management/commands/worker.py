@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from annotate import liveness, runs
+from annotate import liveness, runs, tasks
 from annotate.management import processes
 from annotate.management.base import GoldloopCommand
 from annotate.management.performer import Performer
@@ -32,6 +32,7 @@ class Command(GoldloopCommand):
         queues = options["queue"] or runs.QUEUES
         while not asked.is_set():
             liveness.worker_lives()
+            performer.patiently(tasks.sweep)
             run = performer.patiently(lambda: runs.claim_next(queues))
             if run is not None:
                 performer.perform(run)

@@ -1,0 +1,129 @@
+"""What decides a machine's answers, as a version; what has no answer under it yet; and how answers are stored."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import orjson
+from django.db import transaction
+from django.db.models import Exists, Max, OuterRef, QuerySet
+
+from annotate import connections, projects
+from annotate.modalities import modality
+from annotate.models import Connection, GuidelineVersion, Item, LabelSchema, Prediction, Project, PromptVersion
+from annotate.providers.openai import Endpoint
+from models_ml.llm import chat
+from models_ml.llm.chat import Message
+from models_ml.types import Failure, Judgement, LabelSpec, Parts
+
+_CHUNK = 512
+
+
+@transaction.atomic
+def version(*, project: Project, annotator: str, model: str, parameters: dict[str, Any]) -> PromptVersion:
+    """The version that stands for exactly this: model, labels, guidelines and parameters; made when new."""
+    if same := existing(project=project, annotator=annotator, model=model, parameters=parameters):
+        return same
+    last = project.prompts.aggregate(last=Max("version"))["last"] or 0
+    return PromptVersion.objects.create(
+        project=project,
+        version=last + 1,
+        annotator=annotator,
+        model=model,
+        schema=projects.current_schema(project),
+        guidelines=projects.current_guidelines(project),
+        parameters=parameters,
+        sha256=_sha256(project, annotator, model, parameters),
+    )
+
+
+def existing(*, project: Project, annotator: str, model: str, parameters: dict[str, Any]) -> PromptVersion | None:
+    """The version that stands for exactly this, if it was used before."""
+    return project.prompts.filter(sha256=_sha256(project, annotator, model, parameters)).first()
+
+
+def of_connection(project: Project, connection: Connection, endpoint: Endpoint) -> dict[str, Any]:
+    """What the version of a connection's answers is made of; never the key, and not the prices."""
+    parameters = {
+        "server": urlsplit(endpoint.base_url).netloc,
+        "prompt": chat.VERSION,
+        "temperature": endpoint.temperature,
+        "max_output_tokens": endpoint.max_output_tokens,
+        "n_alternatives": endpoint.n_alternatives,
+        "fields": list(modality(project.modality).FIELDS),
+    }
+    return {"project": project, "annotator": connections.ANNOTATOR, "model": connection.model, "parameters": parameters}
+
+
+def opening(schema: LabelSchema, guidelines: GuidelineVersion | None) -> tuple[Message, ...]:
+    """What a chat model is told before each item: task, guidelines, options."""
+    return chat.opening(labels_of(schema), guidelines.markdown if guidelines else "")
+
+
+def labels_of(schema: LabelSchema) -> list[LabelSpec]:
+    labels = schema.labels.order_by("index")
+    return [LabelSpec(label.name, label.definition, tuple(label.examples)) for label in labels]
+
+
+def parts_of(item: Item) -> Parts:
+    """What an annotator reads of an item, whose content is loaded."""
+    return modality(item.modality).prompt_parts(item.content.payload)
+
+
+def pending(project: Project, prompt: PromptVersion | None) -> QuerySet[Item]:
+    """Items of the pool without an answer under this version; all of them where there is no such version yet."""
+    found = Item.objects.filter(project=project).in_pool()
+    if prompt is None:
+        return found
+    return found.exclude(Exists(Prediction.objects.filter(prompt=prompt, item=OuterRef("pk"))))
+
+
+def chunks(project: Project, prompt: PromptVersion) -> Iterator[list[Item]]:
+    """Pending items in the order of their ordinals; each chunk starts after the last, so none comes twice."""
+    after = -1
+    while True:
+        found = pending(project, prompt).filter(ordinal__gt=after).select_related("content").order_by("ordinal")
+        items = list(found[:_CHUNK])
+        if not items:
+            return
+        yield items
+        after = items[-1].ordinal
+
+
+def store(*, prompt: PromptVersion, items: Sequence[Item], answers: Sequence[Judgement | Failure]) -> None:
+    """One row per answer; a failure is stored as what it is."""
+    Prediction.objects.bulk_create(
+        (_row(prompt, item, answer) for item, answer in zip(items, answers, strict=True)), batch_size=500
+    )
+
+
+def _row(prompt: PromptVersion, item: Item, answer: Judgement | Failure) -> Prediction:
+    row = Prediction(
+        prompt=prompt,
+        item=item,
+        n_input_tokens=answer.n_input_tokens,
+        n_output_tokens=answer.n_output_tokens,
+        cost_micros=answer.cost_micros,
+        latency_seconds=answer.latency_seconds,
+    )
+    if isinstance(answer, Failure):
+        row.status, row.message = answer.kind.value, answer.message[:300]
+        return row
+    row.status, row.label_index, row.label_mass = Prediction.Status.OK, answer.label, answer.label_mass
+    if answer.probabilities is not None:
+        row.probabilities = np.ascontiguousarray(answer.probabilities, dtype="<f4").tobytes()
+    return row
+
+
+def _sha256(project: Project, annotator: str, model: str, parameters: dict[str, Any]) -> str:
+    schema, guidelines = projects.current_schema(project), projects.current_guidelines(project)
+    content = {
+        "annotator": annotator,
+        "model": model,
+        "schema": schema.version,
+        "guidelines": guidelines.version if guidelines else None,
+        "parameters": parameters,
+    }
+    return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()

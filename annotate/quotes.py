@@ -1,0 +1,137 @@
+"""What a pre-label would cost and what exactly would be sent, before any money is spent."""
+
+from dataclasses import dataclass
+
+from django.utils.translation import gettext as _
+
+from annotate import access, budgets, connections, projects, prompts
+from annotate.errors import InvalidInput
+from annotate.models import Budget, Item, Project, User
+from annotate.providers import openai
+from annotate.providers.openai import Endpoint
+from models_ml.llm import chat
+from models_ml.llm.chat import Message
+
+_SAMPLE = 5_000  # items that are read; of more the figures are extrapolated
+# English takes about four bytes for a token, other scripts fewer; long words take more.
+_BYTES_PER_TOKEN, _MOST_BYTES_PER_TOKEN = 4.0, 6.0
+_AROUND_MESSAGE, _AROUND_REQUEST = 5, 3  # tokens that chat formats add, about
+
+
+@dataclass(frozen=True)
+class Range:
+    """`high` cannot be passed by one attempt for each item; `likely` is for English."""
+
+    low: int
+    likely: int
+    high: int
+
+
+@dataclass(frozen=True)
+class Quote:
+    """A dry run: nothing was sent, nothing was reserved."""
+
+    n_items: int  # that have no answer yet
+    n_read: int  # of these, on which the figures rest
+    input_tokens: Range
+    output_tokens: Range
+    micros: Range
+    most_micros: int  # for the dearest of the items that were read: what has to be free for a start
+    cap_micros: int | None
+    left_micros: int | None  # None without a cap
+    currency: str
+    refusal: str | None  # why not even one item would be asked now
+    previews: tuple["Preview", ...]
+
+    @property
+    def fits(self) -> bool:
+        """Whether all of it stays below the cap, at its likely price."""
+        return self.refusal is None and (self.left_micros is None or self.micros.likely <= self.left_micros)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The messages of one item exactly as they are sent, and where to."""
+
+    item: Item
+    messages: tuple[Message, ...]
+    most_micros: int
+    server: str
+
+
+def quote(*, project: Project, by: User, n_previews: int = 3) -> Quote:
+    """What asking all pending items would cost; Conflict where the project's connection cannot be asked."""
+    access.require(by, project, to="manage")
+    connection = connections.of_project(project)
+    endpoint = connections.endpoint_of(connection)
+    found = prompts.pending(project, prompts.existing(**prompts.of_connection(project, connection, endpoint)))
+    # u is random and permanent: the first by u are a random sample.
+    items = list(found.select_related("content").order_by("u")[:_SAMPLE])
+    n_items = len(items) if len(items) < _SAMPLE else found.count()
+    previews = [_preview(project, item, endpoint) for item in items[:n_previews]]
+    budget = budgets.of(project, Budget.Kind.MACHINE)
+    inputs, outputs, micros, most = _ranges(project, items, endpoint, n_items)
+    return Quote(
+        n_items=n_items,
+        n_read=len(items),
+        input_tokens=inputs,
+        output_tokens=outputs,
+        micros=micros,
+        most_micros=most,
+        cap_micros=budget.cap_micros,
+        left_micros=budget.left_micros,
+        currency=project.currency,
+        refusal=budgets.refusal(budget, most),
+        previews=tuple(previews),
+    )
+
+
+def prompt_preview(*, project: Project, item: Item, by: User) -> Preview:
+    """Exactly what would be sent for this item."""
+    access.require(by, project, to="manage")
+    if item.project_id != project.pk:
+        raise InvalidInput(_("This item belongs to another project."))
+    return _preview(project, item, connections.endpoint_of(connections.of_project(project)))
+
+
+def _preview(project: Project, item: Item, endpoint: Endpoint) -> Preview:
+    messages = chat.messages(_opening(project), prompts.parts_of(item))
+    server = f"{endpoint.base_url.rstrip('/')}/chat/completions"
+    return Preview(item, tuple(messages), openai.most_micros(endpoint, messages), server)
+
+
+def _opening(project: Project) -> tuple[Message, ...]:
+    return prompts.opening(projects.current_schema(project), projects.current_guidelines(project))
+
+
+def _ranges(project: Project, items: list[Item], endpoint: Endpoint, n_items: int) -> tuple[Range, Range, Range, int]:
+    """Input tokens, output tokens, money, and the dearest reservation."""
+    opening = _opening(project)
+    n_fixed, sizes, most_tokens, most = _n_bytes(opening), [], 0, []
+    for item in items:
+        parts = prompts.parts_of(item)
+        if chat.without_asking(parts):
+            continue
+        messages = chat.messages(opening, parts)
+        sizes.append(n_fixed + len(messages[-1]["content"].encode()))
+        most_tokens += openai.most_input_tokens(messages)
+        most.append(openai.most_micros(endpoint, messages))
+    share = n_items / len(items) if items else 0.0
+    around = (len(opening) + 1) * _AROUND_MESSAGE + _AROUND_REQUEST
+    low, likely = (
+        round(share * (sum(sizes) / per_token + around * len(sizes)))
+        for per_token in (_MOST_BYTES_PER_TOKEN, _BYTES_PER_TOKEN)
+    )
+    n = round(share * len(sizes))
+    inputs = Range(low, likely, round(share * most_tokens))
+    outputs = Range(n, n, n * endpoint.max_output_tokens)
+    money = Range(
+        openai.cost_micros(endpoint, inputs.low, outputs.low),
+        openai.cost_micros(endpoint, inputs.likely, outputs.likely),
+        round(share * sum(most)),
+    )
+    return inputs, outputs, money, max(most, default=0)
+
+
+def _n_bytes(messages: tuple[Message, ...]) -> int:
+    return sum(len(message["content"].encode()) for message in messages)
