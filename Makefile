@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE  := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format css pictures clean
+.PHONY: help demo test test-postgres lint format css pictures clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,8 +27,12 @@ demo: $(VENV)/.installed  ## Run the whole loop once on a small banking77 projec
 	@$(RUN) manage.py demo
 	@exec $(RUN) manage.py serve --page /p/demo-banking/
 
-test: $(VENV)/.installed-tests lint  ## Lint, check types and import directions, run all tests (in Chromium too, where it is)
+test: $(VENV)/.installed-tests lint  ## Lint, check types, run all tests; in Chromium, on PostgreSQL and Redis, where they are
 	$(RUN) -m pytest -rs
+	$(RUN) -m tests.on_postgres -rs
+
+test-postgres: $(VENV)/.installed-tests  ## Only the tests that touch the database, on PostgreSQL
+	$(RUN) -m tests.on_postgres -rs
 
 lint: $(VENV)/.installed-tests  ## Lint, types and import directions only
 	$(VENV)/bin/ruff check .

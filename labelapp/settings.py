@@ -120,7 +120,12 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # A request rings once: a broker that is away or does not answer costs it a second, and nothing else.
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_BROKER_CONNECTION_TIMEOUT = 1
-CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 1, "socket_timeout": 1, "socket_keepalive": True}
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_connect_timeout": 1,
+    "socket_timeout": 1,
+    "socket_keepalive": True,
+    "max_retries": 0,  # else the second ring to a dead broker takes two seconds
+}
 CELERY_TASK_QUEUES: dict[str, dict[str, str]] = {"io": {}, "ml": {}}  # waits for others · keeps a processor busy
 CELERY_TASK_DEFAULT_QUEUE = "io"
 CELERY_TASK_CREATE_MISSING_QUEUES = False

@@ -1,8 +1,8 @@
 """PostgreSQL and Redis of the tests' own: private folders, free ports, gone when the test process is gone.
 
 `python -m tests.services COMMAND …` runs a command with DATABASE_URL and REDIS_URL of two such servers, PostgreSQL with
-the durability it has by default. Nothing of the machine's own servers is touched. A missing program skips the tests that ask for it, or fails them
-where REQUIRE_SERVICES=1.
+the durability it has by default. Nothing of the machine's own servers is touched. A missing program skips the tests
+that ask for it, or fails them where REQUIRE_SERVICES=1.
 """
 
 import contextlib

@@ -1,10 +1,12 @@
 """Settings: none needed, wrong ones named, production ones clean. Each in a process of its own."""
 
+import ast
 import os
 import stat
 import subprocess
+import sys
 
-from tests.processes import run_manage
+from tests.processes import ROOT, run_manage
 
 
 def manage(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -46,6 +48,30 @@ def test_a_wrong_database_url_is_named(tmp_path):
     done = manage("check", VAR_DIR=str(tmp_path), DATABASE_URL="nonsense")
     assert done.returncode == 1
     assert "DATABASE_URL" in done.stderr
+
+
+def test_a_wrong_redis_url_is_named_without_its_password(tmp_path):
+    for wrong in ("localhost:6379", "redis://:secret@/0", "redis://:secret@host:port/0", "amqp://guest:secret@host"):
+        done = manage("check", VAR_DIR=str(tmp_path), REDIS_URL=wrong)
+        assert done.returncode == 1
+        assert "REDIS_URL" in done.stderr and "secret" not in done.stderr
+
+
+def test_celery_without_redis_is_refused_in_a_sentence(tmp_path):
+    environment = {"PATH": os.environ["PATH"], "VAR_DIR": str(tmp_path)}
+    words = [sys.executable, "-m", "celery", "-A", "labelapp", "worker"]
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode != 0
+    assert "Celery needs REDIS_URL" in done.stdout + done.stderr
+
+
+def test_postgresql_connections_are_kept_checked_and_never_wait_for_ever(tmp_path):
+    program = "from django.conf import settings; print(settings.DATABASES['default'])"
+    url = "postgres://me@db.example.org/labels?connect_timeout=9"
+    done = manage("shell", "--no-imports", "-c", program, VAR_DIR=str(tmp_path), DATABASE_URL=url)
+    found = ast.literal_eval(done.stdout.splitlines()[-1])
+    assert (found["CONN_MAX_AGE"], found["CONN_HEALTH_CHECKS"]) == (None, True)
+    assert found["OPTIONS"] == {"connect_timeout": 9, "options": "-c lock_timeout=20s"}
 
 
 def test_production_settings_are_clean(tmp_path):
