@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from annotate.errors import InvalidInput
+from annotate.formats.dialect import DELIMITERS
 
 # Names that people give such columns, the surest first.
 _TEXT = (
@@ -91,7 +92,7 @@ def check(chosen: Fields, fields: Sequence[str], names: Sequence[str] | None = N
 def _content(names: Sequence[str], by_key: dict[str, str], n_fields: int) -> Sequence[str | None]:
     if n_fields == 2:
         return next(((by_key[a], by_key[b]) for a, b in _PAIRS if a in by_key and b in by_key), (None, None))
-    if len(names) == 1:
+    if len(names) == 1 and not set(names[0]) & set(DELIMITERS):  # else they are several, cut at the wrong places
         return (names[0],)
     return (next((by_key[key] for key in _TEXT if key in by_key), None),)
 

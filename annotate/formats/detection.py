@@ -234,7 +234,8 @@ def _consistency(text: str, dialect: Dialect, is_all: bool) -> tuple[bool, float
     else:
         widths = widths if is_all else widths[:-1] or widths  # the last one is cut
     header, rows = widths[0], widths[1:]
-    usual, n_usual = Counter(rows).most_common(1)[0] if rows else (header, 0)
-    makes_columns = header > 1 and usual > 1 and 2 * n_usual >= len(rows)
+    whole = [width for width in rows if width]  # broken ones say nothing
+    usual, n_usual = Counter(whole).most_common(1)[0] if whole else (header, 0)
+    makes_columns = header > 1 and usual > 1 and 2 * n_usual >= len(whole)
     share = sum(width == header for width in rows) / len(rows) if rows else 1.0
     return makes_columns, round(share, 2), header

@@ -27,6 +27,7 @@ _LIMIT = MAX_RECORD + 2  # room for CR and LF
 _REREAD = 20_000_000  # characters that are read again after broken quotes: such a file must not take for ever
 _BEGINNING = 500  # characters of a broken record that are kept
 _BAD = re.compile("[\ud800-\udfff]")
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _MARKS = "\ufeff\xef\xbb\xbf"  # a byte order mark, decoded or read as one byte per character
 
 # The csv module's own limit (131,072 characters, for the whole process) is below the longest text that is taken.
@@ -62,6 +63,8 @@ class Table:
         limit: int | None = None,
     ) -> streams.Facts:
         """Read everything once, see streams.inspect; InvalidInput also where the header cannot be one."""
+        if self.dialect.encoding == "utf-16" and streams.head(file, name, 2) not in _UTF_16:
+            raise InvalidInput(f"{name} has no byte order mark, so it is not UTF-16 as such; choose which of the two.")
         facts = streams.inspect(file, name, LineCounter(self.dialect.encoding), beat, limit=limit)
         try:
             has_rows = next((True for _ in self.lines(file)), False)

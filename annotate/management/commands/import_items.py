@@ -1,4 +1,4 @@
-"""manage.py import_items: a JSON Lines file becomes items."""
+"""manage.py import_items: a CSV or JSON Lines file becomes items."""
 
 from argparse import ArgumentParser
 from pathlib import Path
@@ -6,23 +6,33 @@ from typing import Any
 
 from annotate import ingest
 from annotate.errors import InvalidInput
+from annotate.formats import detection, streams
+from annotate.formats.columns import propose
+from annotate.formats.dialect import DELIMITERS, ENCODINGS, FORMATS, Dialect
+from annotate.formats.reader import reader_of
 from annotate.intake import IMPORTED
 from annotate.management.base import GoldloopCommand
+from annotate.modalities import modality
 from annotate.models import Gold, Import, Prediction, RejectedRow
 
 _SHOWN = 10
+_DELIMITERS = {name: sign for sign, name in DELIMITERS.items()}
 
 
 class Command(GoldloopCommand):
     help = (
-        'Import a JSON Lines file (one {"id": ..., "text": ...} per line, plain or gzip) into a project; in a '
-        'project of pairs {"id": ..., "text_a": ..., "text_b": ...}. '
+        'Import a JSON Lines file (one {"id": ..., "text": ...} per line) or a CSV file with a header, plain or '
+        "gzip, into a project; which of them it is, its content tells. In a project of pairs the columns are text_a "
+        "and text_b. The columns of a CSV file are found by their names unless they are given. "
         "Lines that cannot be used are set aside with their reason; exact duplicates become one item. "
         "Nothing is visible before all of it is there. If it is interrupted, the same command goes on."
     )
 
     def add(self, parser: ArgumentParser) -> None:
-        parser.add_argument("file", metavar="FILE", nargs="?", type=Path, help="the file: .jsonl or .jsonl.gz")
+        parser.add_argument(
+            "file", metavar="FILE", nargs="?", type=Path, help="the file: JSON Lines or CSV, plain or .gz"
+        )
+        self._add_reading(parser)
         parser.add_argument(
             "--gold-field",
             metavar="F",
@@ -44,6 +54,15 @@ class Command(GoldloopCommand):
             help="give up an import that was interrupted: its items, which nobody saw yet, are deleted",
         )
 
+    def _add_reading(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--format", choices=FORMATS, help="how the file is written (default: its content tells)")
+        parser.add_argument("--encoding", choices=ENCODINGS, help="of a CSV file (default: its content tells)")
+        parser.add_argument("--delimiter", choices=_DELIMITERS, help="of a CSV file (default: its content tells)")
+        parser.add_argument("--text-column", metavar="C", help="column with the text")
+        parser.add_argument("--text-a-column", metavar="C", help="column with the first text of a pair")
+        parser.add_argument("--text-b-column", metavar="C", help="column with the second text of a pair")
+        parser.add_argument("--id-column", metavar="C", help="column with your own id of the row")
+
     def run(self, options: dict[str, Any]) -> None:
         if options["abandon"]:
             n_items = ingest.abandon_import(project=self.project, by=self.by)
@@ -52,16 +71,45 @@ class Command(GoldloopCommand):
                 return
         if not options["file"]:
             raise InvalidInput("Which file? Give its path, or --abandon.")
+        dialect = self._dialect(options)
         done = ingest.import_items(
             project=self.project,
             path=options["file"],
             by=self.by,
+            dialect=dialect,
+            columns=self._columns(options, dialect),
             gold_field=options["gold_field"],
             silver_field=options["silver_field"],
             silver_confidence_field=options["silver_confidence_field"],
             show=self.progress("Import", "lines"),
         )
         self._tell(done, options)
+
+    def _dialect(self, options: dict[str, Any]) -> Dialect:
+        """How the file is written: as its content tells, but for what the words of the command say."""
+        choices = {name: options[name] for name in ("format", "encoding") if options[name]}
+        if options["delimiter"]:
+            choices["delimiter"] = _DELIMITERS[options["delimiter"]]
+        if choices.get("format") == "jsonl":
+            return Dialect.from_json(choices)
+        with streams.opened(options["file"]) as file:
+            found = detection.detect(file, options["file"])
+        for note in found.notes:
+            self.say(note)
+        return Dialect.from_json({**found.dialect.to_json(), **choices})
+
+    def _columns(self, options: dict[str, Any], dialect: Dialect) -> dict[str, str | None]:
+        """Where content and id stand: as given, else by the names of a table's columns."""
+        fields = modality(self.project.modality).FIELDS
+        given = {name: options[f"{name}_column"] for name in (*fields, "id") if options[f"{name}_column"]}
+        if dialect.format == "jsonl":
+            return given
+        with streams.opened(options["file"]) as file:
+            proposed = propose(reader_of(dialect).names(file), fields)
+        columns = {name: given.get(name) or proposed[name] for name in (*fields, "id")}
+        told = ", ".join(f"{name} from {column!r}" for name, column in columns.items() if column)
+        self.say(f"Reading {FORMATS[dialect.format]} in {ENCODINGS[dialect.encoding]}: {told or 'no column fits'}.")
+        return columns
 
     def _tell(self, done: Import, options: dict[str, Any]) -> None:
         self.say(
