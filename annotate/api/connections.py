@@ -30,8 +30,11 @@ class ConnectionShown(Shown):
     timeout_seconds = serializers.IntegerField()
     allows_private = serializers.BooleanField()
     is_active = serializers.BooleanField()
-    lent_to = serializers.SlugRelatedField(slug_field="slug", many=True, read_only=True)
+    lent_to = serializers.SerializerMethodField(help_text="Projects, by slug.")
     created_at = serializers.DateTimeField()
+
+    def get_lent_to(self, connection: Connection) -> list[str]:
+        return sorted(project.slug for project in connection.lent_to.all())
 
     def get_has_key(self, connection: Connection) -> bool:
         return bool(connection.key_encrypted)
@@ -68,9 +71,11 @@ class ActiveGiven(Given):
 
 class ProbeShown(Shown):
     is_usable = serializers.BooleanField()
+    is_reachable = serializers.BooleanField()
+    latency_seconds = serializers.FloatField(allow_null=True)
     sentence = serializers.CharField()
-    n_alternatives = serializers.IntegerField(allow_null=True)
-    cost_micros = serializers.IntegerField(allow_null=True)
+    n_alternatives = serializers.IntegerField(help_text="Of how many labels it tells probabilities; 0: of none.")
+    cost_micros = serializers.IntegerField()
 
 
 class UsableShown(Shown):
@@ -97,7 +102,7 @@ class _OfSite(Endpoint):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        if not self.me.is_site_owner:
+        if self._asked(request) is not None and not self.me.is_site_owner:
             raise AccessDenied(_("Connections belong to the site; only its owners register, change and lend them."))
 
     def shown(self, found: Connection) -> Connection:
@@ -105,9 +110,7 @@ class _OfSite(Endpoint):
 
 
 class Connections(_OfSite):
-    @operation(
-        "List connections of the site", scope="read", returns=ConnectionShown, is_paged=True, newest_first=False
-    )
+    @operation("List connections of the site", scope="read", returns=ConnectionShown, is_paged=True, newest_first=False)
     def get(self, request: Request) -> Any:
         """For owners of the site."""
         return connections.all_of_site(self.me)

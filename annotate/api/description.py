@@ -79,6 +79,8 @@ class Description(AutoSchema):
         return [*([asked.query] if asked.query else []), *([_KEY] if asked.makes or asked.own_key else [])]
 
     def get_request_serializer(self) -> Any:
+        if self._asked.takes_file:
+            return {"application/octet-stream": OpenApiTypes.BINARY}
         return self._asked.body
 
     def get_response_serializers(self) -> Any:

@@ -48,6 +48,7 @@ class Operation:
     throttle: str = "request"
     may_fail: bool = True  # goes on where requests cannot be counted; what costs money does not
     media: str = ""  # of an answer that is a file
+    takes_file: bool = False  # the body is one, and is read as it comes
 
 
 def operation(summary: str, *, scope: str, **words: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -65,7 +66,7 @@ def operation(summary: str, *, scope: str, **words: Any) -> Callable[[Callable[.
             names.pop("project", None)
             self.query = _checked(asked.query, request.query_params, where="query")
             self.body = {}
-            if request.method not in ("GET", "HEAD"):
+            if request.method not in ("GET", "HEAD") and not asked.takes_file:
                 self.body = _checked(asked.body, request.data, where="body")
 
             def answer() -> Any:

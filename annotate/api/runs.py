@@ -58,7 +58,9 @@ class RunQuery(PageQuery):
 
 
 class RunGiven(Given):
-    kind = Choice(choices=list(tasks.KINDS))
+    kind = Choice(
+        choices=[kind for kind in tasks.KINDS if kind != "import"], help_text="Imports have their own address."
+    )
     parameters = serializers.DictField(
         required=False, default=dict, help_text="draw: batch (1 to 100,000); close: force; export: formats."
     )

@@ -6,8 +6,10 @@ from django.urls.converters import StringConverter
 from annotate.api import (
     annotations,
     budgets,
+    connections,
     estimates,
     exports,
+    imports,
     items,
     labeling,
     me,
@@ -47,11 +49,17 @@ register_converter(FileNameConverter, "file")
 register_converter(MoneyConverter, "money")
 
 _P = "api/v1/projects/<slug:project>"
+_C = "api/v1/connections/<id:connection>"
 
 urlpatterns = [
     path("api/v1/schema", reference.Document.as_view(), name="api-schema"),
     path("api/v1/docs", reference.page, name="api-docs"),
     path("api/v1/me", me.Me.as_view(), name="api-me"),
+    path("api/v1/connections", connections.Connections.as_view(), name="api-connections"),
+    path(_C, connections.OneConnection.as_view(), name="api-connection"),
+    path(f"{_C}/active", connections.SwitchConnection.as_view(), name="api-connection-active"),
+    path(f"{_C}/test", connections.TryConnection.as_view(), name="api-connection-test"),
+    path(f"{_C}/projects/<slug:slug>", connections.LendConnection.as_view(), name="api-connection-project"),
     path("api/v1/projects", projects.Projects.as_view(), name="api-projects"),
     path(_P, projects.OneProject.as_view(), name="api-project"),
     path(f"{_P}/progress", projects.Progress.as_view(), name="api-progress"),
@@ -62,6 +70,12 @@ urlpatterns = [
     path(f"{_P}/items", items.Items.as_view(), name="api-items"),
     path(f"{_P}/items/withdraw", items.Withdraw.as_view(), name="api-items-withdraw"),
     path(f"{_P}/items/<id:item>", items.OneItem.as_view(), name="api-item"),
+    path(f"{_P}/uploads", imports.Uploads.as_view(), name="api-uploads"),
+    path(f"{_P}/uploads/<id:upload>", imports.OneUpload.as_view(), name="api-upload"),
+    path(f"{_P}/uploads/<id:upload>/preview", imports.PreviewUpload.as_view(), name="api-upload-preview"),
+    path(f"{_P}/imports", imports.Imports.as_view(), name="api-imports"),
+    path(f"{_P}/imports/<id:source>", imports.OneImport.as_view(), name="api-import"),
+    path(f"{_P}/imports/<id:source>/quarantine", imports.Quarantine.as_view(), name="api-import-quarantine"),
     path(f"{_P}/predictions", predictions.Predictions.as_view(), name="api-predictions"),
     path(f"{_P}/estimates", estimates.Estimates.as_view(), name="api-estimates"),
     path(f"{_P}/runs", runs.Runs.as_view(), name="api-runs"),
@@ -91,6 +105,8 @@ urlpatterns = [
     path(f"{_P}/disputes", reviews.Disputes.as_view(), name="api-disputes"),
     path(f"{_P}/disputes/<version:round>/<id:item>", reviews.OneDispute.as_view(), name="api-dispute"),
     path(f"{_P}/adjudications", reviews.Adjudications.as_view(), name="api-adjudications"),
+    path(f"{_P}/annotator", connections.Annotator.as_view(), name="api-annotator"),
+    path(f"{_P}/connections", connections.UsableConnections.as_view(), name="api-usable-connections"),
     path(f"{_P}/budgets", budgets.Budgets.as_view(), name="api-budgets"),
     path(f"{_P}/budgets/<money:kind>", budgets.OneBudget.as_view(), name="api-budget"),
     path(f"{_P}/budgets/<money:kind>/stop", budgets.StopSpending.as_view(), name="api-budget-stop"),

@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
 from django.utils.translation import gettext as _
 
+from annotate import problems
 from annotate.web.errors import answer, not_understood, too_large
 
 Answering = Callable[[HttpRequest], HttpResponse]
@@ -40,15 +41,23 @@ def _refused_unread(request: HttpRequest) -> HttpResponse | None:
         length = int(request.META.get("CONTENT_LENGTH") or 0)
     except ValueError:
         return not_understood(request)
-    if length > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+    if length > _most(request):
         return too_large(request)
     # Python knows "charsets" that are none (hex, rot13) or that make text which nothing can store (utf-7).
     charset = (request.content_params or {}).get("charset", "utf-8")
     return None if charset.strip("'\"").lower() == "utf-8" else not_understood(request)
 
 
+def _most(request: HttpRequest) -> int:
+    """Bytes of a body; files for the API are read as they come, after it is known who sends them."""
+    is_file = problems.is_for_programs(request) and request.path.endswith("/uploads")
+    return settings.UPLOAD_MAX_BYTES if is_file else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+
+
 def _refused_read(request: HttpRequest) -> HttpResponse | None:
     """A form is read here, where all that can be wrong with it has one answer; the CSRF check would be next to."""
+    if problems.is_for_programs(request):  # takes no forms, and reads for itself
+        return None
     try:
         request.POST  # noqa: B018
     except (RequestDataTooBig, TooManyFieldsSent):

@@ -47,6 +47,7 @@ def make_place(name: str = "Walked") -> Place:
         "api_token": api_token.public_id,
         "run": Run.objects.create(project=project, kind="export", **finished).public_id,
         "name": "labels.csv",
+        "version": "1",
         "round": 1,
         "item": project.items.earliest("pk").public_id,
     }
@@ -58,13 +59,25 @@ def make_stranger() -> User:
     return owner_of(make_place("Elsewhere").project)
 
 
-def all_routes(resolver: URLResolver | None = None, prefix: str = "") -> list[tuple[str, str, URLPattern]]:
-    """(name, path, pattern) of everything that the site answers to."""
+def all_routes() -> list[tuple[str, str, URLPattern]]:
+    """(name, path, pattern) of every page and action; what the API answers to has its own walk, in tests/api."""
+    return [one for one in _routes(get_resolver()) if not is_of_api(one[2])]
+
+
+def api_routes() -> list[tuple[str, str, URLPattern]]:
+    return [one for one in _routes(get_resolver()) if is_of_api(one[2])]
+
+
+def is_of_api(pattern: URLPattern) -> bool:
+    return hasattr(pattern.callback, "cls")  # a view class of the REST framework
+
+
+def _routes(resolver: URLResolver, prefix: str = "") -> list[tuple[str, str, URLPattern]]:
     found = []
-    for one in (resolver or get_resolver()).url_patterns:
+    for one in resolver.url_patterns:
         path = prefix + str(one.pattern)
         if isinstance(one, URLResolver):
-            found += all_routes(one, path)
+            found += _routes(one, path)
         else:
             found.append((one.name or "", path, one))
     return found

@@ -1,0 +1,240 @@
+"""Files in: send one, see what an import would make of it, import it, fetch what could not be used."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from django.http import HttpRequest, StreamingHttpResponse, UnreadablePostError
+from django.utils.translation import gettext as _
+from rest_framework import serializers
+from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
+
+from annotate import runs, uploads
+from annotate.api import hourly
+from annotate.api.endpoint import Endpoint, operation
+from annotate.api.fields import Choice, Given, Integer, PublicId, Shown, Text
+from annotate.api.runs import RunShown
+from annotate.errors import NotFound
+from annotate.formats.dialect import DELIMITERS, ENCODINGS, FORMATS
+from annotate.models import Import, Run
+
+_PIECE = 1 << 20
+
+
+class AnyFile(BaseParser):
+    """Takes every type of body, and reads none: the endpoint does, piece by piece."""
+
+    media_type = "*/*"
+
+    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
+        return stream
+
+
+class UploadShown(Shown):
+    id = serializers.CharField(source="public_id")
+    file_name = serializers.CharField()
+    sha256 = serializers.CharField(source="file_sha256")
+    n_bytes = serializers.IntegerField()
+    created_at = serializers.DateTimeField()
+
+
+class UploadQuery(Given):
+    file_name = serializers.CharField(max_length=255, help_text="What the file is called: items.csv")
+
+
+class DialectGiven(Given):
+    format = Choice(required=False, choices=list(FORMATS))
+    encoding = Choice(required=False, choices=list(ENCODINGS))
+    delimiter = Choice(required=False, choices=list(DELIMITERS))
+    header_line = Integer(required=False, min_value=1, max_value=2)
+
+
+class PreviewGiven(Given):
+    dialect = DialectGiven(required=False, help_text="What you know better than what is detected.")
+    columns = serializers.DictField(
+        child=Text(max_length=1_000, allow_null=True),
+        required=False,
+        default=dict,
+        help_text="Column by role (text or text_a and text_b, id, gold, silver, confidence), instead of the proposal.",
+    )
+
+
+class ImportGiven(PreviewGiven):
+    upload = PublicId()
+
+
+class ColumnShown(Shown):
+    name = serializers.CharField()
+    samples = serializers.ListField(child=serializers.CharField())
+    role = serializers.CharField(allow_null=True, help_text="Null: it becomes metadata.")
+
+
+class RowShown(Shown):
+    line = serializers.IntegerField()
+    external_id = serializers.CharField(allow_null=True)
+    payload = serializers.DictField(child=serializers.CharField())
+    metadata = serializers.DictField()
+    gold = serializers.CharField(allow_null=True)
+    silver = serializers.CharField(allow_null=True)
+
+
+class RejectedShown(Shown):
+    line = serializers.IntegerField()
+    reason = serializers.CharField()
+    external_id = serializers.CharField(allow_null=True)
+    excerpt = serializers.CharField()
+
+
+class LabelSeenShown(Shown):
+    name = serializers.CharField()
+    n = serializers.IntegerField()
+    is_known = serializers.BooleanField(help_text="Whether the project has this label.")
+
+
+class PreviewShown(Shown):
+    """What an import would make of the file. Nothing of it is stored."""
+
+    dialect = serializers.DictField()
+    is_sure = serializers.BooleanField(help_text="False: the encoding is a guess.")
+    notes = serializers.ListField(child=serializers.CharField())
+    columns = ColumnShown(many=True)
+    mapping = serializers.DictField(child=serializers.CharField(allow_null=True), help_text="Column by role.")
+    problem = serializers.CharField(help_text="Why it cannot be imported like this; empty where it can.")
+    n_rows = serializers.IntegerField()
+    n_bytes = serializers.IntegerField(help_text="Unpacked.")
+    n_checked = serializers.IntegerField(help_text="Rows that the figures below speak of: the first ones.")
+    n_new = serializers.IntegerField()
+    n_duplicates = serializers.IntegerField()
+    n_revived = serializers.IntegerField()
+    n_rejected = serializers.IntegerField()
+    rows = RowShown(many=True)
+    rejected = RejectedShown(many=True)
+    labels = serializers.DictField(child=LabelSeenShown(many=True))
+    mean_characters = serializers.FloatField()
+
+
+class ImportShown(Shown):
+    id = serializers.CharField(source="public_id")
+    file_name = serializers.CharField()
+    sha256 = serializers.CharField(source="file_sha256")
+    state = serializers.ChoiceField(choices=Import.State.choices)
+    n_lines = serializers.IntegerField(source="cursor", help_text="Of the file, that are done.")
+    n_items = serializers.IntegerField()
+    n_revived = serializers.IntegerField()
+    n_duplicates = serializers.IntegerField()
+    n_rejected = serializers.IntegerField()
+    created_at = serializers.DateTimeField()
+    finished_at = serializers.DateTimeField(allow_null=True)
+
+
+class Uploads(Endpoint):
+    parser_classes = [AnyFile]
+
+    @operation("List files that were sent", scope="read", needs="manage", returns=UploadShown, is_paged=True)
+    def get(self, request: Request) -> Any:
+        """A file is kept for a day, and longer where an import needs it."""
+        return self.member.project.uploads.filter(deleted_at__isnull=True)
+
+    @operation(
+        "Send a file",
+        scope="manage",
+        needs="manage",
+        query=UploadQuery,
+        returns=UploadShown,
+        status=201,
+        takes_file=True,
+    )
+    def post(self, request: Request) -> Any:
+        """The body is the file itself, of any type, with its length said: JSON Lines or CSV, packed (.gz) or not."""
+        project, name = self.member.project, self.query["file_name"]
+        chunks = _pieces(request._request)
+        return uploads.receive(project=project, by=self.me, file_name=name, chunks=chunks)
+
+
+class OneUpload(Endpoint):
+    @operation("Read what is known of a file that was sent", scope="read", needs="manage", returns=UploadShown)
+    def get(self, request: Request, upload: str) -> Any:
+        return uploads.find(project=self.member.project, public_id=upload)
+
+    @operation("Throw away a file that was sent", scope="manage", needs="manage", status=204)
+    def delete(self, request: Request, upload: str) -> Any:
+        """Not while an import needs it."""
+        uploads.discard(upload=uploads.find(project=self.member.project, public_id=upload), by=self.me)
+
+
+class PreviewUpload(Endpoint):
+    @operation(
+        "See what an import would make of a file",
+        scope="manage",
+        needs="manage",
+        body=PreviewGiven,
+        returns=PreviewShown,
+    )
+    def post(self, request: Request, upload: str) -> Any:
+        """Nothing is stored: change dialect and columns until it is right."""
+        found = uploads.find(project=self.member.project, public_id=upload)
+        columns = self.body["columns"] or None
+        seen = uploads.preview(upload=found, by=self.me, dialect=self.body.get("dialect"), columns=columns)
+        rejected = [
+            {"line": row.line, "reason": row.reason, "external_id": row.external_id, "excerpt": row.excerpt}
+            for row in seen.rejected[: uploads.N_SHOWN]
+        ]
+        labels = {role: [asdict(one) for one in names] for role, names in seen.labels.items()}
+        return {**vars(seen), "dialect": seen.dialect.to_json(), "rejected": rejected, "labels": labels}
+
+
+class Imports(Endpoint):
+    @operation("List imports", scope="read", needs="manage", returns=ImportShown, is_paged=True)
+    def get(self, request: Request) -> Any:
+        return self.member.project.imports.all()
+
+    @operation(
+        "Start an import",
+        scope="manage",
+        needs="manage",
+        body=ImportGiven,
+        returns=RunShown,
+        status=201,
+        makes=True,
+        may_fail=False,
+    )
+    def post(self, request: Request) -> Any:
+        """A run: its items come into sight together, when all of them are there. Cancelled, it leaves nothing."""
+        hourly.check(Run.objects.filter(kind="import", started_by=self.me), "import")
+        wanted = {**self.body, "dialect": dict(self.body.get("dialect", {}))}
+        return runs.enqueue(kind="import", project=self.member.project, by=self.me, parameters=wanted)
+
+
+class OneImport(Endpoint):
+    @operation("Read an import", scope="read", needs="manage", returns=ImportShown)
+    def get(self, request: Request, source: str) -> Any:
+        return _find(self, source)
+
+
+class Quarantine(Endpoint):
+    @operation("Download the lines of an import that made no item", scope="read", needs="download", media="text/csv")
+    def get(self, request: Request, source: str) -> Any:
+        """With the reason of each, as CSV."""
+        found = _find(self, source)
+        response = StreamingHttpResponse(uploads.quarantine(found), content_type="text/csv")
+        name = f"{self.member.project.slug}-{found.public_id}-quarantine.csv"
+        response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+        return response
+
+
+def _find(endpoint: Endpoint, public_id: str) -> Import:
+    found = endpoint.member.project.imports.filter(public_id=public_id).first()
+    if found is None:
+        raise NotFound(_("There is no such import."))
+    return found
+
+
+def _pieces(request: HttpRequest) -> Iterator[bytes]:
+    """The body as it comes; what ends before the length that it said is no file."""
+    left = int(request.META.get("CONTENT_LENGTH") or 0)
+    while left > 0 and (piece := request.read(min(_PIECE, left))):
+        left -= len(piece)
+        yield piece
+    if left:
+        raise UnreadablePostError("the body ended early")

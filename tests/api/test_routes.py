@@ -1,0 +1,260 @@
+"""Deny by default, for programs: every route, by every method, for every scope of a token and every role.
+
+NEEDS is written by hand: a route that is new or opens for others than before fails until somebody has said so here.
+"""
+
+import json
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.urls import reverse
+
+from annotate import connections, tokens, uploads
+from annotate.access import MAY
+from annotate.api.endpoint import SCOPES, Endpoint
+from annotate.models import ApiToken, User
+from annotate.models.project import Role
+from tests.api.conftest import Program
+from tests.factories import make_user
+from tests.web.site import Place, api_routes, make_place, make_stranger
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+READ, ANNOTATE, MANAGE = SCOPES
+SITE = "site"  # for owners of the site
+
+# name: by method the scope of the token, and what a member must be allowed to do (None: outside projects)
+NEEDS: dict[str, dict[str, tuple[str, str | None]]] = {
+    "api-schema": {"GET": (READ, None)},
+    "api-me": {"GET": (READ, None)},
+    "api-connections": {"GET": (READ, SITE), "POST": (MANAGE, SITE)},
+    "api-connection": {"GET": (READ, SITE), "PATCH": (MANAGE, SITE)},
+    "api-connection-active": {"PUT": (MANAGE, SITE)},
+    "api-connection-test": {"POST": (MANAGE, SITE)},
+    "api-connection-project": {"PUT": (MANAGE, SITE), "DELETE": (MANAGE, SITE)},
+    "api-projects": {"GET": (READ, None), "POST": (MANAGE, None)},
+    "api-project": {"GET": (READ, "view")},
+    "api-progress": {"GET": (READ, "evidence")},
+    "api-schemas": {"GET": (READ, "view"), "POST": (MANAGE, "manage")},
+    "api-schema-version": {"GET": (READ, "view")},
+    "api-guidelines": {"GET": (READ, "view"), "POST": (MANAGE, "manage")},
+    "api-guidelines-version": {"GET": (READ, "view")},
+    "api-items": {"GET": (READ, "evidence")},
+    "api-items-withdraw": {"POST": (MANAGE, "manage")},
+    "api-item": {"GET": (READ, "evidence")},
+    "api-uploads": {"GET": (READ, "manage"), "POST": (MANAGE, "manage")},
+    "api-upload": {"GET": (READ, "manage"), "DELETE": (MANAGE, "manage")},
+    "api-upload-preview": {"POST": (MANAGE, "manage")},
+    "api-imports": {"GET": (READ, "manage"), "POST": (MANAGE, "manage")},
+    "api-import": {"GET": (READ, "manage")},
+    "api-import-quarantine": {"GET": (READ, "download")},
+    "api-predictions": {"GET": (READ, "download")},
+    "api-estimates": {"GET": (READ, "evidence")},
+    "api-annotations": {"GET": (READ, "evidence")},
+    "api-rounds": {"GET": (READ, "evidence")},
+    "api-models": {"GET": (READ, "evidence")},
+    "api-runs": {"GET": (READ, "evidence"), "POST": (MANAGE, "manage")},
+    "api-run": {"GET": (READ, "evidence")},
+    "api-run-lines": {"GET": (READ, "evidence")},
+    "api-run-pause": {"POST": (MANAGE, "manage")},
+    "api-run-resume": {"POST": (MANAGE, "manage")},
+    "api-run-cancel": {"POST": (MANAGE, "manage")},
+    "api-run-retry": {"POST": (MANAGE, "manage")},
+    "api-exports": {"GET": (READ, "download"), "POST": (MANAGE, "manage")},
+    "api-export": {"GET": (READ, "download")},
+    "api-export-file": {"GET": (READ, "download")},
+    "api-label": {"GET": (READ, "annotate")},
+    "api-label-next": {"POST": (ANNOTATE, "annotate")},
+    "api-label-submit": {"POST": (ANNOTATE, "annotate")},
+    "api-label-skip": {"POST": (ANNOTATE, "annotate")},
+    "api-label-change": {"POST": (ANNOTATE, "annotate")},
+    "api-label-renew": {"POST": (ANNOTATE, "annotate")},
+    "api-label-release": {"POST": (ANNOTATE, "annotate")},
+    "api-label-draft": {"PUT": (ANNOTATE, "annotate")},
+    "api-label-reveal": {"POST": (ANNOTATE, "annotate")},
+    "api-label-why": {"POST": (ANNOTATE, "annotate")},
+    "api-label-history": {"GET": (READ, "annotate")},
+    "api-disputes": {"GET": (READ, "review")},
+    "api-dispute": {"GET": (READ, "review")},
+    "api-adjudications": {"GET": (READ, "review"), "POST": (MANAGE, "review")},
+    "api-annotator": {"GET": (READ, "manage"), "PUT": (MANAGE, "manage")},
+    "api-usable-connections": {"GET": (READ, "manage")},
+    "api-budgets": {"GET": (READ, "manage")},
+    "api-budget": {"GET": (READ, "manage"), "PUT": (MANAGE, "manage")},
+    "api-budget-stop": {"POST": (MANAGE, "manage")},
+    "api-budget-resume": {"POST": (MANAGE, "manage")},
+    "api-ledger": {"GET": (READ, "manage")},
+    "api-members": {"GET": (READ, "manage")},
+    "api-member": {"PUT": (MANAGE, "manage"), "DELETE": (MANAGE, "manage")},
+    "api-member-release": {"POST": (MANAGE, "manage")},
+    "api-member-password": {"POST": (MANAGE, "manage")},
+    "api-invitations": {"GET": (READ, "manage"), "POST": (MANAGE, "manage")},
+    "api-invitation": {"DELETE": (MANAGE, "manage")},
+}
+IN_PROJECT = sorted(name for name, ways in NEEDS.items() if {needs for _, needs in ways.values()} - {None, SITE})
+
+
+@pytest.fixture
+def place(db: None) -> Place:
+    place = make_place()
+    place.ids |= {"project": place.project.slug, "version": 1, "kind": "machine"}
+    owner = make_user("Site", is_site_owner=True)
+    settings = {"name": "Server", "base_url": "http://127.0.0.1:9/v1", "model": "m", "allows_private": True}
+    place.ids["connection"] = connections.create(by=owner, **settings).public_id
+    place.people["site owner"] = owner
+    chunks = [b'{"text": "Plugh"}']
+    sent = uploads.receive(project=place.project, by=place.people["owner"], file_name="a.jsonl", chunks=chunks)
+    place.ids |= {"upload": sent.public_id, "source": place.project.imports.first().public_id}
+    return place
+
+
+def address(name: str, place: Place, **other: Any) -> str:
+    pattern = next(pattern for known, _, pattern in api_routes() if known == name)
+    ids = {**place.ids, **other}
+    return reverse(name, kwargs={key: ids[key] for key in pattern.pattern.converters})
+
+
+def ask(program: Program, method: str, url: str) -> Any:
+    with transaction.atomic():
+        response = program.ask(method, url, None if method == "GET" else {})
+        transaction.set_rollback(True)
+    return response
+
+
+def with_scopes(user: User) -> dict[str, Program]:
+    """A program of this person for each scope."""
+    return {scope: Program(user, scope) for scope in SCOPES}
+
+
+class TestTheTable:
+    def test_every_route_is_written_down(self):
+        assert {name for name, _, _ in api_routes()} == set(NEEDS)
+
+    def test_every_route_lies_where_failures_are_problems(self):
+        assert all(path.startswith("api/v1/") for _, path, _ in api_routes())
+
+    def test_what_a_route_needs_is_what_is_written(self):
+        for name, path, pattern in api_routes():
+            found = {}
+            for method in METHODS:
+                asked = getattr(getattr(pattern.callback.cls, method.lower(), None), "operation", None)
+                if asked:
+                    found[method] = (asked.scope, asked.needs)
+            written = {
+                method: (scope, None if needs == SITE else needs) for method, (scope, needs) in NEEDS[name].items()
+            }
+            assert found == written, name
+            assert ("<slug:project>" in path) == (name in IN_PROJECT), name
+
+    def test_every_route_goes_through_the_one_door(self):
+        for name, _, pattern in api_routes():
+            assert issubclass(pattern.callback.cls, Endpoint), name
+            assert pattern.callback.cls.permission_classes == [], name  # Endpoint's own, for all alike
+            names = [one.__name__ for one in pattern.callback.cls.authentication_classes]
+            assert names == (["BearerToken", "Session"] if name == "api-schema" else ["BearerToken"]), name
+
+    def test_reading_never_takes_more_than_the_scope_read(self):
+        for name, ways in NEEDS.items():
+            for method, (scope, _) in ways.items():
+                assert (scope == READ) == (method == "GET"), name
+
+
+@pytest.mark.parametrize("name", sorted(NEEDS))
+def test_without_a_token_nobody_gets_anywhere(name, place):
+    program = Program(None)
+    for method in METHODS:
+        response = ask(program, method, address(name, place))
+        assert response.status_code == 401, method
+        assert response.headers["WWW-Authenticate"].startswith("Bearer")
+        assert b"Quux" not in response.content
+
+
+@pytest.mark.parametrize("name", sorted(NEEDS))
+def test_each_role_and_scope_may_what_is_written(name, place):
+    ways = NEEDS[name]
+    for role in (*Role.values, "site owner"):
+        for scope, program in with_scopes(place.people[role]).items():
+            for method, way in ways.items():
+                status = ask(program, method, address(name, place)).status_code
+                assert status in _expected(way, role, scope), (role, scope, method, status)
+
+
+@pytest.mark.parametrize("name", sorted(NEEDS))
+def test_there_are_no_other_methods(name, place):
+    for who in ("owner", "viewer"):
+        program = Program(place.people[who])
+        for method in set(METHODS) - set(NEEDS[name]):
+            assert ask(program, method, address(name, place)).status_code == 405, (who, method)
+
+
+def _expected(way: tuple[str, str | None], role: str, scope: str) -> set[int]:
+    takes, needs = way
+    if SCOPES.index(ApiToken.Scope(scope)) < SCOPES.index(ApiToken.Scope(takes)):
+        return {403}
+    if needs == SITE:
+        # Nothing is sent with it: what needs a body says so.
+        return {200, 201, 204, 409, 422} if role == "site owner" else {403}
+    if needs is None:
+        return {200, 201, 422}
+    if role == "site owner":  # who runs the site is no member of its projects
+        return {404}
+    return {200, 201, 204, 404, 409, 422} if role in MAY[needs] else {403}
+
+
+@pytest.mark.parametrize("name", IN_PROJECT)
+def test_for_others_the_project_does_not_exist(name, place):
+    """Not by a single byte: what they get is what they get for a project that nobody ever made."""
+    url, nowhere = address(name, place), address(name, place, project="never-made")
+    for person in (make_stranger(), place.people["removed"]):
+        program = Program(person)
+        for method in METHODS:
+            real, made_up = ask(program, method, url), ask(program, method, nowhere)
+            assert real.status_code == made_up.status_code == (404 if method in NEEDS[name] else 405), method
+            assert real.content.replace(place.project.slug.encode(), b"never-made") == made_up.content
+
+
+@pytest.mark.parametrize("key", ["person", "invitation", "run", "item"])
+def test_things_of_another_project_are_not_found(key, place):
+    other, program = make_place("Elsewhere"), Program(place.people["owner"])
+    for name, path, _ in api_routes():
+        if f":{key}>" not in path:
+            continue
+        for method in NEEDS[name]:
+            response = ask(program, method, address(name, place, **{key: other.ids[key]}))
+            assert response.status_code in (404, 422), (name, method)
+            assert b"Plugh" not in response.content
+
+
+def test_who_is_removed_or_deactivated_is_out_at_the_next_request(place):
+    program = Program(place.people["annotator"])
+    assert program.get(address("api-project", place)).status_code == 200
+    owner = Program(place.people["owner"])
+    url = address("api-member", place, person=program.user.public_id)
+    assert owner.delete(url).status_code == 200
+    assert program.get(address("api-project", place)).status_code == 404
+    User.objects.filter(pk=program.user.pk).update(is_active=False)
+    assert program.get(address("api-project", place)).status_code == 401
+
+
+def test_a_role_that_changes_counts_at_once(place):
+    program = Program(place.people["admin"])
+    assert program.get(address("api-members", place)).status_code == 200
+    member = place.project.members.get(user=program.user)
+    member.role = Role.ANNOTATOR
+    member.save()
+    assert program.get(address("api-members", place)).status_code == 403
+
+
+def test_tokens_and_keys_are_in_no_answer(place):
+    """Of every address that can be read, by the one who may read most."""
+    owner = place.people["owner"]
+    owner.is_site_owner = True
+    owner.save()
+    digests = [*ApiToken.objects.values_list("token_sha256", flat=True), owner.password]
+    for name, ways in NEEDS.items():
+        if "GET" in ways:
+            body = Program(owner, READ).get(address(name, place)).content.decode()
+            assert not [one for one in digests if one in body], name
+            assert "token_sha256" not in body and "key_encrypted" not in body, name
+    assert json.loads(Program(owner).get("/api/v1/me").content)["email"] == owner.email
+    assert tokens.live(owner).exists()
