@@ -4,8 +4,6 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from functools import cache
-from zoneinfo import available_timezones
 
 from django.contrib.auth import SESSION_KEY, authenticate
 from django.contrib.auth.password_validation import validate_password
@@ -19,10 +17,9 @@ from django.utils.translation import ngettext
 
 from annotate.errors import GoldloopError, InvalidInput
 from annotate.models import SignInFailure, User
-from annotate.models.base import database_now, is_storable
+from annotate.models.base import database_now, is_storable, time_zones
 from annotate.models.event import record
 
-time_zones = cache(available_timezones)  # it walks through hundreds of files
 WINDOW = timedelta(minutes=15)
 PER_ADDRESS = 5  # guesses at one person's password
 PER_CLIENT = 20  # guesses from one place, at whomever; an office behind one address shares them

@@ -1,6 +1,7 @@
 """Making projects: their key, their labels, their guidelines and their people."""
 
 import hashlib
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +13,16 @@ from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
 from annotate import access, modalities
-from annotate.errors import Conflict, InvalidInput
+from annotate.access import MAY
+from annotate.errors import AccessDenied, Conflict, InvalidInput
 from annotate.models import Budget, GuidelineVersion, Label, LabelSchema, Member, Project, User
-from annotate.models.base import is_storable
+from annotate.models.base import is_storable, time_zones
 from annotate.models.event import record
-from annotate.models.project import Role
+from annotate.models.project import Role, SuggestionPolicy, hidden_suggestions
 from annotate.models.schema import N_COLOURS
 
 MAX_LABELS = 1_000
+MAX_GUIDELINES = 100_000  # characters: some forty printed pages
 _KEYS = "1234567890"
 
 
@@ -28,6 +31,23 @@ class NewLabel:
     name: str
     definition: str = ""
     examples: tuple[str, ...] = ()
+
+
+class ShortNameTaken(Conflict):
+    """Another project is reached by this short name."""
+
+
+def may_create(user: User) -> bool:
+    """Owners of the site, and whoever manages a project already: they can be trusted with one more."""
+    if not user.is_active or user.is_simulated:
+        return False
+    return user.is_site_owner or user.memberships.filter(role__in=MAY["manage"]).exists()
+
+
+def require_may_create(user: User) -> None:
+    """For pages and programs; whoever can run commands on the machine needs no leave."""
+    if not may_create(user):
+        raise AccessDenied(_("Projects are made by those who run this site or manage a project already. Ask them."))
 
 
 @transaction.atomic
@@ -45,7 +65,8 @@ def create(
     check_labels(labels)
     modalities.modality(modality)
     if not slugify(slug or name):
-        raise InvalidInput(f"The name {name!r} gives no short name; choose one of letters a-z, digits and hyphens.")
+        sentence = _("The name %(name)r gives no short name; choose one of letters a-z, digits and hyphens.")
+        raise InvalidInput(sentence % {"name": name})
     key = key or secrets.token_bytes(32)
     project = Project(
         name=name,
@@ -56,8 +77,9 @@ def create(
         **{"seed": secrets.randbits(31), **settings},
     )
     if Project.objects.filter(slug=project.slug).exists():
-        raise Conflict(f"There is a project {project.slug!r} already; choose another short name.")
-    _validate(project)
+        sentence = _("There is a project %(slug)r already; choose another short name.")
+        raise ShortNameTaken(sentence % {"slug": project.slug})
+    validate(project)
     project.save()
     Member.objects.create(project=project, user=by, role=Role.OWNER, is_trusted=True)
     Budget.objects.bulk_create(Budget(project=project, kind=kind) for kind in Budget.Kind)
@@ -67,12 +89,20 @@ def create(
 
 
 @transaction.atomic
-def add_schema(*, project: Project, labels: Sequence[NewLabel], by: User) -> LabelSchema:
-    """The next version of the labels; only before anything was labeled or pre-labeled with an older one."""
-    if project.annotations.exists() or project.prompts.exists() or project.gold.exists():
-        raise Conflict("The labels are in use; changing them now would change what existing answers mean.")
+def add_schema(*, project: Project, labels: Sequence[NewLabel], by: User, base: int | None = None) -> LabelSchema:
+    """The next version of the labels; only before anything was labeled or pre-labeled with an older one.
+
+    With `base`, the version that was edited, Conflict where somebody else saved a later one meanwhile.
+    """
+    access.require(by, project, to="manage")
+    Project.objects.select_for_update().get(pk=project.pk)  # of two new versions at once one is the later
+    if are_labels_in_use(project):
+        raise Conflict(_("The labels are in use; changing them now would change what existing answers mean."))
     check_labels(labels)
-    schema = LabelSchema.objects.create(project=project, version=project.schemas.count() + 1, created_by=by)
+    version = project.schemas.count() + 1
+    if base not in (None, version - 1):
+        raise Conflict(_("Somebody else saved other labels meanwhile. Yours were not saved: look at both."))
+    schema = LabelSchema.objects.create(project=project, version=version, created_by=by)
     Label.objects.bulk_create(
         Label(
             schema=schema,
@@ -89,18 +119,27 @@ def add_schema(*, project: Project, labels: Sequence[NewLabel], by: User) -> Lab
     return schema
 
 
+def are_labels_in_use(project: Project) -> bool:
+    """Whether something was labeled or pre-labeled: then the labels stay, and with them what answers mean."""
+    return project.annotations.exists() or project.prompts.exists() or project.gold.exists()
+
+
 @transaction.atomic
-def set_guidelines(*, project: Project, markdown: str, by: User) -> GuidelineVersion:
-    """The next version of the guidelines; the same text again is no new version."""
+def set_guidelines(*, project: Project, markdown: str, by: User, base: int | None = None) -> GuidelineVersion:
+    """The next version of the guidelines; the same text again is no new version.
+
+    With `base`, the version that was edited (0: none), Conflict where somebody else saved a later one meanwhile.
+    """
     access.require(by, project, to="manage")
-    if not markdown.strip():
-        raise InvalidInput("The guidelines are empty.")
-    if "\x00" in markdown:
-        raise InvalidInput("The guidelines hold a NUL character.")
+    check_guidelines(markdown)
+    Project.objects.select_for_update().get(pk=project.pk)  # of two new versions at once one is the later
     latest = current_guidelines(project)
     if latest is not None and latest.markdown == markdown:
         return latest
     version = latest.version + 1 if latest else 1
+    if base not in (None, version - 1):
+        names = {"version": version - 1, "person": latest.created_by if latest else None}
+        raise Conflict(_("%(person)s saved version %(version)s while you were writing. Yours was not saved.") % names)
     guidelines = GuidelineVersion.objects.create(project=project, version=version, markdown=markdown, created_by=by)
     record("guidelines.created", project=project, by=by, version=version)
     return guidelines
@@ -138,7 +177,7 @@ def parse_labels(data: object) -> list[NewLabel]:
     """Labels from JSON: a list (or {"labels": list}) of names or of {"name", "definition", "examples"}."""
     rows = data.get("labels") if isinstance(data, dict) else data
     if not isinstance(rows, list):
-        raise InvalidInput('Labels must be a list of names or of {"name", "definition", "examples"}.')
+        raise InvalidInput(_('Labels must be a list of names or of {"name", "definition", "examples"}.'))
     labels = [_parse_label(row, place) for place, row in enumerate(rows, start=1)]
     check_labels(labels)
     return labels
@@ -147,33 +186,55 @@ def parse_labels(data: object) -> list[NewLabel]:
 def check_labels(labels: Sequence[NewLabel]) -> None:
     """InvalidInput unless there are 2 to MAX_LABELS labels with distinct, usable names."""
     if not 2 <= len(labels) <= MAX_LABELS:
-        raise InvalidInput(f"A project needs 2 to {MAX_LABELS} labels; {len(labels)} were given.")
+        raise InvalidInput(
+            _("A project needs 2 to %(most)d labels; %(n)d were given.") % {"most": MAX_LABELS, "n": len(labels)}
+        )
     seen: set[str] = set()
     for label in labels:
         if not label.name.strip() or len(label.name) > 100 or not label.name.isprintable():
-            raise InvalidInput(f"{label.name!r} cannot be a label: 1 to 100 printable characters.")
+            raise InvalidInput(_("%(name)r cannot be a label: 1 to 100 printable characters.") % {"name": label.name})
         if label.name.strip() in seen:
-            raise InvalidInput(f"The label {label.name!r} is there twice.")
+            raise InvalidInput(_("The label %(name)r is there twice.") % {"name": label.name})
         seen.add(label.name.strip())
         if not all(is_storable(text) for text in (label.definition, *label.examples)):
-            raise InvalidInput(f"The definition or an example of {label.name!r} holds half a character or a NUL.")
+            sentence = _("The definition or an example of %(name)r holds half a character or a NUL.")
+            raise InvalidInput(sentence % {"name": label.name})
+
+
+def check_guidelines(markdown: str) -> None:
+    """InvalidInput unless this text can be kept as guidelines."""
+    if not markdown.strip():
+        raise InvalidInput(_("The guidelines are empty."))
+    if len(markdown) > MAX_GUIDELINES:
+        raise InvalidInput(_("The guidelines have more than %(n)d characters.") % {"n": MAX_GUIDELINES})
+    if not is_storable(markdown):
+        raise InvalidInput(_("The guidelines hold a NUL character or half of one."))
 
 
 def _parse_label(row: object, place: int) -> NewLabel:
     if isinstance(row, str):
         return NewLabel(row)
     if not isinstance(row, dict) or not isinstance(row.get("name"), str):
-        raise InvalidInput(f'Label {place} needs a "name".')
+        raise InvalidInput(_('Label %(place)d needs a "name".') % {"place": place})
     definition, examples = row.get("definition", ""), row.get("examples", [])
     if not isinstance(definition, str) or not isinstance(examples, list):
-        raise InvalidInput(f'Label {place} ({row["name"]}): "definition" is a text, "examples" a list of texts.')
+        sentence = _('Label %(place)d (%(name)s): "definition" is a text, "examples" a list of texts.')
+        raise InvalidInput(sentence % {"place": place, "name": row["name"]})
     if not all(isinstance(example, str) for example in examples):
-        raise InvalidInput(f"Label {place} ({row['name']}): every example is a text.")
+        names = {"place": place, "name": row["name"]}
+        raise InvalidInput(_("Label %(place)d (%(name)s): every example is a text.") % names)
     return NewLabel(row["name"], definition, tuple(examples))
 
 
-def _validate(project: Project) -> None:
-    """Settings of a new project against the model's own rules, as one sentence."""
+def validate(project: Project) -> None:
+    """Settings against the model's own rules and those that no database knows, as one sentence."""
+    if not re.fullmatch("[A-Z]{3}", project.currency):
+        raise InvalidInput(_("A currency is three capital letters, for instance EUR."))
+    if project.time_zone not in time_zones():
+        raise InvalidInput(_("%(zone)r is no time zone; choose one of the list.") % {"zone": project.time_zone})
+    policy = project.suggestion_policy
+    if set(policy) != set(hidden_suggestions()) or not set(policy.values()) <= set(SuggestionPolicy.values):
+        raise InvalidInput(_("Suggestions have one policy for each of: %(arms)s.") % {"arms": ", ".join(policy)})
     try:
         project.full_clean(exclude=["key"])
     except ValidationError as error:

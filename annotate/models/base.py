@@ -2,10 +2,14 @@
 
 import secrets
 from datetime import datetime
+from functools import cache
+from zoneinfo import available_timezones
 
 from django.db import connection, models
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
+
+time_zones = cache(available_timezones)  # it walks through hundreds of files
 
 
 def make_public_id() -> str:

@@ -8,9 +8,9 @@ from django.contrib.auth.password_validation import password_validators_help_tex
 from django.utils.functional import lazy
 from django.utils.translation import gettext_lazy as _
 
-from annotate import accounts
 from annotate.invitations import GIVABLE, MAX_DAYS
 from annotate.models import ApiToken
+from annotate.models.base import time_zones
 from annotate.models.project import Role
 from annotate.tokens import MAX_DAYS as MAX_TOKEN_DAYS
 from annotate.web.clock import OF_THE_DEVICE, UTC
@@ -24,7 +24,7 @@ ROLES = {
 }
 DUTIES = {
     Role.ADMIN: _("Admin: manages people and runs, answers questions"),
-    Role.REVIEWER: _("Reviewer: answers questions, sees the figures"),
+    Role.REVIEWER: _("Reviewer: answers questions, decides disagreements, sees the figures"),
     Role.ANNOTATOR: _("Annotator: answers questions"),
     Role.VIEWER: _("Viewer: sees the figures, downloads exports"),
 }
@@ -105,7 +105,7 @@ class ProfileForm(Form):
 
     def clean_time_zone(self) -> str:
         zone: str = self.cleaned_data["time_zone"]
-        if zone and zone not in accounts.time_zones():
+        if zone and zone not in time_zones():
             raise forms.ValidationError(_("There is no such time zone; choose one of the list."))
         return {"": OF_THE_DEVICE, "UTC": UTC}.get(zone, zone)
 

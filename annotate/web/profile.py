@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from annotate import accounts, tokens
 from annotate.errors import Conflict, InvalidInput
 from annotate.models import User
-from annotate.models.base import database_now
+from annotate.models.base import database_now, time_zones
 from annotate.web.clock import OF_THE_DEVICE, UTC
 from annotate.web.forms import SCOPES, ProfileForm, TokenForm
 from annotate.web.htmx import go_to
@@ -84,7 +84,7 @@ def _page(
         "form": token or TokenForm(auto_id=_FIELD_IDS),
         "tokens": [{"token": one, "scope": SCOPES[one.Scope(one.scope)]} for one in tokens.live(by, now)],
         "most": tokens.MAX_LIVE,
-        "zones": _zones(),
+        "zones": zones(),
         **made,
     }
     return render(request, "annotate/profile/show.html", context, status=status)
@@ -95,6 +95,6 @@ def _person(request: HttpRequest) -> User:
     return request.user
 
 
-def _zones() -> list[str]:
+def zones() -> list[str]:
     """Places; not the hundreds of old names and offsets that are there beside them."""
-    return sorted(zone for zone in accounts.time_zones() if "/" in zone and not zone.startswith(("Etc/", "SystemV/")))
+    return sorted(zone for zone in time_zones() if "/" in zone and not zone.startswith(("Etc/", "SystemV/")))

@@ -1,19 +1,27 @@
-"""The projects that somebody belongs to."""
+"""The projects that somebody belongs to, and new ones."""
 
+from django.contrib import messages
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
-from django.views.decorators.http import require_GET
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_http_methods
 
-from annotate import people
+from annotate import people, projects
 from annotate.access import MAY
-from annotate.models import User
+from annotate.errors import InvalidInput
+from annotate.models import GuidelineVersion, Project, User
 from annotate.models.draw import Round
 from annotate.people import Standing
+from annotate.web.clock import OF_THE_DEVICE, UTC
 from annotate.web.doors import home_of
 from annotate.web.forms import role_name
+from annotate.web.htmx import go_to
+from annotate.web.profile import zones
+from annotate.web.project_forms import CreateForm, initial_of
 
 
 @require_GET
@@ -22,8 +30,55 @@ def list_projects(request: HttpRequest) -> HttpResponse:
     return render(
         request,
         "annotate/projects/list.html",
-        {"projects": [_shown(standing) for standing in people.standings(request.user)]},
+        {
+            "projects": [_shown(standing) for standing in people.standings(request.user)],
+            "may_create": projects.may_create(request.user),
+        },
     )
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+def create(request: HttpRequest) -> HttpResponse:
+    """One form for all that a project needs; who may not make one is told whom to ask."""
+    by = request.user
+    assert isinstance(by, User)  # the door is shut for everybody else
+    projects.require_may_create(by)
+    form, status = CreateForm(initial=_new(by)), 200
+    if request.method == "POST":
+        form, status = CreateForm(request.POST), 422
+        if form.is_valid():
+            try:
+                project = _create(form, by)
+                messages.success(request, _("The project is made. Say what each label means, then import items."))
+                return go_to(request, reverse("settings-labels", args=[project.slug]))
+            except projects.ShortNameTaken as error:
+                form.add_error("slug", str(error))
+            except InvalidInput as error:
+                form.add_error("name", str(error))
+    context = {
+        "form": form,
+        "guidelines": GuidelineVersion(markdown=form["guidelines"].value() or ""),
+        "zones": zones(),
+    }
+    return render(request, "annotate/projects/create.html", context, status=status)
+
+
+@transaction.atomic
+def _create(form: CreateForm, by: User) -> Project:
+    given = form.cleaned_data
+    project = projects.create(
+        labels=given["labels"], slug=given["slug"], modality=given["modality"], by=by, **form.settings()
+    )
+    if given["guidelines"].strip():
+        projects.set_guidelines(project=project, markdown=given["guidelines"], by=by)
+    return project
+
+
+def _new(by: User) -> dict[str, object]:
+    """What a project is unless somebody says otherwise; days are those of who makes it."""
+    chosen = by.time_zone if by.time_zone != UTC else OF_THE_DEVICE
+    return {**initial_of(Project(time_zone=chosen)), "modality": "text"}
 
 
 def _shown(standing: Standing) -> dict[str, object]:

@@ -11,6 +11,7 @@ from annotate.web import (
     overview,
     people,
     profile,
+    project_settings,
     projects,
     review,
     runs,
@@ -20,6 +21,8 @@ from annotate.web import (
 
 urlpatterns = [
     path("", projects.list_projects, name="projects-list"),
+    path("new", projects.create, name="projects-create"),
+    path("preview", project_settings.preview, name="markdown-preview"),
     path("healthz", health.healthz, name="healthz"),
     path("sign-in", accounts.sign_in, name="sign-in"),
     path("sign-out", accounts.sign_out, name="sign-out"),
@@ -54,6 +57,15 @@ urlpatterns = [
     path("p/<slug:slug>/items/<str:item>/withdraw", items.withdraw, name="items-withdraw"),
     path("p/<slug:slug>/items/<str:item>/bring-back", items.bring_back, name="items-bring-back"),
     path("p/<slug:slug>/items/<str:item>/correct", items.correct, name="items-correct"),
+    path("p/<slug:slug>/settings/", project_settings.show, name="settings-show"),
+    path("p/<slug:slug>/settings/annotator", project_settings.choose_annotator, name="settings-annotator"),
+    path("p/<slug:slug>/settings/labels", project_settings.labels, name="settings-labels"),
+    path("p/<slug:slug>/settings/guidelines", project_settings.guidelines, name="settings-guidelines"),
+    path(
+        "p/<slug:slug>/settings/guidelines/<int:version>",
+        project_settings.guidelines_version,
+        name="settings-guidelines-version",
+    ),
     path("p/<slug:slug>/people", people.list_people, name="people-list"),
     path("p/<slug:slug>/people/invite", people.invite, name="people-invite"),
     path("p/<slug:slug>/people/<str:person>/set", people.set_member, name="people-set"),

@@ -2,15 +2,17 @@
 
 import hashlib
 import re
+from functools import partial
 
 import pytest
 from django.core.management import CommandError, call_command
 
 from annotate import access, projects
 from annotate.errors import AccessDenied, Conflict, InvalidInput, NotFound
-from annotate.models import Event, GuidelineVersion
+from annotate.models import Event, GuidelineVersion, User
 from annotate.models.project import Role
 from tests.factories import make_member, make_project, make_user, owner_of
+from tests.rows import make_items, make_silver
 
 pytestmark = pytest.mark.django_db
 
@@ -60,6 +62,57 @@ class TestCreate:
             make_project(name=name)
 
 
+class TestWhoMayCreate:
+    def test_owners_of_the_site_and_who_manages_already(self):
+        project = make_project()
+        assert projects.may_create(make_user(is_site_owner=True))
+        assert projects.may_create(owner_of(project))
+        assert projects.may_create(make_member(project, role=Role.ADMIN))
+
+    @pytest.mark.parametrize("role", [Role.REVIEWER, Role.ANNOTATOR, Role.VIEWER])
+    def test_nobody_else(self, role):
+        for person in (make_member(make_project(), role=role), make_user(is_site_owner=True, is_active=False)):
+            with pytest.raises(AccessDenied, match="Ask them"):
+                projects.require_may_create(person)
+
+    def test_the_first_one_is_made_on_the_machine(self):
+        call_command("create_user", "root@example.org", "--site-owner", "--no-password")
+        assert projects.may_create(User.objects.get(email="root@example.org"))
+        sam = make_user()
+        call_command("create_user", sam.email, "--site-owner")
+        sam.refresh_from_db()
+        assert sam.is_site_owner
+
+
+class TestAddSchema:
+    def add(self, project, by=None, **fields):
+        labels = [projects.NewLabel("spam"), projects.NewLabel("ham")]
+        return projects.add_schema(project=project, labels=labels, by=by or owner_of(project), **fields)
+
+    def test_a_new_version_before_anything_is_labeled(self):
+        project = make_project()
+        assert self.add(project).version == 2
+        assert [label.name for label in projects.current_schema(project).labels.all()] == ["spam", "ham"]
+
+    @pytest.mark.parametrize("role", [Role.REVIEWER, Role.ANNOTATOR, Role.VIEWER])
+    def test_only_who_manages(self, role):
+        project = make_project()
+        with pytest.raises(AccessDenied):
+            self.add(project, by=make_member(project, role=role))
+
+    def test_not_once_they_are_in_use(self):
+        project = make_project()
+        make_silver(project, make_items(project, 1))
+        with pytest.raises(Conflict, match="in use"):
+            self.add(project)
+
+    def test_the_later_of_two_is_told(self):
+        project = make_project()
+        self.add(project, base=1)
+        with pytest.raises(Conflict, match="Somebody else"):
+            self.add(project, base=1)
+
+
 class TestParseLabels:
     def test_it_takes_names_and_objects(self):
         labels = projects.parse_labels({"labels": ["a", {"name": "b", "definition": "is b", "examples": ["bee"]}]})
@@ -86,6 +139,20 @@ class TestGuidelines:
         for text in ("one", "one", "two"):
             projects.set_guidelines(project=project, markdown=text, by=owner_of(project))
         assert [g.version for g in project.guidelines.order_by("version")] == [1, 2]
+
+    def test_the_later_of_two_is_told(self):
+        project = make_project()
+        save = partial(projects.set_guidelines, project=project, by=owner_of(project))
+        save(markdown="one", base=0)
+        with pytest.raises(Conflict, match="saved version 1"):
+            save(markdown="two", base=0)
+        assert save(markdown="two", base=1).version == 2
+
+    @pytest.mark.parametrize("text", [" ", "a\x00b", "x" * 100_001, "\ud800"])
+    def test_what_cannot_be_kept_is_refused(self, text):
+        project = make_project()
+        with pytest.raises(InvalidInput):
+            projects.set_guidelines(project=project, markdown=text, by=owner_of(project))
 
     def test_html_is_harmless(self):
         text = (

@@ -30,7 +30,7 @@ class TestListProjects:
     def test_without_any_it_says_what_to_do(self, signed_in):
         text = signed_in(make_user()).get("/").content.decode()
         assert "Ask for an invitation" in text
-        assert "manage.py create_project" in text
+        assert "manage.py create_user --site-owner" in text
 
     @pytest.mark.parametrize(
         ("role", "page"),

@@ -1,0 +1,239 @@
+"""A project's rules, labels and guidelines: what is in force, what can change now, and what a change brings."""
+
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from annotate import connections, project_settings, projects
+from annotate.errors import Conflict, InvalidInput, NotFound
+from annotate.models import GuidelineVersion, Project
+from annotate.web.doors import ProjectRequest, project_page
+from annotate.web.htmx import go_to
+from annotate.web.profile import zones
+from annotate.web.project_forms import (
+    MODALITIES,
+    MOST_ROWS,
+    GuidelinesForm,
+    LabelRows,
+    LabelsForm,
+    SettingsForm,
+    initial_of,
+    labels_as_json,
+    labels_in,
+    rows_of,
+)
+
+_shown_and_sent = require_http_methods(["GET", "HEAD", "POST"])
+_MOST_VERSIONS = 1_000_000  # what is beyond fits into no column
+_FIELD_OF = {"human_price_micros": "human_price"}  # where a form calls a setting otherwise
+
+
+@_shown_and_sent
+@never_cache
+@project_page(to="manage")
+def show(request: ProjectRequest) -> HttpResponse:
+    project = request.member.project
+    posted = request.POST if request.method == "POST" else None
+    form, status = _form(project, posted), 200
+    current = project_settings.stamp(project)
+    shown = request.POST.get("shown", current)
+    if posted is not None:
+        status = 422
+        if form.is_valid():
+            try:
+                _save(request, form)
+                messages.success(request, _("The settings are saved."))
+                return go_to(request, reverse("settings-show", args=[project.slug]))
+            except project_settings.ChangedMeanwhile as error:
+                form.add_error(None, str(error))
+                status, shown = 409, current  # who has been told may replace what the other saved
+            except (InvalidInput, Conflict) as error:
+                form.add_error(None, str(error))
+    context = {
+        "form": form,
+        "shown": shown,
+        "is_late": status == 409,
+        "modality": MODALITIES.get(project.modality, project.modality),
+        "zones": zones(),
+        "connections": list(connections.usable(project)),
+    }
+    return render(request, "annotate/project_settings/show.html", context, status=status)
+
+
+@require_POST
+@project_page(to="manage")
+def choose_annotator(request: ProjectRequest) -> HttpResponse:
+    """Who labels first: a connection that is lent to the project, or the annotator of this site."""
+    by, wanted = request.member, request.POST.get("connection", "")
+    connection = connections.usable(by.project).filter(public_id=wanted).first() if wanted else None
+    if wanted and connection is None:
+        raise NotFound(_("There is no such connection for this project."))
+    annotator = connections.ANNOTATOR if connection else connections.OFFLINE
+    connections.choose(project=by.project, connection=connection, annotator=annotator, by=by.user)
+    messages.success(
+        request, _("From now on items are pre-labeled by %(name)s.") % {"name": connection or _("this site")}
+    )
+    return go_to(request, reverse("settings-show", args=[by.project.slug]))
+
+
+@_shown_and_sent
+@never_cache
+@project_page(to="manage")
+def labels(request: ProjectRequest) -> HttpResponse:
+    project = request.member.project
+    schema = projects.current_schema(project)
+    rows, pasted, status = (
+        _label_rows(request, rows_of(schema)),
+        LabelsForm(initial={"labels": labels_as_json(schema)}),
+        200,
+    )
+    if request.method == "POST" and "add" not in request.POST:
+        status = 422
+        if "paste" in request.POST:
+            rows, pasted = _label_rows(None, rows_of(schema)), LabelsForm(request.POST)
+        form: Any = pasted if pasted.is_bound else rows
+        if form.is_valid():
+            try:
+                return _save_labels(request, form)
+            except (InvalidInput, Conflict) as error:
+                messages.error(request, str(error))
+    context = {
+        "schema": schema,
+        "labels": list(schema.labels.all()),
+        "rows": rows if len(rows) <= MOST_ROWS else None,
+        "pasted": pasted,
+        "base": request.POST.get("base", schema.version),
+        "in_use": projects.are_labels_in_use(project),
+        "versions": project.schemas.select_related("created_by").order_by("-version"),
+    }
+    return render(request, "annotate/project_settings/labels.html", context, status=status)
+
+
+@_shown_and_sent
+@never_cache
+@project_page(to="manage")
+def guidelines(request: ProjectRequest) -> HttpResponse:
+    project = request.member.project
+    latest = projects.current_guidelines(project)
+    text = latest.markdown if latest else ""
+    form, status = GuidelinesForm(initial={"guidelines": text}), 200
+    if request.method == "POST":
+        form, status = GuidelinesForm(request.POST), 422
+        if form.is_valid():
+            try:
+                return _save_guidelines(request, form, latest)
+            except InvalidInput as error:
+                form.add_error("guidelines", str(error))
+            except Conflict as error:
+                form.add_error(None, str(error))
+                status = 409
+    now = latest.version if latest else 0
+    context = {
+        "form": form,
+        "latest": latest,
+        "base": now if status == 409 else request.POST.get("base", now),
+        "is_late": status == 409,
+        "guidelines": GuidelineVersion(markdown=form["guidelines"].value() or ""),
+        "versions": project.guidelines.select_related("created_by").order_by("-version"),
+        "n_prompts": project.prompts.count(),
+    }
+    return render(request, "annotate/project_settings/guidelines.html", context, status=status)
+
+
+@require_GET
+@project_page(to="manage")
+def guidelines_version(request: ProjectRequest, version: int) -> HttpResponse:
+    """One version and what it changed, line by line."""
+    if not 0 < version < _MOST_VERSIONS:
+        raise NotFound(_("There is no such version of the guidelines."))
+    found = request.member.project.guidelines.select_related("created_by").filter(version__in=(version, version - 1))
+    both = {one.version: one for one in found}
+    if version not in both:
+        raise NotFound(_("There is no such version of the guidelines."))
+    before = both.get(version - 1)
+    context = {
+        "guidelines": both[version],
+        "lines": difference(before.markdown if before else "", both[version].markdown) if before else None,
+    }
+    return render(request, "annotate/project_settings/guidelines_version.html", context)
+
+
+@require_POST
+def preview(request: HttpRequest) -> HttpResponse:
+    """Markdown as pages show it, harmless: for whoever writes guidelines, of a project that there may not yet be."""
+    markdown = request.POST.get("guidelines", "")[: projects.MAX_GUIDELINES]
+    context = {"guidelines": GuidelineVersion(markdown=markdown)}
+    return render(request, "annotate/project_settings/_preview.html", context)
+
+
+@dataclass(frozen=True)
+class Line:
+    sign: str  # "+" new, "-" gone, "" the same
+    text: str
+
+
+def difference(before: str, after: str) -> list[Line]:
+    """Both texts as one list of lines; of long parts that are the same only what is around a change."""
+    found = list(difflib.unified_diff(before.splitlines(), after.splitlines(), n=3, lineterm=""))
+    rows = found[2:]  # after the names of two files
+    return [Line("…", "") if row.startswith("@@") else Line(row[0].strip(), row[1:]) for row in rows]
+
+
+def _form(project: Project, posted: Any) -> SettingsForm:
+    """What cannot change now is shown, says why, and is not read."""
+    form = SettingsForm(posted, initial=initial_of(project))
+    for setting, sentence in project_settings.refusals(project).items():
+        field = form.fields[_FIELD_OF.get(setting, setting)]
+        field.disabled, field.help_text = True, sentence
+    return form
+
+
+def _save(request: ProjectRequest, form: SettingsForm) -> Project:
+    return project_settings.change(
+        project=request.member.project, by=request.member.user, shown=request.POST.get("shown", ""), **form.settings()
+    )
+
+
+def _label_rows(request: HttpRequest | None, initial: list[dict[str, str]]) -> Any:
+    if request is None or request.method != "POST" or "paste" in request.POST:
+        return LabelRows(initial=initial, prefix="label")
+    data = request.POST.copy()
+    n_rows = _number(request.POST.get("label-TOTAL_FORMS"))
+    if "add" in data and n_rows is not None:
+        data["label-TOTAL_FORMS"] = str(n_rows + 1)
+    rows = LabelRows(data, prefix="label")
+    if "add" in data and len(rows):
+        rows[-1].fields["name"].widget.attrs["autofocus"] = True
+    return rows
+
+
+def _save_labels(request: ProjectRequest, form: Any) -> HttpResponse:
+    by = request.member
+    new = form.cleaned_data["labels"] if isinstance(form, LabelsForm) else labels_in(form.cleaned_data)
+    schema = projects.add_schema(project=by.project, labels=new, by=by.user, base=_number(request.POST.get("base")))
+    messages.success(request, _("The labels are saved as version %(version)d.") % {"version": schema.version})
+    return go_to(request, reverse("settings-labels", args=[by.project.slug]))
+
+
+def _save_guidelines(request: ProjectRequest, form: GuidelinesForm, latest: GuidelineVersion | None) -> HttpResponse:
+    by = request.member
+    saved = projects.set_guidelines(
+        project=by.project, markdown=form.cleaned_data["guidelines"], by=by.user, base=_number(request.POST.get("base"))
+    )
+    if latest and saved.pk == latest.pk:
+        messages.success(request, _("Nothing was changed: this is version %(version)d.") % {"version": saved.version})
+    else:
+        messages.success(request, _("The guidelines are saved as version %(version)d.") % {"version": saved.version})
+    return go_to(request, reverse("settings-guidelines", args=[by.project.slug]))
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else None
