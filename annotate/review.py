@@ -5,6 +5,7 @@ Also which questions are disputed. Deciding them is adjudication.py, and what wa
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from django.db.models import Count, Exists, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
@@ -63,14 +64,14 @@ def decidable(disputed: QuerySet[QueueEntry], by: User) -> QuerySet[QueueEntry]:
     return disputed.exclude(Exists(mine) & Exists(others))
 
 
-def fresh_reviewers(project: object, item: object) -> QuerySet[Member]:
+def fresh_reviewers(project: Any, item: Any) -> QuerySet[Member]:
     """Members who may review and have not said what this item is."""
     able = Member.objects.filter(project=project, role__in=MAY["review"], user__is_active=True)
     named = OuterRef(item) if isinstance(item, OuterRef) else item
     return able.exclude(Exists(_answered(named).filter(annotator=OuterRef("user"))))
 
 
-def _answered(item: object) -> QuerySet[Annotation]:
+def _answered(item: Any) -> QuerySet[Annotation]:
     return Annotation.objects.filter(item=item, label__isnull=False)
 
 

@@ -9,6 +9,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from annotate import review
 from annotate.models import (
     Annotation,
     DeliveredVersion,
@@ -18,6 +19,7 @@ from annotate.models import (
     Import,
     Item,
     Lease,
+    Member,
     ModelVersion,
     Prediction,
     Project,
@@ -26,7 +28,7 @@ from annotate.models import (
     Run,
 )
 from annotate.models.base import database_now
-from annotate.models.project import Arm
+from annotate.models.project import Arm, Role
 
 _KIND = Estimate.Estimand
 _ALIVE = (Run.State.QUEUED, Run.State.RUNNING)
@@ -190,7 +192,7 @@ def answers_since(project: Project, moment: datetime) -> int:
 
 @dataclass(frozen=True)
 class NextStep:
-    """One sentence for people, and what is to be done: a kind of run, or import, label, wait, done."""
+    """One sentence for people, and what is to be done: a kind of run, or import, label, review, wait, done."""
 
     kind: str
     sentence: str
@@ -248,6 +250,8 @@ def _after_round(project: Project, now: Progress) -> NextStep:
     """The last round is closed, and every item has silver."""
     assert now.round is not None
     assert now.round.closed_at is not None
+    if step := _review(project):
+        return step
     model = project.model_versions.order_by("-version").only("created_at").first()
     if model is None or model.created_at < now.round.closed_at:
         sentence = _("Train: round %(round)s brought answers that no model has seen.")
@@ -258,6 +262,20 @@ def _after_round(project: Project, now: Progress) -> NextStep:
     if version is None:
         return NextStep("estimate", _("Estimate: nobody knows yet how often the labels of today are right."))
     return _draw_or_export(project, now, version)
+
+
+def _review(project: Project) -> NextStep | None:
+    """Disagreements come before training, where there are people for them."""
+    reviewers = Member.objects.filter(project=project, role=Role.REVIEWER, user__is_active=True)
+    n = review.disputes(project).order_by().count() if reviewers.exists() else 0
+    if not n:
+        return None
+    sentence = ngettext(
+        "%(n)s question on which people disagree waits for a reviewer.",
+        "%(n)s questions on which people disagree wait for a reviewer.",
+        n,
+    )
+    return NextStep("review", sentence % {"n": n}, {"n": n})
 
 
 def _imported_since(project: Project, model: ModelVersion) -> bool:

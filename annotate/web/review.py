@@ -83,15 +83,11 @@ class Filter:
 def list_disputes(request: ProjectRequest) -> HttpResponse:
     project, by = request.member.project, request.member.user
     if request.GET.get("show") == "decided":
-        page = Paginator(adjudication.decided(project).select_related("item__content"), _PAGE)
-        found = page.get_page(request.GET.get("page"))
-        rows = [(one, texts_of(one.item.content.payload, project)) for one in found]
-        context = {"show": "decided", "page": found, "decisions": rows, "query": "show=decided&"}
-        return render_page(request, "annotate/review/list.html", "disputes", context)
+        return _decided(request, project)
     mine = adjudication.waiting(project=project, by=by)
     chosen = _filter(request)
     page = Paginator(chosen.apply(mine).select_related("item__content"), _PAGE).get_page(request.GET.get("page"))
-    context = {
+    context: dict[str, Any] = {
         "show": "waiting",
         "page": page,
         "rows": _rows(project, list(page)),
@@ -101,6 +97,14 @@ def list_disputes(request: ProjectRequest) -> HttpResponse:
         "rounds": list(mine.order_by("round__index").values_list("round__index", flat=True).distinct()),
         "pairs": _pairs(project, mine),
     }
+    return render_page(request, "annotate/review/list.html", "disputes", context)
+
+
+def _decided(request: ProjectRequest, project: Project) -> HttpResponse:
+    decisions = adjudication.decided(project).select_related("item__content")
+    page = Paginator(decisions, _PAGE).get_page(request.GET.get("page"))
+    rows = [(one, texts_of(one.item.content.payload, project)) for one in page]
+    context = {"show": "decided", "page": page, "decisions": rows, "query": "show=decided&"}
     return render_page(request, "annotate/review/list.html", "disputes", context)
 
 

@@ -8,7 +8,7 @@ from django.utils import timezone
 from annotate import projects, stats
 from annotate.models import Annotation, Item, ModelVersion
 from annotate.models.event import record
-from tests.factories import make_project, owner_of
+from tests.factories import make_member, make_project, owner_of
 from tests.rows import (
     make_estimate,
     make_finished_round,
@@ -84,6 +84,15 @@ class TestNextStep:
         make_silver(project, items)
         make_round(project, items, answered=4, is_closed=True)
         assert step(project).kind == "train"
+
+    def test_disagreements_come_before_training_where_there_are_reviewers(self):
+        project = make_project()
+        make_finished_round(project)  # answered, and no gold came of it
+        ModelVersion.objects.update(is_champion=False)
+        assert step(project).kind != "review"
+        make_member(project, "Ravi", "reviewer")
+        assert (step(project).kind, step(project).counts) == ("review", {"n": 2})
+        assert "2 questions on which people disagree wait" in step(project).sentence
 
     def test_a_model_from_before_the_round_is_trained_again(self):
         project = make_project()

@@ -80,14 +80,34 @@ def pages(folder: Path) -> dict[str, Any]:
     for project in (rich, pair, many):
         routing.lease_next(project=project, annotator=people["ann"], n=3)
     tokens.create(by=people["olga"], name="Nightly import of " + "Bankgeschäftsvorfälle" * 3, scope="manage")
+    dispute = disagree(folder, people, texts)
     run_of = {"train": {"kind": "train"}, "errored": {"state": "errored"}, "running": {"state": "running"}}
     runs = {name: Run.objects.filter(project=rich, **which).latest("pk").public_id for name, which in run_of.items()}
     return {
         "sessions": {name: session_cookie(person) for name, person in people.items()},
-        "runs": runs,
+        "runs": runs | {"dispute": dispute, "item": rich.items.earliest("pk").public_id},
         "invitation": invitations.invite(project=rich, role="annotator", by=people["olga"], email="new@example.org")[1],
         "reset": passwords.make_link(user=people["vera"], by=people["olga"])[1],
     }
+
+
+def disagree(folder: Path, people: dict[str, Any], texts: list[dict[str, str]]) -> str:
+    """A project whose people disagree on everything, one question decided; the address of one that waits."""
+    from annotate import adjudication, labeling, routing
+    from annotate.models import QueueEntry
+
+    project = make(folder, "disputed", ["yes", "no", "perhaps_" * 12], texts, people, overlap=2)
+    entries = list(QueueEntry.objects.filter(round__project=project).select_related("item").order_by("pk"))
+    for entry in entries:
+        for index, name in enumerate(("ann", "ravi")):
+            lease = routing.lease(entry=entry, annotator=people[name])
+            answer = labeling.Answer(label=index, comment=AWKWARD[index], is_flagged=index == 0)
+            key = f"disputed-{entry.pk}-{name}"
+            labeling.submit(lease_id=lease.public_id, project=project, answer=answer, key=key, by=people[name])
+    adjudication.adjudicate(
+        project=project, round_index=1, item=entries[0].item.public_id, label=None, reason=AWKWARD[1], by=people["olga"]
+    )
+    return f"1/{entries[1].item.public_id}"
 
 
 def mid_loop(folder: Path, people: dict[str, Any]) -> Any:

@@ -27,6 +27,8 @@ EVERYBODY = {
 ANNOTATORS = EVERYBODY | {"labeling-work": "/p/{project}/label/", "labeling-history": "/p/{project}/label/history"}
 OWNERS = ANNOTATORS | {
     "overview-show": "/p/{project}/",
+    "review-list": "/p/{project}/review/",
+    "items-list": "/p/{project}/items/",
     "items-skipped": "/p/{project}/items/skipped",
     "items-flagged": "/p/{project}/items/flagged",
     "items-quarantined": "/p/{project}/items/quarantined",
@@ -39,6 +41,11 @@ RICH_ONLY = {
     "runs-show errored": "/p/rich/runs/{errored}",
     "runs-show running": "/p/rich/runs/{running}",
     "labeling-work empty": "/p/empty/label/?empty",
+    "review-list waiting": "/p/disputed/review/",
+    "review-list decided": "/p/disputed/review/?show=decided",
+    "review-show": "/p/disputed/review/{dispute}",
+    "items-show": "/p/rich/items/{item}",
+    "items-correct": "/p/rich/items/{item}/correct",
     "error": "/p/no-such-project/",
 }
 # Not pages: what changes something, files, and what machines ask.
@@ -46,7 +53,8 @@ ACTIONS = {
     "healthz", "sign-out", "theme-set", "labeling-next", "labeling-submit", "labeling-change", "labeling-renew",
     "labeling-release", "labeling-draft", "labeling-reveal", "labeling-why", "people-invite", "people-set",
     "people-release", "people-password", "sessions-end", "token-create", "token-revoke",
-    "people-remove", "invitation-revoke", "exports-download", "runs-start",
+    "people-remove", "review-decide", "items-withdraw", "items-bring-back",
+    "invitation-revoke", "exports-download", "runs-start",
 }  # fmt: skip
 VISITS = [
     *((None, name, path, "") for name, path in OPEN.items()),
