@@ -66,12 +66,14 @@ def loop(folder: Path) -> dict[str, Any]:
 
 def pages(folder: Path) -> dict[str, Any]:
     """A project in mid-loop with awkward texts, an empty one, one of pairs, one of 77 labels."""
-    from annotate import invitations, passwords, routing, tokens
+    from annotate import invitations, passwords, projects, routing, tokens
     from annotate.models import Run
     from benchmarks.site import session_cookie
 
     people = {name: user(name) for name in ("olga", "ann", "ravi", "vera")}
     rich = mid_loop(folder, people)
+    later = GUIDELINES.replace("Read me first", "Read me at last") + "\n" + "Late" * 60
+    projects.set_guidelines(project=rich, markdown=later, by=people["olga"])
     make(folder, "empty", ["yes", "no"], [], people, name="Nothing here yet")
     pairs = [{"id": str(i), "text_a": text, "text_b": AWKWARD[-1 - i]} for i, text in enumerate(AWKWARD)]
     pair = make(folder, "pairs", ["same", "different"], pairs, people, modality="pair")

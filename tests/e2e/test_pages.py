@@ -33,10 +33,15 @@ OWNERS = ANNOTATORS | {
     "items-flagged": "/p/{project}/items/flagged",
     "items-quarantined": "/p/{project}/items/quarantined",
     "people-list": "/p/{project}/people",
+    "settings-show": "/p/{project}/settings/",
+    "settings-labels": "/p/{project}/settings/labels",
+    "settings-guidelines": "/p/{project}/settings/guidelines",
     "exports-list": "/p/{project}/exports",
     "runs-list": "/p/{project}/runs",
 }
 RICH_ONLY = {
+    "projects-create": "/new",
+    "settings-guidelines-version": "/p/rich/settings/guidelines/2",
     "runs-show": "/p/rich/runs/{train}",
     "runs-show errored": "/p/rich/runs/{errored}",
     "runs-show running": "/p/rich/runs/{running}",
@@ -52,7 +57,8 @@ RICH_ONLY = {
 ACTIONS = {
     "healthz", "sign-out", "theme-set", "labeling-next", "labeling-submit", "labeling-change", "labeling-renew",
     "labeling-release", "labeling-draft", "labeling-reveal", "labeling-why", "people-invite", "people-set",
-    "people-release", "people-password", "sessions-end", "token-create", "token-revoke",
+    "markdown-preview", "settings-annotator", "people-release", "people-password", "sessions-end", "token-create",
+    "token-revoke",
     "people-remove", "review-decide", "items-withdraw", "items-bring-back",
     "invitation-revoke", "exports-download", "runs-start",
 }  # fmt: skip
