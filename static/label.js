@@ -1,7 +1,7 @@
 // The annotating screen: a key swaps the next item in at once, the answer travels behind.
 import { Buffer, makeItem } from "./label/buffer.js";
 import { listen } from "./label/keys.js";
-import { Outbox, haltOf } from "./label/outbox.js";
+import { Outbox, haltOf, isOut } from "./label/outbox.js";
 import { Server, newKey } from "./label/server.js";
 import { Order } from "./label/store.js";
 import { View } from "./label/view.js";
@@ -176,8 +176,8 @@ outbox.addEventListener("change", () => {
   view.refused(outbox.refused.list());
   if (!n) return view.unsaved("");
   const words = view.say(n === 1 ? "unsavedOne" : "unsavedMany", { n });
-  if (outbox.halted === "removed") {
-    shut();
+  if (isOut(outbox.halted)) {
+    shut(outbox.halted);
     return view.unsaved(`${words} ${view.say("removedKept")}`);
   }
   if (outbox.halted) view.notice(""); // it said the same
@@ -237,8 +237,8 @@ function again(wait, words) {
 
 function stopped(reply) {
   const halt = haltOf(reply);
-  if (halt === "removed") {
-    shut();
+  if (isOut(halt)) {
+    shut(halt);
     return again(AWAY_MS); // they may be let in again
   }
   if (current) return; // the outbox says it; until then there is something to look at
@@ -251,8 +251,8 @@ function stopped(reply) {
   if (reply.words) view.notice(reply.words);
 }
 
-/** No longer in this project: nothing to answer, nothing to change. What was not sent stays in the browser. */
-function shut() {
+/** Out of this project or no longer to answer: nothing to change either. What was not sent stays in the browser. */
+function shut(halt) {
   if (isShut) return;
   isShut = true;
   forgetDraft();
@@ -263,8 +263,8 @@ function shut() {
   view.below(null);
   view.notice("");
   forgetPast();
-  display(waitingPanel("removed"), {});
-  view.announce("removed");
+  display(waitingPanel(halt), {});
+  view.announce(halt);
 }
 
 /** These answers can no longer be changed. */

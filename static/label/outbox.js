@@ -9,10 +9,14 @@ const SLOW_MS = 1_000; // an answer that travels for longer than this is shown a
 // Statuses that say nothing about the answer itself: it is sent again.
 const isPassing = (status) => status >= 500 || status === 408 || status === 425 || status === 429;
 
+/** Who is out for as long as nobody lets them in again: nothing can be answered here. */
+export const isOut = (halt) => halt === "removed" || halt === "demoted";
+
 /** Why nobody can answer from this page until somebody acts; no name: they can. */
 export const haltOf = ({ status, kind }) => {
   if (status === 401) return "signed_out";
   if (kind === "not_found") return "removed"; // a project that is no longer theirs does not exist for them
+  if (kind === "denied") return "demoted"; // still in the project, and no longer to answer
   return kind === "other_person" ? kind : "";
 };
 

@@ -355,6 +355,22 @@ class TestNothingIsLost:
         assert label.evaluate("Object.keys(localStorage).filter((key) => key.includes('.answer.')).length") == 1
         assert Annotation.objects.count() == 1
 
+    def test_who_was_demoted_answers_no_more(self, label, ann, project, browsing):
+        browsing.expect("403")
+        press(label, "Digit1")
+        saved(label)
+        owner = owner_of(project)
+        people.set_member(project=project, person=ann.public_id, role="viewer", is_trusted=False, by=owner)
+        label.keyboard.press("Digit2")
+        expect(label.locator("#empty")).to_contain_text("You no longer answer questions in this project.")
+        expect(label.locator("#unsaved")).to_contain_text("What was not sent stays in this browser")
+        expect(label.locator("#refused")).to_be_hidden()
+        for key in ("Digit1", "u", "w"):
+            label.keyboard.press(key)
+        expect(label.locator("#viewing")).to_be_hidden()
+        assert label.evaluate("Object.keys(localStorage).filter((key) => key.includes('.answer.')).length") == 1
+        assert Annotation.objects.count() == 1
+
     def test_a_draft_comes_back(self, label, project):
         label.keyboard.press("Shift+Digit3")
         label.keyboard.press("c")
