@@ -19,7 +19,8 @@ from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig,
 
 from annotate.api import description
 from tests.api.conftest import Program
-from tests.web.site import Place, make_place, make_stranger
+from tests.factories import make_project, owner_of
+from tests.web.site import Place, make_place
 
 _EXAMPLES = int(os.environ.get("API_EXAMPLES", "12"))
 _CHECKS = [
@@ -59,7 +60,11 @@ def kept_connection(db: None) -> Iterator[None]:
 def test_it_answers_as_described(kept_connection: None, name: str) -> None:
     """To the owner, to a reviewer, and to somebody who has another project."""
     place = make_place()
-    people = {"owner": place.people["owner"], "reviewer": place.people["reviewer"], "stranger": make_stranger()}
+    people = {
+        "owner": place.people["owner"],
+        "reviewer": place.people["reviewer"],
+        "stranger": owner_of(make_project()),
+    }
     for who, person in people.items():
         _ask(name, place, Program(person).headers, is_stranger=who == "stranger")
 
