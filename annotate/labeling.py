@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import BigIntegerField, CharField, DateTimeField, F, OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
-from annotate import access, pool, questions, review, slots
+from annotate import access, pay, pool, questions, review, slots
 from annotate.errors import AccessDenied, Conflict, InvalidInput, LeaseLost, NotFound
 from annotate.models import Annotation, Draft, Draw, Label, Lease, Prediction, Project, QueueEntry, Round, User
 from annotate.models.annotation import SkipReason
@@ -279,7 +279,9 @@ def _move_slot(question: Question, earlier: Annotation, answer: Answer) -> None:
         slots.give_back([question.entry.pk])
         return
     held = Lease.objects.filter(entry=question.entry, annotator=question.person, ended_at__isnull=True)
-    if held.update(ended_at=question.now, outcome=Lease.Outcome.ANSWERED):
+    if again := list(held.values_list("pk", flat=True)):
+        held.update(ended_at=question.now, outcome=Lease.Outcome.ANSWERED)
+        pay.release(again, now=question.now)
         return  # leased once more after the skip: that slot serves
     # Skipped by all is no end for somebody who thinks again.
     free = QueueEntry.objects.filter(pk=question.entry.pk, n_taken__lt=F("overlap"), item__withdrawn_at__isnull=True)
@@ -302,6 +304,7 @@ def _append(
     # Paid once per answered question: neither a skip nor a second thought is a second label.
     is_paid = any(row.entry_id == question.entry.pk and row.price_micros for row in mine)
     is_owed = answer.label is not None and not is_paid and (is_counted or _came_late(question))
+    price = _paid(question, is_owed=is_owed)
     annotation = Annotation(
         project=question.project,
         item_id=question.entry.item_id,
@@ -318,10 +321,19 @@ def _append(
         is_flagged=answer.is_flagged,
         comment=answer.comment,
         seconds=answer.seconds,
-        price_micros=question.project.human_price_micros if is_owed else 0,
+        price_micros=price,
         idempotency_key=key,
     )
     return _insert(annotation)
+
+
+def _paid(question: Question, *, is_owed: bool) -> int:
+    """What the answer is paid, in micros; what was reserved for it and is not owed is free again."""
+    if is_owed:
+        return pay.settle(question.lease, question.project, now=question.now)
+    if question.project.human_price_micros:
+        pay.release([question.lease.pk], now=question.now)
+    return 0
 
 
 def _came_late(question: Question) -> bool:

@@ -73,10 +73,10 @@ def sweep() -> int:
     return release(list(ended.values_list("lease", flat=True)))
 
 
-def can_pay(project: Project) -> bool:
-    """Whether one more question could be handed out at this price; no query where it is 0."""
+def refusal(project: Project) -> str | None:
+    """Why no question could be handed out at this price, in a sentence; no query where it is 0."""
     price = project.human_price_micros
-    return not price or not budgets.refusal(budgets.of(project, Budget.Kind.HUMAN), price)
+    return budgets.refusal(budgets.of(project, Budget.Kind.HUMAN), price) if price else None
 
 
 def _end(leases: Collection[int], state: str, now: datetime) -> list[tuple[int, int]]:

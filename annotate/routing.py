@@ -30,9 +30,10 @@ from django.db.models import (
 )
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
-from annotate import access, queue, slots
-from annotate.errors import Conflict, LeaseLost, NotFound
+from annotate import access, pay, queue, slots
+from annotate.errors import BudgetReached, Conflict, LeaseLost, NotFound
 from annotate.models import Annotation, Lease, Project, QueueEntry, Round, User
 from annotate.models.base import database_now
 from annotate.models.prepared import Prepared, PreparedUpdate
@@ -49,7 +50,8 @@ _AT_ONCE = 50  # leases that one heartbeat or release may name
 class Empty:
     """Why there is nothing to answer now."""
 
-    kind: Literal["no_round", "round_done", "held_by_others", "all_answered_by_me", "not_for_me"]
+    # budget: the cap for people leaves nothing for another answer
+    kind: Literal["no_round", "round_done", "held_by_others", "all_answered_by_me", "not_for_me", "budget"]
     n_waiting: int = 0
     n_held_by_others: int = 0
 
@@ -75,13 +77,15 @@ def lease_next(
     wanted = min(n - len(open_ones), n + IN_FLIGHT - len(held))
     if wanted < 1:
         return open_ones
-    for _ in range(_TRIES):
+    for _try in range(_TRIES):
         entries, n_wanted = _choose(project, annotator, wanted, len(open_ones), now)
         if not n_wanted:
             return open_ones
-        if entries and (granted := _grant(entries, n_wanted, annotator)):
+        granted = _grant(entries, n_wanted, annotator) if entries else None
+        if granted:
             return open_ones + granted
-        if entries or _end_run_out(project, annotator, now):
+        # None: nothing is free, or no money is. What ran out for others gives both back.
+        if granted is not None or _end_run_out(project, annotator, now):
             continue
         taken = None if open_ones else _take_over(project, annotator, now)
         return [*open_ones, taken] if taken else open_ones
@@ -103,11 +107,16 @@ def lease(*, entry: QueueEntry, annotator: User, now: datetime | None = None) ->
     slots.lock([entry.pk])
     if not slots.take([entry.pk]):
         raise Conflict(_why_no_slot(entry))
+    money = pay.hold(entry.round.project, 1)
+    if not money.n:
+        raise BudgetReached(pay.refusal(entry.round.project) or _("Somebody else was quicker; please try again."))
     try:
         with transaction.atomic():
-            return Lease.objects.create(entry=entry, annotator=annotator, granted_at=now, expires_at=_until(now))
+            held = Lease.objects.create(entry=entry, annotator=annotator, granted_at=now, expires_at=_until(now))
     except IntegrityError:
         raise Conflict(f"{annotator} holds this question in another window.") from None
+    money.book([held])
+    return held
 
 
 def shown(*, lease_id: str, by: User, now: datetime | None = None) -> None:
@@ -164,9 +173,12 @@ def expire(*, entry: QueueEntry, now: datetime) -> int:
 def close_questions(questions: QuerySet[QueueEntry], *, now: datetime) -> int:
     """Make open questions unresolved: their leases end, what is taken is what was answered. Returns how many."""
     n_closed = 0
-    for entry in questions.filter(state=QueueEntry.State.OPEN).order_by("pk").select_for_update(of=("self",)):
+    still_open = questions.filter(state=QueueEntry.State.OPEN).select_related("round__project")
+    for entry in still_open.order_by("pk").select_for_update(of=("self",)):
         held = Lease.objects.filter(entry=entry, ended_at__isnull=True)
+        paid = list(held.values_list("pk", flat=True)) if entry.round.project.human_price_micros else []
         held.update(ended_at=now, outcome=Lease.Outcome.RELEASED)
+        pay.release(paid, now=now)
         answered = entry.annotations.filter(is_current=True, is_counted=True, label__isnull=False)
         entry.n_taken, entry.state = answered.count(), QueueEntry.State.UNRESOLVED
         entry.save(update_fields=["n_taken", "state"])
@@ -175,7 +187,7 @@ def close_questions(questions: QuerySet[QueueEntry], *, now: datetime) -> int:
 
 
 def why_empty(*, project: Project, annotator: User) -> Empty:
-    """Why `lease_next` found nothing; two queries."""
+    """Why `lease_next` found nothing; two queries, and a third where answers are paid."""
     if not project.rounds.filter(state=Round.State.OPEN).exists():
         return Empty("no_round")
     waiting = queue.of_open_round(project).filter(state=QueueEntry.State.OPEN)
@@ -190,9 +202,9 @@ def why_empty(*, project: Project, annotator: User) -> Empty:
     )
     if not counts["n_waiting"]:
         return Empty("round_done")
-    kind: Literal["held_by_others", "all_answered_by_me", "not_for_me"] = "not_for_me"
+    kind: Literal["budget", "held_by_others", "all_answered_by_me", "not_for_me"] = "not_for_me"
     if counts["n_askable"]:
-        kind = "held_by_others"
+        kind = "held_by_others" if pay.refusal(project) is None else "budget"
     elif counts["n_said"] == counts["n_waiting"]:
         kind = "all_answered_by_me"
     return Empty(kind, counts["n_waiting"], counts["n_held"])
@@ -275,20 +287,29 @@ _SHOWN = PreparedUpdate(_shown, lease=CharField(), person=BigIntegerField(), now
 
 @write_turn()
 @transaction.atomic
-def _grant(entries: list[Any], wanted: int, annotator: User) -> list[Lease]:
-    """Hold the first `wanted` of these questions that are still free; others may have been quicker."""
+def _grant(entries: list[Any], wanted: int, annotator: User) -> list[Lease] | None:
+    """Hold the first `wanted` of these questions that are still free; others may have been quicker.
+
+    Fewer where the cap leaves money for fewer; None where it leaves none.
+    """
     slots.lock([entry.pk for entry in entries])
     taken = entries[:wanted]
     if not _take_all(taken, annotator):
         free = (one for one in entries if slots.take([one.pk], unless_said_by=annotator.pk))
         taken = list(itertools.islice(free, wanted))
+    money = pay.hold(entries[0].round.project, len(taken))
+    slots.give_back(entry.pk for entry in taken[money.n :])
+    if taken and not money.n:
+        return None
     try:
-        return Lease.objects.bulk_create(
+        leases = Lease.objects.bulk_create(
             Lease(entry=entry, annotator=annotator, granted_at=entry.now, expires_at=_until(entry.now))
-            for entry in taken
+            for entry in taken[: money.n]
         )
     except IntegrityError:  # held by oneself in another window meanwhile; the slots go back with the transaction
         raise Conflict("This question is held in another window; please try again.") from None
+    money.book(leases)
+    return leases
 
 
 def _take_all(entries: list[Any], annotator: User) -> bool:
@@ -318,9 +339,22 @@ def _take_over(project: Project, annotator: User, now: datetime | None) -> Lease
     if idle.update(ended_at=found.now, outcome=Lease.Outcome.TAKEN_OVER) != 1:
         return None
     found.entry.round.project = project
-    return Lease.objects.create(
+    money = _moved_money(project, found)
+    if not money.n:  # the price has risen since
+        transaction.set_rollback(True)
+        return None
+    taken = Lease.objects.create(
         entry=found.entry, annotator=annotator, granted_at=found.now, expires_at=_until(found.now)
     )
+    money.book([taken])
+    return taken
+
+
+def _moved_money(project: Project, ended: Any) -> pay.Held:
+    """What was reserved for the lease that ends goes to the one that begins."""
+    if project.human_price_micros:
+        pay.release([ended.pk], now=ended.now)
+    return pay.hold(project, 1)
 
 
 def _why_no_slot(entry: QueueEntry) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import BigIntegerField, Exists, F, OuterRef, QuerySet, Value
 
+from annotate import pay
 from annotate.models import Annotation, Lease, QueueEntry
 from annotate.models.prepared import PreparedUpdate
 
@@ -67,9 +68,11 @@ def end(leases: QuerySet[Lease], *, outcome: str, now: datetime) -> int:
     active = leases.filter(ended_at__isnull=True)
     lock(active.values("entry"))
     # Read again under the lock: whoever held it may have ended some.
-    held = dict(active.order_by("pk").select_for_update(of=("self",)).values_list("pk", "entry_id"))
+    fields = ("pk", "entry_id", "entry__round__project__human_price_micros")
+    held = list(active.order_by("pk").select_for_update(of=("self",)).values_list(*fields))
     if not held:
         return 0
-    Lease.objects.filter(pk__in=held).update(ended_at=now, outcome=outcome)
-    give_back(held.values())
+    Lease.objects.filter(pk__in=[lease for lease, _entry, _price in held]).update(ended_at=now, outcome=outcome)
+    give_back(entry for _lease, entry, _price in held)
+    pay.release([lease for lease, _entry, price in held if price], now=now)
     return len(held)

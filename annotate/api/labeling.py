@@ -58,7 +58,7 @@ class QuestionShown(Shown):
 
 class EmptyShown(Shown):
     kind = serializers.ChoiceField(
-        choices=["no_round", "round_done", "held_by_others", "all_answered_by_me", "not_for_me"]
+        choices=["no_round", "round_done", "held_by_others", "all_answered_by_me", "not_for_me", "budget"]
     )
     n_waiting = serializers.IntegerField()
     n_held_by_others = serializers.IntegerField()

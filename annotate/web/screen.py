@@ -256,6 +256,12 @@ _EMPTY: dict[str, tuple[Any, Any, Any, int]] = {
         gettext_lazy("Should one come free, it appears here by itself: this page asks every 15 seconds."),
         15,
     ),
+    "budget": (
+        gettext_lazy("The money for answers is used up"),
+        gettext_lazy("Questions wait, but the project's cap leaves nothing to pay for another answer."),
+        gettext_lazy("When whoever manages the project raises the cap, this page goes on by itself."),
+        60,
+    ),
     "not_for_me": (
         gettext_lazy("Nothing left for you in this round"),
         gettext_lazy("Questions that need somebody who has not answered them before: %(waiting)s."),
@@ -266,6 +272,7 @@ _EMPTY: dict[str, tuple[Any, Any, Any, int]] = {
 _MANAGER = {
     "no_round": gettext_lazy("You manage this project: its overview says what to do next."),
     "round_done": gettext_lazy("You manage this project: close the round on its overview, and open the next."),
+    "budget": gettext_lazy("You manage this project: raise its cap for people, and this page goes on by itself."),
 }
 
 

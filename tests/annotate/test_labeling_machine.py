@@ -26,11 +26,12 @@ from hypothesis.stateful import (
 
 from annotate import ingest, items, labeling, projects, routing, sampling, verification
 from annotate.errors import AccessDenied, Conflict, LeaseLost
-from annotate.models import Annotation, Draw, Gold, Item, Lease, QueueEntry, Round
+from annotate.models import Annotation, Budget, Draw, Gold, Item, Lease, QueueEntry, Round
 from annotate.models.project import ALWAYS_BLIND, Arm, GoldRule
 from tests.factories import make_member, make_project, owner_of, rows_of, write_jsonl
 
 N_ITEMS = 6
+PRICE = 7
 ARMS = [Arm.ACTIVE, Arm.START, Arm.AUDIT, Arm.RANDOM]
 PEOPLE = st.integers(0, 2)
 LABELS = ["yes", "no", "skip"]
@@ -42,6 +43,9 @@ CHECKS = [
     "counted answers had a lease",
     "blind questions show nothing",
     "gold stands in answers",
+    "money adds up",
+    "each attempt to spend ends once",
+    "people were paid what was settled",
 ]
 ANY = st.integers(0, 10**6)  # one of what there is, modulo
 
@@ -88,9 +92,13 @@ class Labeling(RuleBasedStateMachine):
         overlap=st.integers(1, 2),
         gold_rule=st.sampled_from(GoldRule.values),
         arms=st.lists(st.sampled_from(ARMS), min_size=2, max_size=N_ITEMS),  # few: then people take over
+        price=st.sampled_from([0, PRICE]),
+        cap=st.sampled_from([None, PRICE - 1, 3 * PRICE, 5 * PRICE + 1, 100 * PRICE]),
     )
-    def draw(self, overlap, gold_rule, arms):
+    def draw(self, overlap, gold_rule, arms, price, cap):
         self.project.refresh_from_db()
+        self.project.human_price_micros = price
+        Budget.objects.filter(project=self.project, kind="human").update(cap_micros=cap)
         self.project.overlap, self.project.gold_rule, self.project.agree_k = overlap, gold_rule, overlap
         self.project.save()
         self.round = Round.objects.create(
@@ -222,6 +230,16 @@ class Labeling(RuleBasedStateMachine):
         labeled = Counter(row.entry for row in self.current().values() if row.is_counted and row.label)
         for entry, n_taken, overlap in QueueEntry.objects.values_list("pk", "n_taken", "overlap"):
             assert n_taken == active[entry] + labeled[entry] <= overlap
+
+    @invariant()
+    def money_adds_up(self):
+        budget = Budget.objects.get(project=self.project, kind="human")
+        n_active = Lease.objects.filter(ended_at__isnull=True).count()
+        n_paid = Annotation.objects.filter(price_micros__gt=0).count()
+        assert budget.reserved_micros == n_active * self.project.human_price_micros
+        assert budget.settled_micros == n_paid * self.project.human_price_micros
+        assert budget.cap_micros is None or budget.spent_micros + budget.reserved_micros <= budget.cap_micros
+        assert self.problem("money adds up") is None
 
     @invariant()
     def nothing_acknowledged_is_lost(self):
