@@ -238,15 +238,11 @@ def preview(
 def _detected(file: BinaryIO, upload: Upload, choices: Mapping[str, Any]) -> detection.Detected:
     """What the file is, but for what a person chose."""
     limit = settings.IMPORT_MAX_BYTES
-    if {"format", "encoding", "delimiter"} <= choices.keys():
-        dialect = Dialect.from_json(choices)
-        facts = reader_of(dialect).inspect(file, upload.file_name, limit=limit)
-        return detection.Detected(dialect, True, (), facts)
-    found = detection.detect(file, upload.file_name, limit=limit)
+    Dialect.from_json({"format": "csv", **choices})  # first of all, whether these can be chosen
+    found = detection.detect(file, upload.file_name, limit=limit, encoding=choices.get("encoding", ""))
     dialect = Dialect.from_json({**found.dialect.to_json(), **choices})
     reader_of(dialect).inspect(file, upload.file_name, limit=limit)
-    is_chosen = "encoding" in choices
-    return detection.Detected(dialect, found.is_sure or is_chosen, () if is_chosen else found.notes, found.facts)
+    return replace(found, dialect=dialect)
 
 
 def _rules(project: Project, mapping: Chosen, reader: Reader, names: list[str]) -> Rules:

@@ -58,12 +58,25 @@ class Detected:
 
 
 def detect(
-    file: BinaryIO, name: Path | str, beat: Callable[[], None] = lambda: None, *, limit: int | None = None
+    file: BinaryIO,
+    name: Path | str,
+    beat: Callable[[], None] = lambda: None,
+    *,
+    limit: int | None = None,
+    encoding: str = "",
 ) -> Detected:
-    """Read the file once; InvalidInput says what it is if it is neither CSV nor JSON Lines."""
+    """Read the file once; InvalidInput says what it is if it is neither CSV nor JSON Lines.
+
+    `encoding`: what a person says it is; then it is not looked for.
+    """
     head = streams.head(file, name, _HEAD)
     _refuse_other_kinds(head, name)
-    encoding, counter = _survey_of(head, name)
+    is_given = bool(encoding)
+    if is_given:
+        tables.check_mark(head, encoding, name)
+        counter: streams.Counter = tables.LineCounter(encoding)
+    else:
+        encoding, counter = _survey_of(head, name)
     facts = streams.inspect(file, name, counter, beat, limit=limit)
     is_sure, notes = True, tuple[str, ...]()
     if isinstance(counter, _Survey):
@@ -72,7 +85,8 @@ def detect(
     is_all = len(head) < _HEAD
     if text.lstrip()[:1] in ("{", "["):
         _refuse_documents(text, name)
-        return Detected(Dialect("jsonl"), True, notes if encoding == "utf-8" else _jsonl_notes(counter, name), facts)
+        notes = notes if is_given or encoding == "utf-8" else _jsonl_notes(counter, name)
+        return Detected(Dialect("jsonl"), True, notes, facts)
     return Detected(_table(text, encoding, is_all), is_sure, notes, facts)
 
 

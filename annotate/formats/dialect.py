@@ -42,7 +42,7 @@ class Dialect:
             (self.delimiter, DELIMITERS, "delimiter"),
             (self.header_line, (1, 2), "header line"),
         ):
-            if value not in known:
+            if not isinstance(value, str | int) or value not in known:
                 raise InvalidInput(f"There is no {what} {value!r}; there are: {', '.join(map(repr, known))}.")
         if self.format == "jsonl" and self.encoding != "utf-8":
             raise InvalidInput("JSON Lines is always UTF-8 (RFC 8259, section 8.1); save the file as UTF-8.")

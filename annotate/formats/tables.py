@@ -63,8 +63,7 @@ class Table:
         limit: int | None = None,
     ) -> streams.Facts:
         """Read everything once, see streams.inspect; InvalidInput also where the header cannot be one."""
-        if self.dialect.encoding == "utf-16" and streams.head(file, name, 2) not in _UTF_16:
-            raise InvalidInput(f"{name} has no byte order mark, so it is not UTF-16 as such; choose which of the two.")
+        check_mark(streams.head(file, name, 2), self.dialect.encoding, name)
         facts = streams.inspect(file, name, LineCounter(self.dialect.encoding), beat, limit=limit)
         try:
             has_rows = next((True for _ in self.lines(file)), False)
@@ -115,6 +114,12 @@ class Table:
         if n_cells < len(self.columns):
             return sentence
         return f"{sentence}; a cell that holds a {DELIMITERS[self.dialect.delimiter]} has to stand in double quotes"
+
+
+def check_mark(head: bytes, encoding: str, name: Path | str) -> None:
+    """InvalidInput where the encoding needs a byte order mark and there is none."""
+    if encoding == "utf-16" and not head.startswith(_UTF_16):
+        raise InvalidInput(f"{name} has no byte order mark, so it is not UTF-16 as such; choose which of the two.")
 
 
 class LineCounter:

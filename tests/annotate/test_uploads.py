@@ -263,10 +263,28 @@ class TestPreview:
     def test_it_says_why_columns_cannot_be(self, project, columns, problem):
         assert problem in look(send(project), columns=columns).problem
 
-    @pytest.mark.parametrize("choices", [{"encoding": "klingon"}, {"delimiter": "x"}, {"quote": "'"}, {"format": "x"}])
+    def test_it_takes_a_persons_word_for_the_encoding(self, project):
+        sent = send(project, "sep=;\nid;text\n1;a\n".encode("utf-16-le"))
+        seen = look(sent, dialect={"encoding": "utf-16-le"})
+        assert (seen.dialect.delimiter, seen.dialect.header_line, seen.is_sure) == (";", 2, True)
+        assert seen.rows[0].payload == {"text": "a"}
+        assert take_in(sent, encoding="utf-16-le").n_items == 1
+
+    @pytest.mark.parametrize(
+        "choices",
+        [{"encoding": "klingon"}, {"delimiter": "x"}, {"quote": "'"}, {"format": "x"}, {"encoding": ["utf-8"]}],
+    )
     def test_it_refuses_a_dialect_that_is_none(self, project, choices):
         with pytest.raises(InvalidInput):
             look(send(project), dialect=choices)
+
+    @pytest.mark.parametrize(
+        ("content", "encoding", "sentence"),
+        [(GOOD_CSV, "utf-16", "no byte order mark"), (b'{"text": "a"}\n', "cp1252", "always UTF-8")],
+    )
+    def test_it_refuses_an_encoding_that_cannot_be(self, project, content, encoding, sentence):
+        with pytest.raises(InvalidInput, match=sentence):
+            look(send(project, content), dialect={"encoding": encoding})
 
     def test_it_compares_labels_with_those_of_the_project(self, project):
         content = b'text,label,llm,confidence\na,yes,no,"0,5"\nb,yes,nope,0.7\nc,,,\nd,perhaps,no,x\n'
