@@ -64,7 +64,7 @@ def settle(lease: Lease, project: Project, *, now: datetime) -> int:
 
 def release(leases: Collection[int], *, now: datetime | None = None) -> int:
     """Free what was reserved for these leases (ids), as far as it was; returns how many. At most two queries."""
-    return len(_end(leases, State.RELEASED, now or database_now()))
+    return len(_end(leases, State.RELEASED, now or database_now())) if leases else 0
 
 
 def sweep() -> int:
