@@ -78,6 +78,11 @@ def sweep() -> int:
     return n_lost
 
 
+def keep_house() -> int:
+    """What nobody asked for and has to be done now and then: workers do it every hour. Returns how much was cleared."""
+    return uploads.sweep()
+
+
 def tidies(kind: str) -> bool:
     """Whether a cancelled run of this kind leaves something that a worker has to clear away."""
     return kind in KINDS and KINDS[kind].tidy is not None

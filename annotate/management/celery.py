@@ -41,8 +41,10 @@ def stop(**_: Any) -> None:
 
 def _sweep() -> None:
     """Lost runs wait again, and what a broker forgot is rung for again."""
+    performer = Performer(_stopping, _log.warning)
     while not _stopping.wait(settings.RUN_SWEEP_SECONDS):
         liveness.worker_lives()
+        performer.keep_house()
         try:
             tasks.sweep()
             runs.ring_unheard()

@@ -2,17 +2,19 @@
 
 import os
 import subprocess
+import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from django.core.management.base import CommandError
 from django.db import DatabaseError, connection
 
-from annotate import liveness, runs
+from annotate import liveness, runs, tasks
 from annotate.management import processes
 from annotate.models import Run
 
 _GRACE_SECONDS = 5.0
+_HOUR = 3_600.0
 _T = TypeVar("_T")
 
 
@@ -28,6 +30,7 @@ class Performer:
     def __init__(self, asked: Flag, complain: Callable[[str], object]) -> None:
         self.poll_seconds = _positive("WORKER_POLL_SECONDS", 1.0)
         self._asked, self._complain = asked, complain
+        self._last_cleared = -_HOUR  # when it begins, too
 
     def perform(self, run: Run) -> None:
         """In a child, which may be killed at any moment: all it writes is whole or absent."""
@@ -40,6 +43,12 @@ class Performer:
         processes.stop(child, seconds=_GRACE_SECONDS)
         # Changes nothing where the child ended its run itself.
         self.patiently(lambda: runs.give_back(run) if self._asked.is_set() else runs.lose(run))
+
+    def keep_house(self) -> None:
+        """Every hour, between two runs."""
+        if time.monotonic() - self._last_cleared >= _HOUR:
+            self._last_cleared = time.monotonic()
+            self.patiently(tasks.keep_house)
 
     def patiently(self, ask: Callable[[], _T]) -> _T | None:
         """The answer, or None while the database is busy or away: a run in progress need not die of that."""

@@ -39,5 +39,6 @@ class Command(GoldloopCommand):
             elif options["once"]:
                 break
             else:
+                performer.keep_house()
                 asked.wait(performer.poll_seconds)
         liveness.worker_ends()
