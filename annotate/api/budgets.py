@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from annotate import budgets
+from annotate import budgets, quotes
 from annotate.api.endpoint import Endpoint, operation
 from annotate.api.fields import Given, Integer, Shown
 from annotate.api.paging import PageQuery
@@ -54,6 +54,35 @@ class LedgerQuery(PageQuery):
     state = serializers.ChoiceField(choices=LedgerEntry.State.choices, required=False)
     run = serializers.CharField(max_length=20, required=False)
     item = serializers.CharField(max_length=20, required=False)
+
+
+class RangeShown(Shown):
+    low = serializers.IntegerField()
+    likely = serializers.IntegerField()
+    high = serializers.IntegerField(help_text="Cannot be passed by one attempt for each item.")
+
+
+class QuoteShown(Shown):
+    """A dry run: nothing was sent, nothing was reserved."""
+
+    n_items = serializers.IntegerField(help_text="That have no answer yet.")
+    n_read = serializers.IntegerField(help_text="Of these, on which the figures rest.")
+    input_tokens = RangeShown()
+    output_tokens = RangeShown()
+    micros = RangeShown()
+    most_micros = serializers.IntegerField(help_text="For the dearest item: what has to be free for a start.")
+    cap_micros = serializers.IntegerField(allow_null=True)
+    left_micros = serializers.IntegerField(allow_null=True)
+    currency = serializers.CharField()
+    refusal = serializers.CharField(allow_null=True, help_text="Why not even one item would be asked now.")
+    fits = serializers.BooleanField(help_text="Whether all of it stays below the cap, at its likely price.")
+
+
+class Quote(Endpoint):
+    @operation("See what pre-labeling would cost", scope="read", needs="manage", returns=QuoteShown)
+    def get(self, request: Request) -> Any:
+        """409 where this project has no connection that can be asked."""
+        return quotes.quote(project=self.member.project, by=self.me, n_previews=0)
 
 
 class Budgets(Endpoint):

@@ -117,7 +117,7 @@ def _possible(asked: Operation, method: str, path: str) -> list[int]:
         found.add(404)
     if method not in ("GET", "HEAD"):
         found |= {404, 409, 411, 415}
-    if asked.media:
+    if asked.needs is not None:  # what is asked for may not be there in this state of the project
         found |= {404, 409}
     if not asked.may_fail:
         found.add(503)

@@ -7,12 +7,14 @@ from django.utils.translation import gettext as _
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from annotate import items
+from annotate import history, items
 from annotate.access import MAY
 from annotate.api.endpoint import Endpoint, operation
 from annotate.api.fields import Given, PublicId, Shown, Text
 from annotate.api.paging import PageQuery
+from annotate.api.runs import PersonShown
 from annotate.errors import NotFound
+from annotate.history import Happening
 from annotate.modalities import modality
 from annotate.models import Item, Project
 
@@ -61,6 +63,29 @@ class WithdrawnShown(Shown):
     n_withdrawn = serializers.IntegerField()
 
 
+class ContentGiven(Given):
+    content = serializers.DictField(
+        child=Text(max_length=200_000, allow_blank=True, trim_whitespace=False),
+        help_text="The fields of the project's modality.",
+    )
+
+
+class HappeningShown(Shown):
+    """One thing that happened to an item; what would sway you while you may be asked about it is left out."""
+
+    at = serializers.DateTimeField()
+    kind = serializers.CharField()
+    by = PersonShown(allow_null=True)
+    label = serializers.CharField(allow_null=True)  # type: ignore[assignment]
+    round = serializers.IntegerField(allow_null=True)
+    other = serializers.CharField(allow_null=True, help_text="The item that it replaces, or is replaced by.")
+    probability = serializers.FloatField(allow_null=True)
+
+
+class HistoryOfItem(Shown):
+    results = HappeningShown(many=True)
+
+
 class Items(Endpoint):
     @operation(
         "List items",
@@ -88,6 +113,40 @@ class OneItem(Endpoint):
         return find(self.member.project, item)
 
 
+class ItemHistory(Endpoint):
+    @operation("Read what happened to an item", scope="read", needs="evidence", returns=HistoryOfItem)
+    def get(self, request: Request, item: str) -> Any:
+        """Oldest first."""
+        found = items.find(project=self.member.project, public_id=item)
+        told = history.load(found, history.sight(found, self.member))
+        return {"results": [_happening(one) for one in told]}
+
+
+class Correct(Endpoint):
+    @operation(
+        "Correct an item",
+        scope="manage",
+        needs="manage",
+        body=ContentGiven,
+        returns=ItemShown,
+        status=201,
+        makes=True,
+    )
+    def post(self, request: Request, item: str) -> Any:
+        """A new item takes its place; what was answered stays with the old one, which is withdrawn."""
+        project = self.member.project
+        made = items.correct(project=project, public_id=item, content=self.body["content"], by=self.me)
+        return find(project, made.public_id)
+
+
+class BringBack(Endpoint):
+    @operation("Bring a withdrawn item back", scope="manage", needs="manage", returns=ItemShown)
+    def post(self, request: Request, item: str) -> Any:
+        """Drawn, asked and delivered again, under its external id if that is free."""
+        items.bring_back(project=self.member.project, public_id=item, by=self.me)
+        return find(self.member.project, item)
+
+
 class Withdraw(Endpoint):
     @operation("Withdraw items", scope="manage", needs="manage", body=WithdrawGiven, returns=WithdrawnShown, makes=True)
     def post(self, request: Request) -> Any:
@@ -95,6 +154,21 @@ class Withdraw(Endpoint):
         ids, external_ids = self.body["ids"], self.body["external_ids"]
         n = items.withdraw(project=self.member.project, by=self.me, public_ids=ids, external_ids=external_ids)
         return {"n_withdrawn": n}
+
+
+def _happening(one: Happening) -> dict[str, Any]:
+    """By the same words for every kind; what a kind does not know is null."""
+    of_round = getattr(one.row, "round", None) or getattr(getattr(one.row, "entry", None), "round", None)
+    named = getattr(one.row, "label", None)
+    return {
+        "at": one.at,
+        "kind": one.kind,
+        "by": one.by,
+        "label": one.facts.get("label") or (str(named) if named else None),
+        "round": of_round.index if of_round else None,
+        "other": one.facts.get("other"),
+        "probability": one.facts.get("p"),
+    }
 
 
 def visible(project: Project) -> QuerySet[Item]:

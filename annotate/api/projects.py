@@ -8,14 +8,13 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from annotate import modalities, projects, stats
+from annotate import modalities, project_settings, projects, stats
 from annotate.access import MAY
 from annotate.api.endpoint import Endpoint, operation
 from annotate.api.fields import Choice, Given, Integer, Number, Shown, Text
 from annotate.api.schemas import LabelGiven, new_labels
-from annotate.errors import AccessDenied
 from annotate.models import Member, Project
-from annotate.models.project import GoldRule, Role, Strategy
+from annotate.models.project import GoldRule, Role, Strategy, SuggestionPolicy
 
 
 class ProjectShown(Shown):
@@ -57,6 +56,14 @@ class ProjectDetail(ProjectShown):
         return SettingsShown(member.project).data if member.role in MAY["manage"] else None
 
 
+class PolicyGiven(Given):
+    """All three, so that nothing is left to be guessed."""
+
+    start = Choice(choices=SuggestionPolicy.choices)
+    active = Choice(choices=SuggestionPolicy.choices)
+    conflict = Choice(choices=SuggestionPolicy.choices)
+
+
 class SettingsGiven(Given):
     overlap = Integer(required=False, min_value=1, max_value=1_000, help_text="People per question.")
     gold_rule = Choice(required=False, choices=GoldRule.choices)
@@ -74,6 +81,13 @@ class SettingsGiven(Given):
         if name not in zoneinfo.available_timezones():
             raise serializers.ValidationError(_("There is no such time zone."))
         return name
+
+
+class SettingsChange(SettingsGiven):
+    name = Text(required=False, max_length=150)
+    suggestion_policy = PolicyGiven(required=False, help_text="What is shown of the machine's answer, by arm.")
+    # Fixed when a project is made.
+    audit_share = None  # type: ignore[assignment]
 
 
 class ProjectGiven(SettingsGiven):
@@ -116,8 +130,7 @@ class Projects(Endpoint):
     @operation("Make a project", scope="manage", body=ProjectGiven, returns=ProjectDetail, status=201, makes=True)
     def post(self, request: Request) -> Any:
         """You own it. Open to owners of the site and to whoever manages a project already."""
-        if not (self.me.is_site_owner or self.me.memberships.filter(role__in=MAY["manage"]).exists()):
-            raise AccessDenied(_("Projects are made by owners of the site and by those who manage one already."))
+        projects.require_may_create(self.me)
         given = dict(self.body)
         labels = new_labels(given.pop("labels"))
         made = projects.create(labels=labels, by=self.me, **given)
@@ -128,6 +141,14 @@ class OneProject(Endpoint):
     @operation("Read a project", scope="read", needs="view", returns=ProjectDetail)
     def get(self, request: Request) -> Any:
         return self.member
+
+    @operation(
+        "Change a project's settings", scope="manage", needs="manage", body=SettingsChange, returns=ProjectDetail
+    )
+    def patch(self, request: Request, **names: Any) -> Any:
+        """Only what is named changes, all of it or nothing; 409 says what cannot change any more."""
+        project_settings.change(project=self.member.project, by=self.me, **self.body)
+        return _membership(self.member.project, self)
 
 
 class Progress(Endpoint):

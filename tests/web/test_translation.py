@@ -117,9 +117,11 @@ def known_strings() -> set[str]:
 
 
 def pages() -> list[str]:
-    """Every route that answers GET with a page."""
+    """Every route that answers GET with a page; the reference of the API is in English, and says so."""
     return sorted(
-        name for name, _, _ in all_routes() if "GET" in NEEDS[name][1] and name not in ("healthz", "exports-download")
+        name
+        for name, _, _ in all_routes()
+        if "GET" in NEEDS[name][1] and name not in ("healthz", "exports-download", "api-docs")
     )
 
 
