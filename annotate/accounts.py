@@ -103,7 +103,7 @@ def check_password(password: str, user: User) -> None:
 def end_sessions(*, user: User, but: str = "", now: datetime | None = None) -> int:
     """Sign `user` out everywhere, except in the session `but`; returns in how many places.
 
-    A session's row does not say whose it is, so all that are alive are read: 10,000 of them took 0.9 s on two busy cores,
+    A session's row does not say whose it is, so all alive ones are read: 10,000 of them took 0.9 s on two busy cores,
     and this happens when somebody asks for it or gets a new password.
     """
     alive = Session.objects.filter(expire_date__gt=now or database_now()).exclude(session_key=but)
