@@ -18,6 +18,8 @@ MAY: dict[str, frozenset[str]] = {
     "evidence": frozenset({Role.OWNER, Role.ADMIN, Role.REVIEWER, Role.VIEWER}),
     # An exported file holds a machine label for every item: not for reviewers, who answer blind.
     "download": frozenset({Role.OWNER, Role.ADMIN, Role.VIEWER}),
+    # What is spent, and on what: never those who are paid, or who decide what others are paid for.
+    "money": frozenset({Role.OWNER, Role.ADMIN, Role.VIEWER}),
     "manage": frozenset({Role.OWNER, Role.ADMIN}),
     "own": frozenset({Role.OWNER}),
 }

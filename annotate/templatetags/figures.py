@@ -1,5 +1,6 @@
 """How numbers, money and durations read on a page."""
 
+from decimal import Decimal
 from typing import Any
 
 from django import template
@@ -43,6 +44,16 @@ def interval(figure: Any) -> str:
 def money(micros: int, currency: str) -> SafeString:
     """Micro-units as an amount with its currency, which never stands on another line."""
     amount = _number(micros / 1e6, 2)
+    return format_html('<span class="whitespace-nowrap">{} {}</span>', amount, currency)
+
+
+@register.filter
+def cost(micros: int | None, currency: str) -> SafeString | str:
+    """Like money, but to the last micro-unit: one question to a model costs far less than a cent."""
+    if micros is None:
+        return "–"
+    digits = next(n for n in range(2, 7) if micros % 10 ** (6 - n) == 0)
+    amount = formats.number_format(Decimal(micros) / 1_000_000, decimal_pos=digits, force_grouping=True)
     return format_html('<span class="whitespace-nowrap">{} {}</span>', amount, currency)
 
 

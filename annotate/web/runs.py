@@ -23,7 +23,13 @@ from annotate.web.run_status import Seen, status
 _PAGE = 50
 _MAX_BATCH = 100_000
 _MOMENT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")  # seconds since 1970
-_BACK = {"overview": "overview-show", "training": "training-show", "exports": "exports-list", "runs": "runs-list"}
+_BACK = {
+    "overview": "overview-show",
+    "prelabel": "prelabel-show",
+    "training": "training-show",
+    "exports": "exports-list",
+    "runs": "runs-list",
+}
 
 
 @require_GET

@@ -6,7 +6,7 @@ from typing import Any
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from annotate import invitations, passwords, people, projects, routing, tokens
-from annotate.models import Lease, Project, User
+from annotate.models import Connection, Lease, Project, User
 from annotate.models.project import Role
 from annotate.models.run import Run
 from tests.factories import make_member, make_project, make_user, owner_of
@@ -37,6 +37,8 @@ def make_place(name: str = "Walked") -> Place:
     [place.lease] = routing.lease_next(project=project, annotator=place.people["annotator"])
     _, reset = passwords.make_link(user=place.people["viewer"], by=owner)
     api_token, _ = tokens.create(by=place.people["removed"], name="Quux program", scope="read")
+    server = Connection.objects.create(name=f"{name} server", base_url="https://llm.example.org/v1", model="Quux-7b")
+    server.lent_to.add(project)
     finished = {"state": Run.State.SUCCEEDED, "finished_at": project.created_at}
     place.ids = {
         "slug": project.slug,
@@ -45,6 +47,7 @@ def make_place(name: str = "Walked") -> Place:
         "token": token,
         "reset": reset,
         "api_token": api_token.public_id,
+        "connection": server.public_id,
         "run": Run.objects.create(project=project, kind="export", **finished).public_id,
         "name": "labels.csv",
         "version": "1",
