@@ -1,0 +1,155 @@
+"""What the endpoints do with files, settings, items, people and connections: the same as the pages."""
+
+import pytest
+
+from annotate import runs, tasks
+from annotate.models import Connection, Item, Run
+from annotate.models.project import Role
+from tests.api.test_endpoint import is_problem
+from tests.factories import make_member, make_user
+from tests.rows import make_run
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def project(project):
+    """Its items were put there without an import, which would have counted them."""
+    project.next_ordinal = project.items.count()
+    project.save()
+    return project
+
+
+def send(program, content: bytes, name: str = "items.csv"):
+    return program.post(f"uploads?file_name={name}", content, content_type="text/csv")
+
+
+class TestFiles:
+    def test_a_file_becomes_items(self, olga, project):
+        sent = send(olga, b"id,text\na,First\nb,Second\n,\n").json()
+        seen = olga.post(f"uploads/{sent['id']}/preview").json()
+        assert (seen["n_new"], seen["n_rejected"], seen["problem"]) == (2, 1, "")
+        assert seen["dialect"]["format"] == "csv"
+        started = olga.post("imports", {"upload": sent["id"]}, Idempotency_Key="a")
+        assert started.status_code == 201
+        run = Run.objects.get(public_id=started.json()["id"])
+        claimed = runs.claim_next()
+        assert claimed == run
+        with runs.taken_up(public_id=run.public_id, attempt=claimed.attempt) as attempt:
+            tasks.perform(attempt)
+        [done] = [one for one in olga.get("imports").json()["results"] if one["n_items"]]
+        assert (done["n_items"], done["n_rejected"]) == (2, 1)
+        quarantined = b"".join(olga.get(f"imports/{done['id']}/quarantine")).decode()
+        assert quarantined.startswith("line,external_id,kind,reason,excerpt")
+        assert Item.objects.filter(project=project, external_id="a").exists()
+
+    def test_a_file_may_be_larger_than_a_body(self, olga, settings):
+        content = b"text\n" + b"x" * 50 + b"\n" + b"a line that says something\n" * 50_000
+        response = send(olga, content)
+        assert response.status_code == 201
+        assert response.json()["n_bytes"] == len(content)
+
+    def test_one_over_the_limit_is_refused(self, olga, settings):
+        settings.UPLOAD_MAX_BYTES = 10
+        assert is_problem(send(olga, b"x" * 11), 413)
+
+    def test_an_empty_one_is_refused(self, olga):
+        assert is_problem(send(olga, b""), 422)
+
+    def test_it_is_thrown_away(self, olga):
+        sent = send(olga, b"text\nx\n").json()
+        assert olga.delete(f"uploads/{sent['id']}").status_code == 204
+        assert is_problem(olga.get(f"uploads/{sent['id']}"), 404)
+
+    def test_its_name_is_only_a_name(self, olga):
+        assert send(olga, b"text\nx\n", "..%2F..%2Fetc%2Fpasswd").json()["file_name"] == "passwd"
+
+
+class TestSettings:
+    def test_only_what_is_named_changes(self, olga, project):
+        body = olga.ask("PATCH", "", {"target_accuracy": 0.9, "time_zone": "Europe/Rome"}).json()
+        assert (body["settings"]["target_accuracy"], body["time_zone"]) == (0.9, "Europe/Rome")
+        assert body["settings"]["overlap"] == project.overlap
+
+    @pytest.mark.parametrize("body", [{"slug": "x"}, {"key": "x"}, {"seed": 1}, {"time_zone": "Mars"}, {"overlap": 0}])
+    def test_what_is_fixed_or_wrong_is_refused(self, olga, body):
+        assert is_problem(olga.ask("PATCH", "", body), 422)
+
+    def test_a_project_is_made_by_who_manages_one(self, olga, ann, asking):
+        body = {"name": "New", "labels": [{"name": "a"}, {"name": "b"}]}
+        made = olga.post("/api/v1/projects", body)
+        assert (made.status_code, made.json()["role"]) == (201, "owner")
+        assert is_problem(asking(ann.user).post("/api/v1/projects", {**body, "name": "Newer"}), 403)
+        assert is_problem(olga.post("/api/v1/projects", body), 409)
+
+
+class TestItems:
+    def test_one_is_corrected_withdrawn_and_brought_back(self, olga, project):
+        first = olga.get("items?limit=1").json()["results"][0]
+        made = olga.post(f"items/{first['id']}/correct", {"content": {"text": "better"}}).json()
+        assert (made["payload"], made["replaces"]) == ({"text": "better"}, first["id"])
+        assert olga.post("items/withdraw", {"ids": [made["id"]]}).json() == {"n_withdrawn": 1}
+        assert olga.post(f"items/{first['id']}/bring-back").json()["withdrawn_at"] is None
+        kinds = [one["kind"] for one in olga.get(f"items/{first['id']}/history").json()["results"]]
+        assert kinds[0] == "imported"
+        assert "replaced" in kinds
+
+
+class TestRuns:
+    def test_they_are_steered(self, olga, project):
+        started = olga.post("runs", {"kind": "train"}).json()
+        assert olga.post(f"runs/{started['id']}/pause").json()["state"] == "paused"
+        assert olga.post(f"runs/{started['id']}/resume").json()["state"] == "queued"
+        assert olga.post(f"runs/{started['id']}/cancel").json()["state"] == "cancelled"
+        again = olga.post(f"runs/{started['id']}/retry").json()
+        assert again["retry_of"] == started["id"]
+
+    def test_where_a_file_lies_and_what_broke_stays_on_the_server(self, olga, project):
+        make_run(project, "export", result={"folder": "/srv/x", "version": 1})
+        make_run(project, "train", state="errored", message="KeyError: 'x'", trace="Traceback /srv/x")
+        text = olga.get("runs").content.decode()
+        assert "/srv" not in text
+        assert "KeyError" not in text
+
+
+class TestMoney:
+    def test_a_cap_is_set_and_spending_stopped(self, olga):
+        assert olga.put("budgets/machine", {"cap_micros": 5_000_000}).json()["left_micros"] == 5_000_000
+        assert olga.post("budgets/machine/stop").json()["is_stopped"] is True
+        assert olga.post("budgets/machine/resume").json()["is_stopped"] is False
+        assert olga.get("ledger").json() == {"results": [], "next": None}
+        assert is_problem(olga.put("budgets/machine", {"cap_micros": -1}), 422)
+
+
+class TestPeople:
+    def test_somebody_is_invited_changed_and_removed(self, olga, ann):
+        made = olga.post("invitations", {"role": "annotator", "email": "x@example.org"}).json()
+        assert "/invitation/" in made["link"]
+        assert olga.delete(f"invitations/{made['id']}").status_code == 204
+        changed = olga.put(f"members/{ann.user.public_id}", {"role": "viewer", "is_trusted": False})
+        assert changed.json()["role"] == Role.VIEWER
+        assert olga.delete(f"members/{ann.user.public_id}").json()["n_answers"] == 0
+        assert is_problem(ann.get(""), 404)
+
+    def test_addresses_of_people_are_for_who_manages(self, project, asking):
+        reviewer = asking(make_member(project, "Ravi", role=Role.REVIEWER))
+        assert is_problem(reviewer.get("members"), 403)
+
+
+class TestConnections:
+    def test_a_key_goes_in_and_never_comes_out(self, asking, project, olga):
+        sara = asking(make_user("Sara", is_site_owner=True))
+        settings = {"name": "Server", "base_url": "https://llm.example.org/v1", "model": "m"}
+        body = {**settings, "key": "sk-1234567890abcdef", "input_price_micros": 1, "output_price_micros": 1}
+        made = sara.post("/api/v1/connections", body, Idempotency_Key="a").json()
+        assert (made["has_key"], made["key_hint"]) == (True, "cdef")
+        assert "sk-1234567890" not in sara.get("/api/v1/connections").content.decode()
+        assert is_problem(olga.get("/api/v1/connections"), 403)
+        where = f"/api/v1/connections/{made['id']}"
+        assert sara.put(f"{where}/projects/{project.slug}").status_code == 204
+        chosen = olga.put("annotator", {"annotator": "openai", "connection": made["id"]})
+        assert chosen.json() == {"annotator": "openai", "connection": made["id"]}
+        moved = sara.ask("PATCH", where, {"base_url": "https://other.example.org/v1"}).json()
+        assert moved["has_key"] is False  # never sent to another server
+        assert sara.put(f"{where}/active", {"is_active": False}).json()["is_active"] is False
+        assert Connection.objects.count() == 1
