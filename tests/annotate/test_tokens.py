@@ -147,3 +147,22 @@ def test_who_asks_many_times_at_once_gets_20():
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(ask, range(30)))
     assert ApiToken.objects.count() == 20
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("events_can_be_flushed")
+def test_of_many_who_revoke_at_once_one_does():
+    ann = make_user()
+    token, _ = create(ann)
+
+    def end(_):
+        try:
+            tokens.revoke(by=ann, public_id=token.public_id)
+        except Conflict:
+            pass
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(end, range(6)))
+    assert Event.objects.filter(kind="token.revoked").count() == 1
