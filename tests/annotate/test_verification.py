@@ -3,12 +3,27 @@
 import pytest
 from django.db.models import F
 
-from annotate import delivery, ingest, sampling, training, verification
-from annotate.models import Annotation, DeliveredVersion, Draw, Gold, Item, ItemPayload, Lease, Project, QueueEntry, Run
+from annotate import budgets, connections, delivery, ingest, ledger, sampling, training, verification
+from annotate.models import (
+    Annotation,
+    Budget,
+    DeliveredVersion,
+    Draw,
+    Gold,
+    Item,
+    ItemPayload,
+    Lease,
+    LedgerEntry,
+    Project,
+    QueueEntry,
+    Run,
+)
 from annotate.models.base import database_now
+from annotate.models.event import record
 from annotate.models.project import Arm
 from models_ml import checkpoints
-from tests.factories import answer_round, make_project, owner_of, rows_of, write_jsonl
+from tests.factories import answer_round, make_project, make_user, owner_of, rows_of, write_jsonl
+from tests.rows import make_run
 
 pytestmark = pytest.mark.django_db
 
@@ -217,3 +232,45 @@ class TestSamplesCannotBeBent:
         assert export.verify_origin(manifest, make_project())
         manifest.write_text(manifest.read_text().replace('"rows": 60', '"rows": 61'))
         assert export.verify_origin(manifest, project)
+
+
+class TestMoney:
+    @pytest.fixture
+    def paid(self, project):
+        """One attempt settled, one still reserved by a run at work."""
+        budget = budgets.set_cap(project=project, kind="machine", cap_micros=100, by=owner_of(project))
+        run = make_run(project, kind="prelabel", state="running")
+        one, _two = ledger.reserve(budget, [ledger.Ask(10), ledger.Ask(20)], run=run)
+        ledger.settle(budget, one, micros=7)
+        assert [name for name in verification.CHECKS if problem(project, name)] == []
+        return project
+
+    @pytest.mark.parametrize("field", ["reserved_micros", "settled_micros", "written_off_micros"])
+    def test_it_sees_a_bent_sum(self, paid, field):
+        Budget.objects.filter(project=paid, kind="machine").update(**{field: F(field) + 1})
+        assert "its ledger says" in problem(paid, "money adds up")
+
+    def test_it_sees_an_entry_that_is_gone(self, paid):
+        LedgerEntry.objects.filter(state="settled").delete()
+        assert "its ledger says" in problem(paid, "money adds up")
+
+    def test_it_sees_what_a_finished_run_left_reserved(self, paid):
+        Run.objects.filter(project=paid, kind="prelabel").update(state="errored", finished_at=database_now())
+        assert "its run is over" in problem(paid, "each attempt to spend ends once")
+
+    def test_it_sees_a_write_off_that_was_made_cheaper(self, paid):
+        LedgerEntry.objects.filter(state="settled").update(state="written_off")
+        assert "something else" in problem(paid, "each attempt to spend ends once")
+
+    def test_it_sees_pay_that_is_in_no_ledger(self, paid):
+        Annotation.objects.filter(pk=Annotation.objects.first().pk).update(price_micros=5)
+        assert "were paid 5, but the ledger settled 0" in problem(paid, "people were paid what was settled")
+
+    def test_it_sees_a_key_in_an_event(self, paid, settings, tmp_path):
+        settings.VAR_DIR = tmp_path
+        sara = make_user("Sara", is_site_owner=True)
+        row = connections.create(name="S", base_url="https://x.example/v1", model="m", key="sk-canary-123456", by=sara)
+        connections.lend(connection=row, project=paid, by=sara)
+        assert problem(paid, "keys stay secret") is None
+        record("careless", project=paid, by=sara, said="Bearer sk-canary-123456")
+        assert "connection S" in problem(paid, "keys stay secret")
