@@ -86,13 +86,13 @@ class Quote(Endpoint):
 
 
 class Budgets(Endpoint):
-    @operation("List budgets", scope="read", needs="manage", returns=BudgetShown, is_paged=True, newest_first=False)
+    @operation("List budgets", scope="read", needs="money", returns=BudgetShown, is_paged=True, newest_first=False)
     def get(self, request: Request) -> Any:
         return self.member.project.budgets.select_related("project")
 
 
 class OneBudget(Endpoint):
-    @operation("Read a budget", scope="read", needs="manage", returns=BudgetShown)
+    @operation("Read a budget", scope="read", needs="money", returns=BudgetShown)
     def get(self, request: Request, kind: str) -> Any:
         return budgets.of(self.member.project, kind)
 
@@ -116,7 +116,7 @@ class ResumeSpending(Endpoint):
 
 
 class Ledger(Endpoint):
-    @operation("List the ledger", scope="read", needs="manage", query=LedgerQuery, returns=EntryShown, is_paged=True)
+    @operation("List the ledger", scope="read", needs="money", query=LedgerQuery, returns=EntryShown, is_paged=True)
     def get(self, request: Request) -> Any:
         names = ("kind", "state", "run", "item")
         return budgets.entries(self.member.project, **{name: self.query.get(name) for name in names})

@@ -159,7 +159,7 @@ class Progress(Endpoint):
         names = [str(name) for name in ProgressShown().fields]
         facts: dict[str, Any] = {name: getattr(now, name) for name in names if hasattr(now, name)}
         facts |= {"round": now.round and now.round.index, "round_state": now.round and now.round.state}
-        if self.member.role not in MAY["manage"] and self.member.role != Role.VIEWER:
+        if self.member.role not in MAY["money"]:
             facts |= {"machine_micros": None, "human_micros": None}
         return {**facts, "next_step": step.kind, "next_sentence": step.sentence}
 

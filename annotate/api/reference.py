@@ -66,7 +66,11 @@ class Entry:
 @require_GET
 def page(request: HttpRequest) -> HttpResponse:
     groups = _groups()
-    return render(request, "annotate/api/reference.html", {"groups": list(groups.items()), "site": request.build_absolute_uri("/")})
+    return render(
+        request,
+        "annotate/api/reference.html",
+        {"groups": list(groups.items()), "site": request.build_absolute_uri("/")},
+    )
 
 
 @cache
