@@ -71,6 +71,7 @@ def pages(folder: Path) -> dict[str, Any]:
     from benchmarks.site import session_cookie
 
     people = {name: user(name) for name in ("olga", "ann", "ravi", "vera")}
+    sara = user("sara", is_site_owner=True)
     rich = mid_loop(folder, people)
     later = GUIDELINES.replace("Read me first", "Read me at last") + "\n" + "Late" * 60
     projects.set_guidelines(project=rich, markdown=later, by=people["olga"])
@@ -83,11 +84,13 @@ def pages(folder: Path) -> dict[str, Any]:
         routing.lease_next(project=project, annotator=people["ann"], n=3)
     tokens.create(by=people["olga"], name="Nightly import of " + "Bankgeschäftsvorfälle" * 3, scope="manage")
     dispute = disagree(folder, people, texts)
+    connection = pay(folder, people, sara, texts)
     run_of = {"train": {"kind": "train"}, "errored": {"state": "errored"}, "running": {"state": "running"}}
     runs = {name: Run.objects.filter(project=rich, **which).latest("pk").public_id for name, which in run_of.items()}
     return {
-        "sessions": {name: session_cookie(person) for name, person in people.items()},
-        "runs": runs | {"dispute": dispute, "item": rich.items.earliest("pk").public_id},
+        "sessions": {name: session_cookie(person) for name, person in (people | {"sara": sara}).items()},
+        "runs": runs
+        | {"dispute": dispute, "item": rich.items.earliest("pk").public_id, "connection": connection.public_id},
         "invitation": invitations.invite(project=rich, role="annotator", by=people["olga"], email="new@example.org")[1],
         "reset": passwords.make_link(user=people["vera"], by=people["olga"])[1],
     }
@@ -110,6 +113,40 @@ def disagree(folder: Path, people: dict[str, Any], texts: list[dict[str, str]]) 
         project=project, round_index=1, item=entries[0].item.public_id, label=None, reason=AWKWARD[1], by=people["olga"]
     )
     return f"1/{entries[1].item.public_id}"
+
+
+def pay(folder: Path, people: dict[str, Any], sara: Any, texts: list[dict[str, str]]) -> Any:
+    """A project that pays a server, paused near its cap, every kind of failure met; returns the connection."""
+    from annotate import budgets, connections, ledger, prompts
+    from annotate.models import Run
+    from models_ml.types import Failure, FailureKind
+
+    olga = people["olga"]
+    settings = {"base_url": f"https://{'llm' * 20}.example.org/v1", "model": "Modell/" + "Bankgeschäfte" * 8,
+                "input_price_micros": 150_000, "output_price_micros": 600_000, "key": "sk-" + "k" * 20}  # fmt: skip
+    made = connections.create(name="Server " + "Rechenzentrum" * 5, by=sara, **settings)
+    other = {**settings, "input_price_micros": None, "base_url": "https://other.example.org/v1"}
+    waiting = connections.create(name="No price yet", by=sara, **other)
+    rows = [{"id": f"{row['id']}-{copy}", "text": f"{row['text']} {copy}"} for copy in range(6) for row in texts]
+    project = make(folder, "paid", ["yes", "no"], rows, people, human_price_micros=50_000)
+    for one in (made, waiting):
+        connections.lend(connection=one, project=project, by=sara)
+    connections.choose(project=project, connection=made, by=olga)
+    budget = budgets.set_cap(project=project, kind="machine", cap_micros=100_000, by=olga)
+    prompt = prompts.version(**prompts.of_connection(project, made, connections.endpoint_of(made)))
+    sentence = "Paused: the cap of 0.10 USD for machines is reached. Raise the cap and resume."
+    run = Run.objects.create(project=project, kind="prelabel", state="paused", started_by=olga, message=sentence)
+    items = list(project.items.order_by("pk")[:55])
+    kinds = list(FailureKind)
+    answers = [Failure(kinds[place % len(kinds)], "It failed.") for place in range(len(items))]
+    prompts.store(prompt=prompt, items=items, answers=answers)
+    entries = ledger.reserve(budget, [ledger.Ask(1_700, item.pk) for item in items], run=run, prompt=prompt)
+    for place, entry in enumerate(entries[:50]):
+        if place % 7 == 0:
+            ledger.write_off(budget, entry, reason="The server did not answer within 60 s. " + "x" * 80)
+        else:
+            ledger.settle(budget, entry, micros=1_603, n_input_tokens=1_234, n_output_tokens=1)
+    return made
 
 
 def mid_loop(folder: Path, people: dict[str, Any]) -> Any:
@@ -181,10 +218,10 @@ def make(
     return made
 
 
-def user(name: str) -> Any:
+def user(name: str, **fields: Any) -> Any:
     from annotate.models import User
 
-    return User.objects.create_user(f"{name}@example.org", PASSWORD, name=name.capitalize())
+    return User.objects.create_user(f"{name}@example.org", PASSWORD, name=name.capitalize(), **fields)
 
 
 def join(project: Any, people: dict[str, Any], names: Sequence[str] = ("ann", "ravi", "vera")) -> None:

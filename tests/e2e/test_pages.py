@@ -33,6 +33,9 @@ OWNERS = ANNOTATORS | {
     "items-flagged": "/p/{project}/items/flagged",
     "items-quarantined": "/p/{project}/items/quarantined",
     "people-list": "/p/{project}/people",
+    "training-show": "/p/{project}/training",
+    "budget-show": "/p/{project}/budget",
+    "prelabel-show": "/p/{project}/prelabel",
     "settings-show": "/p/{project}/settings/",
     "settings-labels": "/p/{project}/settings/labels",
     "settings-guidelines": "/p/{project}/settings/guidelines",
@@ -53,6 +56,16 @@ RICH_ONLY = {
     "items-correct": "/p/rich/items/{item}/correct",
     "error": "/p/no-such-project/",
 }
+PAID = {
+    "budget-show full": "/p/paid/budget",
+    "budget-show chosen": "/p/paid/budget?state=written_off",
+    "prelabel-show paid": "/p/paid/prelabel?look=4",
+}
+SITE_OWNERS = {
+    "connections-list": "/connections",
+    "connections-create": "/connections/new",
+    "connections-show": "/connections/{connection}",
+}
 # Not pages: what changes something, files, and what machines ask.
 ACTIONS = {
     "healthz", "sign-out", "theme-set", "labeling-next", "labeling-submit", "labeling-change", "labeling-renew",
@@ -60,7 +73,8 @@ ACTIONS = {
     "markdown-preview", "settings-annotator", "people-release", "people-password", "sessions-end", "token-create",
     "token-revoke",
     "people-remove", "review-decide", "items-withdraw", "items-bring-back",
-    "invitation-revoke", "exports-download", "runs-start",
+    "invitation-revoke", "exports-download", "runs-start", "budget-cap", "budget-stop", "budget-resume",
+    "prelabel-spent", "prelabel-choose", "connections-test", "connections-lend", "connections-switch",
 }  # fmt: skip
 VISITS = [
     *((None, name, path, "") for name, path in OPEN.items()),
@@ -69,7 +83,8 @@ VISITS = [
     ("ann", "guidelines-show", EVERYBODY["guidelines-show"], "many-labels"),
     *(("olga", name, path, "rich") for name, path in OWNERS.items() if name not in ("password-change",)),
     *(("olga", name, path, "empty") for name, path in OWNERS.items() if name not in EVERYBODY),
-    *(("olga", name, path, "") for name, path in RICH_ONLY.items()),
+    *(("olga", name, path, "") for name, path in (RICH_ONLY | PAID).items()),
+    *(("sara", name, path, "") for name, path in SITE_OWNERS.items()),
 ]
 _ids = [" ".join(filter(None, (who or "visitor", name, project))) for who, name, _, project in VISITS]
 
@@ -138,7 +153,7 @@ def visit(chromium: Browser, site: tuple[Any, dict[str, Any]], browsing: Browsin
 
 
 def test_every_route_is_a_page_here_or_an_action() -> None:
-    known = {name.split()[0] for name in OPEN | OWNERS | RICH_ONLY} - {"error"} | ACTIONS
+    known = {name.split()[0] for name in OPEN | OWNERS | RICH_ONLY | SITE_OWNERS} - {"error"} | ACTIONS
     assert {pattern.name for pattern in urlpatterns} == known
 
 

@@ -190,7 +190,7 @@ class TestAnswers:
         kinds = [kind for kind in Prediction.Status if kind != Prediction.Status.OK]
         for item, kind in zip(make_items(project, len(kinds)), kinds, strict=True):
             make_silver(project, [item], status=kind)
-        assert page(olga, project).content.decode().count('<dt class="font-medium">') == len(kinds)
+        assert page(olga, project).content.decode().count('<dt class="font-semibold">') == len(kinds)
 
     def test_older_versions_can_be_looked_at(self, olga, project):
         items = make_items(project, 4)
