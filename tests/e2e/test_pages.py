@@ -36,6 +36,7 @@ OWNERS = ANNOTATORS | {
     "training-show": "/p/{project}/training",
     "budget-show": "/p/{project}/budget",
     "prelabel-show": "/p/{project}/prelabel",
+    "imports-list": "/p/{project}/import/",
     "settings-show": "/p/{project}/settings/",
     "settings-labels": "/p/{project}/settings/labels",
     "settings-guidelines": "/p/{project}/settings/guidelines",
@@ -54,6 +55,9 @@ RICH_ONLY = {
     "review-show": "/p/disputed/review/{dispute}",
     "items-show": "/p/rich/items/{item}",
     "items-correct": "/p/rich/items/{item}/correct",
+    "imports-preview": "/p/rich/import/{upload}/",
+    "imports-preview unreadable": "/p/rich/import/{unreadable}/",
+    "imports-list unfinished": "/p/disputed/import/",
     "error": "/p/no-such-project/",
 }
 PAID = {
@@ -74,6 +78,8 @@ ACTIONS = {
     "token-revoke",
     "people-remove", "review-decide", "items-withdraw", "items-bring-back",
     "invitation-revoke", "exports-download", "runs-start", "budget-cap", "budget-stop", "budget-resume",
+    "runs-pause", "runs-resume", "runs-cancel", "runs-retry",
+    "imports-upload", "imports-go-on", "imports-give-up", "imports-start", "imports-discard", "imports-quarantine",
     "prelabel-spent", "prelabel-choose", "connections-test", "connections-lend", "connections-switch",
 }  # fmt: skip
 VISITS = [
@@ -144,6 +150,8 @@ def visit(chromium: Browser, site: tuple[Any, dict[str, Any]], browsing: Browsin
     def visit(who: str | None, path: str, project: str = "", theme: str = "light", **options: Any) -> Page:
         if path == RICH_ONLY["error"]:
             browsing.expect("404")
+        if path == RICH_ONLY["imports-preview unreadable"]:
+            browsing.expect("422")
         page = browsing.open(server.url, made["sessions"][who] if who else None, **options)
         page.context.add_cookies([{"name": "theme", "value": theme, "url": server.url}])
         page.goto(path.format(project=project, invitation=made["invitation"], reset=made["reset"], **made["runs"]))
