@@ -9,7 +9,8 @@ from django.http.multipartparser import MultiPartParserError
 from django.utils.translation import gettext as _
 
 from annotate import problems
-from annotate.web.errors import answer, not_understood, too_large
+from annotate.web.errors import answer, not_understood, too_large, too_large_file
+from annotate.web.uploading import takes_file
 
 Answering = Callable[[HttpRequest], HttpResponse]
 
@@ -29,7 +30,7 @@ def only_readable(get_response: Answering) -> Answering:
     """What is too large is refused unread, and what cannot be read is refused before a page tries."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        return _refused_unread(request) or _refused_read(request) or get_response(request)
+        return _refused_unread(request) or _refused_early(request) or get_response(request)
 
     return middleware
 
@@ -42,22 +43,27 @@ def _refused_unread(request: HttpRequest) -> HttpResponse | None:
     except ValueError:
         return not_understood(request)
     if length > _most(request):
-        return too_large(request)
+        return too_large_file(request) if takes_file(request) else too_large(request)
     # Python knows "charsets" that are none (hex, rot13) or that make text which nothing can store (utf-7).
     charset = (request.content_params or {}).get("charset", "utf-8")
     return None if charset.strip("'\"").lower() == "utf-8" else not_understood(request)
 
 
 def _most(request: HttpRequest) -> int:
-    """Bytes of a body; files for the API are read as they come, after it is known who sends them."""
+    """Bytes of a body; files are read as they come, after it is known who sends them."""
+    if takes_file(request):  # with the form around it
+        return settings.UPLOAD_MAX_BYTES + settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     is_file = problems.is_for_programs(request) and request.path.endswith("/uploads")
     return settings.UPLOAD_MAX_BYTES if is_file else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
 
 
-def _refused_read(request: HttpRequest) -> HttpResponse | None:
-    """A form is read here, where all that can be wrong with it has one answer; the CSRF check would be next to."""
-    if problems.is_for_programs(request):  # takes no forms, and reads for itself
-        return None
+def _refused_early(request: HttpRequest) -> HttpResponse | None:
+    """Forms are read here, before the CSRF check does; what the API gets and a form with a file, behind its door."""
+    return None if problems.is_for_programs(request) or takes_file(request) else refused_read(request)
+
+
+def refused_read(request: HttpRequest) -> HttpResponse | None:
+    """Read the form: all that can be wrong with it has one answer."""
     try:
         request.POST  # noqa: B018
     except (RequestDataTooBig, TooManyFieldsSent):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, TooManyFieldsSent
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
@@ -9,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from annotate import problems
 from annotate.accounts import TooManyAttempts
+from annotate.templatetags.figures import file_size
 from annotate.web.doors import wants_json
 from annotate.web.htmx import wants_fragment
 
@@ -61,6 +63,12 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def too_large(request: HttpRequest) -> HttpResponse:
     return answer(request, 413, "too_large", _("That is too much to send at once. Nothing was stored."))
+
+
+def too_large_file(request: HttpRequest) -> HttpResponse:
+    sentence = _("That is more than %(limit)s, the most that a file may have. Split it, or pack it (.gz).")
+    limit = file_size(settings.UPLOAD_MAX_BYTES)
+    return answer(request, 413, "too_large", f"{sentence % {'limit': limit}} {_('Nothing was stored.')}")
 
 
 def not_understood(request: HttpRequest) -> HttpResponse:

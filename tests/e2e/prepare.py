@@ -3,6 +3,8 @@
 `python -m tests.e2e.prepare loop|pages` with a site's settings; prints what the tests need as JSON.
 """
 
+import csv
+import io
 import json
 import sys
 import tempfile
@@ -67,7 +69,7 @@ def loop(folder: Path) -> dict[str, Any]:
 def pages(folder: Path) -> dict[str, Any]:
     """A project in mid-loop with awkward texts, an empty one, one of pairs, one of 77 labels."""
     from annotate import invitations, passwords, projects, routing, tokens
-    from annotate.models import Run
+    from annotate.models import Project, Run
     from benchmarks.site import session_cookie
 
     people = {name: user(name) for name in ("olga", "ann", "ravi", "vera")}
@@ -84,16 +86,42 @@ def pages(folder: Path) -> dict[str, Any]:
         routing.lease_next(project=project, annotator=people["ann"], n=3)
     tokens.create(by=people["olga"], name="Nightly import of " + "Bankgeschäftsvorfälle" * 3, scope="manage")
     dispute = disagree(folder, people, texts)
+    files = send(people["olga"], rich, Project.objects.get(slug="disputed"))
     connection = pay(folder, people, sara, texts)
     run_of = {"train": {"kind": "train"}, "errored": {"state": "errored"}, "running": {"state": "running"}}
     runs = {name: Run.objects.filter(project=rich, **which).latest("pk").public_id for name, which in run_of.items()}
     return {
         "sessions": {name: session_cookie(person) for name, person in (people | {"sara": sara}).items()},
         "runs": runs
+        | files
         | {"dispute": dispute, "item": rich.items.earliest("pk").public_id, "connection": connection.public_id},
         "invitation": invitations.invite(project=rich, role="annotator", by=people["olga"], email="new@example.org")[1],
         "reset": passwords.make_link(user=people["vera"], by=people["olga"])[1],
     }
+
+
+def send(by: Any, project: Any, stopped: Any) -> dict[str, str]:
+    """Uploads of awkward rows and of a picture, and in `stopped` an import that stands half way; their public ids."""
+    from annotate import uploads
+    from annotate.models import Import
+
+    columns = ["uid", "Review", "label", "machine", "a column with a name " + "without_an_end" * 12]
+    rows = [[str(n), text, ("card_arrival", "none such")[n % 2], "x" * 90, text] for n, text in enumerate(AWKWARD)]
+    table = io.StringIO()
+    csv.writer(table, delimiter=";").writerows([columns, *rows, ["1", "the same id", "card_arrival", "", ""], ["9"]])
+    sent = [
+        uploads.receive(project=at, by=by, file_name=name, chunks=[content])
+        for at, name, content in (
+            (project, "Überaus_lange_Namen_" * 7 + "<b>.csv", table.getvalue().encode("cp1252", "replace")),
+            (project, "picture.csv", b"\x89PNG\r\n\x1a\n" + bytes(99)),
+            (stopped, "half.csv", b"text\none\n"),
+        )
+    ]
+    options = {"fields": {"content": {}, "id": None, "gold": None, "silver": None, "confidence": None}, "dialect": {}}
+    Import.objects.create(
+        project=stopped, upload=sent[2], file_name="half_" * 30, file_sha256="0", options=options, created_by=by
+    )
+    return {"upload": sent[0].public_id, "unreadable": sent[1].public_id}
 
 
 def disagree(folder: Path, people: dict[str, Any], texts: list[dict[str, str]]) -> str:

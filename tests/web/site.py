@@ -5,7 +5,7 @@ from typing import Any
 
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from annotate import invitations, passwords, people, projects, routing, tokens
+from annotate import invitations, passwords, people, projects, routing, tokens, uploads
 from annotate.models import Connection, Lease, Project, User
 from annotate.models.project import Role
 from annotate.models.run import Run
@@ -39,6 +39,8 @@ def make_place(name: str = "Walked") -> Place:
     api_token, _ = tokens.create(by=place.people["removed"], name="Quux program", scope="read")
     server = Connection.objects.create(name=f"{name} server", base_url="https://llm.example.org/v1", model="Quux-7b")
     server.lent_to.add(project)
+    rows = [b"Plugh question 0\n", b"Plugh question 1 Plugh question 2\n"]
+    sent = uploads.receive(project=project, by=owner, file_name="plugh.csv", chunks=rows)
     finished = {"state": Run.State.SUCCEEDED, "finished_at": project.created_at}
     place.ids = {
         "slug": project.slug,
@@ -52,6 +54,8 @@ def make_place(name: str = "Walked") -> Place:
         "name": "labels.csv",
         "version": "1",
         "round": 1,
+        "upload": sent.public_id,
+        "source": project.imports.earliest("pk").public_id,
         "item": project.items.earliest("pk").public_id,
     }
     return place

@@ -121,7 +121,7 @@ def pages() -> list[str]:
     return sorted(
         name
         for name, _, _ in all_routes()
-        if "GET" in NEEDS[name][1] and name not in ("healthz", "exports-download", "api-docs")
+        if "GET" in NEEDS[name][1] and name not in ("healthz", "exports-download", "imports-quarantine", "api-docs")
     )
 
 

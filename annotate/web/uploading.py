@@ -1,0 +1,56 @@
+"""The one form with a file: where its bytes go until it is known that they may be kept."""
+
+import tempfile
+from typing import IO, Any
+
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
+from django.core.files.uploadhandler import FileUploadHandler
+from django.http import HttpRequest
+from django.urls import Resolver404, resolve
+
+from annotate import files
+
+ROUTE = "imports-upload"
+FIELD = "file"
+
+
+def takes_file(request: HttpRequest) -> bool:
+    """Whether this is the form with a file: its view reads it, after its door, and nobody reads it before."""
+    if request.method != "POST" or request.content_type != "multipart/form-data":
+        return False
+    try:
+        return resolve(request.path_info).url_name == ROUTE
+    except Resolver404:
+        return False
+
+
+class Spool(FileUploadHandler):
+    """Streams the form's file to a file without a name in the store's folder: whatever happens, nothing of it is left.
+
+    A byte more than the limit is kept, by which `uploads.receive` knows; the rest is read and dropped, so that the
+    browser gets its answer.
+    """
+
+    file: IO[bytes]  # from the first file of its field on; Django closes what is called so when a body breaks off
+    is_wanted = False
+    n_bytes = 0
+
+    def new_file(self, *args: Any, **kwargs: Any) -> None:
+        super().new_file(*args, **kwargs)
+        self.is_wanted = self.field_name == FIELD and not hasattr(self, "file")
+        if self.is_wanted:
+            folder = files.path_of("uploads")
+            folder.mkdir(parents=True, exist_ok=True)
+            self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed with the request's files)
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
+        if self.is_wanted:
+            self.file.write(raw_data[: max(0, settings.UPLOAD_MAX_BYTES + 1 - self.n_bytes)])
+            self.n_bytes += len(raw_data)
+
+    def file_complete(self, file_size: int) -> "UploadedFile[Any] | None":
+        if not self.is_wanted:
+            return None
+        self.file.seek(0)
+        return UploadedFile(self.file, self.file_name, self.content_type, file_size)
