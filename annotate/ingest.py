@@ -152,10 +152,15 @@ def _unfinished(job: _Job, facts: streams.Facts) -> Import | None:
     return source
 
 
+_TOLD = ("gold", "silver", "confidence", "id")
+
+
 def _told(source: Import) -> str:
     fields = dict(source.options["fields"])
     fields |= fields.pop("content", {})
-    return ", ".join(f"{kind}: {name or 'none'}" for kind, name in fields.items())
+    # PostgreSQL keeps JSON without the order of its keys.
+    kinds = sorted(fields, key=lambda kind: _TOLD.index(kind) if kind in _TOLD else len(_TOLD))
+    return ", ".join(f"{kind}: {fields[kind] or 'none'}" for kind in kinds)
 
 
 def _begin(job: _Job, facts: streams.Facts) -> Import:

@@ -5,10 +5,10 @@ pytest-xdist, and one for each module whose commands run in processes of their o
 """
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 
@@ -19,6 +19,7 @@ TEMPLATE = "POSTGRES_TEMPLATE"  # the variable with the name of the migrated dat
 
 
 def main(arguments: Sequence[str]) -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
     try:
         with running(PostgreSQL) as server:
             return _run(server.url, arguments)
@@ -38,7 +39,12 @@ def _run(url: str, arguments: Sequence[str]) -> int:
         return done.returncode
     environment = {**os.environ, "DATABASE_URL": url, TEMPLATE: template.rpartition("/")[2]}
     words = [sys.executable, "-m", "pytest", "--only-database", *arguments]
-    return subprocess.run(words, cwd=Path(ROOT), env=environment, check=False).returncode
+    with subprocess.Popen(words, cwd=ROOT, env=environment) as tests:
+        try:
+            return tests.wait()
+        except BaseException:  # Ctrl-C, or asked to stop: first the tests, then their server
+            tests.send_signal(signal.SIGINT)  # it says what it has found so far
+            raise
 
 
 if __name__ == "__main__":
