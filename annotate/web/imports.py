@@ -210,7 +210,8 @@ def _shown(upload: Upload, seen: uploads.Preview) -> dict[str, Any]:
         "rejected": seen.rejected[: uploads.N_SHOWN],
         "n_sound": seen.n_new + seen.n_revived + seen.n_duplicates,
         "labels": [
-            (_ROLES[role], names, [one for one in names if not one.is_known]) for role, names in seen.labels.items()
+            (role, _ROLES[role], names, [one for one in names if not one.is_known])
+            for role, names in seen.labels.items()
         ],
         "unfinished": unfinished if unfinished and unfinished.upload_id != upload.pk else None,
         "last_run": _last_run(upload),
