@@ -12,6 +12,7 @@ from annotate import access, encryption
 from annotate.errors import AccessDenied, Conflict, InvalidInput, NotFound
 from annotate.models import Connection, Project, Run, User
 from annotate.models.base import is_storable
+from annotate.models.connection import LIMIT_NAMES
 from annotate.models.event import record
 from annotate.providers import outbound, probe
 from annotate.providers.openai import Endpoint
@@ -23,6 +24,7 @@ MAX_PRICE_MICROS = 10**12  # per million tokens: a unit of money for each token
 SETTINGS = frozenset({
     "name", "base_url", "model", "currency", "input_price_micros", "output_price_micros", "max_concurrency",
     "requests_per_minute", "timeout_seconds", "allows_private",
+    "limit_name", "sends_temperature",
 })  # fmt: skip
 
 
@@ -111,6 +113,10 @@ def test(*, connection: Connection, by: User) -> Probe:
     """Ask it a small question now; up to ten seconds. The site pays: no project's cap is touched."""
     _require_site_owner(by)
     found = probe.probe(endpoint_of(connection, ignore_prices=True))
+    if found.is_usable and found.n_alternatives < connection.n_alternatives:
+        # Only ever lowered: another number is another prompt version, and all items would be asked again.
+        Connection.objects.filter(pk=connection.pk).update(n_alternatives=found.n_alternatives)
+        connection.n_alternatives = found.n_alternatives
     record("connection.tested", project=None, by=by, **_facts(connection), is_usable=found.is_usable,
            n_alternatives=found.n_alternatives, cost_micros=found.cost_micros)  # fmt: skip
     return found
@@ -164,6 +170,9 @@ def endpoint_of(connection: Connection, *, ignore_prices: bool = False) -> Endpo
         timeout_seconds=connection.timeout_seconds,
         max_concurrency=connection.max_concurrency,
         requests_per_minute=connection.requests_per_minute,
+        n_alternatives=connection.n_alternatives,
+        limit_name=connection.limit_name,  # type: ignore[arg-type]
+        temperature=0.0 if connection.sends_temperature else None,
     )
 
 
@@ -210,6 +219,8 @@ def _check(connection: Connection) -> None:
     endpoint_of(connection, ignore_prices=True)  # refuses a key that could split a header, and limits out of range
     if not (1 <= connection.max_concurrency <= 64 and 1 <= connection.timeout_seconds <= 600):
         raise InvalidInput(_("Between 1 and 64 requests go out at the same time, and each may take 1 to 600 seconds."))
+    if connection.limit_name not in LIMIT_NAMES:
+        raise InvalidInput(_("The limit of an answer is called one of %(names)s.") % {"names": ", ".join(LIMIT_NAMES)})
     if connection.requests_per_minute == 0:
         raise InvalidInput(_("At least one request goes out in a minute; leave the limit empty for none."))
     if Connection.objects.filter(name__iexact=connection.name).exclude(pk=connection.pk).exists():

@@ -22,7 +22,6 @@ from annotate.models.event import record
 __all__ = ["Attempt", "Show"]  # the rest is defined here
 
 QUEUES = ("io", "ml")
-MAX_ATTEMPTS = 3  # a run that kills its worker must not go on for ever
 ALIVE = (Run.State.QUEUED, Run.State.RUNNING, Run.State.PAUSED)
 _BY_HAND = {"by_hand": True}  # parameters of a run that a command performs: no worker may repeat it
 
@@ -183,10 +182,10 @@ def lose(run: Run) -> bool:
         return _end_lost(run, _("Paused. It goes on from here when somebody resumes it."), state=Run.State.PAUSED)
     if run.parameters == _BY_HAND:
         return _end_lost(run, f"The process of this {run.kind} is gone. Started again, it goes on from there.")
-    if run.attempt >= MAX_ATTEMPTS:
+    if run.attempt >= settings.RUN_ATTEMPTS:
         return _end_lost(
             run,
-            f"The worker or the database was lost {MAX_ATTEMPTS} times during this {run.kind}; perhaps it needs more "
+            f"The worker or the database was lost {settings.RUN_ATTEMPTS} times during this {run.kind}; perhaps it needs more "
             "memory than there is. What was finished is kept.",
         )
     return _requeue(run, attempt=run.attempt + 1)

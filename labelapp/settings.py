@@ -287,6 +287,7 @@ USE_I18N = True
 ENCODER_PATH = env.str("ENCODER_PATH", default="")  # a directory; empty: the packaged MiniLM
 REMEMBER_VECTORS = _bool("REMEMBER_VECTORS", False)  # in memory by text, for simulations over several seeds
 RUN_SWEEP_SECONDS = _read("RUN_SWEEP_SECONDS", env.float, 10.0)  # between two looks of a Celery worker for lost runs
+RUN_ATTEMPTS = _read("RUN_ATTEMPTS", env.int, 3)  # a run that kills its worker must not go on for ever
 RUN_LEASE_SECONDS = _read("RUN_LEASE_SECONDS", env.int, 120)
 ANSWER_LEASE_SECONDS = _read("ANSWER_LEASE_SECONDS", env.int, 900)
 

@@ -64,6 +64,7 @@ def environment_for(database_url: str, folder: str, **more: str) -> dict[str, st
         "FILES_DIR": f"{folder}/files",
         "WORKER_POLL_SECONDS": "0.1",
         "RUN_SWEEP_SECONDS": "0.5",
+        "RUN_ATTEMPTS": "6",  # what is killed twice on purpose has some left for a machine that is too busy
         "RUN_LEASE_SECONDS": "30",  # a dead process is missed at once; this is for hosts that are gone
         **more,
     }

@@ -11,6 +11,7 @@ from annotate.api.endpoint import Endpoint, operation
 from annotate.api.fields import Choice, Flag, Given, Integer, PublicId, Shown, Text
 from annotate.errors import AccessDenied, NotFound
 from annotate.models import Connection, Project
+from annotate.models.connection import LIMIT_NAMES
 
 
 class ConnectionShown(Shown):
@@ -29,6 +30,9 @@ class ConnectionShown(Shown):
     requests_per_minute = serializers.IntegerField(allow_null=True)
     timeout_seconds = serializers.IntegerField()
     allows_private = serializers.BooleanField()
+    n_alternatives = serializers.IntegerField(help_text="Log-probabilities asked for; a test may lower it.")
+    limit_name = serializers.CharField()
+    sends_temperature = serializers.BooleanField()
     is_active = serializers.BooleanField()
     lent_to = serializers.SerializerMethodField(help_text="Projects, by slug.")
     created_at = serializers.DateTimeField()
@@ -57,6 +61,8 @@ class ConnectionChange(Given):
     requests_per_minute = Integer(required=False, allow_null=True, min_value=1, max_value=1_000_000)
     timeout_seconds = Integer(required=False, min_value=1, max_value=600)
     allows_private = Flag(required=False)
+    limit_name = Choice(required=False, choices=list(LIMIT_NAMES), help_text="What the model calls its limit.")
+    sends_temperature = Flag(required=False, help_text="False for models that refuse a temperature.")
 
 
 class ConnectionGiven(ConnectionChange):

@@ -8,6 +8,8 @@ from annotate.models.base import PublicIdField
 from annotate.models.project import Project
 from annotate.models.user import User
 
+LIMIT_NAMES = ("max_tokens", "max_completion_tokens")
+
 
 class Connection(models.Model):
     """An OpenAI-compatible endpoint with one model and its prices; the key is encrypted and never read back."""
@@ -25,6 +27,10 @@ class Connection(models.Model):
     max_concurrency = models.PositiveSmallIntegerField(default=8)
     requests_per_minute = models.PositiveIntegerField(null=True, blank=True)  # NULL: no limit of ours
     timeout_seconds = models.PositiveSmallIntegerField(default=60)
+    n_alternatives = models.PositiveSmallIntegerField(default=20)  # log-probabilities asked for; a test may lower it
+    # Newer models of OpenAI take their limit under another name, and no temperature.
+    limit_name = models.CharField(max_length=30, choices=[(name, name) for name in LIMIT_NAMES], default=LIMIT_NAMES[0])
+    sends_temperature = models.BooleanField(default=True)  # 0, so that the same is asked twice alike
     allows_private = models.BooleanField(default=False)  # may lie at a private or link-local address
     is_active = models.BooleanField(default=True)  # False: nobody asks it any more, at once
     lent_to = models.ManyToManyField(Project, blank=True, related_name="lent_connections")
@@ -37,6 +43,7 @@ class Connection(models.Model):
             models.CheckConstraint(
                 condition=Q(max_concurrency__gte=1, max_concurrency__lte=64), name="connection_concurrency_bounded"
             ),
+            models.CheckConstraint(condition=Q(n_alternatives__lte=20), name="connection_alternatives_bounded"),
             models.CheckConstraint(
                 condition=Q(timeout_seconds__gte=1, timeout_seconds__lte=600), name="connection_timeout_bounded"
             ),

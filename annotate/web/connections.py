@@ -19,6 +19,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from annotate import connections
 from annotate.errors import AccessDenied, Conflict, InvalidInput
 from annotate.models import Connection, Project, Run
+from annotate.models.connection import LIMIT_NAMES
 from annotate.providers.probe import Probe
 from annotate.web.budget import micros_of, plain
 from annotate.web.doors import View
@@ -100,6 +101,16 @@ class ConnectionForm(Form):
         gettext_lazy("Requests per minute"), 1, 1_000_000, gettext_lazy("Empty: no limit of ours."), required=False
     )
     timeout_seconds = _count(gettext_lazy("Seconds until a request is given up"), 1, 600)
+    limit_name = forms.ChoiceField(
+        label=gettext_lazy("What the model calls the limit of an answer"),
+        choices=[(name, name) for name in LIMIT_NAMES],
+        initial=LIMIT_NAMES[0],
+        help_text=gettext_lazy("max_completion_tokens for newer models of OpenAI; a test says so where it matters."),
+        widget=forms.Select(attrs={"class": "select w-full"}),
+    )
+    sends_temperature = _check(
+        gettext_lazy("Send temperature 0"), gettext_lazy("Not for models that refuse a temperature.")
+    )
     allows_private = _check(
         gettext_lazy("May lie at a private address"),
         gettext_lazy(
@@ -259,7 +270,7 @@ def _asking(connection: Connection) -> int:
 def _initial(connection: Connection) -> dict[str, Any]:
     names = (
         "name", "base_url", "model", "currency", "max_concurrency", "requests_per_minute", "timeout_seconds",
-        "allows_private",
+        "limit_name", "sends_temperature", "allows_private",
     )  # fmt: skip
     prices = {"input_price": connection.input_price_micros, "output_price": connection.output_price_micros}
     shown = {name: None if micros is None else plain(micros) for name, micros in prices.items()}

@@ -210,3 +210,27 @@ class TestEncryption:
         assert check_encryption_keys()[0].id == "goldloop.E006"
         with pytest.raises(InvalidInput, match="holds something that is no key"):
             encryption.encrypt("x")
+
+
+def test_a_model_that_takes_its_limit_by_another_name_and_no_temperature_is_asked_so():
+    made = connections.create(
+        name="Newer", base_url="https://llm.example.org/v1", model="m", limit_name="max_completion_tokens",
+        sends_temperature=False, input_price_micros=1, output_price_micros=1, by=make_user("Sara", is_site_owner=True),
+    )  # fmt: skip
+    endpoint = connections.endpoint_of(made)
+    assert (endpoint.limit_name, endpoint.temperature) == ("max_completion_tokens", None)
+
+
+def test_a_test_lowers_how_many_alternatives_are_asked_for_and_never_raises_it():
+    sara = make_user("Sara", is_site_owner=True)
+    with stub_llm(max_alternatives=5) as server:
+        made = connections.create(
+            name="Few", base_url=server.base_url, model="m", allows_private=True, input_price_micros=1,
+            output_price_micros=1, by=sara,
+        )  # fmt: skip
+        connections.test(connection=made, by=sara)
+        assert Connection.objects.get(pk=made.pk).n_alternatives == 5
+        Connection.objects.update(n_alternatives=3)
+        made.refresh_from_db()
+        connections.test(connection=made, by=sara)
+    assert Connection.objects.get(pk=made.pk).n_alternatives == 3

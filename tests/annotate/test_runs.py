@@ -156,8 +156,8 @@ class TestClaiming:
         assert run is not None
         assert (run.attempt, run.state) == (2, Run.State.RUNNING)
 
-    def test_what_loses_its_worker_three_times_is_given_up(self):
-        running(make_project(), lease_until=database_now() - timedelta(seconds=1), attempt=runs.MAX_ATTEMPTS)
+    def test_what_loses_its_worker_three_times_is_given_up(self, settings):
+        running(make_project(), lease_until=database_now() - timedelta(seconds=1), attempt=settings.RUN_ATTEMPTS)
         assert runs.claim_next() is None
         run = Run.objects.get()
         assert run.state == Run.State.ERRORED

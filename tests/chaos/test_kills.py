@@ -76,7 +76,7 @@ def test_a_run_that_is_killed_twice_ends_with_the_rows_of_its_undisturbed_twin(
     run = asked(case.kind, disturbed)
     with working(worker_words, {**environment, **chaos}) as worker:
         wait_until(lambda: worker.keep() or has_ended(run), seconds=150)
-    assert run.state == Run.State.SUCCEEDED, (run.message, run.trace)
+    assert run.state == Run.State.SUCCEEDED, [line.text for line in runs.log(run)]
     assert {mark.name for mark in marks.iterdir()} == set(case.points)
     perform(case.kind, twin)
     assert rows_of(case.kind, disturbed) == rows_of(case.kind, twin)

@@ -17,7 +17,7 @@ KEY = "sk-canary-4f1d9b7ae2"
 GIVEN = {
     "name": "Server", "base_url": "https://llm.example.org/v1", "key": KEY, "model": "m-1", "currency": "USD",
     "input_price": "0.15", "output_price": "0.6", "max_concurrency": "8", "requests_per_minute": "",
-    "timeout_seconds": "60",
+    "timeout_seconds": "60", "limit_name": "max_tokens", "sends_temperature": "on",
 }  # fmt: skip
 NAMED = ("show", "test", "lend", "switch")
 
