@@ -185,8 +185,8 @@ def lose(run: Run) -> bool:
     if run.attempt >= settings.RUN_ATTEMPTS:
         return _end_lost(
             run,
-            f"The worker or the database was lost {settings.RUN_ATTEMPTS} times during this {run.kind}; perhaps it needs more "
-            "memory than there is. What was finished is kept.",
+            f"The worker or the database was lost {settings.RUN_ATTEMPTS} times during this {run.kind}; perhaps it "
+            "needs more memory than there is. What was finished is kept.",
         )
     return _requeue(run, attempt=run.attempt + 1)
 

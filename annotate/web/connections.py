@@ -103,9 +103,11 @@ class ConnectionForm(Form):
     timeout_seconds = _count(gettext_lazy("Seconds until a request is given up"), 1, 600)
     limit_name = forms.ChoiceField(
         label=gettext_lazy("What the model calls the limit of an answer"),
-        choices=[(name, name) for name in LIMIT_NAMES],
+        choices=[
+            ("max_tokens", gettext_lazy("max_tokens: most servers")),
+            ("max_completion_tokens", gettext_lazy("max_completion_tokens: newer models of OpenAI")),
+        ],
         initial=LIMIT_NAMES[0],
-        help_text=gettext_lazy("max_completion_tokens for newer models of OpenAI; a test says so where it matters."),
         widget=forms.Select(attrs={"class": "select w-full"}),
     )
     sends_temperature = _check(
