@@ -368,10 +368,11 @@ def stub_llm(**options: Any) -> Iterator[Stub]:
     """A server with these Options on a free port of this machine, in a thread of its own."""
     server, loop = Server(Options(**options)), asyncio.new_event_loop()
     runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=0.1)
-    loop.run_until_complete(_listening(runner, "127.0.0.1", 0))
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:
+        # In its thread from the start: the calling one may have a loop that runs, as under Playwright.
+        asyncio.run_coroutine_threadsafe(_listening(runner, "127.0.0.1", 0), loop).result(10)
         yield Stub(server, runner.addresses[0][1])
     finally:
         asyncio.run_coroutine_threadsafe(_ended(runner), loop).result(10)
