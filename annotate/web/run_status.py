@@ -174,7 +174,7 @@ def _imported(facts: dict[str, Any]) -> str:
         return ""
     n = facts["n_items"]
     new = ngettext("%(n)s new item", "%(n)s new items", n) % {"n": count(n)}
-    sentence = _("%(new)s; %(back)s brought back, %(twice)s duplicates, %(bad)s rows set aside.")
+    sentence = _("%(new)s; brought back: %(back)s, duplicates: %(twice)s, rows set aside: %(bad)s.")
     others = {"back": facts.get("n_revived"), "twice": facts.get("n_duplicates"), "bad": facts.get("n_rejected")}
     return sentence % {"new": new, **{name: count(value or 0) for name, value in others.items()}}
 

@@ -242,7 +242,7 @@ def import_sheet(page: Page, story: Story) -> None:
             expect(part).to_contain_text(one)
     assert story.number("SELECT count(*) FROM annotate_item") == 0
     page.get_by_role("button", name=f"Import {n_new + 2} rows").click()
-    said = f"{n_new} new items; 0 brought back, 1 duplicates, 1 rows set aside."
+    said = f"{n_new} new items; brought back: 0, duplicates: 1, rows set aside: 1."
     expect(page.locator("main")).to_contain_text(said, timeout=RUN_MS)
 
 
@@ -287,6 +287,7 @@ def prelabel_to_the_cap(page: Page, story: Story) -> None:
 def raise_and_resume(page: Page, story: Story) -> None:
     set_cap(page, RAISED)
     open_tab(page, "Pre-label")
+    expect(page.get_by_role("region", name="Pre-labeling")).to_contain_text("paused")  # until somebody resumes it
     page.get_by_role("button", name="Resume").click()
     n_all = len(story.sheet.texts)
     expect(page.locator("main")).to_contain_text(f"{n_all} items have a machine's answer", timeout=RUN_MS)
