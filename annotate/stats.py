@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db.models import Count, Exists, OuterRef, Q, Sum
+from django.db.models import Count, Exists, OuterRef, Q
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from annotate import review
 from annotate.models import (
     Annotation,
+    Budget,
     DeliveredVersion,
     Draw,
     Estimate,
@@ -78,12 +79,12 @@ def progress(project: Project) -> Progress:
     items = Item.objects.filter(source__in=complete).aggregate(
         n=Count("id"), withdrawn=Count("id", filter=Q(withdrawn_at__isnull=False))
     )
-    n_silver, n_failed, machine_micros = _silver(project, has_withdrawn=bool(items["withdrawn"]))
+    n_silver, n_failed = _silver(project, has_withdrawn=bool(items["withdrawn"]))
     answers = Annotation.objects.filter(project=project).aggregate(
         n=Count("id", filter=Q(is_current=True, label__isnull=False)),
         skips=Count("id", filter=Q(is_current=True, label__isnull=True)),
-        micros=Sum("price_micros"),
     )
+    spent = {budget.kind: budget.spent_micros for budget in project.budgets.all()}
     current = Gold.objects.filter(project=project, item__withdrawn_at__isnull=True).current()
     is_audit, also_trains = Q(origin=Arm.AUDIT), Exists(Gold.objects.filter(item=OuterRef("item")).trainable())
     gold = current.aggregate(n=Count("id", filter=~is_audit), only_audit=Count("id", filter=is_audit & ~Q(also_trains)))
@@ -99,8 +100,8 @@ def progress(project: Project) -> Progress:
         n_audit_gold=gold["only_audit"],
         n_answers=answers["n"],
         n_skips=answers["skips"],
-        machine_micros=machine_micros,
-        human_micros=answers["micros"] or 0,
+        machine_micros=spent.get(Budget.Kind.MACHINE, 0),
+        human_micros=spent.get(Budget.Kind.HUMAN, 0),
         round=last,
         n_waiting=queue.get(state.OPEN, 0),
         n_questions=sum(queue.values()),
@@ -111,21 +112,21 @@ def progress(project: Project) -> Progress:
     )
 
 
-def _silver(project: Project, *, has_withdrawn: bool) -> tuple[int, int, int]:
-    """(answers in force, failures among them, what all versions cost); `pool.current_prompt` says which is in force."""
+def _silver(project: Project, *, has_withdrawn: bool) -> tuple[int, int]:
+    """(answers in force, failures among them); `pool.current_prompt` says which is in force."""
     versions = dict(project.prompts.values_list("pk", "version"))
     predictions = Prediction.objects.filter(prompt__in=versions).values_list("prompt")
     n, n_failed = Count("id"), Count("id", filter=~Q(status=Prediction.Status.OK))
-    rows = list(predictions.annotate(n=n, failed=n_failed, micros=Sum("cost_micros")))
+    rows = list(predictions.annotate(n=n, failed=n_failed))
     gone: dict[int, tuple[int, int]] = {}
     if has_withdrawn:
         withdrawn = predictions.filter(item__project=project, item__withdrawn_at__isnull=False)
         gone = {prompt: (n, failed) for prompt, n, failed in withdrawn.annotate(n=n, failed=n_failed)}
     present = [(row[1] - gone.get(row[0], (0, 0))[0], versions[row[0]], row) for row in rows]
     if not present:
-        return 0, 0, 0
+        return 0, 0
     n_silver, _version, best = max(present, key=lambda one: one[:2])
-    return n_silver, best[2] - gone.get(best[0], (0, 0))[1], sum(row[3] or 0 for row in rows)
+    return n_silver, best[2] - gone.get(best[0], (0, 0))[1]
 
 
 def _n_labeling(current: Round) -> int:

@@ -30,6 +30,22 @@ PAGES: tuple[tuple[str, str | None, str], ...] = (
     ("label-keys", "annotator", f"{_PROJECT}/label/"),
     ("history", "annotator", f"{_PROJECT}/label/history"),
     ("guidelines", "annotator", f"{_PROJECT}/guidelines"),
+    ("new-project", "owner", "/new"),
+    ("settings", "owner", f"{_PROJECT}/settings/"),
+    ("labels", "owner", f"{_PROJECT}/settings/labels"),
+    ("guidelines-editor", "owner", f"{_PROJECT}/settings/guidelines"),
+    ("import", "owner", f"{_PROJECT}/import/"),
+    ("import-preview", "owner", f"{_PROJECT}/import/"),
+    ("prelabel", "owner", f"{_PROJECT}/prelabel"),
+    ("budget", "owner", f"{_PROJECT}/budget"),
+    ("training", "owner", f"{_PROJECT}/training"),
+    ("review", "owner", f"{_PROJECT}/review/"),
+    ("items", "owner", f"{_PROJECT}/items/"),
+    ("item", "owner", f"{_PROJECT}/items/"),
+    ("connections", "owner", "/connections"),
+    ("new-connection", "owner", "/connections/new"),
+    ("profile", "owner", "/profile"),
+    ("api", "owner", "/api/v1/docs"),
     ("skipped", "owner", f"{_PROJECT}/items/skipped"),
     ("flagged", "owner", f"{_PROJECT}/items/flagged"),
     ("quarantined", "owner", f"{_PROJECT}/items/quarantined"),
@@ -39,6 +55,11 @@ PAGES: tuple[tuple[str, str | None, str], ...] = (
     ("run", "owner", f"{_PROJECT}/runs"),
     ("password", "owner", "/password"),
 )
+# As spreadsheets write it: a mark of its encoding, semicolons, a line break within a cell, a row with a cell too many.
+_CSV = (
+    '\ufeffNr;Question;Channel\r\n1;How do I get a second card?;chat\r\n2;"My card is stuck\nin the machine";phone\r\n'
+    "3;Why was I charged twice?;chat;what?\r\n4;What is the exchange rate today?;mail\r\n"
+).encode()
 _READY = "#labeling[data-ready]:not([data-ready=''])"
 
 
@@ -115,8 +136,12 @@ def _arrange(page: Any, name: str) -> None:
         page.wait_for_selector(_READY)
     if name == "label-keys":
         page.keyboard.press("?")
-    if name == "run":
-        page.locator("th a").first.click()
+    if name in ("run", "item"):
+        page.locator("main th a, main td a").first.click()
+        page.wait_for_load_state()
+    if name == "import-preview":
+        page.set_input_files("input[type=file]", {"name": "export.csv", "mimeType": "text/csv", "buffer": _CSV})
+        page.locator("main form button:not([name])").first.click()
         page.wait_for_load_state()
 
 

@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from annotate import projects, stats
-from annotate.models import Annotation, Item, ModelVersion
+from annotate.models import Annotation, Budget, Item, ModelVersion
 from annotate.models.event import record
 from tests.factories import make_member, make_project, owner_of
 from tests.rows import (
@@ -180,7 +180,14 @@ class TestProgress:
         make_silver(project, items)
         make_silver(project, items[:1], version=2, status="refusal")
         now = stats.progress(project)
-        assert (now.n_silver, now.n_failed, now.machine_micros) == (4, 0, 50)
+        assert (now.n_silver, now.n_failed) == (4, 0)
+
+    def test_money_is_what_the_ledger_settled_and_wrote_off(self):
+        project = make_project()
+        Budget.objects.filter(project=project, kind="machine").update(settled_micros=40, written_off_micros=10)
+        Budget.objects.filter(project=project, kind="human").update(settled_micros=7, reserved_micros=5)
+        now = stats.progress(project)
+        assert (now.machine_micros, now.human_micros, now.spent) == (50, 7, 57)
 
     def test_of_equals_the_newest_is_in_force(self):
         project = make_project()
@@ -209,7 +216,7 @@ class TestProgress:
         items = make_items(project, 8)
         make_silver(project, items)
         make_round(project, items)
-        with django_assert_num_queries(10):
+        with django_assert_num_queries(11):
             stats.progress(project)
 
 
