@@ -20,10 +20,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    _leave_out(config, items, [item for item in items if not _is_for_this_database(item)])
     if config.getoption("--only-database"):
-        others = [item for item in items if not _touches_the_database(item)]
+        _leave_out(config, items, [item for item in items if not _touches_the_database(item)])
+
+
+def _leave_out(config: pytest.Config, items: list[pytest.Item], others: list[pytest.Item]) -> None:
+    if others:
         config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if _touches_the_database(item)]
+        gone = set(others)
+        items[:] = [item for item in items if item not in gone]
+
+
+def _is_for_this_database(item: pytest.Item) -> bool:
+    """Slow tests that say so run on one database: the embedded worker's on SQLite, Celery's on PostgreSQL."""
+    mark = item.get_closest_marker("only_on")
+    return mark is None or mark.args[0] == connection.vendor
 
 
 def _touches_the_database(item: pytest.Item) -> bool:

@@ -56,6 +56,7 @@ def kept_connection(db: None) -> Iterator[None]:
         signal.connect(close_old_connections)
 
 
+@pytest.mark.only_on("sqlite")
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_it_answers_as_described(kept_connection: None, name: str) -> None:
     """To the owner, to a reviewer, and to somebody who has another project."""

@@ -96,6 +96,7 @@ def work_until_it_rests(run, folder, *, kill_after=None):
     return run
 
 
+@pytest.mark.only_on("sqlite")
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("events_can_be_flushed")
 @pytest.mark.parametrize("seed", range(10))

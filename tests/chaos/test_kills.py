@@ -49,7 +49,13 @@ CASES = [
 ]
 
 
-@pytest.fixture(params=["embedded", "celery"])
+# As they are deployed: each case runs once on each pair, and not four times.
+@pytest.fixture(
+    params=[
+        pytest.param("embedded", marks=pytest.mark.only_on("sqlite")),
+        pytest.param("celery", marks=pytest.mark.only_on("postgresql")),
+    ]
+)
 def worker_words(request):
     return CELERY if request.param == "celery" else EMBEDDED
 

@@ -17,7 +17,11 @@ from tests.factories import owner_of
 from tests.waiting import wait_until
 from tests.workers import CELERY, environment_for, working
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("events_can_be_flushed")]
+pytestmark = [
+    pytest.mark.only_on("postgresql"),
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("events_can_be_flushed"),
+]
 
 
 @pytest.fixture

@@ -20,7 +20,11 @@ from tests.processes import ROOT, run_manage
 from tests.waiting import wait_until
 
 DEMO = Path(project_settings.BASE_DIR) / "annotate" / "demo" / "banking77.jsonl"
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("events_can_be_flushed")]
+pytestmark = [
+    pytest.mark.only_on("sqlite"),
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("events_can_be_flushed"),
+]
 
 
 @pytest.fixture
