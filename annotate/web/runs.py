@@ -22,6 +22,7 @@ from annotate.web.run_status import Seen, status
 
 _PAGE = 50
 _MAX_BATCH = 100_000
+_ELSEWHERE = frozenset({"import"})  # needs a file: started where one is sent and looked at, annotate/web/imports.py
 _MOMENT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")  # seconds since 1970
 _BACK = {
     "overview": "overview-show",
@@ -59,7 +60,7 @@ def show(request: ProjectRequest, run: str) -> HttpResponse:
 @project_page(to="manage")
 def start(request: ProjectRequest) -> HttpResponse:
     project, kind = request.member.project, request.POST.get("kind", "")
-    if kind not in tasks.KINDS:
+    if kind not in tasks.KINDS.keys() - _ELSEWHERE:
         raise InvalidInput(_("There is no such kind of work to start."))
     parameters = _PARAMETERS.get(kind, _no_parameters)(request, project)
     if not _is_repeated(request, project, kind):
