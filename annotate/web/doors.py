@@ -52,8 +52,11 @@ def own_url(request: HttpRequest, url: str, default: str = "/") -> str:
 
 
 def home_of(member: Member) -> str:
-    """Where a project begins for this person: with questions, or with an overview for who decides or only reads."""
-    only_answers = member.role in access.MAY["annotate"] and member.role not in access.MAY["manage"]
+    """Where a project begins for this person: with questions, or with an overview for who decides or only reads.
+
+    A reviewer who comes to decide must not take a question from an annotator by arriving.
+    """
+    only_answers = member.role in access.MAY["annotate"] and member.role not in access.MAY["evidence"]
     return reverse("labeling-work" if only_answers else "overview-show", args=[member.project.slug])
 
 

@@ -37,7 +37,7 @@ class TestListProjects:
         [
             (Role.ADMIN, "overview-show"),
             (Role.VIEWER, "overview-show"),
-            (Role.REVIEWER, "labeling-work"),
+            (Role.REVIEWER, "overview-show"),
             (Role.ANNOTATOR, "labeling-work"),
         ],
     )
