@@ -39,6 +39,8 @@ def _is_for_this_database(item: pytest.Item) -> bool:
 
 
 def _touches_the_database(item: pytest.Item) -> bool:
+    if "e2e" in item.path.parts:  # the browser need not do all of it twice
+        return False
     asked = {"db", "transactional_db", "database_url"} & set(getattr(item, "fixturenames", ()))
     return bool(asked) or item.get_closest_marker("django_db") is not None
 

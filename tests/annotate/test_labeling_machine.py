@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.conf import settings as django_settings
-from django.db import transaction
+from django.db import connection, transaction
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -340,5 +340,7 @@ def test_whatever_people_do_the_rows_add_up(tmp_path):
     Labeling.people = (owner_of(project), make_member(project), make_member(project, "Ben", is_trusted=False))
     schema = projects.current_schema(project)
     Labeling.label_of = {"skip": None, **dict(schema.labels.values_list("name", "pk"))}
-    walks = settings(max_examples=200, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+    # The rules are searched on SQLite; on PostgreSQL, four times as slow, it is whether the same statements hold there.
+    n = 200 if connection.vendor == "sqlite" else 50
+    walks = settings(max_examples=n, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(Labeling, settings=walks)
