@@ -340,7 +340,7 @@ def test_whatever_people_do_the_rows_add_up(tmp_path):
     Labeling.people = (owner_of(project), make_member(project), make_member(project, "Ben", is_trusted=False))
     schema = projects.current_schema(project)
     Labeling.label_of = {"skip": None, **dict(schema.labels.values_list("name", "pk"))}
-    # The rules are searched on SQLite; on PostgreSQL, where it is the slowest test, only whether the same statements hold.
+    # The rules are searched on SQLite; on PostgreSQL, where it is the slowest test, only that the statements hold.
     n = 200 if connection.vendor == "sqlite" else 50
     walks = settings(max_examples=n, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(Labeling, settings=walks)
