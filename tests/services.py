@@ -70,7 +70,7 @@ class Service:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_die_with_us(os.getpid(), self._DEATH),
+                preexec_fn=die_with_us(os.getpid(), self._DEATH),
                 **self._identity(),
             )
         self._wait_until_it_answers()
@@ -285,7 +285,7 @@ def _somebody() -> pwd.struct_passwd | None:
     raise RuntimeError("PostgreSQL does not run as root, and there is neither a user postgres nor nobody.")
 
 
-def _die_with_us(parent: int, how: signal.Signals) -> Callable[[], None] | None:
+def die_with_us(parent: int, how: signal.Signals) -> Callable[[], None] | None:
     if _libc is None:
         return None
 

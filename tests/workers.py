@@ -1,12 +1,14 @@
 """Workers in processes of their own, of both kinds: the embedded one, and Celery with a real Redis."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from tests.processes import ROOT
+from tests.services import die_with_us
 
 EMBEDDED = [sys.executable, "manage.py", "worker"]
 CELERY = [
@@ -24,7 +26,13 @@ class Worker:
         self.start()
 
     def start(self) -> None:
-        self.process = subprocess.Popen(self.words, cwd=ROOT, env=self.environment, start_new_session=True)
+        self.process = subprocess.Popen(
+            self.words,
+            cwd=ROOT,
+            env=self.environment,
+            start_new_session=True,
+            preexec_fn=die_with_us(os.getpid(), signal.SIGTERM),
+        )
         self.n_starts += 1
 
     def keep(self) -> None:
