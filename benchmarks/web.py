@@ -4,7 +4,6 @@ Starts the real server (`manage.py serve`) on a temporary folder and sends real 
 """
 
 import argparse
-import importlib.util
 import json
 import os
 import sys
@@ -24,7 +23,7 @@ first byte sent to the last byte read, after --warm seconds. A person asks for i
 (exponential, mean --think), sends the answer, tells the server what is on the screen now and asks for more: one submit
 and one next per label, as the page does, but one after the other. Clients and server share the machine's cores.
 
-db                     sqlite, or postgres
+db                     sqlite, or postgres (DATABASE_URL; the database is used as it is, and must be empty)
 items, round           items of the project; questions of its open round, all answerable by everybody
 users, think_s         people at once, and how long each looks at an item
 next_p50_ms ...        POST label/next: leases, their HTML, progress
@@ -50,8 +49,8 @@ _SCALES = (10_000, 1_000_000)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
-    if options.db == "postgres" and importlib.util.find_spec("psycopg") is None:
-        raise SystemExit("PostgreSQL is not supported yet: its driver (psycopg) is not among the requirements.")
+    if options.db == "postgres" and not os.environ.get("DATABASE_URL", "").startswith("postgres"):
+        raise SystemExit("--db postgres needs DATABASE_URL=postgres://user:password@host/name, of an empty database.")
     found = measure(options, options.items, options.round)
     if options.scaling:
         few, many = (

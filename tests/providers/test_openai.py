@@ -247,7 +247,7 @@ class TestTheKey:
     def test_it_is_in_no_repr_log_or_error(self, stub, endpoint, fault, caplog):
         caplog.set_level(logging.DEBUG)
         stub.change(faults={fault: 1.0} if fault else {})
-        connection = endpoint(timeout_seconds=0.3)
+        connection = endpoint(timeout_seconds=1 if fault == "timeout" else 10)
         attempted = attempt(connection)
         assert stub.authorizations == {f"Bearer {KEY}"}
         for shown in (repr(connection), str(connection), repr(attempted), attempted.reason, caplog.text):
