@@ -15,7 +15,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def bench(*words):
-    env = {name: value for name, value in os.environ.items() if name not in ("VAR_DIR", "TEST_DATABASE", "DATABASE_URL")}
+    env = {
+        name: value for name, value in os.environ.items() if name not in ("VAR_DIR", "TEST_DATABASE", "DATABASE_URL")
+    }
     command = [sys.executable, "-m", "benchmarks.web", *map(str, words)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=env, timeout=300)
 
