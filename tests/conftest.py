@@ -15,6 +15,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
+_SLOW = {"chaos", "e2e", "commands", "benchmarks"}  # start processes, browsers, servers
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--only-database", action="store_true", help="leave out what touches no database")
 
@@ -23,6 +26,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     _leave_out(config, items, [item for item in items if not _is_for_this_database(item)])
     if config.getoption("--only-database"):
         _leave_out(config, items, [item for item in items if not _touches_the_database(item)])
+
+    items.sort(key=lambda item: not _SLOW & set(item.path.parts))  # stable: the others stay in their order
 
 
 def _leave_out(config: pytest.Config, items: list[pytest.Item], others: list[pytest.Item]) -> None:

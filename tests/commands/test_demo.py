@@ -7,6 +7,8 @@ import pytest
 
 from tests.processes import run_manage
 
+pytestmark = pytest.mark.only_on("sqlite")  # slow, and about processes rather than rows
+
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory, database_url):

@@ -15,6 +15,8 @@ import pytest
 from tests.processes import ROOT, run_manage
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.only_on("sqlite")  # slow, and about processes rather than rows
+
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory, database_url):

@@ -11,6 +11,8 @@ from annotate.management.commands.simulate import read_rows, seeds_of
 from tests.factories import write_jsonl
 from tests.processes import run_manage
 
+pytestmark = pytest.mark.only_on("sqlite")  # slow, and about processes rather than rows
+
 KEYS = {
     "seed", "round", "labels", "money_micros", "llm_accuracy", "llm_filled_accuracy", "model_accuracy",
     "delivered_accuracy", "llm_estimate", "model_estimate", "delivered_estimate", "delivered_by", "ece", "c_hat",
