@@ -185,6 +185,15 @@ def rotate_keys() -> int:
     return len(rows)
 
 
+def choose_lent(*, project: Project, public_id: str, by: User) -> Connection | None:
+    """Choose by public id what is lent to this project and active; an empty one is the annotator of this site."""
+    connection = usable(project).filter(public_id=public_id).first() if public_id else None
+    if public_id and connection is None:
+        raise NotFound(_("There is no such connection for this project."))
+    choose(project=project, connection=connection, annotator=ANNOTATOR if connection else OFFLINE, by=by)
+    return connection
+
+
 def _require_site_owner(by: User) -> None:
     if not (by.is_active and by.is_site_owner):
         raise AccessDenied(_("Connections belong to the site; only its owners register, change and lend them."))

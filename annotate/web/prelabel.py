@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from annotate import budgets, connections, projects, prompts, quotes
 from annotate.access import MAY
-from annotate.errors import Conflict, InvalidInput, NotFound
+from annotate.errors import Conflict, InvalidInput
 from annotate.models import Budget, Connection, Item, LedgerEntry, Prediction, Project, PromptVersion, Run
 from annotate.quotes import Preview, Quote
 from annotate.web.connections import server_of
@@ -138,11 +138,7 @@ def spent(request: ProjectRequest) -> HttpResponse:
 def choose(request: ProjectRequest) -> HttpResponse:
     """Who is asked first: a connection that is lent to the project, or with an empty value this site itself."""
     by, wanted = request.member, request.POST.get("connection", "")
-    connection = connections.usable(by.project).filter(public_id=wanted).first() if wanted else None
-    if wanted and connection is None:
-        raise NotFound(_("There is no such connection for this project."))
-    annotator = connections.ANNOTATOR if connection else connections.OFFLINE
-    connections.choose(project=by.project, connection=connection, annotator=annotator, by=by.user)
+    connection = connections.choose_lent(project=by.project, public_id=wanted, by=by.user)
     messages.success(request, _("From now on %(name)s is asked.") % {"name": connection or _("this site")})
     return go_to(request, reverse("prelabel-show", args=[by.project.slug]))
 

@@ -73,11 +73,7 @@ def show(request: ProjectRequest) -> HttpResponse:
 def choose_annotator(request: ProjectRequest) -> HttpResponse:
     """Who labels first: a connection that is lent to the project, or the annotator of this site."""
     by, wanted = request.member, request.POST.get("connection", "")
-    connection = connections.usable(by.project).filter(public_id=wanted).first() if wanted else None
-    if wanted and connection is None:
-        raise NotFound(_("There is no such connection for this project."))
-    annotator = connections.ANNOTATOR if connection else connections.OFFLINE
-    connections.choose(project=by.project, connection=connection, annotator=annotator, by=by.user)
+    connection = connections.choose_lent(project=by.project, public_id=wanted, by=by.user)
     messages.success(
         request, _("From now on items are pre-labeled by %(name)s.") % {"name": connection or _("this site")}
     )
