@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Count, Exists, F, Func, IntegerField, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models import BooleanField, Count, Exists, F, Func, IntegerField, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
 from annotate.access import MAY
@@ -16,7 +16,7 @@ ENOUGH = 1_000  # free questions; whoever asks wants to know whether there are f
 
 
 def of_open_round(project: Project | Value) -> QuerySet[QueueEntry]:
-    return QueueEntry.objects.filter(round__project=project, round__state=Round.State.OPEN)
+    return QueueEntry.objects.filter(round=_open_round(project))
 
 
 def leases_in(project: Project) -> QuerySet[Lease]:
@@ -33,12 +33,12 @@ def askable(project: Project | Value, person: User | Value) -> QuerySet[QueueEnt
     mine = Annotation.objects.filter(annotator=person, is_current=True, is_counted=True)
     opinion = mine.filter(item=OuterRef("item"), label__isnull=False)
     # A dispute asks for another opinion: one's own, given before, is none.
-    disputed = Draw.objects.filter(item=OuterRef("item"), round=OuterRef("round"), arm=Arm.CONFLICT)
+    disputed = Draw.objects.filter(Exists(opinion), item=OuterRef("item"), round=OuterRef("round"), arm=Arm.CONFLICT)
     return (
         of_open_round(project)
-        .filter(Exists(member), state=QueueEntry.State.OPEN, item__withdrawn_at__isnull=True)
+        .filter(is_open(), Exists(member), item__withdrawn_at__isnull=True)
         .exclude(Exists(mine.filter(entry=OuterRef("pk"))))
-        .exclude(Exists(opinion) & Exists(disputed))
+        .exclude(Exists(disputed))
     )
 
 
@@ -66,8 +66,21 @@ def idle_leases(project: Project, person: User, now: Any) -> QuerySet[Lease]:
     )
 
 
-class n_free(Func):  # noqa: N801, it reads as the column that it is
-    """For each question: how many of its round have a free slot, counted up to ENOUGH.
+class is_open(Func):  # noqa: N801, it reads as the column that it is
+    """Whether a question waits for people, with the state in the SQL's text.
+
+    SQLite uses the index of the questions that wait only where it reads this, and not where it is told the state.
+    """
+
+    template = f"%(expressions)s = '{QueueEntry.State.OPEN}'"
+    output_field = BooleanField()
+
+    def __init__(self) -> None:
+        super().__init__(F("state"))
+
+
+class n_free(Func):  # noqa: N801
+    """How many questions of the open round have a free slot, counted up to ENOUGH.
 
     Not all of them: a round of 100,000 would be read through for every question that is handed out.
     """
@@ -78,14 +91,14 @@ class n_free(Func):  # noqa: N801, it reads as the column that it is
     )
     output_field = IntegerField()
 
-    def __init__(self) -> None:
-        super().__init__(F("round_id"))
+    def __init__(self, project: Project | Value) -> None:
+        super().__init__(_open_round(project))
 
 
-def n_people(besides: User | Value) -> Coalesce:
-    """For each question: how many others hold leases in its round."""
+def n_people(project: Project | Value, besides: User | Value) -> Coalesce:
+    """How many others hold leases in the open round."""
     # By Exists and not by a join, which SQLite would begin at the questions; active leases are few.
-    here = QueueEntry.objects.filter(pk=OuterRef("entry"), round=OuterRef(OuterRef("round")))
+    here = of_open_round(project).filter(pk=OuterRef("entry"))
     held = Lease.objects.filter(Exists(here), ended_at__isnull=True).exclude(annotator=besides)
     people = held.order_by().annotate(one=Value(1)).values("one").annotate(n=Count("annotator", distinct=True))
     return Coalesce(Subquery(people.values("n")), Value(0))
@@ -93,3 +106,8 @@ def n_people(besides: User | Value) -> Coalesce:
 
 def held_by_me(person: User) -> Q:
     return Q(Exists(Lease.objects.filter(entry=OuterRef("pk"), annotator=person, ended_at__isnull=True)))
+
+
+def _open_round(project: Project | Value) -> Subquery:
+    """One value and not a join: PostgreSQL then reads the questions in their order, and stops after the first few."""
+    return Subquery(Round.objects.filter(project=project, state=Round.State.OPEN).values("pk")[:1])

@@ -270,7 +270,8 @@ def _held_by(*, person: Value, now: Value) -> QuerySet[Lease]:
 
 def _free(n: int, *, project: Value, person: Value, now: Value) -> QuerySet[QueueEntry]:
     found = queue.free(project, person).select_related("item__content", "round")
-    return found.annotate(n_free=queue.n_free(), n_others=queue.n_people(besides=person), now=Coalesce(now, Now()))[:n]
+    others = queue.n_people(project, besides=person)
+    return found.annotate(n_free=queue.n_free(project), n_others=others, now=Coalesce(now, Now()))[:n]
 
 
 def _shown(lease_seconds: int, *, lease: Value, person: Value, now: Value) -> tuple[QuerySet[Lease], dict[str, Any]]:

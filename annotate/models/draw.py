@@ -101,7 +101,7 @@ class QueueEntry(models.Model):
             models.UniqueConstraint(fields=["round", "position"], name="queue_position_once"),
             models.CheckConstraint(condition=Q(n_taken__lte=models.F("overlap")), name="queue_within_overlap"),
         ]
-        indexes = [models.Index(fields=["round", "state", "position"], name="queue_next")]
+        indexes = [models.Index(fields=["round", "position"], condition=Q(state="open"), name="queue_waiting")]
 
     def __str__(self) -> str:
         return f"{self.round} #{self.position}"
