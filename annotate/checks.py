@@ -37,11 +37,12 @@ def check_encoder_path(**_: Any) -> list[CheckMessage]:
 
 
 @register()
-def check_leases(**_: Any) -> list[CheckMessage]:
-    names = ("RUN_LEASE_SECONDS", "ANSWER_LEASE_SECONDS")
+def check_at_least_one(**_: Any) -> list[CheckMessage]:
+    units = {"RUN_LEASE_SECONDS": "second", "ANSWER_LEASE_SECONDS": "second", "RUN_ATTEMPTS": "attempt"}
+    units |= {"UPLOAD_MAX_BYTES": "byte", "IMPORT_MAX_BYTES": "byte"}
     return [
-        Error(f"{name} must be at least 1 second.", hint=f"Unset {name} for the default.", id="goldloop.E004")
-        for name in names
+        Error(f"{name} must be at least 1 {unit}.", hint=f"Unset {name} for the default.", id="goldloop.E004")
+        for name, unit in units.items()
         if getattr(settings, name) < 1
     ]
 

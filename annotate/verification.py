@@ -256,6 +256,8 @@ def _numbers(figure: Estimate) -> tuple[float | None, float | None, float | None
 
 def _files_have_their_checksums(project: Project) -> Iterator[str]:
     """I-10: what a row points at exists, with the checksum that the row records."""
+    for upload in project.uploads.filter(deleted_at__isnull=True).order_by("pk"):
+        files.checked_path(upload.file, upload.file_sha256)
     for model in project.model_versions.order_by("version"):
         files.checked_path(model.snapshot_file, model.snapshot_sha256)
         files.checked_path(model.artefact_file, model.artefact_sha256)

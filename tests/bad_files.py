@@ -133,7 +133,7 @@ BAD_FILES: dict[str, BadFile] = {
     "no header": _refused("items.csv", lambda: b"17,a good line\n18,another\n", "Which column holds the text"),
     "a huge header": _refused("items.csv", _huge_header, "10,000 columns"),
     "two columns of one name": _refused("items.csv", lambda: b"id,text,text\n1,a,b\n", "two columns 'text'"),
-    "a column without a name": _refused("items.csv", lambda: b",text\n0,a\n1,b\n", "column 1 no name"),
+    "a column without a name": _refused("items.csv", lambda: b"text,\na,0\nb,1\n", "column 2 no name"),
     "the wrong delimiter": _refused("items.csv", lambda: GOOD_CSV, "Which column holds the text", delimiter="\t"),
     "a gzip bomb": _refused("items.csv.gz", _bomb, "when it is unpacked"),
 }

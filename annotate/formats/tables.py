@@ -22,6 +22,7 @@ from annotate.formats.dialect import DELIMITERS, ENCODINGS, Dialect
 MAX_RECORD = jsonl.MAX_LINE_BYTES  # characters
 MAX_COLUMNS = 1_000
 MAX_NAME = 200  # characters of a column's name
+_FIRST = "column 1"  # where the header leaves it empty, as table programs do above the rows' numbers
 
 _LIMIT = MAX_RECORD + 2  # room for CR and LF
 _REREAD = 20_000_000  # characters that are read again after broken quotes: such a file must not take for ever
@@ -286,6 +287,8 @@ def _names(header: Raw) -> list[str]:
     if isinstance(header, Broken):
         raise InvalidInput(f"The header {header.reason}.")
     names = [name.strip() for name in header]
+    if len(names) > 1 and not names[0] and _FIRST not in names:
+        names[0] = _FIRST
     if len(names) > MAX_COLUMNS:
         raise InvalidInput(f"The header has {len(names):,} columns; at most {MAX_COLUMNS:,} are taken.")
     for number, name in enumerate(names, start=1):

@@ -13,7 +13,8 @@ from gunicorn.http.parser import RequestParser  # type: ignore[import-untyped]
 from gunicorn.http.unreader import SocketUnreader  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]
 
-ARRIVE_SECONDS = 10.0  # for one request, all of it; a form is a few kB
+ARRIVE_SECONDS = 10.0  # for a request to arrive; a form is a few kB
+_SLOWEST = 16_000  # bytes a second; a large file gets as much longer as it takes at this rate, while pieces come
 _SEND_SECONDS = 60.0  # for one piece of an answer to somebody who does not read it
 # Held while no thread waits, so a process holds at most this much for each of its connections.
 _MAX_HELD = 64 * 1024
@@ -33,12 +34,17 @@ class Arriving(SocketUnreader):  # type: ignore[misc]
             self.sock.settimeout(remaining)
             try:
                 if data := super().chunk(size_hint):
+                    self._go_on(len(data))
                     return bytes(data)
             except TimeoutError:
                 pass
             finally:
                 self.sock.settimeout(_SEND_SECONDS)
         raise ConnectionResetError(errno.ECONNRESET, "the request did not arrive whole")
+
+    def _go_on(self, n_bytes: int) -> None:
+        """A piece came: the whole may take longer, and a pause never."""
+        self.until = min(self.until + n_bytes / _SLOWEST, time.monotonic() + ARRIVE_SECONDS)
 
     def fill(self) -> bool:
         """Take what is there, without waiting; False where nothing will come any more."""

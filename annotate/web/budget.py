@@ -113,6 +113,7 @@ class Purse:
     alert: int | None
     switch_means: str
     form: CapForm | None  # None: for who only reads
+    paused: Run | None  # what waits for somebody to resume it; its message says why it stopped
 
     @property
     def kind(self) -> str:
@@ -195,7 +196,7 @@ def _page(request: ProjectRequest, form: CapForm | None = None, of: str = "", st
 
 
 def _purses(member: Member, form: CapForm | None, of: str) -> list[Purse]:
-    """Both kinds, machines first, in one query."""
+    """Both kinds, machines first, in one query; and in one whether a pre-label is paused."""
     rows = {row.kind: row for row in member.project.budgets.all()}
     return [_purse(rows[kind], member, form if kind == of else None) for kind in KINDS]
 
@@ -210,7 +211,13 @@ def _purse(budget: Budget, member: Member, form: CapForm | None) -> Purse:
         alert=budgets.alert(budget, next_micros),
         switch_means=_switch_means(budget),
         form=(form or CapForm(budget)) if member.role in MAY["manage"] else None,
+        paused=_paused(budget) if budget.kind == Budget.Kind.MACHINE else None,
     )
+
+
+def _paused(budget: Budget) -> Run | None:
+    """A cap is reached before all of it is spent: as soon as the next reservation would pass it."""
+    return budget.project.runs.filter(kind="prelabel", state=Run.State.PAUSED).first()
 
 
 def _switch_means(budget: Budget) -> str:

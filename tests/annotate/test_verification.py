@@ -3,7 +3,7 @@
 import pytest
 from django.db.models import F
 
-from annotate import budgets, connections, delivery, ingest, ledger, sampling, training, verification
+from annotate import budgets, connections, delivery, files, ingest, ledger, sampling, training, uploads, verification
 from annotate.models import (
     Annotation,
     Budget,
@@ -138,11 +138,18 @@ class TestTraining:
 
     def test_it_sees_a_damaged_file(self, project):
         model = training.train(project=project, by=owner_of(project))
-        from annotate import files
-
         path = files.path_of(model.artefact_file)
         path.write_bytes(path.read_bytes()[:-1] + b"\x00")
         assert "checksum" in problem(project, "files have their checksums")
+
+    def test_it_sees_a_damaged_upload_until_it_is_discarded(self, project):
+        owner = owner_of(project)
+        sent = uploads.receive(project=project, by=owner, file_name="a.csv", chunks=[b"text\na\n"])
+        assert problem(project, "files have their checksums") is None
+        files.path_of(sent.file).write_bytes(b"text\nb\n")
+        assert "checksum" in problem(project, "files have their checksums")
+        uploads.discard(upload=sent, by=owner)
+        assert problem(project, "files have their checksums") is None
 
     def test_it_sees_a_model_that_cannot_be_made_again(self, project):
         model = training.train(project=project, by=owner_of(project))

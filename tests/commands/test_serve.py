@@ -151,5 +151,11 @@ def test_a_wrong_setting_is_a_sentence(environment, variable, value):
     assert "Traceback" not in done.stderr
 
 
+def test_a_limit_that_lets_nothing_in_is_a_sentence(environment):
+    done = run_manage("check", environment={**environment, "UPLOAD_MAX_BYTES": "0"})
+    assert done.returncode == 1
+    assert "UPLOAD_MAX_BYTES must be at least 1 byte." in done.stderr
+
+
 def test_a_port_can_be_asked_for_before_the_work(environment):
     assert run_manage("serve", "--check", environment=environment).returncode == 0

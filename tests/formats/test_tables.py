@@ -125,6 +125,7 @@ class TestHeader:
         [
             (b"a,b,a\n1,2,3\n", "two columns 'a'"),
             (b"a,,b\n1,2,3\n", "column 2 no name"),
+            (b",column 1\n1,2\n", "column 1 no name"),
             (b"a,b,\n1,2,3\n", "column 3 no name"),
             (b"a," + b"x" * 300 + b"\n1,2\n", "is no header: its cell 2 has 300 characters"),
             (b'"a,b\n1,2\n', "The header opens a double quote"),
@@ -137,6 +138,9 @@ class TestHeader:
     def test_it_refuses_one_that_cannot_be(self, tmp_path, content, sentence):
         with pytest.raises(InvalidInput, match=sentence):
             rows_of(tmp_path, content)
+
+    def test_the_first_column_may_hold_the_rows_numbers_without_a_name(self, tmp_path):
+        assert rows_of(tmp_path, b",text\n0,a\n1,b\n") == [(2, ["0", "a"]), (3, ["1", "b"])]
 
     def test_it_trims_names(self, tmp_path):
         table, _, _ = read_all(put(tmp_path / "x", b" id , text\n1,2\n"), Dialect("csv"))

@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from annotate import budgets, ledger, routing
 from annotate.ledger import Ask
-from annotate.models import Budget, LedgerEntry
+from annotate.models import Budget, LedgerEntry, Run
 from annotate.models.project import Role
 from tests.factories import make_member, make_project, owner_of
 from tests.rows import make_items, make_round, make_run
@@ -80,6 +80,14 @@ class TestPage:
         spend(project, micros)
         text = text_of(page(olga, project))
         assert said in text if said else "of the cap is passed" not in text
+
+    def test_a_paused_pre_label_says_why(self, olga, project):
+        """A cap stops a run before all of it is spent: 85 % passed explains nothing."""
+        cap(project, 100)
+        spend(project, 85)
+        make_run(project, kind="prelabel", state=Run.State.PAUSED, message="The cap of 0.0001 USD is reached.")
+        text = text_of(page(olga, project))
+        assert "A pre-label is paused. It stopped with: The cap of 0.0001 USD is reached. To the pre-label" in text
 
     def test_with_a_price_people_count_too(self, signed_in):
         project = make_project(human_price_micros=50_000)
