@@ -140,7 +140,7 @@ def _unfinished(job: _Job, facts: streams.Facts) -> Import | None:
     if source is None:
         return None
     what = f"{project} has an unfinished import of {source.file_name} ({source.cursor:,} lines done"
-    way_out = f"or abandon it with `manage.py import_items {project} --abandon`."
+    way_out = f"or give it up: on the page Import, or with `manage.py import_items {project} --abandon`."
     if source.file_sha256 != facts.sha256:
         raise Conflict(f"{what}). Start it again with that file, unchanged, {way_out}")
     if Fields(**source.options["fields"]) != job.fields:

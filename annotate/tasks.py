@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from annotate import (
     access,
@@ -23,7 +24,7 @@ from annotate import (
     training,
     uploads,
 )
-from annotate.errors import InvalidInput, RunCancelled
+from annotate.errors import Conflict, InvalidInput, RunCancelled
 from annotate.models import DeliveredVersion, Estimate, Import, ModelVersion, Project, Round, Run, User
 
 Facts = dict[str, Any]  # what a run made, for pages: counts, public ids, file names
@@ -97,6 +98,8 @@ def _kind(name: str) -> Kind:
 def _readable(project: Project, by: User, wanted: Facts) -> Facts:
     """An import with all that was left open decided now, so that each attempt reads the file alike."""
     if wanted["abandon"]:
+        if not project.imports.filter(state=Import.State.RUNNING).exists():
+            raise Conflict(_("There is no unfinished import to give up."))
         return wanted
     sent = uploads.find(project=project, public_id=wanted["upload"])
     if wanted["dialect"] and wanted["columns"]:

@@ -15,7 +15,7 @@ from annotate.api import hourly
 from annotate.api.endpoint import Endpoint, operation
 from annotate.api.fields import Choice, Given, Integer, PublicId, Shown, Text
 from annotate.api.runs import RunShown
-from annotate.errors import NotFound
+from annotate.errors import Conflict, NotFound
 from annotate.formats.dialect import DELIMITERS, ENCODINGS, FORMATS
 from annotate.models import Import, Run
 
@@ -210,6 +210,24 @@ class OneImport(Endpoint):
     @operation("Read an import", scope="read", needs="manage", returns=ImportShown)
     def get(self, request: Request, source: str) -> Any:
         return _find(self, source)
+
+
+class AbandonImport(Endpoint):
+    @operation(
+        "Give up an unfinished import",
+        scope="manage",
+        needs="manage",
+        returns=RunShown,
+        status=201,
+        makes=True,
+        may_fail=False,
+    )
+    def post(self, request: Request, source: str) -> Any:
+        """A run that deletes the items nobody has seen yet; for an import whose own run ended before it did."""
+        if _find(self, source).state != Import.State.RUNNING:
+            raise Conflict(_("This import is complete; withdraw its items instead."))
+        project, wanted = self.member.project, {"abandon": True}
+        return runs.enqueue(kind="import", project=project, by=self.me, parameters=wanted)
 
 
 class Quarantine(Endpoint):

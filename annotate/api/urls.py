@@ -79,6 +79,7 @@ urlpatterns = [
     path(f"{_P}/uploads/<id:upload>/preview", imports.PreviewUpload.as_view(), name="api-upload-preview"),
     path(f"{_P}/imports", imports.Imports.as_view(), name="api-imports"),
     path(f"{_P}/imports/<id:source>", imports.OneImport.as_view(), name="api-import"),
+    path(f"{_P}/imports/<id:source>/abandon", imports.AbandonImport.as_view(), name="api-import-abandon"),
     path(f"{_P}/imports/<id:source>/quarantine", imports.Quarantine.as_view(), name="api-import-quarantine"),
     path(f"{_P}/predictions", predictions.Predictions.as_view(), name="api-predictions"),
     path(f"{_P}/estimates", estimates.Estimates.as_view(), name="api-estimates"),

@@ -3,6 +3,7 @@
 import secrets
 from datetime import datetime
 from functools import cache
+from typing import Any
 from zoneinfo import available_timezones
 
 from django.db import connection, models
@@ -18,11 +19,19 @@ def make_public_id() -> str:
 
 
 class PublicIdField(models.CharField):  # type: ignore[type-arg]
-    """Unique random id shown outside; the bigint primary key stays inside."""
+    """Unique random id shown outside; the bigint primary key stays inside.
+
+    `unique=False` for a table that takes many rows at once, with a UniqueConstraint in its place: for a unique text
+    Django gives PostgreSQL a second index, for searches by how it begins, which nobody makes.
+    """
 
     def __init__(self, *args: object, **kwargs: object) -> None:
-        kwargs.update(max_length=20, unique=True, editable=False, default=make_public_id)
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        fixed = {"max_length": 20, "editable": False, "default": make_public_id}
+        super().__init__(*args, **{"unique": True, **kwargs, **fixed})  # type: ignore[arg-type]
+
+    def deconstruct(self) -> Any:
+        name, path, args, kwargs = super().deconstruct()
+        return name, path, args, {**kwargs, "unique": self.unique}
 
 
 def database_now() -> datetime:

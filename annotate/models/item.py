@@ -70,9 +70,10 @@ class ItemQuerySet(models.QuerySet["Item"]):
 
 
 class Item(models.Model):
-    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="items")
+    # No index of its own: those of the constraints begin with the project.
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="items", db_index=False)
     source = models.ForeignKey(Import, on_delete=models.CASCADE, related_name="items")
-    public_id = PublicIdField()
+    public_id = PublicIdField(unique=False)
     ordinal = models.PositiveBigIntegerField()  # row number in every array on disk
     modality = models.CharField(max_length=20, default="text")
     content_hash = models.CharField(max_length=64)
@@ -86,6 +87,7 @@ class Item(models.Model):
 
     class Meta:
         constraints = [
+            models.UniqueConstraint(fields=["public_id"], name="item_public_id_once"),
             models.UniqueConstraint(fields=["project", "content_hash"], name="item_content_once"),
             models.UniqueConstraint(
                 fields=["project", "external_id"],

@@ -150,8 +150,6 @@ def go_on(request: ProjectRequest) -> HttpResponse:
 @project_page(to="manage")
 def give_up(request: ProjectRequest) -> HttpResponse:
     project = request.member.project
-    if _unfinished(project) is None:
-        raise Conflict(_("There is no unfinished import to give up."))
     runs.enqueue(kind="import", project=project, by=request.member.user, parameters={"abandon": True})
     return go_to(request, reverse("imports-list", args=[project.slug]))
 

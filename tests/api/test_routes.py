@@ -51,6 +51,7 @@ NEEDS: dict[str, dict[str, tuple[str, str | None]]] = {
     "api-upload-preview": {"POST": (MANAGE, "manage")},
     "api-imports": {"GET": (READ, "manage"), "POST": (MANAGE, "manage")},
     "api-import": {"GET": (READ, "manage")},
+    "api-import-abandon": {"POST": (MANAGE, "manage")},
     "api-import-quarantine": {"GET": (READ, "download")},
     "api-predictions": {"GET": (READ, "download")},
     "api-estimates": {"GET": (READ, "evidence")},

@@ -3,7 +3,7 @@
 import pytest
 
 from annotate import runs, tasks
-from annotate.models import Connection, Item, Run
+from annotate.models import Connection, Import, Item, Run
 from annotate.models.project import Role
 from tests.api.test_endpoint import is_problem
 from tests.factories import make_member, make_user
@@ -42,6 +42,18 @@ class TestFiles:
         quarantined = b"".join(olga.get(f"imports/{done['id']}/quarantine")).decode()
         assert quarantined.startswith("line,external_id,kind,reason,excerpt")
         assert Item.objects.filter(project=project, external_id="a").exists()
+
+    def test_half_an_import_is_given_up(self, olga, project):
+        """What is left where a run failed half-way: the next import would have to wait for it."""
+        half = Import.objects.create(project=project, file_name="a.csv", file_sha256="0" * 64)
+        started = olga.post(f"imports/{half.public_id}/abandon", {}, Idempotency_Key="a")
+        assert started.status_code == 201
+        claimed = runs.claim_next()
+        with runs.taken_up(public_id=started.json()["id"], attempt=claimed.attempt) as attempt:
+            tasks.perform(attempt)
+        assert is_problem(olga.get(f"imports/{half.public_id}"), 404)
+        whole = project.imports.get()
+        assert is_problem(olga.post(f"imports/{whole.public_id}/abandon", {}), 409)
 
     def test_a_file_may_be_larger_than_a_body(self, olga, settings):
         content = b"text\n" + b"x" * 50 + b"\n" + b"a line that says something\n" * 50_000
