@@ -1,18 +1,20 @@
 """What a pre-label would cost and what exactly would be sent, before any money is spent."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
 
 from annotate import access, budgets, connections, projects, prompts
-from annotate.errors import InvalidInput
+from annotate.errors import Conflict, InvalidInput
 from annotate.models import Budget, Item, Project, User
 from annotate.providers import openai
 from annotate.providers.openai import Endpoint
 from models_ml.llm import chat
 from models_ml.llm.chat import Message
+from models_ml.types import Parts
 
-_SAMPLE = 5_000  # items that are read; of more the figures are extrapolated
+_SAMPLE = 1_000  # items that are read; of more the figures are extrapolated, with an error of some percent
 # English takes about four bytes for a token, other scripts fewer; long words take more.
 _BYTES_PER_TOKEN, _MOST_BYTES_PER_TOKEN = 4.0, 6.0
 _AROUND_MESSAGE, _AROUND_REQUEST = 5, 3  # tokens that chat formats add, about
@@ -70,7 +72,8 @@ def quote(*, project: Project, by: User, n_previews: int = 3) -> Quote:
     n_items = len(items) if len(items) < _SAMPLE else found.count()
     previews = [_preview(project, item, endpoint) for item in items[:n_previews]]
     budget = budgets.of(project, Budget.Kind.MACHINE)
-    inputs, outputs, micros, most = _ranges(project, items, endpoint, n_items)
+    parts = [prompts.parts_of(item) for item in items]
+    inputs, outputs, micros, most = _ranges(project, parts, endpoint, n_items)
     return Quote(
         n_items=n_items,
         n_read=len(items),
@@ -84,6 +87,23 @@ def quote(*, project: Project, by: User, n_previews: int = 3) -> Quote:
         refusal=budgets.refusal(budget, most),
         previews=tuple(previews),
     )
+
+
+def of_new(*, project: Project, n_items: int, mean_characters: float, by: User) -> int | None:
+    """About how many micros so many items would cost that are not there yet, of which only the mean length is known.
+
+    None where the project's labels cost nothing, or cannot be asked for now: then there is no price to tell.
+    """
+    access.require(by, project, to="manage")
+    if project.connection_id is None or not n_items:
+        return None
+    try:
+        endpoint = connections.endpoint_of(connections.of_project(project))
+    except (Conflict, InvalidInput):
+        return None
+    mean = ("x" * round(mean_characters),)  # what surrounds an item counts once for each
+    _inputs, _outputs, micros, _most = _ranges(project, [mean], endpoint, n_items)
+    return micros.likely
 
 
 def prompt_preview(*, project: Project, item: Item, by: User) -> Preview:
@@ -104,12 +124,13 @@ def _opening(project: Project) -> tuple[Message, ...]:
     return prompts.opening(projects.current_schema(project), projects.current_guidelines(project))
 
 
-def _ranges(project: Project, items: list[Item], endpoint: Endpoint, n_items: int) -> tuple[Range, Range, Range, int]:
+def _ranges(
+    project: Project, items: Sequence[Parts], endpoint: Endpoint, n_items: int
+) -> tuple[Range, Range, Range, int]:
     """Input tokens, output tokens, money, and the dearest reservation."""
     opening = _opening(project)
     n_fixed, sizes, most_tokens, most = _n_bytes(opening), [], 0, []
-    for item in items:
-        parts = prompts.parts_of(item)
+    for parts in items:
         if chat.without_asking(parts):
             continue
         messages = chat.messages(opening, parts)

@@ -200,6 +200,11 @@ class Preview:
     labels: dict[str, tuple[LabelSeen, ...]] = field(default_factory=dict)  # of gold and silver, the most frequent
     mean_characters: float = 0.0  # of the content of new items
 
+    @property
+    def n_expected(self) -> int:
+        """New items of the whole file, if its other rows are like those that were checked."""
+        return round(self.n_rows * self.n_new / self.n_checked) if self.n_checked else 0
+
 
 def preview(
     *, upload: Upload, by: User, dialect: Mapping[str, Any] | None = None, columns: Chosen | None = None

@@ -10,7 +10,7 @@ from rest_framework import serializers
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
-from annotate import runs, uploads
+from annotate import quotes, runs, uploads
 from annotate.api import hourly
 from annotate.api.endpoint import Endpoint, operation
 from annotate.api.fields import Choice, Given, Integer, PublicId, Shown, Text
@@ -112,6 +112,9 @@ class PreviewShown(Shown):
     rejected = RejectedShown(many=True)
     labels = serializers.DictField(child=LabelSeenShown(many=True))
     mean_characters = serializers.FloatField()
+    prelabel_micros = serializers.IntegerField(
+        allow_null=True, help_text="About what all new items would cost; null where nobody is paid for it."
+    )
 
 
 class ImportShown(Shown):
@@ -181,7 +184,11 @@ class PreviewUpload(Endpoint):
             for row in seen.rejected[: uploads.N_SHOWN]
         ]
         labels = {role: [asdict(one) for one in names] for role, names in seen.labels.items()}
-        return {**vars(seen), "dialect": seen.dialect.to_json(), "rejected": rejected, "labels": labels}
+        cost = quotes.of_new(
+            project=found.project, n_items=seen.n_expected, mean_characters=seen.mean_characters, by=self.me
+        )
+        own = {"dialect": seen.dialect.to_json(), "rejected": rejected, "labels": labels, "prelabel_micros": cost}
+        return {**vars(seen), **own}
 
 
 class Imports(Endpoint):

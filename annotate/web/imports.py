@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_GET, require_POST
 
-from annotate import runs, uploads
+from annotate import quotes, runs, uploads
 from annotate.errors import Conflict, InvalidInput, NotFound
 from annotate.formats.dialect import DELIMITERS, Dialect
 from annotate.items import CORRECTIONS
@@ -106,7 +106,12 @@ def preview(request: ProjectRequest, upload: str) -> HttpResponse:
     except InvalidInput as error:
         context |= {"problem": str(error), "encoding": given.get("encoding"), "delimiter": given.get("delimiter")}
         return render_page(request, "annotate/imports/preview.html", "preview", context, status=422)
-    return render_page(request, "annotate/imports/preview.html", "preview", context | _shown(sent, seen))
+    cost = quotes.of_new(
+        project=project, n_items=seen.n_expected, mean_characters=seen.mean_characters, by=request.member.user
+    )
+    return render_page(
+        request, "annotate/imports/preview.html", "preview", context | _shown(sent, seen) | {"cost": cost}
+    )
 
 
 @require_POST

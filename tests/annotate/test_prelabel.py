@@ -286,6 +286,17 @@ class TestQuote:
         assert stub.bill().n_requests == 0
         assert not project.prompts.exists() and not LedgerEntry.objects.exists()
 
+    def test_what_is_not_there_yet_costs_about_the_same(self, stub):
+        texts = [f"Where is the card number {n} that I ordered some weeks ago? It has not come yet." for n in range(60)]
+        project = paid_project(stub, n=60, texts=texts)
+        owner, mean = owner_of(project), sum(map(len, texts)) / 60
+        about = quotes.of_new(project=project, n_items=60, mean_characters=mean, by=owner)
+        likely = quotes.quote(project=project, by=owner).micros.likely
+        assert abs(about - likely) <= 0.01 * likely
+        assert quotes.of_new(project=project, n_items=0, mean_characters=mean, by=owner) is None
+        connections.set_active(connection=project.connection, is_active=False, by=owner)
+        assert quotes.of_new(project=project, n_items=60, mean_characters=mean, by=owner) is None
+
     def test_a_preview_is_what_is_sent(self, stub):
         project = paid_project(stub, n=1, texts=["Where is my card?"])
         (preview,) = quotes.quote(project=project, by=owner_of(project)).previews

@@ -10,7 +10,7 @@ from django.test import Client
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 from django.urls import reverse
 
-from annotate import files, ingest, runs, tasks, uploads
+from annotate import files, ingest, quotes, runs, tasks, uploads
 from annotate.items import CORRECTIONS
 from annotate.models import Import, Item, Run, Upload
 from annotate.models.project import Role
@@ -300,6 +300,12 @@ class TestPreview:
     def test_a_guess_is_called_a_guess(self, olga, project):
         upload = sent(project, "id,text\n1,Café\n2,Bär\n".encode("cp1252"))
         assert "a guess: look at the samples" in text_of(self.look(olga, project, upload))
+
+    def test_it_says_what_pre_labeling_would_cost(self, olga, project, monkeypatch):
+        upload = sent(project, GOOD_CSV)
+        assert "would cost" not in text_of(self.look(olga, project, upload))
+        monkeypatch.setattr(quotes, "of_new", lambda **asked: 1_500_000 * asked["n_items"])
+        assert re.search("would cost about <span[^>]*>3.00.USD</span>", text_of(self.look(olga, project, upload)))
 
     def test_json_lines(self, olga, project):
         text = text_of(self.look(olga, project, sent(project, GOOD_JSONL, "items.jsonl")))
