@@ -2,6 +2,7 @@
 
 import html
 import io
+import re
 import tempfile
 
 import pytest
