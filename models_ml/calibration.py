@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, softmax
 
 Floats = NDArray[np.floating[Any]]
@@ -59,6 +58,8 @@ def fit_temperature(log_probabilities: Floats, labels: Ints, sd: float = CALIBRA
     Temperature scaling (Guo et al. 2017, arXiv:1706.04599), shrunk to 1 because a reference sample is
     small; 1 for no items. Between 1/20 and 20.
     """
+    from scipy.optimize import minimize_scalar
+
     if len(labels) == 0:
         return 1.0
     z = log_probabilities.astype(np.float64)
@@ -95,6 +96,8 @@ def fit_combiner(log_llm: Matrix, log_model: Matrix, labels: Ints, config: Calib
 
     log_llm, log_model float64[n, K] log-probabilities; labels int[n]. No items: the default itself.
     """
+    from scipy.optimize import minimize
+
     n, k = log_llm.shape
     default = np.concatenate([[0.5, 0.5], np.zeros(k)])
     if n == 0:

@@ -3,7 +3,7 @@
 import math
 from functools import cache
 
-from scipy.stats import hypergeom, norm
+from scipy.special import ndtri
 
 Interval = tuple[float, float]
 
@@ -45,7 +45,7 @@ def effective_size(n: int, population: int | None) -> float:
 @cache
 def z_value(confidence: float) -> float:
     """The two-sided normal quantile: 1.96 for .95."""
-    return float(norm.ppf((1 + confidence) / 2))
+    return float(ndtri((1 + confidence) / 2))
 
 
 def hypergeometric_interval(k: int, n: int, population: int, confidence: float = 0.95) -> Interval:
@@ -69,6 +69,8 @@ def hypergeometric_lower(k: int, n: int, population: int, alpha: float = 0.05) -
 
 def _fewest(k: int, n: int, population: int, alpha: float) -> int:
     """The bound as a count; P(X >= k | K) grows with K, so halving finds it."""
+    from scipy.stats import hypergeom  # half a second, for a number that is seldom asked for
+
     _check(k, n, population)
     low, high = k, population - (n - k)  # what has been seen bounds K from both sides
     while low < high:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from models_ml.noise.objectives import Objective
 
@@ -68,6 +67,8 @@ def fit_softmax(
     x float32[n, d]; the objective is a sum over the n rows, so l2 = 1/C in scikit-learn's terms. The bias
     is held a hundred times more loosely: enough to keep it finite for a class that never occurs.
     """
+    from scipy.optimize import minimize  # here: a web page or a command that fits nothing starts sooner
+
     if len(x) == 0:
         return zero_head(x.shape[1], n_classes)
     head = start or zero_head(x.shape[1], n_classes)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 Ints = NDArray[np.integer[Any]]
 Floats = NDArray[np.floating[Any]]
@@ -129,7 +129,7 @@ def row_intervals(
     counts = transition_counts(gold, silver, n_classes)
     alpha = counts + prior_strength * direct_prior(gold, silver, n_classes)
     rest = alpha.sum(axis=1, keepdims=True) - alpha
-    low, high = (np.asarray(beta.ppf(q, alpha, rest), np.float64) for q in ((1 - level) / 2, (1 + level) / 2))
+    low, high = (np.asarray(betaincinv(alpha, rest, q), np.float64) for q in ((1 - level) / 2, (1 + level) / 2))
     return RowIntervals(low, high, counts.sum(axis=1))
 
 
