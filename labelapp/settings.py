@@ -80,8 +80,9 @@ def _database() -> dict[str, Any]:
         # A kept connection is asked whether it still lives before the next request uses it.
         config["CONN_HEALTH_CHECKS"] = True
         # What the URL says goes before. Nobody waits for a lock for longer than SQLite's writers do; statements have
-        # no limit, because long work has long ones.
-        config["OPTIONS"] = {"connect_timeout": 5, "options": "-c lock_timeout=20s", **config["OPTIONS"]}
+        # no limit, because long work has long ones. Plans are kept of what annotate/models/prepared.py asks, only.
+        usual = {"connect_timeout": 5, "options": "-c lock_timeout=20s", "prepare_threshold": 5}
+        config["OPTIONS"] = {**usual, **config["OPTIONS"]}
     if config["ENGINE"].endswith("sqlite3"):
         # Measured: deferred transactions fail at once under eight writers; IMMEDIATE ones never did.
         # FULL, because NORMAL may lose an acknowledged label when the power fails.

@@ -76,7 +76,7 @@ class Statements(CaptureQueriesContext):
 
     @property
     def sql(self):
-        said = (query["sql"] for query in self.captured_queries)
+        said = (query["sql"] or "(of a kept plan)" for query in self.captured_queries)
         return [sql for sql in said if not sql.startswith(_CONTROL) and not sql.endswith(_LOCK)]
 
     def __len__(self):
