@@ -1,6 +1,7 @@
 """Files in: row by row, with a quarantine for what cannot be used; visible when all of it is there."""
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,7 +18,7 @@ from annotate.formats import streams
 from annotate.formats.columns import Chosen, Fields, check
 from annotate.formats.dialect import JSONL, Dialect
 from annotate.formats.reader import Line, Reader, reader_of
-from annotate.intake import IMPORTED, Writer, checked
+from annotate.intake import IMPORTED, Read, Writer, checked
 from annotate.modalities import modality
 from annotate.models import Draw, Gold, Import, Item, ItemPayload, Prediction, Project, Upload, User, bulk
 from annotate.models.base import database_now
@@ -100,8 +101,8 @@ def _import(job: _Job, attempt: runs.Attempt) -> Import:
     source = _unfinished(job, facts) or _begin(job, facts)
     writer = Writer(source, attempt, facts.n_lines, reader)
     with bulk.few_checkpoints():
-        for chunk in _chunks(reader, reader.lines(file, skip=source.cursor)):
-            writer.store(chunk)
+        for rows in _ahead(map(writer.read, _chunks(reader, reader.lines(file, skip=source.cursor)))):
+            writer.store(rows)
     _check_unchanged(job, facts)
     _complete(source, attempt, facts.n_lines, job.by)
     return source
@@ -191,6 +192,15 @@ def _chunks(reader: Reader, lines: Iterable[Line]) -> Iterator[list[Line]]:
             chunk, n_bytes = [], 0
     if chunk:
         yield chunk
+
+
+def _ahead(chunks: Iterator[list[Read]]) -> Iterator[list[Read]]:
+    """Each is read while the one before it is stored: what waits for the database leaves the processor to it."""
+    with ThreadPoolExecutor(1) as reading:
+        coming = reading.submit(next, chunks, None)
+        while (chunk := coming.result()) is not None:
+            coming = reading.submit(next, chunks, None)
+            yield chunk
 
 
 def _check_unchanged(job: _Job, facts: streams.Facts) -> None:

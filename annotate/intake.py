@@ -31,6 +31,7 @@ from annotate.models.base import make_public_id
 from annotate.models.project import Arm
 from models_ml import randomness
 
+Read = Row | RejectedRow
 IMPORTED = "imported"  # the annotator, and the gold rule, of labels that came in a file
 
 
@@ -46,9 +47,12 @@ class Writer:
         self.rules = rules_of(self.project, schema, fields, reader or JsonLines())
         self.prompt = _prompt(self.project, schema, fields) if schema and fields.silver else None
 
-    def store(self, chunk: list[Line]) -> None:
-        rows = [read(*line, self.rules) for line in chunk]  # before the transaction, which keeps others waiting
-        done = chunk[-1][0]
+    def read(self, chunk: list[Line]) -> list[Read]:
+        """Apart from `store`, whose transaction keeps others waiting; may run in another thread."""
+        return [read(*line, self.rules) for line in chunk]
+
+    def store(self, rows: list[Read]) -> None:
+        done = rows[-1].line
         with transaction.atomic():
             self.attempt.write(done, self.n_lines)
             admitted = decide(
