@@ -63,6 +63,8 @@ class Row:
     metadata: str  # JSON
     gold: Label | None
     silver: Silver | None
+    u: float = 0.0  # set by whoever stores it: they follow from the project's key
+    fold: int = 0
 
 
 @dataclass(slots=True)

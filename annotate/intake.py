@@ -48,8 +48,13 @@ class Writer:
         self.prompt = _prompt(self.project, schema, fields) if schema and fields.silver else None
 
     def read(self, chunk: list[Line]) -> list[Read]:
-        """Apart from `store`, whose transaction keeps others waiting; may run in another thread."""
-        return [read(*line, self.rules) for line in chunk]
+        """All that asks nothing of the database: `store` keeps others waiting. May run in another thread."""
+        rows = [read(*line, self.rules) for line in chunk]
+        for row in rows:
+            if isinstance(row, Row):
+                row.u = randomness.unit_interval(self.key, row.content_hash)
+                row.fold = randomness.fold(self.key, row.content_hash, self.project.n_folds)
+        return rows
 
     def store(self, rows: list[Read]) -> None:
         done = rows[-1].line
@@ -93,7 +98,6 @@ class Writer:
         first = Project.objects.select_for_update().values_list("next_ordinal", flat=True).get(pk=self.project.pk)
         new = [row for row, _ in admitted.new]
         project, source, name = self.project.pk, self.source.pk, self.project.modality
-        key, n_folds = self.key, self.project.n_folds
         bulk.insert(
             Item,
             (
@@ -116,8 +120,8 @@ class Writer:
                     name,
                     row.content_hash,
                     row.external_id,
-                    randomness.unit_interval(key, row.content_hash),
-                    randomness.fold(key, row.content_hash, n_folds),
+                    row.u,
+                    row.fold,
                 )
                 for ordinal, row in enumerate(new, start=first)
             ],
