@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Max
 from django.db.models.functions import Coalesce
 
@@ -24,9 +24,10 @@ from annotate.models import Draw, Gold, Import, Item, ItemPayload, Prediction, P
 from annotate.models.base import database_now
 from annotate.models.event import record
 
-# Each chunk touches most pages of the random indexes: larger ones write less, and hold others up for longer.
-CHUNK_ROWS = 4_000
-CHUNK_BYTES = 4_000_000  # so that long lines do not add up in memory
+# Each chunk touches most pages of the random indexes: larger ones write less, and hold others up for longer, where
+# the database has one writer at a time.
+CHUNK_ROWS = 8_000 if connection.vendor == "postgresql" else 4_000
+CHUNK_BYTES = 1_000 * CHUNK_ROWS  # so that long lines do not add up in memory
 
 
 @dataclass(frozen=True)
