@@ -26,6 +26,11 @@ class Migration(migrations.Migration):
             name='public_id',
             field=annotate.models.base.PublicIdField(default=annotate.models.base.make_public_id, editable=False, max_length=20, unique=False),
         ),
+        migrations.AlterField(
+            model_name='queueentry',
+            name='round',
+            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='queue', to='annotate.round'),
+        ),
         migrations.AddIndex(
             model_name='queueentry',
             index=models.Index(condition=models.Q(('state', 'open')), fields=['round', 'position'], name='queue_waiting'),

@@ -84,7 +84,8 @@ class QueueEntry(models.Model):
         SKIPPED = "skipped"  # by as many people as could answer
         UNRESOLVED = "unresolved"  # the round was closed over it
 
-    round = models.ForeignKey(Round, on_delete=models.CASCADE, related_name="queue")
+    # No index of its own: three others begin with it, and read the questions in their order.
+    round = models.ForeignKey(Round, on_delete=models.CASCADE, related_name="queue", db_index=False)
     item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="queue_entries")
     position = models.PositiveIntegerField()  # random, so that the order does not betray the arm
     overlap = models.PositiveSmallIntegerField()
