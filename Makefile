@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE  := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-chaos test-api test-postgres lint format css pictures clean
+.PHONY: help demo test test-slow test-api test-postgres lint format css pictures clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,8 +37,9 @@ test-postgres: $(VENV)/.installed-tests  ## Only the tests that touch the databa
 test-api: $(VENV)/.installed-tests  ## Ask the API whatever its description allows, and what it does not, at length
 	API_EXAMPLES=100 $(RUN) -m pytest -rs tests/api/test_schemathesis.py
 
-test-chaos: $(VENV)/.installed-tests  ## Kill workers and count what an LLM charged, over ten seeds
-	BILL_SEEDS=10 $(RUN) -m pytest -rs tests/chaos
+test-slow: $(VENV)/.installed-tests  ## What takes long: every kill point on both stacks, ten bills, the demo again, benchmarks
+	$(RUN) -m pytest -rs --slow -m slow
+	$(RUN) -m tests.on_postgres -rs --slow -m slow
 
 lint: $(VENV)/.installed-tests  ## Lint, types and import directions only
 	$(VENV)/bin/ruff check .

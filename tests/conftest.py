@@ -20,10 +20,13 @@ _SLOW = {"chaos", "e2e", "commands", "benchmarks"}  # start processes, browsers,
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--only-database", action="store_true", help="leave out what touches no database")
+    parser.addoption("--slow", action="store_true", help="what is marked slow, too")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     _leave_out(config, items, [item for item in items if not _is_for_this_database(item)])
+    if not config.getoption("--slow"):
+        _leave_out(config, items, [item for item in items if item.get_closest_marker("slow")])
     if config.getoption("--only-database"):
         _leave_out(config, items, [item for item in items if not _touches_the_database(item)])
 

@@ -11,6 +11,7 @@ import pytest
 from tests.e2e.conftest import chromium_path
 
 
+@pytest.mark.slow
 def test_it_prints_every_figure_as_one_json_line():
     if chromium_path() is None:
         if os.environ.get("REQUIRE_BROWSER") == "1":

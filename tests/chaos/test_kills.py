@@ -4,7 +4,7 @@ Each run is killed at two points in a row, and its rows are compared with those 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,15 +49,12 @@ CASES = [
 ]
 
 
-# As they are deployed: each case runs once on each pair, and not four times.
-@pytest.fixture(
-    params=[
-        pytest.param("embedded", marks=pytest.mark.only_on("sqlite")),
-        pytest.param("celery", marks=pytest.mark.only_on("postgresql")),
-    ]
-)
-def worker_words(request):
-    return CELERY if request.param == "celery" else EMBEDDED
+def runs_of() -> Iterator[Any]:
+    """Each case with each worker, on the database that it is deployed with: half of them in every run, in turn."""
+    for place, (case, worker) in enumerate((case, worker) for case in CASES for worker in ("embedded", "celery")):
+        marks = [pytest.mark.only_on("sqlite" if worker == "embedded" else "postgresql")]
+        marks += [pytest.mark.slow] if place % 4 in (1, 2) else []
+        yield pytest.param(case, CELERY if worker == "celery" else EMBEDDED, marks=marks, id=f"{worker}-{case}")
 
 
 @pytest.fixture
@@ -71,7 +68,7 @@ def environment(request, tmp_path, settings, worker_words) -> dict[str, str]:
     return environment_for(database, str(tmp_path), FILES_DIR=str(settings.FILES_DIR), **more)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case, worker_words", [*runs_of()])
 def test_a_run_that_is_killed_twice_ends_with_the_rows_of_its_undisturbed_twin(
     case, worker_words, environment, tmp_path
 ):

@@ -50,6 +50,7 @@ def sign_ins(said):
     return [(role, email, password) for email, password, role in lines]
 
 
+@pytest.mark.slow
 def test_everybody_it_names_can_sign_in_with_the_newest_password_only(demo):
     manage, _ = demo
     old, new = sign_ins(manage("demo")), sign_ins(manage("demo"))
@@ -61,6 +62,7 @@ def test_everybody_it_names_can_sign_in_with_the_newest_password_only(demo):
     manage("shell", "-c", ask)
 
 
+@pytest.mark.slow
 def test_it_goes_on_after_people_answered_and_closed_the_waiting_round(demo):
     manage, _ = demo
     manage("demo")

@@ -91,6 +91,7 @@ def succeeded(run):
     return run.state == Run.State.SUCCEEDED
 
 
+@pytest.mark.slow
 def test_a_run_killed_half_way_is_finished_by_the_next_attempt_with_the_same_rows(tmp_path, start_worker):
     project, undisturbed = project_of(2_300, tmp_path), project_of(2_300, tmp_path)
     run, worker = asked(project), start_worker()

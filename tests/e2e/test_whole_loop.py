@@ -144,6 +144,7 @@ def check(site: Site, slug: str, rows: list[dict[str, Any]], *, n_answers: int, 
     assert "everything holds" in site.manage("verify", slug)
 
 
+@pytest.mark.slow
 class TestAlone:
     def test_from_the_sign_in_to_the_dataset_by_keyboard(self, browsing, site, truth, tmp_path):
         ann = sign_in(browsing, site, "ann")
