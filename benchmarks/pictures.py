@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +80,12 @@ def main() -> None:
         site.manage("demo")
         sessions = json.loads(site.python("-m", "benchmarks.pictures", "--sessions"))
         with site.served():
-            _take(site.url, sessions, path, options.out)
+            _take(site.url, sessions, path, options.out, options.only)
     total = sum(picture.stat().st_size for picture in options.out.glob("*.webp"))
     _say(f"{len(list(options.out.glob('*.webp')))} pictures in {options.out}, {total / 1e6:.1f} MB")
 
 
-def _take(url: str, sessions: dict[str, str], chromium: str, out: Path) -> None:
+def _take(url: str, sessions: dict[str, str], chromium: str, out: Path, only: Collection[str]) -> None:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -102,6 +103,8 @@ def _take(url: str, sessions: dict[str, str], chromium: str, out: Path) -> None:
 
         _work(open_page("annotator", "light", 1280), open_page("owner", "light", 1280))
         for name, who, address in PAGES:
+            if only and name not in only:
+                continue
             _say(name)
             for theme in THEMES:
                 for width in SIZES:
@@ -132,12 +135,12 @@ def _work(annotator: Any, owner: Any) -> None:
 
 def _arrange(page: Any, name: str) -> None:
     """Bring the page into the state that is worth a picture."""
-    if name.startswith("label"):
+    if name in ("label", "label-keys"):
         page.wait_for_selector(_READY)
     if name == "label-keys":
         page.keyboard.press("?")
     if name in ("run", "item"):
-        page.locator("main th a, main td a").first.click()
+        page.locator("main th a, main td a, main p a[href*='/items/']").first.click()
         page.wait_for_load_state()
     if name == "import-preview":
         page.set_input_files("input[type=file]", {"name": "export.csv", "mimeType": "text/csv", "buffer": _CSV})
@@ -174,6 +177,7 @@ def _say(text: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pictures", description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures", metavar="FOLDER")
+    parser.add_argument("--only", nargs="+", default=(), metavar="NAME", help="of a page, for instance budget")
     parser.add_argument("--sessions", action="store_true", help=argparse.SUPPRESS)
     return parser
 
