@@ -94,7 +94,8 @@ class Attempt:
         if self._has_obeyed:
             return
         if self._wish == Run.Wish.CANCEL:
-            raise RunCancelled("Cancelled. What was finished is kept.")
+            kept = "Nothing of it is kept." if self.run.kind == "import" else "What was finished is kept."
+            raise RunCancelled(f"Cancelled. {kept}")
         if self._wish == Run.Wish.PAUSE:
             raise RunPaused("Paused. It goes on from here when somebody resumes it.")
 

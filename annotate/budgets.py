@@ -90,16 +90,16 @@ def refusal(budget: Budget, next_micros: int) -> str | None:
     """Why an attempt of at most so much would not be reserved now, in a sentence; None where it would."""
     names = {"kind": _whom(budget.kind), **_figures(budget), "next": amount(next_micros, budget.project.currency)}
     if budget.is_stopped:
-        return _("An admin has stopped spending on %(kind)s. Let it go on and resume.") % names
+        return _("An admin has stopped spending on %(kind)s. Let it go on first.") % names
     if budget.cap_micros is None:
         if budget.kind == Kind.HUMAN or not next_micros:
             return None
-        return _("No cap is set for %(kind)s, and nothing is spent without one. Set a cap and resume.") % names
+        return _("No cap is set for %(kind)s, and nothing is spent without one. Set a cap first.") % names
     if (budget.left_micros or 0) >= next_micros:
         return None
     sentence = _(
         "The cap of %(cap)s for %(kind)s is reached: %(spent)s spent, %(reserved)s reserved; the next attempt could "
-        "cost up to %(next)s. Raise the cap and resume."
+        "cost up to %(next)s. Raise the cap to go on."
     )
     return sentence % names
 

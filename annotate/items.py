@@ -41,6 +41,7 @@ class Search:
     """What is looked for: `text` in the content or an external id, and what is true of the item."""
 
     text: str = ""
+    by_external_id: bool = True  # False for who must not see these: they may hold a label
     state: str = ""  # pool, withdrawn; empty: both
     has: frozenset[str] = frozenset()  # of HAS
     source: int | None = None  # id of an import
@@ -74,7 +75,7 @@ def search(*, project: Project, wanted: Search, after: int = -1, most: int = 50)
     else:
         last = until if until < project.next_ordinal - 1 else None
     looked_at = (last if last is not None else project.next_ordinal - 1) - after
-    exact = _exact(visible, wanted.text) if wanted.text and after < 0 else []
+    exact = _exact(visible, wanted) if wanted.text and after < 0 else []
     named = {item.pk for item in exact}
     return Found([item for item in items[:most] if item.pk not in named], exact, max(looked_at, 0), last)
 
@@ -291,16 +292,17 @@ def _narrowed(items: QuerySet[Item], wanted: Search, project: Project) -> QueryS
     for name in wanted.has:
         items = items.filter(HAS[name])
     if wanted.text:
-        holds = Q(external_id__icontains=wanted.text)
+        holds = Q(external_id__icontains=wanted.text) if wanted.by_external_id else Q()
         for field in modality(project.modality).FIELDS:
             holds |= Q(**{f"content__payload__{field}__icontains": wanted.text})
         items = items.filter(holds)
     return items
 
 
-def _exact(items: QuerySet[Item], text: str) -> list[Item]:
+def _exact(items: QuerySet[Item], wanted: Search) -> list[Item]:
     """By their ids, through an index: a public id, or the external id that an item of the pool holds."""
-    return [*items.filter(public_id=text), *items.filter(external_id=text, withdrawn_at__isnull=True)]
+    named = items.filter(external_id=wanted.text, withdrawn_at__isnull=True) if wanted.by_external_id else ()
+    return [*items.filter(public_id=wanted.text), *named]
 
 
 def _find(project: Project, field: str, names: Sequence[str]) -> dict[int, str]:

@@ -101,7 +101,7 @@ def add_schema(*, project: Project, labels: Sequence[NewLabel], by: User, base: 
     check_labels(labels)
     version = project.schemas.count() + 1
     if base not in (None, version - 1):
-        raise Conflict(_("Somebody else saved other labels meanwhile. Yours were not saved: look at both."))
+        raise Conflict(_("Somebody else saved other labels meanwhile. Yours are not saved yet."))
     schema = LabelSchema.objects.create(project=project, version=version, created_by=by)
     Label.objects.bulk_create(
         Label(

@@ -265,11 +265,15 @@ def _busy_sentence(alive: Run | None, kind: str, project: Project) -> str:
     if alive is None:
         return f"Another {kind} has just started in {project}."
     if alive.state == Run.State.PAUSED:
-        return f"A {kind} is paused in {project}; resume or cancel it first."
+        return f"{_a(kind)} is paused in {project}; resume or cancel it first."
     if alive.heartbeat_at is None:
-        return f"A {kind} is waiting to be done in {project}."
+        return f"{_a(kind)} is waiting to be done in {project}."
     seconds = max(0, int((database_now() - alive.heartbeat_at).total_seconds()))
-    return f"A {kind} is running in {project} (last sign of life {seconds} s ago)."
+    return f"{_a(kind)} is running in {project} (last sign of life {seconds} s ago)."
+
+
+def _a(kind: str) -> str:
+    return f"{'An' if kind[0] in 'aeiou' else 'A'} {kind}"
 
 
 def _is_dead(run: Run) -> bool:

@@ -47,7 +47,7 @@ def prepare(*, kind: str, project: Project, by: User, parameters: dict[str, Any]
     known = _kind(kind)
     for name, value in parameters.items():
         if name not in known.defaults or type(value) is not type(known.defaults[name]):
-            raise InvalidInput(f"A {kind} cannot be done with {name} = {value!r}.")
+            raise InvalidInput(f"The run {kind} cannot be done with {name} = {value!r}.")
     wanted = {**known.defaults, **parameters}
     return known.check(project, by, wanted) if known.check else wanted
 

@@ -98,6 +98,7 @@ def preview(request: ProjectRequest, upload: str) -> HttpResponse:
     project, given = request.member.project, request.GET
     sent = uploads.find(project=project, public_id=upload)
     context: dict[str, Any] = {"upload": sent, "encodings": _ENCODINGS, "delimiters": _DELIMITERS}
+    context["imported"] = sent.imports.filter(state=Import.State.COMPLETE).order_by("id").last()
     try:
         chosen = _dialect(given)
         is_other = any(given.get(f"was_{name}", value) != value for name, value in _said(given).items())

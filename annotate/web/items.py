@@ -217,15 +217,16 @@ def _to(request: ProjectRequest, item: str) -> HttpResponse:
 def _wanted(request: ProjectRequest, sources: list[Import]) -> tuple[items.Search, int | None]:
     """What is looked for, and the number of its import; what cannot be looked for is as if it were not asked.
 
-    Whether a machine has said anything is for those only who may know what.
+    Whether a machine has said anything is for those only who may know what; so are external ids: they may hold a label.
     """
-    asked = request.GET
-    allowed = set(items.HAS) if request.member.role in MAY["download"] else set(items.HAS) - {"silver"}
+    asked, may_know = request.GET, request.member.role in MAY["download"]
+    allowed = set(items.HAS) if may_know else set(items.HAS) - {"silver"}
     number = asked.get("import", "")
     place = int(number) if number.isascii() and number.isdigit() and len(number) < 9 else 0
     source = sources[place - 1] if 0 < place <= len(sources) else None
     wanted = items.Search(
         text=asked.get("q", "").replace("\x00", "").strip()[:_MAX_TEXT],
+        by_external_id=may_know,
         state=asked.get("state", "") if asked.get("state") in ("pool", "withdrawn") else "",
         has=frozenset(asked.getlist("has")) & allowed,
         source=source.pk if source else None,

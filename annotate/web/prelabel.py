@@ -182,7 +182,7 @@ def _quote(project: Project, by: Any) -> tuple[Quote | None, str]:
         return None, str(error)
 
 
-def _why_not(project: Project, n_pending: int, problem: str, quote: Quote | None) -> str:
+def _why_not(project: Project, n_pending: int | None, problem: str, quote: Quote | None) -> str:
     """Why a pre-label cannot start now, in a sentence; empty where it can."""
     if problem:
         return problem
@@ -191,10 +191,13 @@ def _why_not(project: Project, n_pending: int, problem: str, quote: Quote | None
     return (quote.refusal or "") if quote else ""
 
 
-def _pending(project: Project, connection: Connection | None, made: list[Made]) -> int:
-    """Items without an answer of this site's annotator under the labels and guidelines of now."""
+def _pending(project: Project, connection: Connection | None, made: list[Made]) -> int | None:
+    """Items without an answer of this site's annotator under the labels and guidelines of now.
+
+    None where a connection is chosen that cannot be asked: nobody knows what it would be asked with.
+    """
     if connection is not None:
-        return 0
+        return None
     schema, guidelines = projects.current_schema(project), projects.current_guidelines(project)
     wanted = (project.annotator, schema.pk, guidelines.pk if guidelines else None)
     same = (

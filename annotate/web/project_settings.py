@@ -91,6 +91,7 @@ def labels(request: ProjectRequest) -> HttpResponse:
         LabelsForm(initial={"labels": labels_as_json(schema)}),
         200,
     )
+    base = request.POST.get("base", schema.version)
     if request.method == "POST" and "add" not in request.POST:
         status = 422
         if "paste" in request.POST:
@@ -99,14 +100,19 @@ def labels(request: ProjectRequest) -> HttpResponse:
         if form.is_valid():
             try:
                 return _save_labels(request, form)
-            except (InvalidInput, Conflict) as error:
+            except InvalidInput as error:
                 messages.error(request, str(error))
+            except Conflict as error:
+                messages.error(request, str(error))
+                if not projects.are_labels_in_use(project):  # else nobody's can be saved any more
+                    base, status = schema.version, 409
     context = {
         "schema": schema,
+        "is_late": status == 409,
         "labels": list(schema.labels.all()),
         "rows": rows if len(rows) <= MOST_ROWS else None,
         "pasted": pasted,
-        "base": request.POST.get("base", schema.version),
+        "base": base,
         "in_use": projects.are_labels_in_use(project),
         "versions": project.schemas.select_related("created_by").order_by("-version"),
     }

@@ -139,7 +139,8 @@ def _has_no_worker(run: Run) -> bool:
     if run.state != Run.State.QUEUED:
         return False
     now = timezone.now()
-    if (now - run.created_at).total_seconds() < _SECONDS_TO_CLAIM:
+    last = run.lines.order_by("-pk").values_list("at", flat=True).first()  # it may have been resumed just now
+    if (now - max(run.created_at, last or run.created_at)).total_seconds() < _SECONDS_TO_CLAIM:
         return False
     return not Run.objects.filter(state=Run.State.RUNNING, lease_until__gte=now).exists()
 

@@ -66,7 +66,7 @@ class TestRefusal:
         ledger.reserve(budgets.of(project, MACHINE), [ledger.Ask(10_000)])
         assert budgets.refusal(budgets.of(project, MACHINE), 30_000) == (
             "The cap of 5.00 USD for machines is reached: 4.98 USD spent, 0.01 USD reserved; the next attempt could "
-            "cost up to 0.03 USD. Raise the cap and resume."
+            "cost up to 0.03 USD. Raise the cap to go on."
         )
 
     def test_machines_need_a_cap(self, project):

@@ -172,7 +172,7 @@ class TestCap:
         budgets.set_cap(project=project, kind="machine", cap_micros=need // 2, by=owner_of(project))
         run = ask(project)
         assert run.state == "paused"
-        assert "The cap of" in run.message and "Raise the cap and resume." in run.message
+        assert "The cap of" in run.message and "Raise the cap to go on." in run.message
         n_before = Prediction.objects.count()
         assert 0 < n_before < 40 and run.result["n_items"] == n_before
         assert stub.bill().micros <= money(project).spent_micros <= need // 2

@@ -162,7 +162,7 @@ def pay(folder: Path, people: dict[str, Any], sara: Any, texts: list[dict[str, s
     connections.choose(project=project, connection=made, by=olga)
     budget = budgets.set_cap(project=project, kind="machine", cap_micros=100_000, by=olga)
     prompt = prompts.version(**prompts.of_connection(project, made, connections.endpoint_of(made)))
-    sentence = "Paused: the cap of 0.10 USD for machines is reached. Raise the cap and resume."
+    sentence = "Paused: the cap of 0.10 USD for machines is reached. Raise the cap to go on."
     run = Run.objects.create(project=project, kind="prelabel", state="paused", started_by=olga, message=sentence)
     items = list(project.items.order_by("pk")[:55])
     kinds = list(FailureKind)

@@ -90,6 +90,22 @@ class TestList:
         assert reverse("items-show", args=[project.slug, item.public_id]) in body
         assert "metadata" not in body
 
+    def test_ids_of_the_file_which_may_hold_labels_are_not_for_who_decides_blind(self, signed_in):
+        project = make_project()
+        [item] = make_items(project, 1, texts=["a text"])
+        items.Item.objects.filter(pk=item.pk).update(external_id="spam-17")
+        reviewer, owner = signed_in(make_member(project, role=Role.REVIEWER)), signed_in(owner_of(project))
+        shown = reverse("items-show", args=[project.slug, item.public_id])
+        for query, n in (("", 1), ("?q=spam", 0), ("?q=spam-17", 0), ("?q=a text", 1)):
+            response = get(reviewer, project, "items-list", query)
+            assert (len(response.context["rows"]), len(response.context["exact"])) == (n, 0), query
+            assert query.endswith("17") or b"spam-17" not in response.content, (
+                query
+            )  # what was asked for stands in its field
+        assert b"spam-17" not in reviewer.get(shown).content
+        assert b"spam-17" in owner.get(shown).content
+        assert len(get(owner, project, "items-list", "?q=spam-17").context["exact"]) == 1
+
     def test_it_is_searched(self, signed_in):
         project = make_project()
         make_items(project, 2, texts=["first text", "second text"])

@@ -194,11 +194,13 @@ class TestLabels:
         assert response.status_code == 422
         assert b"2 to 1000 labels; 1 were given" in response.content
 
-    def test_the_later_of_two_is_told(self, owner, project):
+    def test_the_later_of_two_is_told_and_may_still_save(self, owner, project):
         owner.post(url(project, "settings-labels"), self.rows(("a", "", ""), ("b", "", "")))
-        response = owner.post(url(project, "settings-labels"), self.rows(("c", "", ""), ("d", "", "")))
-        assert response.status_code == 422
-        assert b"Somebody else saved other labels" in response.content
+        late = owner.post(url(project, "settings-labels"), self.rows(("c", "", ""), ("d", "", "")))
+        assert late.status_code == 409
+        assert b"Somebody else saved other labels meanwhile." in late.content and b"Show theirs" in late.content
+        owner.post(url(project, "settings-labels"), self.rows(("c", "", ""), ("d", "", ""), base=late.context["base"]))
+        assert [label.name for label in projects.current_schema(project).labels.all()] == ["c", "d"]
 
     def test_in_use_they_are_shown_with_the_reason(self, owner, project):
         make_silver(project, make_items(project, 1))
