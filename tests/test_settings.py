@@ -71,7 +71,7 @@ def test_postgresql_connections_are_kept_checked_and_never_wait_for_ever(tmp_pat
     done = manage("shell", "--no-imports", "-c", program, VAR_DIR=str(tmp_path), DATABASE_URL=url)
     found = ast.literal_eval(done.stdout.splitlines()[-1])
     assert (found["CONN_MAX_AGE"], found["CONN_HEALTH_CHECKS"]) == (None, True)
-    assert found["OPTIONS"] == {"connect_timeout": 9, "options": "-c lock_timeout=20s"}
+    assert found["OPTIONS"] == {"connect_timeout": 9, "options": "-c lock_timeout=20s", "prepare_threshold": 5}
 
 
 def test_production_settings_are_clean(tmp_path):

@@ -341,6 +341,6 @@ def test_whatever_people_do_the_rows_add_up(tmp_path):
     schema = projects.current_schema(project)
     Labeling.label_of = {"skip": None, **dict(schema.labels.values_list("name", "pk"))}
     # The rules are searched on SQLite; on PostgreSQL, where it is the slowest test, only that the statements hold.
-    n = 200 if connection.vendor == "sqlite" else 50
+    n = 200 if connection.vendor == "sqlite" else 20
     walks = settings(max_examples=n, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(Labeling, settings=walks)

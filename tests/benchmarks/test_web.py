@@ -22,6 +22,7 @@ def bench(*words):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=env, timeout=300)
 
 
+@pytest.mark.slow
 class TestRace:
     def test_eight_people_on_twenty_items_answer_each_once(self):
         done = bench("--race", "--users", 8, "--items", 20, "--seconds", 60)

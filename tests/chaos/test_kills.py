@@ -49,12 +49,16 @@ CASES = [
 ]
 
 
+_EVERY_TIME = {(0, "embedded"), (3, "celery"), (5, "embedded"), (7, "celery")}  # each kind once
+
+
 def runs_of() -> Iterator[Any]:
-    """Each case with each worker, on the database that it is deployed with: half of them in every run, in turn."""
-    for place, (case, worker) in enumerate((case, worker) for case in CASES for worker in ("embedded", "celery")):
-        marks = [pytest.mark.only_on("sqlite" if worker == "embedded" else "postgresql")]
-        marks += [pytest.mark.slow] if place % 4 in (1, 2) else []
-        yield pytest.param(case, CELERY if worker == "celery" else EMBEDDED, marks=marks, id=f"{worker}-{case}")
+    """Each case with each worker, on the database that it is deployed with."""
+    for place, case in enumerate(CASES):
+        for worker, words, database in (("embedded", EMBEDDED, "sqlite"), ("celery", CELERY, "postgresql")):
+            marks = [pytest.mark.only_on(database)]
+            marks += [] if (place, worker) in _EVERY_TIME else [pytest.mark.slow]
+            yield pytest.param(case, words, marks=marks, id=f"{worker}-{case}")
 
 
 @pytest.fixture

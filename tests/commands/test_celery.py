@@ -87,6 +87,7 @@ def test_a_broker_that_forgot_everything_is_rung_again(tmp_path, environment, ri
     assert len(silver(project)) == 40
 
 
+@pytest.mark.slow
 def test_a_broker_that_restarts_under_the_worker_loses_nothing(tmp_path, environment, ring, redis_server):
     first, second = project_of(40, tmp_path), project_of(40, tmp_path)
     with working(CELERY, environment) as worker:
@@ -100,6 +101,7 @@ def test_a_broker_that_restarts_under_the_worker_loses_nothing(tmp_path, environ
     assert len(silver(second)) == 40
 
 
+@pytest.mark.slow
 def test_a_killed_child_is_missed_and_the_run_finished(tmp_path, environment, ring):
     project = project_of(1_500, tmp_path)
     with working(CELERY, environment) as worker:

@@ -67,6 +67,7 @@ class TestSimulate:
 
 
 class TestCommand:
+    @pytest.mark.slow
     def test_it_leaves_the_real_database_alone(self, tmp_path):
         path = write_jsonl(tmp_path / "rows.jsonl", rows())
         environment = {**os.environ, "VAR_DIR": str(tmp_path / "var")}

@@ -144,7 +144,6 @@ def check(site: Site, slug: str, rows: list[dict[str, Any]], *, n_answers: int, 
     assert "everything holds" in site.manage("verify", slug)
 
 
-@pytest.mark.slow
 class TestAlone:
     def test_from_the_sign_in_to_the_dataset_by_keyboard(self, browsing, site, truth, tmp_path):
         ann = sign_in(browsing, site, "ann")
@@ -159,6 +158,7 @@ class TestAlone:
         assert gold == {text: truth[text] for text in gold}
 
 
+@pytest.mark.slow
 class TestTogether:
     def test_two_people_at_once_answer_every_question_once_each(self, browsing, site, truth, tmp_path):
         people = [sign_in(browsing, site, name) for name in ("ann", "ben")]
