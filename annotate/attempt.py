@@ -94,8 +94,7 @@ class Attempt:
         if self._has_obeyed:
             return
         if self._wish == Run.Wish.CANCEL:
-            kept = "Nothing of it is kept." if self.run.kind == "import" else "What was finished is kept."
-            raise RunCancelled(f"Cancelled. {kept}")
+            raise RunCancelled("Cancelled. What was finished is kept.")
         if self._wish == Run.Wish.PAUSE:
             raise RunPaused("Paused. It goes on from here when somebody resumes it.")
 

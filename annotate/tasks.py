@@ -65,10 +65,11 @@ def perform(attempt: runs.Attempt) -> None:
     try:
         attempt.result = kind.work(attempt, run.started_by, **parameters)
     except RunCancelled:
-        if kind.tidy:
-            attempt.obeyed()
-            kind.tidy(attempt, run.started_by)
-        raise
+        if kind.tidy is None:
+            raise
+        attempt.obeyed()
+        kind.tidy(attempt, run.started_by)
+        raise RunCancelled("Cancelled. Nothing of it is kept.") from None
 
 
 def sweep() -> int:

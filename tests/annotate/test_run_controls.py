@@ -125,6 +125,8 @@ def test_cancelling_what_a_worker_has_to_tidy_is_work_for_a_worker(monkeypatch):
         attempt._beat_once()
         tasks.perform(attempt)
     assert (states(run), tidied) == ([Run.State.CANCELLED], [None])
+    run.refresh_from_db()
+    assert run.message == "Cancelled. Nothing of it is kept."
 
 
 def test_only_what_did_not_succeed_is_tried_again():
