@@ -26,18 +26,20 @@ ALIVE = (Run.State.QUEUED, Run.State.RUNNING, Run.State.PAUSED)
 _BY_HAND = {"by_hand": True}  # parameters of a run that a command performs: no worker may repeat it
 
 
-def enqueue(
-    *, kind: str, project: Project, by: User, parameters: dict[str, Any] | None = None, retry_of: Run | None = None
+def create_queued(
+    *,
+    kind: str,
+    project: Project,
+    by: User,
+    parameters: dict[str, Any],
+    queue: str,
+    retry_of: Run | None = None,
 ) -> Run:
-    """A run that waits for a worker. Asked for the same again (a double click), the one alive is returned.
+    """A run that waits for a worker. Asked for the same again (a double click), the run that is alive is returned.
 
-    A paused one goes on. RunBusy while one of this kind with other parameters is alive; InvalidInput names what no
-    worker can do.
+    A paused run goes on. RunBusy while a run of this kind with other parameters is alive.
     """
-    from annotate import tasks  # the one arrow that points up: only tasks knows what a worker can do
-
-    wanted = tasks.prepare(kind=kind, project=project, by=by, parameters=parameters or {})
-    fields = {"parameters": wanted, "queue": tasks.KINDS[kind].queue, "started_by": by, "retry_of": retry_of}
+    fields = {"parameters": parameters, "queue": queue, "started_by": by, "retry_of": retry_of}
     try:
         with transaction.atomic():
             run = Run.objects.create(project=project, kind=kind, **fields)
@@ -45,7 +47,7 @@ def enqueue(
             return run
     except IntegrityError:
         alive = Run.objects.filter(project=project, kind=kind, state__in=ALIVE).first()
-    if alive is None or alive.parameters != wanted:
+    if alive is None or alive.parameters != parameters:
         raise RunBusy(_busy_sentence(alive, kind, project))
     return resume(run=alive, by=by) if alive.state == Run.State.PAUSED else alive
 
@@ -87,19 +89,20 @@ def resume(*, run: Run, by: User) -> Run:
         return _told(run, by, "resumed")
 
 
-def cancel(*, run: Run, by: User) -> Run:
-    """It ends, at its next beat where a worker is at it; what was finished is kept."""
-    access.require(by, run.project, to="manage")
-    from annotate import tasks  # as in enqueue
+def cancel(*, run: Run, by: User, needs_tidying: bool) -> Run:
+    """The run ends, at its next beat where a worker is at it; what was finished is kept.
 
+    `needs_tidying`: a run of this kind that has begun leaves something for a worker to clear away.
+    """
+    access.require(by, run.project, to="manage")
     ended = {"state": Run.State.CANCELLED, "message": _("Cancelled."), "finished_at": database_now()}
-    # What has begun may have to be tidied up, which is work: a worker takes it once more to end it.
+    # Clearing away is work: a worker takes the run once more to end it.
     again = {"state": Run.State.QUEUED, "wish": Run.Wish.CANCEL, **_NOBODY, **_NOTHING}
     still = Run.objects.filter(pk=run.pk, state__in=[Run.State.QUEUED, Run.State.PAUSED])
     has_begun = Q(attempt__gt=1) | Q(started_at__isnull=False)
     with transaction.atomic():
         n_changed = (
-            (still.filter(has_begun).update(**again) if tasks.tidies(run.kind) else 0)
+            (still.filter(has_begun).update(**again) if needs_tidying else 0)
             or still.update(**ended)
             or Run.objects.filter(pk=run.pk, state=Run.State.RUNNING).update(wish=Run.Wish.CANCEL)
         )
@@ -109,14 +112,12 @@ def cancel(*, run: Run, by: User) -> Run:
         return _told(run, by, "cancelled")
 
 
-def retry(*, run: Run, by: User) -> Run:
-    """The same once more, as a run of its own; only of one that did not succeed."""
-    access.require(by, run.project, to="manage")
+def require_repeatable(run: Run) -> None:
+    """Conflict unless the run has ended without success and a worker can do the same once more."""
     if run.state not in (Run.State.FAILED, Run.State.ERRORED, Run.State.CANCELLED):
         raise Conflict(_("Only a run that did not succeed can be tried again."))
     if run.parameters == _BY_HAND:
         raise Conflict(_("This was started by a command on the server; start it there again."))
-    return enqueue(kind=run.kind, project=run.project, by=by, parameters=run.parameters, retry_of=run)
 
 
 @contextmanager

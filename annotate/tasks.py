@@ -41,6 +41,31 @@ class Kind:
     tidy: Callable[..., None] | None = None  # (attempt, by): what a cancelled run leaves to clear away
 
 
+def enqueue(
+    *, kind: str, project: Project, by: User, parameters: dict[str, Any] | None = None, retry_of: Run | None = None
+) -> Run:
+    """A run that waits for a worker; asked for the same again, the run that is alive, which goes on if it was paused.
+
+    RunBusy while a run of this kind with other parameters is alive; InvalidInput names what no worker can do.
+    """
+    prepared = prepare(kind=kind, project=project, by=by, parameters=parameters or {})
+    return runs.create_queued(
+        kind=kind, project=project, by=by, parameters=prepared, queue=KINDS[kind].queue, retry_of=retry_of
+    )
+
+
+def cancel(*, run: Run, by: User) -> Run:
+    """The run ends, at its next beat where a worker is at it; a worker clears away what must not stay."""
+    return runs.cancel(run=run, by=by, needs_tidying=run.kind in KINDS and KINDS[run.kind].tidy is not None)
+
+
+def retry(*, run: Run, by: User) -> Run:
+    """The same once more, as a run of its own; Conflict for a run that succeeded or is alive."""
+    access.require(by, run.project, to="manage")
+    runs.require_repeatable(run)
+    return enqueue(kind=run.kind, project=run.project, by=by, parameters=run.parameters, retry_of=run)
+
+
 def prepare(*, kind: str, project: Project, by: User, parameters: dict[str, Any]) -> dict[str, Any]:
     """All parameters of such a run, after what can be refused at once was refused."""
     access.require(by, project, to="manage")
@@ -83,11 +108,6 @@ def sweep() -> int:
 def keep_house() -> int:
     """What nobody asked for and has to be done now and then: workers do it every hour. Returns how much was cleared."""
     return uploads.sweep()
-
-
-def tidies(kind: str) -> bool:
-    """Whether a cancelled run of this kind leaves something that a worker has to clear away."""
-    return kind in KINDS and KINDS[kind].tidy is not None
 
 
 def _kind(name: str) -> Kind:

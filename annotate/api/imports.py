@@ -10,7 +10,7 @@ from rest_framework import serializers
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
-from annotate import quotes, runs, uploads
+from annotate import quotes, tasks, uploads
 from annotate.api import hourly
 from annotate.api.endpoint import Endpoint, operation
 from annotate.api.fields import Choice, Given, Integer, PublicId, Shown, Text
@@ -210,7 +210,7 @@ class Imports(Endpoint):
         """A run: its items come into sight together, when all of them are there. Cancelled, it leaves nothing."""
         hourly.check(Run.objects.filter(kind="import", started_by=self.me), "import")
         wanted = {**self.body, "dialect": dict(self.body.get("dialect", {}))}
-        return runs.enqueue(kind="import", project=self.member.project, by=self.me, parameters=wanted)
+        return tasks.enqueue(kind="import", project=self.member.project, by=self.me, parameters=wanted)
 
 
 class OneImport(Endpoint):
@@ -234,7 +234,7 @@ class AbandonImport(Endpoint):
         if _find(self, source).state != Import.State.RUNNING:
             raise Conflict(_("This import is complete; withdraw its items instead."))
         project, wanted = self.member.project, {"abandon": True}
-        return runs.enqueue(kind="import", project=project, by=self.me, parameters=wanted)
+        return tasks.enqueue(kind="import", project=project, by=self.me, parameters=wanted)
 
 
 class Quarantine(Endpoint):

@@ -152,7 +152,7 @@ class CancelRun(_Steering):
     @operation("Cancel a run", scope="manage", needs="manage", returns=RunShown)
     def post(self, request: Request, run: str) -> Any:
         """It ends; what is finished is kept."""
-        return self.act(run, runs.cancel)
+        return self.act(run, tasks.cancel)
 
 
 class RetryRun(_Steering):
@@ -169,7 +169,7 @@ class RetryRun(_Steering):
         """The same once more, as a run of its own; only of one that did not succeed."""
         found = runs.find(project=self.member.project, public_id=run)
         _limit(found.kind, self.me)
-        return self.act(run, runs.retry)
+        return self.act(run, tasks.retry)
 
 
 def start(project: Project, by: User, kind: str, parameters: dict[str, Any]) -> Run:
@@ -181,7 +181,7 @@ def start(project: Project, by: User, kind: str, parameters: dict[str, Any]) -> 
     if len(set(given.get("formats", ()))) != len(given.get("formats", ())):
         raise InvalidInput(_("A format is named twice."))
     _limit(kind, by)
-    return runs.enqueue(kind=kind, project=project, by=by, parameters=given)
+    return tasks.enqueue(kind=kind, project=project, by=by, parameters=given)
 
 
 def _limit(kind: str, by: User) -> None:

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_GET, require_POST
 
-from annotate import quotes, runs, uploads
+from annotate import quotes, runs, tasks, uploads
 from annotate.errors import Conflict, InvalidInput, NotFound
 from annotate.formats.dialect import DELIMITERS, Dialect
 from annotate.items import CORRECTIONS
@@ -128,7 +128,7 @@ def start(request: ProjectRequest, upload: str) -> HttpResponse:
             "dialect": _dialect(request.POST),
             "columns": _columns(request.POST, project),
         }
-        runs.enqueue(kind="import", project=project, by=request.member.user, parameters=wanted)
+        tasks.enqueue(kind="import", project=project, by=request.member.user, parameters=wanted)
     return go_to(request, reverse("imports-list", args=[project.slug]))
 
 
@@ -148,7 +148,7 @@ def go_on(request: ProjectRequest) -> HttpResponse:
     source = _unfinished(project)
     if source is None or source.upload is None:
         raise Conflict(_("There is no unfinished import that could go on from here."))
-    runs.enqueue(kind="import", project=project, by=request.member.user, parameters=_parameters(source, source.upload))
+    tasks.enqueue(kind="import", project=project, by=request.member.user, parameters=_parameters(source, source.upload))
     return go_to(request, reverse("imports-list", args=[project.slug]))
 
 
@@ -156,7 +156,7 @@ def go_on(request: ProjectRequest) -> HttpResponse:
 @project_page(to="manage")
 def give_up(request: ProjectRequest) -> HttpResponse:
     project = request.member.project
-    runs.enqueue(kind="import", project=project, by=request.member.user, parameters={"abandon": True})
+    tasks.enqueue(kind="import", project=project, by=request.member.user, parameters={"abandon": True})
     return go_to(request, reverse("imports-list", args=[project.slug]))
 
 

@@ -64,7 +64,7 @@ def start(request: ProjectRequest) -> HttpResponse:
         raise InvalidInput(_("There is no such kind of work to start."))
     parameters = _PARAMETERS.get(kind, _no_parameters)(request, project)
     if not _is_repeated(request, project, kind):
-        runs.enqueue(kind=kind, project=project, by=request.member.user, parameters=parameters)
+        tasks.enqueue(kind=kind, project=project, by=request.member.user, parameters=parameters)
     back = _BACK.get(request.POST.get("back", ""), "runs-list")
     return go_to(request, reverse(back, args=[project.slug]))
 
@@ -84,13 +84,13 @@ def resume(request: ProjectRequest, run: str) -> HttpResponse:
 @require_POST
 @project_page(to="manage")
 def cancel(request: ProjectRequest, run: str) -> HttpResponse:
-    return _told(request, run, runs.cancel)
+    return _told(request, run, tasks.cancel)
 
 
 @require_POST
 @project_page(to="manage")
 def retry(request: ProjectRequest, run: str) -> HttpResponse:
-    return _told(request, run, runs.retry)
+    return _told(request, run, tasks.retry)
 
 
 def _told(request: ProjectRequest, run: str, tell: Callable[..., Run]) -> HttpResponse:

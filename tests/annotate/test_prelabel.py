@@ -188,7 +188,7 @@ class TestCap:
     def test_no_cap_no_call(self, stub):
         project = paid_project(stub, cap=None)
         with pytest.raises(BudgetReached, match="No cap is set"):
-            runs.enqueue(kind="prelabel", project=project, by=owner_of(project))
+            tasks.enqueue(kind="prelabel", project=project, by=owner_of(project))
         with pytest.raises(RunPaused, match="No cap is set"):
             prelabel.prelabel(project=project, by=owner_of(project))
         assert stub.bill().n_requests == 0
@@ -197,13 +197,13 @@ class TestCap:
         project = paid_project(stub)
         connections.take_back(connection=project.connection, project=project, by=owner_of(project))
         with pytest.raises(Conflict, match="not lent"):
-            runs.enqueue(kind="prelabel", project=project, by=owner_of(project))
+            tasks.enqueue(kind="prelabel", project=project, by=owner_of(project))
 
 
 @pytest.mark.django_db
 def test_a_new_attempt_writes_off_what_the_lost_one_had_reserved(stub):
     project = paid_project(stub, n=3)
-    run = runs.enqueue(kind="prelabel", project=project, by=owner_of(project))
+    run = tasks.enqueue(kind="prelabel", project=project, by=owner_of(project))
     claimed = runs.claim_next()
     ledger.reserve(money(project), [ledger.Ask(1_000)], run=claimed)
     Run.objects.filter(pk=run.pk).update(attempt=2)
@@ -260,7 +260,7 @@ class TestStopping:
         if how == "pause":
             runs.pause(run=run, by=by)
         elif how == "cancel":
-            runs.cancel(run=run, by=by)
+            tasks.cancel(run=run, by=by)
         elif how == "kill":
             budgets.stop(project=project, kind="machine", by=by)
         else:

@@ -3,7 +3,7 @@
 import pytest
 
 from annotate import attempt as attempt_module
-from annotate import runs
+from annotate import runs, tasks
 from annotate.errors import AccessDenied, Conflict, RunBusy, RunCancelled, RunPaused
 from annotate.models import Event, Run
 from tests.factories import make_member, make_project, owner_of
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.django_db
 
 
 def asked(project, kind="train", **parameters):
-    return runs.enqueue(kind=kind, project=project, by=owner_of(project), parameters=parameters)
+    return tasks.enqueue(kind=kind, project=project, by=owner_of(project), parameters=parameters)
 
 
 def states(*some):
@@ -54,14 +54,14 @@ def test_asking_for_another_while_one_is_paused_says_so():
 
 def test_a_waiting_run_is_cancelled_at_once():
     run = asked(make_project())
-    runs.cancel(run=run, by=run.started_by)
+    tasks.cancel(run=run, by=run.started_by)
     assert states(run) == [Run.State.CANCELLED]
     assert runs.claim_next() is None
 
 
 @pytest.mark.parametrize(
     ("ask", "error", "state"),
-    [(runs.pause, RunPaused, Run.State.PAUSED), (runs.cancel, RunCancelled, Run.State.CANCELLED)],
+    [(runs.pause, RunPaused, Run.State.PAUSED), (tasks.cancel, RunCancelled, Run.State.CANCELLED)],
 )
 def test_a_run_at_work_obeys_at_its_next_write(ask, error, state):
     run = asked(make_project())
@@ -80,7 +80,7 @@ def test_the_heartbeat_sees_the_wish_by_itself(monkeypatch):
     run = asked(make_project())
     runs.claim_next()
     with pytest.raises(RunCancelled), runs.taken_up(public_id=run.public_id, attempt=1) as attempt:
-        runs.cancel(run=run, by=run.started_by)
+        tasks.cancel(run=run, by=run.started_by)
         wait_until(lambda: attempt.beat(1))
     assert states(run) == [Run.State.CANCELLED]
 
@@ -118,7 +118,7 @@ def test_cancelling_what_a_worker_has_to_tidy_is_work_for_a_worker(monkeypatch):
     run = asked(make_project())
     taken = runs.claim_next()
     runs.lose(taken)
-    runs.cancel(run=run, by=run.started_by)
+    tasks.cancel(run=run, by=run.started_by)
     assert states(run) == [Run.State.QUEUED]
     taken = runs.claim_next()
     with pytest.raises(RunCancelled), runs.taken_up(public_id=run.public_id, attempt=taken.attempt) as attempt:
@@ -132,10 +132,10 @@ def test_cancelling_what_a_worker_has_to_tidy_is_work_for_a_worker(monkeypatch):
 def test_only_what_did_not_succeed_is_tried_again():
     run = asked(make_project(), "draw", batch=7)
     with pytest.raises(Conflict, match="did not succeed"):
-        runs.retry(run=run, by=run.started_by)
-    runs.cancel(run=run, by=run.started_by)
+        tasks.retry(run=run, by=run.started_by)
+    tasks.cancel(run=run, by=run.started_by)
     run.refresh_from_db()
-    again = runs.retry(run=run, by=run.started_by)
+    again = tasks.retry(run=run, by=run.started_by)
     assert (again.parameters, again.retry_of) == (run.parameters, run)
 
 
@@ -144,10 +144,10 @@ def test_what_a_command_did_is_not_tried_again_by_a_worker():
     with pytest.raises(KeyboardInterrupt), runs.start(kind="train", project=project, by=owner_of(project)):
         raise KeyboardInterrupt
     with pytest.raises(Conflict, match="command"):
-        runs.retry(run=Run.objects.get(), by=owner_of(project))
+        tasks.retry(run=Run.objects.get(), by=owner_of(project))
 
 
-@pytest.mark.parametrize("ask", [runs.pause, runs.resume, runs.cancel, runs.retry])
+@pytest.mark.parametrize("ask", [runs.pause, runs.resume, tasks.cancel, tasks.retry])
 def test_only_who_manages_the_project_may(ask):
     run = asked(make_project())
     member = make_member(run.project)
@@ -156,7 +156,7 @@ def test_only_who_manages_the_project_may(ask):
     assert states(run) == [Run.State.QUEUED]
 
 
-@pytest.mark.parametrize("ask", [runs.pause, runs.resume, runs.cancel])
+@pytest.mark.parametrize("ask", [runs.pause, runs.resume, tasks.cancel])
 def test_what_has_ended_is_left_alone(ask):
     project = make_project()
     with runs.start(kind="train", project=project, by=owner_of(project)):

@@ -9,7 +9,7 @@ import pytest
 from django.db import connections
 
 from annotate import attempt as attempt_module
-from annotate import runs
+from annotate import runs, tasks
 from annotate.errors import AccessDenied, InvalidInput, NotFound, RunBusy, RunLost
 from annotate.models import Run
 from annotate.models.base import database_now
@@ -105,7 +105,7 @@ def test_progress_is_seen_from_outside():
 
 
 def queued(project, kind="prelabel", **parameters):
-    return runs.enqueue(kind=kind, project=project, by=owner_of(project), parameters=parameters)
+    return tasks.enqueue(kind=kind, project=project, by=owner_of(project), parameters=parameters)
 
 
 class TestEnqueue:
@@ -131,12 +131,12 @@ class TestEnqueue:
 
     def test_a_stranger_does_not_know_the_project(self):
         with pytest.raises(NotFound):
-            runs.enqueue(kind="train", project=make_project(), by=make_user("Sam"))
+            tasks.enqueue(kind="train", project=make_project(), by=make_user("Sam"))
 
     def test_an_annotator_may_not(self):
         project = make_project()
         with pytest.raises(AccessDenied):
-            runs.enqueue(kind="train", project=project, by=make_member(project, "Ann"))
+            tasks.enqueue(kind="train", project=project, by=make_member(project, "Ann"))
 
     @pytest.mark.parametrize(("kind", "parameters"), [("dance", {}), ("draw", {"batch": "7"}), ("train", {"batch": 7})])
     def test_it_refuses_what_no_worker_can_do(self, kind, parameters):

@@ -29,7 +29,7 @@ def project(tmp_path, settings) -> Project:
 
 def perform(project, kind, **parameters):
     """As a worker does, in this process."""
-    runs.enqueue(kind=kind, project=project, by=owner_of(project), parameters=parameters)
+    tasks.enqueue(kind=kind, project=project, by=owner_of(project), parameters=parameters)
     run = runs.claim_next()
     with runs.taken_up(public_id=run.public_id, attempt=run.attempt) as attempt:
         tasks.perform(attempt)
@@ -61,7 +61,9 @@ def test_what_an_earlier_attempt_committed_is_not_done_again(project):
     """Killed between its effect and its end, a run finds what it made."""
     by = owner_of(project)
     for kind in ("draw", "close"):
-        runs.enqueue(kind=kind, project=project, by=by, parameters={"force": True} if kind == "close" else {"batch": 9})
+        tasks.enqueue(
+            kind=kind, project=project, by=by, parameters={"force": True} if kind == "close" else {"batch": 9}
+        )
         run = runs.claim_next()
         with runs.taken_up(public_id=run.public_id, attempt=1) as attempt:
             tasks.perform(attempt)
@@ -92,7 +94,7 @@ def test_an_expected_failure_is_a_sentence(project):
 
 def test_whoever_asked_must_still_be_allowed_when_it_is_done(project):
     person = make_member(project, "Ravi", role=Role.ADMIN)
-    run = runs.enqueue(kind="draw", project=project, by=person, parameters={"batch": 5})
+    run = tasks.enqueue(kind="draw", project=project, by=person, parameters={"batch": 5})
     project.members.filter(user=person).update(role=Role.VIEWER)
     runs.claim_next()
     with pytest.raises(AccessDenied), runs.taken_up(public_id=run.public_id, attempt=1) as attempt:

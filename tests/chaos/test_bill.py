@@ -108,7 +108,7 @@ def test_the_bill_is_never_above_the_cap(seed, tmp_path, settings):
         owner = owner_of(project)
         need = quotes.quote(project=project, by=owner).micros.likely
         cap(project, need * 6 // 10)
-        run = runs.enqueue(kind="prelabel", project=project, by=owner)
+        run = tasks.enqueue(kind="prelabel", project=project, by=owner)
         # Each seed kills once, below the cap or after it was raised, early or late.
         moment = rng.uniform(0.0, 0.5)
         run = work_until_it_rests(run, tmp_path, kill_after=moment if seed % 2 else None)

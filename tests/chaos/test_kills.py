@@ -118,7 +118,7 @@ def parameters(kind: str, project: Project) -> dict[str, Any]:
 
 
 def asked(kind: str, project: Project) -> Run:
-    return runs.enqueue(kind=kind, project=project, by=owner_of(project), parameters=parameters(kind, project))
+    return tasks.enqueue(kind=kind, project=project, by=owner_of(project), parameters=parameters(kind, project))
 
 
 def perform(kind: str, project: Project) -> None:

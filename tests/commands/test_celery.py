@@ -9,7 +9,7 @@ from django.conf import settings as project_settings
 from django.core.management import call_command
 from django.db import connection
 
-from annotate import doorbell, runs
+from annotate import doorbell, runs, tasks
 from annotate.models import Run
 from tests import services
 from tests.commands.test_worker import at_work, is_gone, project_of, silver, succeeded
@@ -51,7 +51,7 @@ def ring(environment, monkeypatch):
 
 
 def asked(project, kind="prelabel"):
-    return runs.enqueue(kind=kind, project=project, by=owner_of(project))
+    return tasks.enqueue(kind=kind, project=project, by=owner_of(project))
 
 
 def test_a_run_is_performed_because_the_bell_rang(tmp_path, environment, ring):

@@ -12,7 +12,7 @@ from django.conf import settings as project_settings
 from django.core.management import call_command
 from django.db import connection
 
-from annotate import ingest, prelabel, runs
+from annotate import ingest, prelabel, tasks
 from annotate.models import Prediction, Run
 from tests import services
 from tests.factories import make_project, owner_of, write_jsonl
@@ -63,7 +63,7 @@ def project_of(n_items, tmp_path):
 
 
 def asked(project, kind="prelabel", **parameters):
-    return runs.enqueue(kind=kind, project=project, by=owner_of(project), parameters=parameters)
+    return tasks.enqueue(kind=kind, project=project, by=owner_of(project), parameters=parameters)
 
 
 def silver(project):

@@ -295,7 +295,7 @@ def work(project: Any, by: Any, kind: str) -> None:
     """What a worker does with a run of this kind, here and now."""
     from annotate import runs, tasks
 
-    runs.enqueue(kind=kind, project=project, by=by)
+    tasks.enqueue(kind=kind, project=project, by=by)
     run = runs.claim_next()
     assert run is not None
     with runs.taken_up(public_id=run.public_id, attempt=run.attempt) as attempt:
