@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.db.models import Max
 from django.db.models.functions import Coalesce
 
-from annotate import access, runs, uploads
+from annotate import access, runs, samples, uploads
 from annotate.admission import Kind
 from annotate.errors import Conflict, FileDamaged
 from annotate.formats import streams
@@ -214,14 +214,12 @@ def _check_unchanged(job: _Job, facts: streams.Facts) -> None:
 
 def _complete(source: Import, attempt: runs.Attempt, n_lines: int, by: User) -> None:
     """All of it becomes visible at once, and items behind a mark join their sample in the same moment."""
-    from annotate import sampling  # here, because sampling needs the whole estimation side
-
     with transaction.atomic():
         attempt.write(n_lines, n_lines)
         _revive(source)
         source.cursor, source.state, source.finished_at = n_lines, Import.State.COMPLETE, database_now()
         source.save(update_fields=["cursor", "state", "finished_at"])
-        n_joined = sampling.absorb_late(project=source.project)
+        n_joined = samples.absorb_late(project=source.project)
         record(
             "import.completed",
             project=source.project,

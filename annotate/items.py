@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils.translation import gettext as _
 
-from annotate import access, routing, sampling
+from annotate import access, routing, samples
 from annotate.errors import Conflict, InvalidInput, NotFound
 from annotate.modalities import modality
 from annotate.models import (
@@ -147,7 +147,7 @@ def bring_back(*, project: Project, public_id: str, by: User) -> Item:
     gone = Item.objects.filter(pk=item.pk, withdrawn_at__isnull=False)
     if gone.update(withdrawn_at=None, external_id=external_id) != 1:
         raise Conflict(_("This item is in the pool already."))
-    sampling.absorb_late(project=project)
+    samples.absorb_late(project=project)
     record("item.brought_back", project=project, by=by, item=public_id)
     item.refresh_from_db(fields=["withdrawn_at", "external_id"])
     return item
@@ -178,7 +178,7 @@ def correct(*, project: Project, public_id: str, content: Mapping[str, str], by:
         source = _corrections(project, by)
         new = _insert(project, source, old, payload, content_hash)
         _finish(source)
-        n_joined = sampling.absorb_late(project=project)
+        n_joined = samples.absorb_late(project=project)
         record(
             "item.corrected",
             project=project,

@@ -5,15 +5,16 @@ from dataclasses import asdict, replace
 
 import numpy as np
 from django.db import IntegrityError, transaction
-from django.db.models import Max, Min
+from django.db.models import Max
 from numpy.typing import NDArray
 
 from annotate import access, delivery, pool, routing, runs, slots
 from annotate.errors import Conflict, InvalidInput
-from annotate.models import Draw, Item, Project, QueueEntry, Round, User
+from annotate.models import Draw, Project, QueueEntry, Round, User
 from annotate.models.base import database_now
 from annotate.models.event import record
 from annotate.models.project import Arm, Strategy, SuggestionPolicy
+from annotate.samples import absorb_late, advance_marks
 from models_ml.acquisition import rounds, scores
 from models_ml.seeds import generator
 
@@ -66,37 +67,12 @@ def close_round(*, project: Project, by: User, force: bool = False) -> Round:
             )
         now = database_now()
         routing.close_questions(waiting, now=now)
-        _advance_marks(current)
+        advance_marks(current)
         current.state, current.closed_at, current.closed_by = Round.State.CLOSED, now, by
         current.save(update_fields=["state", "closed_at", "closed_by", "audit_mark", "reference_mark"])
         absorb_late(project=project)
         record("round.closed", project=project, by=by, round=current.index, n_unresolved=n_waiting)
         return current
-
-
-def absorb_late(*, project: Project) -> int:
-    """Items beyond a mark that carry no draw yet belong to that sample at once; returns how many joined."""
-    project = Project.objects.get(pk=project.pk)  # the marks as they are now
-    joined = 0
-    if project.audit_mark is not None:
-        joined += _join(project, Arm.AUDIT, u__lte=project.audit_mark)
-    if project.reference_mark is not None:
-        joined += _join(project, Arm.RANDOM, u__gte=project.reference_mark)
-    return joined
-
-
-def _join(project: Project, arm: str, **beyond: float) -> int:
-    late = (
-        Item.objects.filter(project=project, **beyond)
-        .in_pool()
-        .exclude(pk__in=Draw.objects.filter(project=project, arm=arm).values("item"))
-    )
-    draws = [
-        Draw(project=project, item_id=item, arm=arm, reason="imported behind the mark")
-        for item in late.values_list("id", flat=True)
-    ]
-    Draw.objects.bulk_create(draws, batch_size=1_000)
-    return len(draws)
 
 
 def _shares(project: Project, index: int) -> rounds.Shares:
@@ -235,20 +211,6 @@ def _suggestions(project: Project, plan: rounds.RoundPlan) -> dict[int, str]:
     shown = {position: project.suggestion_for(drawn_by) for position, drawn_by in arms.items()}
     always = dict.fromkeys(map(int, plan.ask[plan.blind]), SuggestionPolicy.HIDDEN.value)
     return {**shown, **always}
-
-
-def _advance_marks(current: Round) -> None:
-    """Marks move to the end of what this round drew, and never back."""
-    project = Project.objects.select_for_update().get(pk=current.project_id)
-    drawn = Draw.objects.filter(round=current)
-    top = drawn.filter(arm=Arm.AUDIT).aggregate(u=Max("item__u"))["u"]
-    bottom = drawn.filter(arm=Arm.RANDOM).aggregate(u=Min("item__u"))["u"]
-    if top is not None and (project.audit_mark is None or top > project.audit_mark):
-        project.audit_mark = top
-    if bottom is not None and (project.reference_mark is None or bottom < project.reference_mark):
-        project.reference_mark = bottom
-    project.save(update_fields=["audit_mark", "reference_mark"])
-    current.audit_mark, current.reference_mark = project.audit_mark, project.reference_mark
 
 
 def _why_nothing_is_left(project: Project, items: pool.Pool) -> str:

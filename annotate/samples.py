@@ -1,0 +1,45 @@
+"""What belongs to a sample: the marks of u that only ever move one way, and the items that come to lie beyond one."""
+
+from django.db.models import Max, Min
+
+from annotate.models import Draw, Item, Project, Round
+from annotate.models.project import Arm
+
+
+def absorb_late(*, project: Project) -> int:
+    """Items beyond a mark that carry no draw yet belong to that sample at once; returns how many joined."""
+    project = Project.objects.get(pk=project.pk)  # the marks as they are now
+    joined = 0
+    if project.audit_mark is not None:
+        joined += _join(project, Arm.AUDIT, u__lte=project.audit_mark)
+    if project.reference_mark is not None:
+        joined += _join(project, Arm.RANDOM, u__gte=project.reference_mark)
+    return joined
+
+
+def _join(project: Project, arm: str, **beyond: float) -> int:
+    late = (
+        Item.objects.filter(project=project, **beyond)
+        .in_pool()
+        .exclude(pk__in=Draw.objects.filter(project=project, arm=arm).values("item"))
+    )
+    draws = [
+        Draw(project=project, item_id=item, arm=arm, reason="imported behind the mark")
+        for item in late.values_list("id", flat=True)
+    ]
+    Draw.objects.bulk_create(draws, batch_size=1_000)
+    return len(draws)
+
+
+def advance_marks(current: Round) -> None:
+    """Marks move to the end of what this round drew, and never back."""
+    project = Project.objects.select_for_update().get(pk=current.project_id)
+    drawn = Draw.objects.filter(round=current)
+    top = drawn.filter(arm=Arm.AUDIT).aggregate(u=Max("item__u"))["u"]
+    bottom = drawn.filter(arm=Arm.RANDOM).aggregate(u=Min("item__u"))["u"]
+    if top is not None and (project.audit_mark is None or top > project.audit_mark):
+        project.audit_mark = top
+    if bottom is not None and (project.reference_mark is None or bottom < project.reference_mark):
+        project.reference_mark = bottom
+    project.save(update_fields=["audit_mark", "reference_mark"])
+    current.audit_mark, current.reference_mark = project.audit_mark, project.reference_mark
