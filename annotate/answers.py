@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import transaction
 
-from annotate import access, labeling, pool, projects, routing, runs
+from annotate import access, labeling, projects, routing, runs
 from annotate.errors import Conflict, GoldloopError, InvalidInput
 from annotate.formats import jsonl
 from annotate.models import Annotation, Label, Lease, Project, QueueEntry, Round, User
@@ -72,7 +72,7 @@ class _Reader:
 
     def __init__(self, project: Project, current: Round, file_sha256: str) -> None:
         self._labels: dict[str, Label] = {
-            label.name: label for label in pool.labels_of(projects.current_schema(project))
+            label.name: label for label in projects.labels_of(projects.current_schema(project))
         }
         self._project, self._round, self._sha256 = project, current, file_sha256
         self._people: dict[str, User] = {}

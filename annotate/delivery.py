@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, Max
 from numpy.typing import NDArray
 
-from annotate import embeddings, files, pool, projects, runs, training
+from annotate import embeddings, files, pool, projects, prompts, runs, training
 from annotate.models import DeliveredVersion, Item, ModelVersion, Project, Round, User
 from annotate.models.event import record
 from annotate.models.project import Arm
@@ -52,7 +52,7 @@ def existing(project: Project) -> DeliveredVersion | None:
 
 def knows_nothing(project: Project) -> bool:
     """Neither an LLM nor a model has said anything of any item."""
-    return pool.current_prompt(project) is None and not project.model_versions.exists()
+    return prompts.current_prompt(project) is None and not project.model_versions.exists()
 
 
 def load(row: DeliveredVersion) -> Frozen:
@@ -63,7 +63,7 @@ def load(row: DeliveredVersion) -> Frozen:
 
 def _fingerprint(project: Project) -> str:
     """Changes with whatever could change a delivered row, an estimate or A."""
-    prompt = pool.current_prompt(project)
+    prompt = prompts.current_prompt(project)
     guidelines = projects.current_guidelines(project)
     facts = {
         "model": project.model_versions.filter(is_champion=True).values_list("version", flat=True).first(),
@@ -85,7 +85,7 @@ def _fingerprint(project: Project) -> str:
 
 def _freeze(project: Project, fingerprint: str, by: User, show: runs.Show | None) -> Frozen:
     schema = projects.current_schema(project)
-    prompt = pool.current_prompt(project)
+    prompt = prompts.current_prompt(project)
     champion = project.model_versions.filter(is_champion=True).first()
     items = pool.load(project)
     silver = pool.load_silver(items, prompt, schema.labels.count())

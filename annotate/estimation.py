@@ -7,7 +7,7 @@ import numpy as np
 from django.db import transaction
 from numpy.typing import NDArray
 
-from annotate import access, delivery, pool, runs, training
+from annotate import access, delivery, pool, projects, runs, training
 from annotate.models import Estimate, Label, Project, Round, User
 from annotate.models.project import Arm
 from models_ml import estimators
@@ -175,7 +175,7 @@ def _per_class(frozen: delivery.Frozen, audit: Audit) -> Iterator[Estimate]:
     """Precision and recall of the machine label per class, where the audit sample has enough items."""
     everywhere = np.ones(len(audit.gold), dtype=bool)
     unresolved = audit.in_sample & ~audit.resolved
-    for label in pool.labels_of(frozen.row.schema):
+    for label in projects.labels_of(frozen.row.schema):
         called = audit.machine == label.index
         precision = estimators.class_precision(audit.sample(called), audit.right(audit.machine, called))
         yield _row(_KIND.PRECISION, precision, label=label)

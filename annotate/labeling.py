@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import BigIntegerField, CharField, DateTimeField, F, OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
-from annotate import access, pay, pool, questions, review, slots
+from annotate import access, pay, prompts, questions, review, slots
 from annotate.errors import AccessDenied, Conflict, InvalidInput, LeaseLost, NotFound
 from annotate.models import Annotation, Draft, Draw, Label, Lease, Prediction, Project, QueueEntry, Round, User
 from annotate.models.annotation import SkipReason
@@ -189,7 +189,7 @@ def suggestions(*, project: Project, entries: Sequence[QueueEntry]) -> dict[int,
     """The machine's answers by entry id, for those questions only whose policy does not hide them."""
     open_ones = {entry.item_id: entry.pk for entry in entries if entry.suggestion != SuggestionPolicy.HIDDEN}
     found = dict.fromkeys(open_ones.values(), Suggestion(None, "never_asked"))
-    prompt = pool.current_prompt(project) if open_ones else None
+    prompt = prompts.current_prompt(project) if open_ones else None
     if prompt is None:
         return found
     labels = {label.index: label for label in prompt.schema.labels.all()}

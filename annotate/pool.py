@@ -5,16 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from django.db.models import Count, Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q
 from numpy.typing import NDArray
 
 from annotate.models import (
     Draw,
     Gold,
-    Import,
     Item,
-    Label,
-    LabelSchema,
     Prediction,
     Project,
     PromptVersion,
@@ -114,26 +111,6 @@ def load(project: Project, *, with_withdrawn_audit: bool = False) -> Pool:
     whole = [np.array(column, dtype=np.int64) for column in columns[:4]]
     is_withdrawn = np.array([moment is not None for moment in columns[5]], dtype=bool)
     return Pool(whole[0], whole[1], whole[2], whole[3], np.array(columns[4], dtype=np.float64), is_withdrawn)
-
-
-def labels_of(schema: LabelSchema) -> list[Label]:
-    """The K labels in the order of their columns."""
-    return list(schema.labels.order_by("index"))
-
-
-def current_prompt(project: Project) -> PromptVersion | None:
-    """The silver in force: the prompt version that answers most items of the pool, the newest of equals.
-
-    So a new version takes over when it covers as much as the old one, never half-way.
-    """
-    answered = (
-        Prediction.objects.filter(prompt__project=project, item__source__state=Import.State.COMPLETE)
-        .filter(item__withdrawn_at__isnull=True)
-        .values("prompt", "prompt__version")
-        .annotate(n=Count("id"))
-    )
-    best = max(answered, key=lambda row: (row["n"], row["prompt__version"]), default=None)
-    return PromptVersion.objects.get(pk=best["prompt"]) if best else None
 
 
 def load_silver(pool: Pool, prompt: PromptVersion | None, n_classes: int) -> Silver:

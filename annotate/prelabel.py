@@ -98,7 +98,7 @@ def _compute(
     # The annotator reads one text per item: a pair's stored vector is of two, and no use to it.
     is_one_text = len(modality(project.modality).FIELDS) == 1
     vectors = embeddings.vectors_of(project, show_encoding) if known and is_one_text else None
-    labels = prompts.labels_of(prompt.schema)
+    labels = prompts.label_specs(prompt.schema)
     total = prompts.pending(project, prompt).count()
     done = 0
     for items in prompts.chunks(project, prompt):

@@ -168,6 +168,11 @@ def current_schema(project: Project) -> LabelSchema:
     return project.schemas.order_by("-version")[0]
 
 
+def labels_of(schema: LabelSchema) -> list[Label]:
+    """The K labels in the order of their columns."""
+    return list(schema.labels.order_by("index"))
+
+
 def current_guidelines(project: Project) -> GuidelineVersion | None:
     """The guidelines in force, or None where none were written."""
     return project.guidelines.order_by("-version").first()

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 import numpy as np
 import orjson
 from django.db import transaction
-from django.db.models import Exists, Max, OuterRef, QuerySet
+from django.db.models import Count, Exists, Max, OuterRef, QuerySet
 
 from annotate import connections, projects
 from annotate.modalities import modality
-from annotate.models import Connection, GuidelineVersion, Item, LabelSchema, Prediction, Project, PromptVersion
+from annotate.models import Connection, GuidelineVersion, Import, Item, LabelSchema, Prediction, Project, PromptVersion
 from annotate.providers.openai import Endpoint
 from models_ml.llm import chat
 from models_ml.llm.chat import Message
@@ -57,12 +57,27 @@ def of_connection(project: Project, connection: Connection, endpoint: Endpoint) 
     return {"project": project, "annotator": connections.ANNOTATOR, "model": connection.model, "parameters": parameters}
 
 
+def current_prompt(project: Project) -> PromptVersion | None:
+    """The silver in force: the prompt version that answers most items of the pool, the newest of equals.
+
+    So a new version takes over when it covers as much as the old one, never half-way.
+    """
+    answered = (
+        Prediction.objects.filter(prompt__project=project, item__source__state=Import.State.COMPLETE)
+        .filter(item__withdrawn_at__isnull=True)
+        .values("prompt", "prompt__version")
+        .annotate(n=Count("id"))
+    )
+    best = max(answered, key=lambda row: (row["n"], row["prompt__version"]), default=None)
+    return PromptVersion.objects.get(pk=best["prompt"]) if best else None
+
+
 def opening(schema: LabelSchema, guidelines: GuidelineVersion | None) -> tuple[Message, ...]:
     """What a chat model is told before each item: task, guidelines, options."""
-    return chat.opening(labels_of(schema), guidelines.markdown if guidelines else "")
+    return chat.opening(label_specs(schema), guidelines.markdown if guidelines else "")
 
 
-def labels_of(schema: LabelSchema) -> list[LabelSpec]:
+def label_specs(schema: LabelSchema) -> list[LabelSpec]:
     labels = schema.labels.order_by("index")
     return [LabelSpec(label.name, label.definition, tuple(label.examples)) for label in labels]
 

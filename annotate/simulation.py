@@ -58,7 +58,7 @@ class SimulatedPerson:
     def answer_round(self, current: Round) -> int:
         """Answer every open question through the same door as anybody else; returns how many."""
         schema = projects.current_schema(current.project)
-        labels = {label.name: label for label in pool.labels_of(schema)}
+        labels = {label.name: label for label in projects.labels_of(schema)}
         waiting = current.queue.filter(state=QueueEntry.State.OPEN).select_related("item", "round__project")
         n_answered = 0
         for entry in waiting.order_by("position"):
@@ -186,7 +186,7 @@ def _estimate_fields(estimand: str, row: Estimate, truth: float) -> dict[str, An
 
 
 def _true_labels(project: Project, items: pool.Pool, truth: Mapping[str, str]) -> NDArray[np.int64]:
-    index = {label.name: label.index for label in pool.labels_of(projects.current_schema(project))}
+    index = {label.name: label.index for label in projects.labels_of(projects.current_schema(project))}
     names = dict(project.items.values_list("id", "external_id"))
     return np.array([index[truth[str(names[int(i)])]] for i in items.ids], dtype=np.int64)
 

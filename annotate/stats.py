@@ -113,7 +113,7 @@ def progress(project: Project) -> Progress:
 
 
 def _silver(project: Project, *, has_withdrawn: bool) -> tuple[int, int]:
-    """(answers in force, failures among them); `pool.current_prompt` says which is in force."""
+    """(answers in force, failures among them); `prompts.current_prompt` says which is in force."""
     versions = dict(project.prompts.values_list("pk", "version"))
     predictions = Prediction.objects.filter(prompt__in=versions).values_list("prompt")
     n, n_failed = Count("id"), Count("id", filter=~Q(status=Prediction.Status.OK))

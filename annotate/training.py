@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models import Max
 from numpy.typing import NDArray
 
-from annotate import access, chaos, embeddings, files, pool, projects, runs
+from annotate import access, chaos, embeddings, files, pool, projects, prompts, runs
 from annotate.errors import Conflict, FileDamaged, InvalidInput
 from annotate.models import ModelVersion, Project, User
 from annotate.models.event import record
@@ -58,7 +58,7 @@ def train(
 def take_snapshot(project: Project, vectors: NDArray[np.float32]) -> tuple[crossfit.Snapshot, dict[str, Any]]:
     """What this training sees, and the facts to record: never a gold label that an audit draw obtained."""
     schema = projects.current_schema(project)
-    prompt = pool.current_prompt(project)
+    prompt = prompts.current_prompt(project)
     items = pool.load(project)
     n_classes = schema.labels.count()
     silver = pool.load_silver(items, prompt, n_classes)

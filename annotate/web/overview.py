@@ -9,7 +9,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
-from annotate import confusion, pool, projects, stats
+from annotate import confusion, projects, stats
 from annotate.access import MAY
 from annotate.models import Estimate, Member, Project, Round
 from annotate.models.project import Role
@@ -83,7 +83,7 @@ def guidelines(request: ProjectRequest) -> HttpResponse:
     context = {
         "schema": schema,
         "guidelines": projects.current_guidelines(project),
-        "labels": pool.labels_of(schema),
+        "labels": projects.labels_of(schema),
     }
     return render_page(request, "annotate/overview/guidelines.html", "guidelines", context)
 

@@ -19,7 +19,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from annotate import adjudication, modalities, pool, projects, review
+from annotate import adjudication, modalities, projects, review
 from annotate.access import MAY
 from annotate.adjudication import Dispute, Said
 from annotate.errors import Conflict, InvalidInput
@@ -144,7 +144,7 @@ def _page(request: ProjectRequest, round: int, item: str, problem: Exception | N
     dispute = adjudication.find(project=project, round_index=round, item=item, by=member.user)
     status = 200 if problem is None else 422 if isinstance(problem, InvalidInput) else 409
     chosen, schema = _filter(request), projects.current_schema(project)
-    labels = pool.labels_of(schema)
+    labels = projects.labels_of(schema)
     mine = chosen.apply(adjudication.waiting(project=project, by=member.user))
     following = _following(mine, dispute.entry.pk)
     last = adjudication.decided(project).filter(created_by=member.user).exclude(entry=dispute.entry).first()
@@ -220,7 +220,7 @@ def _pairs(project: Project, disputes: QuerySet[QueueEntry]) -> list[tuple[str, 
     for item, index in _standing().filter(item__in=items).values_list("item", "label__index"):
         said[item].add(index)
     counts = Counter(pair for indices in said.values() for pair in combinations(sorted(indices), 2))
-    names = {label.index: label.name for label in pool.labels_of(projects.current_schema(project))}
+    names = {label.index: label.name for label in projects.labels_of(projects.current_schema(project))}
     known = [(pair, n) for pair, n in counts.most_common() if set(pair) <= names.keys()]
     return [(f"{a}-{b}", names[a], names[b], n) for (a, b), n in known]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from annotate import delivery, estimation, ingest, items, pool, sampling, training
+from annotate import delivery, estimation, ingest, items, prompts, sampling, training
 from annotate.models import Draw, Estimate, Gold, Prediction, QueueEntry
 from annotate.models.project import Arm
 from models_ml.intervals import wilson
@@ -178,7 +178,7 @@ class TestSilverInForce:
         rows = [{**row, "other": "no"} for row in rows_of(5, "late")]
         path = write_jsonl(tmp_path / "late.jsonl", rows)
         ingest.import_items(project=labeled, path=path, by=owner_of(labeled), silver_field="other")
-        assert pool.current_prompt(labeled).model == "machine"
+        assert prompts.current_prompt(labeled).model == "machine"
 
     def test_items_never_asked_are_no_errors_of_the_llm(self, labeled, tmp_path):
         play_round(labeled)
