@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
-from annotate import access, questions, review, slots
+from annotate import access, disputes, questions, review, slots
 from annotate.errors import Conflict, InvalidInput, NotFound
 from annotate.models import Adjudication, Annotation, Gold, Label, Lease, Member, Project, QueueEntry, User
 from annotate.models.base import database_now, is_storable
@@ -40,7 +40,7 @@ class Dispute:
 
 def waiting(*, project: Project, by: User) -> QuerySet[QueueEntry]:
     """Disputed questions that `by` may decide, the oldest first."""
-    found = review.decidable(review.disputes(project), by)
+    found = disputes.decidable(disputes.undecided(project), by)
     return found.select_related("round", "item").order_by("pk")
 
 
@@ -157,7 +157,7 @@ def _obstacle(entry: QueueEntry, decision: Adjudication | None, by: User) -> str
         return _("This item was asked again in round %(round)s: what people say there counts.") % {
             "round": again.round.index
         }
-    if decision is None and not review.disputes(entry.round.project).filter(pk=entry.pk).exists():
+    if decision is None and not disputes.undecided(entry.round.project).filter(pk=entry.pk).exists():
         return _("This question is not disputed: people agree on it, or still answer it.")
     return _own_answer(entry, by)
 
@@ -166,7 +166,7 @@ def _own_answer(entry: QueueEntry, by: User) -> str:
     if not Annotation.objects.filter(item=entry.item_id, annotator=by, label__isnull=False).exists():
         return ""
     others: list[Member] = list(
-        review.fresh_reviewers(entry.round.project, entry.item_id).exclude(user=by).select_related("user")[:3]
+        disputes.fresh_reviewers(entry.round.project, entry.item_id).exclude(user=by).select_related("user")[:3]
     )
     if not others:
         return ""  # nobody is less involved

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, Max
 from numpy.typing import NDArray
 
-from annotate import embeddings, files, pool, projects, prompts, runs, training
+from annotate import artefacts, embeddings, files, pool, projects, prompts, runs
 from annotate.models import DeliveredVersion, Item, ModelVersion, Project, Round, User
 from annotate.models.event import record
 from annotate.models.project import Arm
@@ -135,7 +135,7 @@ def _out_of_fold(champion: ModelVersion | None, items: pool.Pool, show: runs.Sho
     if champion is None:
         return None
     vectors = embeddings.vectors_of(champion.project, show)
-    version = training.load_version(champion)
+    version = artefacts.load_version(champion)
     return version.predict_out_of_fold(np.ascontiguousarray(vectors[items.ordinal]), items.fold)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from django.db import transaction
 from numpy.typing import NDArray
 
-from annotate import access, delivery, pool, projects, runs, training
+from annotate import access, artefacts, delivery, pool, projects, runs
 from annotate.models import Estimate, Label, Project, Round, User
 from annotate.models.project import Arm
 from models_ml import estimators
@@ -158,7 +158,7 @@ def _new_data(project: Project, frozen: delivery.Frozen, audit: Audit) -> estima
     sample = audit.sample(np.ones(len(audit.gold), dtype=bool))
     if frozen.row.model is None:
         return _none(sample, "no model is trained")
-    snapshot, ordinal = training.load_snapshot(frozen.row.model)
+    snapshot, ordinal = artefacts.load_snapshot(frozen.row.model)
     items = pool.load(project, with_withdrawn_audit=True)
     asked = items.ordinal[audit.resolved]
     seen = np.isin(asked, ordinal)
@@ -167,7 +167,9 @@ def _new_data(project: Project, frozen: delivery.Frozen, audit: Audit) -> estima
         return _none(sample, "items were imported after the model was trained; train again")
     if not len(asked):
         return estimators.new_data_accuracy(sample, np.zeros(0, dtype=bool))
-    predicted = new_data_predictions(training.load_version(frozen.row.model), snapshot, np.searchsorted(ordinal, asked))
+    predicted = new_data_predictions(
+        artefacts.load_version(frozen.row.model), snapshot, np.searchsorted(ordinal, asked)
+    )
     return estimators.new_data_accuracy(sample, predicted.argmax(axis=1) == audit.gold[audit.resolved])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import TextField
 from django.db.models.functions import Cast
 
-from annotate import review
+from annotate import disputes
 from annotate.access import MAY
 from annotate.models import (
     Adjudication,
@@ -58,7 +58,7 @@ def sight(item: Item, member: Member) -> Sight:
         return Sight(people=True, machines=True, work=True)
     is_asked = QueueEntry.objects.filter(item=item, round__state=Round.State.OPEN).exists()
     if member.role in MAY["download"]:
-        is_disputed = not is_asked and review.disputes(member.project).filter(item=item).exists()
+        is_disputed = not is_asked and disputes.undecided(member.project).filter(item=item).exists()
         return Sight(people=True, machines=not (is_asked or is_disputed), work=True)
     is_settled = not is_asked and Gold.objects.current().filter(item=item).exists()
     return Sight(people=is_settled, machines=False, work=False)

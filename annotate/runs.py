@@ -22,7 +22,6 @@ from annotate.models.event import record
 __all__ = ["Attempt", "Show"]  # the rest is defined here
 
 QUEUES = ("io", "ml")
-ALIVE = (Run.State.QUEUED, Run.State.RUNNING, Run.State.PAUSED)
 _BY_HAND = {"by_hand": True}  # parameters of a run that a command performs: no worker may repeat it
 
 
@@ -46,7 +45,7 @@ def create_queued(
             doorbell.ring_on_commit(run)
             return run
     except IntegrityError:
-        alive = Run.objects.filter(project=project, kind=kind, state__in=ALIVE).first()
+        alive = Run.objects.filter(project=project, kind=kind, state__in=Run.ALIVE).first()
     if alive is None or alive.parameters != parameters:
         raise RunBusy(_busy_sentence(alive, kind, project))
     return resume(run=alive, by=by) if alive.state == Run.State.PAUSED else alive
@@ -205,7 +204,7 @@ def is_held(run: Run) -> bool:
 def _claim(kind: str, project: Project, by: User | None) -> Run:
     """A new run, or the queued or dead one of the same kind; RunBusy while one is alive."""
     changes: dict[str, Any] = {"parameters": _BY_HAND, "started_by": by}
-    alive = Run.objects.filter(project=project, kind=kind, state__in=ALIVE).first()
+    alive = Run.objects.filter(project=project, kind=kind, state__in=Run.ALIVE).first()
     if alive is None:
         changes |= {"started_at": database_now(), **lease(), **here()}
         try:

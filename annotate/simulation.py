@@ -12,6 +12,7 @@ from django.db.models import Sum
 from numpy.typing import NDArray
 
 from annotate import (
+    artefacts,
     delivery,
     embeddings,
     estimation,
@@ -168,7 +169,7 @@ def _measure(
         "delivered_by": frozen.row.chooser,
         "ece": float(metrics.ece(posterior[~has_gold], true[~has_gold])) if not has_gold.all() else None,
         "c_hat": frozen.row.delivery["transition"],
-        "gold_weight": training.load_version(frozen.row.model).gold_weight if frozen.row.model else None,
+        "gold_weight": artefacts.load_version(frozen.row.model).gold_weight if frozen.row.model else None,
     }
     record["gold_weight"] = None if record["gold_weight"] == float("inf") else record["gold_weight"]
     for estimand, value in pool_truth.items():
@@ -198,7 +199,7 @@ def _test_accuracy(setup: Setup, frozen: delivery.Frozen) -> float | None:
     kind = modality(setup.modality)
     items = [kind.prompt_parts(kind.payload_of(row)) for row in setup.test_rows]
     x = embeddings.encoder_of(frozen.row.project).encode(items)
-    predicted = training.load_version(frozen.row.model).predict_new(x).argmax(axis=1)
+    predicted = artefacts.load_version(frozen.row.model).predict_new(x).argmax(axis=1)
     names = [label.name for label in setup.labels]
     true = np.array([names.index(str(row["label"])) for row in setup.test_rows])
     return float((predicted == true).mean())

@@ -19,6 +19,7 @@ from annotate import (
     ledger,
     pay,
     prelabel,
+    preview,
     runs,
     sampling,
     training,
@@ -125,7 +126,7 @@ def _readable(project: Project, by: User, wanted: Facts) -> Facts:
     sent = uploads.find(project=project, public_id=wanted["upload"])
     if wanted["dialect"] and wanted["columns"]:
         return wanted
-    seen = uploads.preview(upload=sent, by=by, dialect=wanted["dialect"], columns=wanted["columns"])
+    seen = preview.of_upload(upload=sent, by=by, dialect=wanted["dialect"], columns=wanted["columns"])
     if seen.problem:
         raise InvalidInput(seen.problem)
     return {**wanted, "dialect": seen.dialect.to_json(), "columns": dict(seen.mapping)}

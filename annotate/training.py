@@ -8,11 +8,13 @@ from django.db.models import Max
 from numpy.typing import NDArray
 
 from annotate import access, chaos, embeddings, files, pool, projects, prompts, runs
-from annotate.errors import Conflict, FileDamaged, InvalidInput
+from annotate.artefacts import load_snapshot, vectors_digest
+from annotate.champion import promote
+from annotate.errors import Conflict, InvalidInput
 from annotate.models import ModelVersion, Project, User
 from annotate.models.event import record
 from annotate.models.project import Arm
-from models_ml import checkpoints, metrics
+from models_ml import checkpoints
 from models_ml.training import crossfit
 
 METHODS = {"corrected": "corrected", "cross-entropy": "cross_entropy", "gold-only": "gold_only"}
@@ -42,7 +44,7 @@ def train(
         with transaction.atomic():
             attempt.write(1, 1)
             model = _create(project, stored, trained, config, facts)
-            _crown(project, model, snapshot, trained)
+            promote(project, model, snapshot, trained)
             record(
                 "model.trained",
                 project=project,
@@ -75,34 +77,6 @@ def take_snapshot(project: Project, vectors: NDArray[np.float32]) -> tuple[cross
     return snapshot, {"schema": schema, "prompt": prompt, "ordinal": items.ordinal}
 
 
-def load_version(model: ModelVersion) -> crossfit.TrainedVersion:
-    """The trained version of a row, after its checksum was compared."""
-    path = files.checked_path(model.artefact_file, model.artefact_sha256)
-    return crossfit.TrainedVersion.from_arrays(*checkpoints.load_checkpoint(path))
-
-
-def load_snapshot(model: ModelVersion) -> tuple[crossfit.Snapshot, NDArray[np.int64]]:
-    """What the model was trained on, and the ordinals of its items. The vectors are the stored ones, checked."""
-    path = files.checked_path(model.snapshot_file, model.snapshot_sha256)
-    arrays, facts = checkpoints.load_checkpoint(path)
-    ordinal = arrays.pop("ordinal")
-    x = np.ascontiguousarray(embeddings.vectors_of(model.project)[ordinal])
-    if _digest(x) != facts["vectors_sha256"]:
-        raise FileDamaged(
-            f"The stored vectors of {model.project} are not those that model v{model.version} saw. "
-            f"Delete {embeddings.path_of(model.project).name}; it is made again from the items."
-        )
-    arrays["reference"] = arrays["reference"].astype(bool)
-    return crossfit.Snapshot(x=x, n_classes=facts["n_classes"], **arrays), ordinal
-
-
-def rebuild(model: ModelVersion) -> bytes:
-    """Train again from the recorded snapshot and config; the artefact's bytes, to compare with the stored ones."""
-    snapshot, _ = load_snapshot(model)
-    trained = crossfit.train(snapshot, crossfit.TrainingConfig.from_dict(model.config))
-    return checkpoints.to_bytes(*trained.to_arrays())
-
-
 def _check_vectors(project: Project) -> None:
     """Refuse to train on vectors that changed under the last model: a damaged file must not spread."""
     last = project.model_versions.order_by("-version").first()
@@ -127,7 +101,7 @@ def _store_files(
         "gold": snapshot.gold,
         "reference": snapshot.reference.astype(np.uint8),
     }
-    settings = {"n_classes": snapshot.n_classes, "vectors_sha256": _digest(snapshot.x)}
+    settings = {"n_classes": snapshot.n_classes, "vectors_sha256": vectors_digest(snapshot.x)}
     contents = {
         "snapshot": checkpoints.to_bytes(arrays, settings),
         "artefact": checkpoints.to_bytes(*trained.to_arrays()),
@@ -159,53 +133,3 @@ def _create(
         metrics=trained.metrics,
         **stored,
     )
-
-
-def _crown(
-    project: Project, model: ModelVersion, snapshot: crossfit.Snapshot, trained: crossfit.TrainedVersion
-) -> None:
-    """Decide whether the new version becomes champion, and record both log-losses on the reference sample.
-
-    A version by the same method that saw more gold does. Any other must have the lower out-of-fold log-loss on
-    the reference sample as it is now; ties keep the incumbent (docs/decisions/006).
-    """
-    incumbent = project.model_versions.filter(is_champion=True).first()
-    if incumbent is None:
-        model.metrics = {**model.metrics, "won_by": "first"}
-    else:
-        mine, theirs = (_reference_loss(version, snapshot) for version in (trained, load_version(incumbent)))
-        model.metrics = {**model.metrics, "log_loss_here": mine, "incumbent_log_loss_here": theirs}
-        if _learned_more(model, incumbent):
-            model.metrics["won_by"] = "more_gold"
-        elif _is_lower(mine, theirs):
-            model.metrics["won_by"] = "lower_log_loss"
-        else:
-            model.save(update_fields=["metrics"])
-            return
-        incumbent.is_champion = False
-        incumbent.save(update_fields=["is_champion"])
-    model.is_champion = True
-    model.save(update_fields=["metrics", "is_champion"])
-
-
-def _learned_more(model: ModelVersion, incumbent: ModelVersion) -> bool:
-    same_question = incumbent.schema_id == model.schema_id and incumbent.prompt_id == model.prompt_id
-    same_method = incumbent.config["method"] == model.config["method"]
-    return not same_question or (same_method and model.metrics["n_gold"] > incumbent.metrics["n_gold"])
-
-
-def _is_lower(mine: float | None, theirs: float | None) -> bool:
-    return mine is not None and theirs is not None and mine < theirs
-
-
-def _reference_loss(version: crossfit.TrainedVersion, snapshot: crossfit.Snapshot) -> float | None:
-    """Calibrated out-of-fold log-loss on the reference sample; None where it has no gold yet."""
-    judged = snapshot.judged
-    if not judged.any():
-        return None
-    predicted = version.predict_out_of_fold(snapshot.x[judged], snapshot.fold[judged])
-    return float(metrics.log_loss(predicted, snapshot.gold[judged]))
-
-
-def _digest(x: NDArray[np.float32]) -> str:
-    return files.hashed_bytes(np.ascontiguousarray(x, dtype="<f4").tobytes())

@@ -6,7 +6,7 @@ import numpy as np
 from django.db.models import Count, Exists, F, Max, OuterRef, Q, Subquery, Sum, TextField
 from django.db.models.functions import Cast, Coalesce
 
-from annotate import delivery, encryption, estimation, files, training
+from annotate import artefacts, delivery, encryption, estimation, files
 from annotate.errors import GoldloopError
 from annotate.modalities import modality
 from annotate.models import (
@@ -50,7 +50,7 @@ def first_problem(check: Check, project: Project) -> str | None:
 def rebuild_problem(model: ModelVersion) -> str | None:
     """Train a model again and compare its artefact bit by bit (I-7)."""
     try:
-        found = files.hashed_bytes(training.rebuild(model))
+        found = files.hashed_bytes(artefacts.rebuild(model))
     except GoldloopError as error:
         return str(error)
     if found != model.artefact_sha256:
@@ -262,7 +262,7 @@ def _files_have_their_checksums(project: Project) -> Iterator[str]:
         files.checked_path(model.snapshot_file, model.snapshot_sha256)
         files.checked_path(model.artefact_file, model.artefact_sha256)
     if last := project.model_versions.order_by("-version").first():
-        training.load_snapshot(last)  # compares the vectors it saw
+        artefacts.load_snapshot(last)  # compares the vectors it saw
     for row in project.delivered_versions.order_by("version"):
         frozen = delivery.load(row)
         ordinal = frozen.arrays["ordinal"]

@@ -10,7 +10,7 @@ from rest_framework import serializers
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
-from annotate import quotes, tasks, uploads
+from annotate import preview, quotes, tasks, uploads
 from annotate.api import hourly
 from annotate.api.endpoint import Endpoint, operation
 from annotate.api.fields import Choice, Given, Integer, PublicId, Shown, Text
@@ -178,10 +178,10 @@ class PreviewUpload(Endpoint):
         """Nothing is stored: change dialect and columns until it is right."""
         found = uploads.find(project=self.member.project, public_id=upload)
         columns = self.body["columns"] or None
-        seen = uploads.preview(upload=found, by=self.me, dialect=self.body.get("dialect"), columns=columns)
+        seen = preview.of_upload(upload=found, by=self.me, dialect=self.body.get("dialect"), columns=columns)
         rejected = [
             {"line": row.line, "reason": row.reason, "external_id": row.external_id, "excerpt": row.excerpt}
-            for row in seen.rejected[: uploads.N_SHOWN]
+            for row in seen.rejected[: preview.N_SHOWN]
         ]
         labels = {role: [asdict(one) for one in names] for role, names in seen.labels.items()}
         cost = quotes.of_new(

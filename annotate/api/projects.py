@@ -9,6 +9,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from annotate import modalities, project_settings, projects, stats
+from annotate import next_step as what_next
 from annotate.access import MAY
 from annotate.api.endpoint import Endpoint, operation
 from annotate.api.fields import Choice, Given, Integer, Number, Shown, Text
@@ -155,7 +156,7 @@ class Progress(Endpoint):
     @operation("How far a project is, and what to do next", scope="read", needs="evidence", returns=ProgressShown)
     def get(self, request: Request) -> Any:
         now = stats.progress(self.member.project)
-        step = stats.next_step(self.member.project, now)
+        step = what_next.choose(self.member.project, now)
         names = [str(name) for name in ProgressShown().fields]
         facts: dict[str, Any] = {name: getattr(now, name) for name in names if hasattr(now, name)}
         facts |= {"round": now.round and now.round.index, "round_state": now.round and now.round.state}

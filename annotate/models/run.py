@@ -25,6 +25,9 @@ class Run(models.Model):
         PAUSE = "pause"
         CANCEL = "cancel"
 
+    AT_WORK = (State.QUEUED, State.RUNNING)  # a worker does it now, or takes it next
+    ALIVE = (*AT_WORK, State.PAUSED)  # has not ended: one of a kind per project
+
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="runs")
     public_id = PublicIdField()
     kind = models.CharField(max_length=30)

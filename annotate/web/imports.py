@@ -14,7 +14,8 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_GET, require_POST
 
-from annotate import quotes, runs, tasks, uploads
+from annotate import preview as upload_preview
+from annotate import quotes, tasks, uploads
 from annotate.errors import Conflict, InvalidInput, NotFound
 from annotate.formats.dialect import DELIMITERS, Dialect
 from annotate.items import CORRECTIONS
@@ -103,7 +104,7 @@ def preview(request: ProjectRequest, upload: str) -> HttpResponse:
         chosen = _dialect(given)
         is_other = any(given.get(f"was_{name}", value) != value for name, value in _said(given).items())
         columns = None if is_other else _columns(given, project) or None  # of another dialect they mean nothing
-        seen = uploads.preview(upload=sent, by=request.member.user, dialect=chosen, columns=columns)
+        seen = upload_preview.of_upload(upload=sent, by=request.member.user, dialect=chosen, columns=columns)
     except InvalidInput as error:
         context |= {"problem": str(error), "encoding": given.get("encoding"), "delimiter": given.get("delimiter")}
         return render_page(request, "annotate/imports/preview.html", "preview", context, status=422)
@@ -197,7 +198,7 @@ def _imports_page(request: ProjectRequest, problem: str = "", status: int = 200)
     return render_page(request, "annotate/imports/list.html", "imports", context, status=status)
 
 
-def _shown(upload: Upload, seen: uploads.Preview) -> dict[str, Any]:
+def _shown(upload: Upload, seen: upload_preview.Preview) -> dict[str, Any]:
     """A preview with what its forms send: those choices, and nothing that was not shown."""
     roles = [(role, _ROLES[role], seen.mapping.get(role)) for role in _roles_of(upload.project)]
     delimiter, unfinished = DELIMITERS[seen.dialect.delimiter], _unfinished(upload.project)
@@ -211,7 +212,7 @@ def _shown(upload: Upload, seen: uploads.Preview) -> dict[str, Any]:
         "delimiter_name": _DELIMITERS[delimiter],
         "columns": [(column, _ROLES.get(column.role or "")) for column in seen.columns],
         "rows": [(row, list(row.metadata.items())) for row in seen.rows],  # a column may be called "items"
-        "rejected": seen.rejected[: uploads.N_SHOWN],
+        "rejected": seen.rejected[: upload_preview.N_SHOWN],
         "n_sound": seen.n_new + seen.n_revived + seen.n_duplicates,
         "labels": [
             (role, _ROLES[role], names, [one for one in names if not one.is_known])
@@ -236,7 +237,7 @@ def _files(project: Project) -> QuerySet[Import]:
 
 def _unfinished(project: Project) -> Import | None:
     """An import that stands half way, with nobody at it."""
-    if project.runs.filter(kind="import", state__in=runs.ALIVE).exists():
+    if project.runs.filter(kind="import", state__in=Run.ALIVE).exists():
         return None
     return _files(project).filter(state=Import.State.RUNNING).select_related("upload", "created_by").first()
 

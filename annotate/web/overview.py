@@ -9,7 +9,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
-from annotate import confusion, projects, stats
+from annotate import confusion, next_step, projects, stats
 from annotate.access import MAY
 from annotate.models import Estimate, Member, Project, Round
 from annotate.models.project import Role
@@ -92,7 +92,7 @@ def _standing(member: Member) -> dict[str, Any]:
     """Counts, runs and the next step; money and what can be started only for those whose business it is."""
     project = member.project
     now = stats.progress(project)
-    step = stats.next_step(project, now)
+    step = next_step.choose(project, now)
     context: dict[str, Any] = {"now": now, "step": step, "statuses": run_status.of_interest(project)}
     if member.role in MAY["manage"] or member.role == Role.VIEWER:
         context["money"] = {"human": now.human_micros, "machine": now.machine_micros}

@@ -21,7 +21,7 @@ from annotate.quotes import Preview, Quote
 from annotate.web.connections import server_of
 from annotate.web.doors import ProjectRequest, project_page
 from annotate.web.htmx import go_to, render_page
-from annotate.web.run_status import ALIVE, status
+from annotate.web.run_status import status
 from annotate.web.runs import last_of_kinds
 
 _EXAMPLES = 5
@@ -162,7 +162,7 @@ def _acting(request: ProjectRequest, made: list[Made], run: Run | None) -> dict[
         "problem": problem,
         "n_pending": n_pending,
         "why_not": _why_not(project, n_pending, problem, quote),
-        "is_alive": run is not None and run.state in (*ALIVE, Run.State.PAUSED),
+        "is_alive": run is not None and run.state in Run.ALIVE,
         "preview": _shown(preview),
         "next_look": look + 1,
         "seen": last_of_kinds(project).get("prelabel", ""),

@@ -10,12 +10,12 @@ from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
-from annotate import people, projects
+from annotate import my_projects, projects
 from annotate.access import MAY
 from annotate.errors import InvalidInput
 from annotate.models import GuidelineVersion, Project, User
 from annotate.models.draw import Round
-from annotate.people import Standing
+from annotate.my_projects import Standing
 from annotate.web.clock import OF_THE_DEVICE, UTC
 from annotate.web.doors import home_of
 from annotate.web.forms import role_name
@@ -31,7 +31,7 @@ def list_projects(request: HttpRequest) -> HttpResponse:
         request,
         "annotate/projects/list.html",
         {
-            "projects": [_shown(standing) for standing in people.standings(request.user)],
+            "projects": [_shown(standing) for standing in my_projects.standings(request.user)],
             "may_create": projects.may_create(request.user),
         },
     )

@@ -19,7 +19,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from annotate import adjudication, modalities, projects, review
+from annotate import adjudication, disputes, modalities, projects
 from annotate.access import MAY
 from annotate.adjudication import Dispute, Said
 from annotate.errors import Conflict, InvalidInput
@@ -93,7 +93,7 @@ def list_disputes(request: ProjectRequest) -> HttpResponse:
         "rows": _rows(project, list(page)),
         "chosen": chosen,
         "query": f"{chosen.query}&" if chosen.query else "",
-        "n_for_others": review.disputes(project).order_by().count() - mine.order_by().count(),
+        "n_for_others": disputes.undecided(project).order_by().count() - mine.order_by().count(),
         "rounds": list(mine.order_by("round__index").values_list("round__index", flat=True).distinct()),
         "pairs": _pairs(project, mine),
     }

@@ -8,13 +8,12 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from annotate import stats
+from annotate import next_step
 from annotate.models import Project, Run
 from annotate.templatetags.figures import count, interval, percent
 
 _SECONDS_TO_CLAIM = 15  # a worker looks every 10 s; a run that waits longer waits for one
 _SECONDS_NEW = 120
-ALIVE = (Run.State.QUEUED, Run.State.RUNNING)
 
 STATES: dict[str, Promise] = {
     Run.State.QUEUED: gettext_lazy("waits"),
@@ -68,7 +67,7 @@ class Status:
 
     @property
     def is_alive(self) -> bool:
-        return self.run.state in ALIVE
+        return self.run.state in Run.AT_WORK
 
     @property
     def is_paused(self) -> bool:
@@ -115,8 +114,8 @@ def status(run: Run, seen: Seen | None = None) -> Status:
     end = run.finished_at or now
     return Status(
         run=run,
-        name=str(stats.RUN_NAMES.get(run.kind, run.kind)),
-        state=str(_WISHES.get(run.wish, STATES[run.state]) if run.state in ALIVE else STATES[run.state]),
+        name=str(next_step.RUN_NAMES.get(run.kind, run.kind)),
+        state=str(_WISHES.get(run.wish, STATES[run.state]) if run.state in Run.AT_WORK else STATES[run.state]),
         step=str(_STEPS.get(run.step, run.step)),
         sentence=_sentence(run),
         took=None if run.state == Run.State.QUEUED else (end - began).total_seconds(),

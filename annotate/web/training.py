@@ -58,7 +58,7 @@ def _runs(project: Any) -> list[run_status.Status]:
     if last is None:
         return []
     now = run_status.status(last)
-    return [now] if last.state in (*run_status.ALIVE, Run.State.PAUSED) or now.is_bad or now.is_news else []
+    return [now] if last.state in Run.ALIVE or now.is_bad or now.is_news else []
 
 
 def learning_curve(versions: list[Trained]) -> LineChart | None:

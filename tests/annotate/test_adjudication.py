@@ -2,7 +2,7 @@
 
 import pytest
 
-from annotate import adjudication, labeling, pool, review, sampling
+from annotate import adjudication, disputes, labeling, pool, sampling
 from annotate.errors import AccessDenied, Conflict, InvalidInput, NotFound
 from annotate.models import Adjudication, Annotation, Draw, Event, Gold, Lease, Member, QueueEntry
 from annotate.models.project import Arm, Role
@@ -371,4 +371,4 @@ class TestVerify:
 def test_disputes_take_one_query(disputed, django_assert_num_queries):
     project, *_ = disputed()
     with django_assert_num_queries(1):
-        assert len(review.disputes(project)) == 1
+        assert len(disputes.undecided(project)) == 1

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from annotate import projects, stats
+from annotate import next_step, projects, stats
 from annotate.models import Annotation, Budget, Item, ModelVersion
 from annotate.models.event import record
 from tests.factories import make_member, make_project, owner_of
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 
 
 def step(project):
-    return stats.next_step(project, stats.progress(project))
+    return next_step.choose(project, stats.progress(project))
 
 
 class TestNextStep:

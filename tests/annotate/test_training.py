@@ -2,7 +2,7 @@
 
 import pytest
 
-from annotate import ingest, pool, sampling, training
+from annotate import artefacts, champion, ingest, pool, sampling, training
 from annotate.errors import Conflict, InvalidInput
 from annotate.models import Gold
 from annotate.models.project import Arm
@@ -55,7 +55,7 @@ class TestChampion:
         train(project)
         play_round(project)
         losses = {"cross_entropy": loss, "corrected": 0.5}
-        monkeypatch.setattr(training, "_reference_loss", lambda version, _: losses[version.config.method])
+        monkeypatch.setattr(champion, "_reference_loss", lambda version, _: losses[version.config.method])
         assert train(project, method="cross-entropy").is_champion == wins
 
 
@@ -107,5 +107,5 @@ def test_it_can_be_made_again_bit_for_bit(project):
     model = train(project)
     from annotate import files
 
-    assert files.hashed_bytes(training.rebuild(model)) == model.artefact_sha256
+    assert files.hashed_bytes(artefacts.rebuild(model)) == model.artefact_sha256
     assert model.config["method"] == crossfit.TrainingConfig().method

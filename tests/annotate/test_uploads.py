@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from annotate import files, ingest, runs, uploads
+from annotate import files, ingest, preview, runs, uploads
 from annotate.errors import AccessDenied, Conflict, FileDamaged, InvalidInput, NotFound
 from annotate.models import Event, Gold, Import, Item, Prediction, RejectedRow, Run, Upload
 from tests.annotate.test_ingest import Stop, stop_after
@@ -27,8 +27,8 @@ def send(project, content: bytes = GOOD_CSV, name: str = "items.csv") -> Upload:
     return uploads.receive(project=project, by=owner_of(project), file_name=name, chunks=chunks)
 
 
-def look(upload: Upload, **options) -> uploads.Preview:
-    return uploads.preview(upload=upload, by=owner_of(upload.project), **options)
+def look(upload: Upload, **options) -> preview.Preview:
+    return preview.of_upload(upload=upload, by=owner_of(upload.project), **options)
 
 
 def take_in(upload: Upload, columns: dict | None = None, **choices) -> Import:
@@ -320,7 +320,7 @@ class TestPreview:
 
     def test_it_belongs_to_those_who_manage(self, project):
         with pytest.raises(AccessDenied):
-            uploads.preview(upload=send(project), by=make_member(project))
+            preview.of_upload(upload=send(project), by=make_member(project))
 
 
 class TestImport:
@@ -430,4 +430,4 @@ def test_it_asks_the_database_little_for_a_preview(project, django_assert_max_nu
     sent = send(project, b"id,text\n" + b"".join(b"%d,text %d\n" % (n, n) for n in range(3_000)))
     owner = owner_of(project)
     with django_assert_max_num_queries(8):
-        uploads.preview(upload=sent, by=owner)
+        preview.of_upload(upload=sent, by=owner)

@@ -5,7 +5,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from annotate import people, routing
+from annotate import my_projects, routing
 from annotate.models import Member
 from annotate.models.project import Role
 from tests.factories import answer_round, make_member, make_project, make_user, owner_of
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 
 def standing(user):
-    [one] = people.standings(user)
+    [one] = my_projects.standings(user)
     return one
 
 

@@ -5,7 +5,7 @@ from argparse import ArgumentParser
 from dataclasses import asdict
 from typing import Any
 
-from annotate import access, stats
+from annotate import access, next_step, stats
 from annotate.management.base import GoldloopCommand
 from annotate.management.tables import estimate_rows, money, table
 from annotate.models import Project
@@ -26,7 +26,7 @@ class Command(GoldloopCommand):
         owner = self._acting(options["project"], None)
         project = access.project_for(owner, options["project"], to="view")
         now = stats.progress(project)
-        step = stats.next_step(project, now)
+        step = next_step.choose(project, now)
         version, estimates = stats.latest_estimates(project)
         if options["json"]:
             self.say(

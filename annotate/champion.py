@@ -1,0 +1,52 @@
+"""Which model version is the champion: the one whose predictions are delivered and score the next round."""
+
+from annotate.artefacts import load_version
+from annotate.models import ModelVersion, Project
+from models_ml import metrics
+from models_ml.training import crossfit
+
+
+def promote(
+    project: Project, model: ModelVersion, snapshot: crossfit.Snapshot, trained: crossfit.TrainedVersion
+) -> None:
+    """Decide whether the new version becomes champion, and record both log-losses on the reference sample.
+
+    A version by the same method that saw more gold does. Any other must have the lower out-of-fold log-loss on
+    the reference sample as it is now; ties keep the incumbent (docs/decisions/006).
+    """
+    incumbent = project.model_versions.filter(is_champion=True).first()
+    if incumbent is None:
+        model.metrics = {**model.metrics, "won_by": "first"}
+    else:
+        mine, theirs = (_reference_loss(version, snapshot) for version in (trained, load_version(incumbent)))
+        model.metrics = {**model.metrics, "log_loss_here": mine, "incumbent_log_loss_here": theirs}
+        if _learned_more(model, incumbent):
+            model.metrics["won_by"] = "more_gold"
+        elif _is_lower(mine, theirs):
+            model.metrics["won_by"] = "lower_log_loss"
+        else:
+            model.save(update_fields=["metrics"])
+            return
+        incumbent.is_champion = False
+        incumbent.save(update_fields=["is_champion"])
+    model.is_champion = True
+    model.save(update_fields=["metrics", "is_champion"])
+
+
+def _learned_more(model: ModelVersion, incumbent: ModelVersion) -> bool:
+    same_question = incumbent.schema_id == model.schema_id and incumbent.prompt_id == model.prompt_id
+    same_method = incumbent.config["method"] == model.config["method"]
+    return not same_question or (same_method and model.metrics["n_gold"] > incumbent.metrics["n_gold"])
+
+
+def _is_lower(mine: float | None, theirs: float | None) -> bool:
+    return mine is not None and theirs is not None and mine < theirs
+
+
+def _reference_loss(version: crossfit.TrainedVersion, snapshot: crossfit.Snapshot) -> float | None:
+    """Calibrated out-of-fold log-loss on the reference sample; None where it has no gold yet."""
+    judged = snapshot.judged
+    if not judged.any():
+        return None
+    predicted = version.predict_out_of_fold(snapshot.x[judged], snapshot.fold[judged])
+    return float(metrics.log_loss(predicted, snapshot.gold[judged]))

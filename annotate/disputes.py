@@ -1,0 +1,57 @@
+"""Questions on which people disagree, and who may decide each of them."""
+
+from typing import Any
+
+from django.db.models import Count, Exists, IntegerField, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+
+from annotate.access import MAY
+from annotate.models import Adjudication, Annotation, Draw, Gold, Member, Project, QueueEntry, Round, User
+from annotate.models.project import Arm
+
+
+def undecided(project: Project) -> QuerySet[QueueEntry]:
+    """Questions that people are done with, that gave no gold and that nobody decided; one for each item.
+
+    Their overlap is full, or a round was closed over labels that differ. Not those that are asked again now.
+    """
+    gold = Gold.objects.current().filter(item=OuterRef("item"))
+    is_audited = Exists(Draw.objects.filter(item=OuterRef("item"), arm=Arm.AUDIT))
+    has_audit, has_other = Exists(gold.filter(origin=Arm.AUDIT)), Exists(gold.exclude(origin=Arm.AUDIT))
+    later = QueueEntry.objects.filter(item=OuterRef("item"), pk__gt=OuterRef("pk"))
+    state = QueueEntry.State
+    closed = Q(state=state.UNRESOLVED, round__state=Round.State.CLOSED, n_different__gt=1)
+    return (
+        QueueEntry.objects.filter(round__project=project, item__withdrawn_at__isnull=True)
+        .filter(state__in=(state.ANSWERED, state.UNRESOLVED))
+        .exclude(has_audit | (~is_audited & has_other))
+        .exclude(Exists(Adjudication.objects.filter(entry=OuterRef("pk"), is_current=True)))
+        .exclude(Exists(later.exclude(state=state.SKIPPED)))
+        .annotate(n_different=_n_different())
+        .filter(Q(state=state.ANSWERED) | closed)
+    )
+
+
+def decidable(disputed: QuerySet[QueueEntry], by: User) -> QuerySet[QueueEntry]:
+    """Those that `by` may decide: not one's own answers, while somebody who has not answered could."""
+    others = fresh_reviewers(OuterRef("round__project"), OuterRef("item")).exclude(user=by)
+    mine = _answered(OuterRef("item")).filter(annotator=by)
+    return disputed.exclude(Exists(mine) & Exists(others))
+
+
+def fresh_reviewers(project: Any, item: Any) -> QuerySet[Member]:
+    """Members who may review and have not said what this item is."""
+    able = Member.objects.filter(project=project, role__in=MAY["review"], user__is_active=True)
+    named = OuterRef(item) if isinstance(item, OuterRef) else item
+    return able.exclude(Exists(_answered(named).filter(annotator=OuterRef("user"))))
+
+
+def _answered(item: Any) -> QuerySet[Annotation]:
+    return Annotation.objects.filter(item=item, label__isnull=False)
+
+
+def _n_different() -> Coalesce:
+    """How many labels stand for the question's item."""
+    counted = Annotation.objects.filter(item=OuterRef("item"), is_current=True, is_counted=True, label__isnull=False)
+    n = counted.order_by().values("item").annotate(n=Count("label", distinct=True)).values("n")
+    return Coalesce(Subquery(n, output_field=IntegerField()), 0)
