@@ -69,13 +69,13 @@ class Filter:
     def query(self) -> str:
         return urlencode({name: value for name, value in vars(self).items() if value})
 
-    def apply(self, disputes: QuerySet[QueueEntry]) -> QuerySet[QueueEntry]:
+    def apply(self, disputed: QuerySet[QueueEntry]) -> QuerySet[QueueEntry]:
         if self.round:
-            disputes = disputes.filter(round__index=int(self.round))
+            disputed = disputed.filter(round__index=int(self.round))
         for label in self.pair.split("-") if self.pair else ():
             said = _standing().filter(item=OuterRef("item"), label__index=int(label))
-            disputes = disputes.filter(Exists(said))
-        return disputes
+            disputed = disputed.filter(Exists(said))
+        return disputed
 
 
 @require_GET
@@ -213,9 +213,9 @@ def _rows(project: Project, entries: Sequence[QueueEntry]) -> list[Row]:
     ]
 
 
-def _pairs(project: Project, disputes: QuerySet[QueueEntry]) -> list[tuple[str, str, str, int]]:
+def _pairs(project: Project, disputed: QuerySet[QueueEntry]) -> list[tuple[str, str, str, int]]:
     """(value, one label, the other, how many questions stand between them), the most frequent first."""
-    items = list(disputes.order_by("pk").values_list("item", flat=True)[:_LOOKED_AT])
+    items = list(disputed.order_by("pk").values_list("item", flat=True)[:_LOOKED_AT])
     said: dict[int, set[int]] = defaultdict(set)
     for item, index in _standing().filter(item__in=items).values_list("item", "label__index"):
         said[item].add(index)

@@ -89,10 +89,10 @@ def pages(folder: Path) -> dict[str, Any]:
     files = send(people["olga"], rich, Project.objects.get(slug="disputed"))
     connection = pay(folder, people, sara, texts)
     run_of = {"train": {"kind": "train"}, "errored": {"state": "errored"}, "running": {"state": "running"}}
-    runs = {name: Run.objects.filter(project=rich, **which).latest("pk").public_id for name, which in run_of.items()}
+    ids = {name: Run.objects.filter(project=rich, **which).latest("pk").public_id for name, which in run_of.items()}
     return {
         "sessions": {name: session_cookie(person) for name, person in (people | {"sara": sara}).items()},
-        "runs": runs
+        "runs": ids
         | files
         | {"dispute": dispute, "item": rich.items.earliest("pk").public_id, "connection": connection.public_id},
         "invitation": invitations.invite(project=rich, role="annotator", by=people["olga"], email="new@example.org")[1],
