@@ -8,11 +8,12 @@ from typing import Any
 
 from django.db import transaction
 
-from annotate import access, labeling, projects, routing, runs
+from annotate import access, labeling, projects, routing
 from annotate.errors import Conflict, GoldloopError, InvalidInput
 from annotate.formats import jsonl
 from annotate.models import Annotation, Label, Lease, Project, QueueEntry, Round, User
 from annotate.models.event import record
+from annotate.runs import lifecycle
 
 _CHUNK = 200  # answers per durable commit
 
@@ -24,7 +25,7 @@ class Result:
     refused: list[tuple[int, str]] = field(default_factory=list)  # line number, reason
 
 
-def import_annotations(*, project: Project, path: Path, by: User, show: runs.Show | None = None) -> Result:
+def import_annotations(*, project: Project, path: Path, by: User, show: lifecycle.Show | None = None) -> Result:
     """Store each line's answer under the rules of the screen; a bad line is refused alone, with its reason."""
     access.require(by, project, to="manage")
     current = project.rounds.filter(state=Round.State.OPEN).first()
@@ -33,7 +34,7 @@ def import_annotations(*, project: Project, path: Path, by: User, show: runs.Sho
     result = Result()
     with (
         jsonl.opened(path) as file,
-        runs.start(kind="import_annotations", project=project, by=by, show=show) as attempt,
+        lifecycle.start(kind="import_annotations", project=project, by=by, show=show) as attempt,
     ):
         facts = jsonl.inspect(file, path)
         reader = _Reader(project, current, facts.sha256)

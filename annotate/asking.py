@@ -17,7 +17,6 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from annotate import budgets, chaos, connections, ledger, prompts
-from annotate.attempt import Attempt
 from annotate.errors import BudgetReached, GoldloopError, RunCancelled, RunLost, RunPaused
 from annotate.ledger import Ask, End, State
 from annotate.models import Budget, Item, LedgerEntry, PromptVersion
@@ -26,6 +25,7 @@ from annotate.providers.client import Client
 from annotate.providers.openai import Attempted, Endpoint, most_micros
 from annotate.providers.outbound import OutboundError
 from annotate.providers.retries import CircuitBreaker, wait_before_retry
+from annotate.runs.attempt import Attempt
 from models_ml.llm import chat
 from models_ml.llm.chat import Message
 from models_ml.types import Failure

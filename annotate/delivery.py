@@ -10,10 +10,11 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, Max
 from numpy.typing import NDArray
 
-from annotate import artefacts, embeddings, files, pool, projects, prompts, runs
+from annotate import artefacts, embeddings, files, pool, projects, prompts
 from annotate.models import DeliveredVersion, Item, ModelVersion, Project, Round, User
 from annotate.models.event import record
 from annotate.models.project import Arm
+from annotate.runs import lifecycle
 from models_ml import checkpoints
 from models_ml.delivery import fit_delivery
 
@@ -38,7 +39,7 @@ class Frozen:
         return self.at("posterior", ordinal)
 
 
-def current(*, project: Project, by: User, show: runs.Show | None = None) -> Frozen:
+def current(*, project: Project, by: User, show: lifecycle.Show | None = None) -> Frozen:
     """The delivered version of the project as it is now; frozen here unless nothing changed since the last."""
     fingerprint = _fingerprint(project)
     row = project.delivered_versions.filter(fingerprint=fingerprint).first()
@@ -83,7 +84,7 @@ def _fingerprint(project: Project) -> str:
     return hashlib.sha256(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def _freeze(project: Project, fingerprint: str, by: User, show: runs.Show | None) -> Frozen:
+def _freeze(project: Project, fingerprint: str, by: User, show: lifecycle.Show | None) -> Frozen:
     schema = projects.current_schema(project)
     prompt = prompts.current_prompt(project)
     champion = project.model_versions.filter(is_champion=True).first()
@@ -130,7 +131,9 @@ def _freeze(project: Project, fingerprint: str, by: User, show: runs.Show | None
     return Frozen(row, arrays)
 
 
-def _out_of_fold(champion: ModelVersion | None, items: pool.Pool, show: runs.Show | None) -> NDArray[np.float32] | None:
+def _out_of_fold(
+    champion: ModelVersion | None, items: pool.Pool, show: lifecycle.Show | None
+) -> NDArray[np.float32] | None:
     """(N, K) predictions by models that did not see the item's fold; items imported later get theirs too."""
     if champion is None:
         return None

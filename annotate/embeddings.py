@@ -11,9 +11,10 @@ import numpy as np
 from django.conf import settings
 from numpy.typing import NDArray
 
-from annotate import chaos, files, runs
+from annotate import chaos, files
 from annotate.modalities import modality
 from annotate.models import Item, ItemPayload, Project
+from annotate.runs import lifecycle
 from models_ml import registry
 from models_ml.encoders.items import ItemEncoder, item_encoder
 from models_ml.encoders.text import MemoEncoder
@@ -35,7 +36,7 @@ def encoder_of(project: Project) -> ItemEncoder:
     return item_encoder(encoder_named(project.encoder), n_parts=len(modality(project.modality).FIELDS))
 
 
-def vectors_of(project: Project, show: runs.Show | None = None) -> NDArray[np.float32]:
+def vectors_of(project: Project, show: lifecycle.Show | None = None) -> NDArray[np.float32]:
     """float32 (n, d), memory-mapped, one row per ordinal of the visible items; missing rows are encoded first."""
     encoder = encoder_of(project)
     path = path_of(project)

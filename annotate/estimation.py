@@ -7,9 +7,10 @@ import numpy as np
 from django.db import transaction
 from numpy.typing import NDArray
 
-from annotate import access, artefacts, delivery, pool, projects, runs
+from annotate import access, artefacts, delivery, pool, projects
 from annotate.models import Estimate, Label, Project, Round, User
 from annotate.models.project import Arm
+from annotate.runs import lifecycle
 from models_ml import estimators
 from models_ml.estimators import Sample
 from models_ml.training.new_data import new_data_predictions
@@ -56,10 +57,10 @@ class Audit:
         return said[rows] == self.gold[rows]
 
 
-def estimate(*, project: Project, by: User, show: runs.Show | None = None) -> list[Estimate]:
+def estimate(*, project: Project, by: User, show: lifecycle.Show | None = None) -> list[Estimate]:
     """Every figure of LOOP's table about the project as it is now; those that cannot be given say why."""
     access.require(by, project, to="manage")
-    with runs.start(kind="estimate", project=project, by=by, show=show) as attempt:
+    with lifecycle.start(kind="estimate", project=project, by=by, show=show) as attempt:
         frozen = delivery.current(project=project, by=by)
         if known := list(frozen.row.estimates.order_by("id")):
             return known

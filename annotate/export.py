@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from annotate import access, chaos, files, manifest, runs
+from annotate import access, chaos, files, manifest
 from annotate.errors import InvalidInput
 from annotate.formats import csv, jsonl
 from annotate.manifest import verify_export
@@ -13,6 +13,7 @@ from annotate.models import DeliveredVersion, Project, User
 from annotate.models.event import record
 from annotate.models.snapshot import read_snapshot
 from annotate.provenance import COLUMNS, Provenance, Row
+from annotate.runs import lifecycle
 
 __all__ = ["FORMATS", "export", "verify_export", "verify_origin"]
 
@@ -29,7 +30,7 @@ def export(
     directory: Path | str,
     by: User,
     formats: Sequence[str] = FORMATS,
-    show: runs.Show | None = None,
+    show: lifecycle.Show | None = None,
 ) -> Path:
     """Write one data file per format and their manifest into `directory`; returns the path of the manifest.
 
@@ -77,7 +78,7 @@ def _blocks(
     formats: Sequence[str],
     fields: tuple[str, ...],
     n_rows: int,
-    show: runs.Show | None,
+    show: lifecycle.Show | None,
 ) -> Iterator[dict[str, bytes]]:
     """For each chunk of rows, what each format makes of it; the rows are read once for all formats."""
     encode: dict[str, _Encode] = {

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.db.models import Max
 from django.db.models.functions import Coalesce
 
-from annotate import access, runs, samples, uploads
+from annotate import access, samples, uploads
 from annotate.admission import Kind
 from annotate.errors import Conflict, FileDamaged
 from annotate.formats import streams
@@ -23,6 +23,7 @@ from annotate.modalities import modality
 from annotate.models import Draw, Gold, Import, Item, ItemPayload, Prediction, Project, Upload, User, bulk
 from annotate.models.base import database_now
 from annotate.models.event import record
+from annotate.runs import lifecycle
 
 # Each chunk touches most pages of the random indexes: larger ones write less, and hold others up for longer, where
 # the database has one writer at a time.
@@ -53,7 +54,7 @@ def import_items(
     silver_confidence_field: str | None = None,
     dialect: Dialect = JSONL,
     columns: Chosen | None = None,
-    show: runs.Show | None = None,
+    show: lifecycle.Show | None = None,
 ) -> Import:
     """Import a file, plain or gzip; started again after a crash it goes on where it stopped.
 
@@ -66,7 +67,7 @@ def import_items(
     as_named = {name: name for name in modality(project.modality).FIELDS}
     fields = checked({**as_named, "id": "id", **labels, **(columns or {})}, project)
     path = Path(path)
-    with streams.opened(path) as file, runs.start(kind="import", project=project, by=by, show=show) as attempt:
+    with streams.opened(path) as file, lifecycle.start(kind="import", project=project, by=by, show=show) as attempt:
         return _import(_Job(project, by, file, path, fields, dialect), attempt)
 
 
@@ -77,7 +78,7 @@ def import_upload(
     upload: str,
     dialect: dict[str, Any],
     columns: dict[str, str | None],
-    show: runs.Show | None = None,
+    show: lifecycle.Show | None = None,
 ) -> Import:
     """Import an upload (its public id), read in this dialect, with these columns by what they hold.
 
@@ -86,12 +87,12 @@ def import_upload(
     access.require(by, project, to="manage")
     sent, spoken = uploads.find(project=project, public_id=upload), Dialect.from_json(dialect)
     fields = checked(columns, project)
-    with uploads.opened(sent) as file, runs.start(kind="import", project=project, by=by, show=show) as attempt:
+    with uploads.opened(sent) as file, lifecycle.start(kind="import", project=project, by=by, show=show) as attempt:
         done = sent.imports.filter(state=Import.State.COMPLETE, created_at__gte=attempt.run.created_at).first()
         return done or _import(_Job(project, by, file, sent.file_name, fields, spoken, sent), attempt)
 
 
-def _import(job: _Job, attempt: runs.Attempt) -> Import:
+def _import(job: _Job, attempt: lifecycle.Attempt) -> Import:
     reader, file = reader_of(job.dialect), job.file
     limit = settings.IMPORT_MAX_BYTES if job.upload else None  # who has a shell knows what there is room for
     facts = reader.inspect(file, job.name, lambda: attempt.beat(0), limit=limit)
@@ -115,7 +116,7 @@ def abandon_import(*, project: Project, by: User) -> int:
     Labels that it attached to items of earlier imports stay: they are true of those items.
     """
     access.require(by, project, to="manage")
-    with runs.start(kind="import", project=project, by=by) as attempt, transaction.atomic():
+    with lifecycle.start(kind="import", project=project, by=by) as attempt, transaction.atomic():
         source = project.imports.filter(state=Import.State.RUNNING).first()
         if source is None:
             raise Conflict(f"{project} has no unfinished import.")
@@ -212,7 +213,7 @@ def _check_unchanged(job: _Job, facts: streams.Facts) -> None:
         )
 
 
-def _complete(source: Import, attempt: runs.Attempt, n_lines: int, by: User) -> None:
+def _complete(source: Import, attempt: lifecycle.Attempt, n_lines: int, by: User) -> None:
     """All of it becomes visible at once, and items behind a mark join their sample in the same moment."""
     with transaction.atomic():
         attempt.write(n_lines, n_lines)

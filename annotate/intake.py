@@ -7,7 +7,6 @@ from django.db import transaction
 from django.db.models import F, Max
 from django.db.models.functions import Coalesce
 
-from annotate import runs
 from annotate.admission import Admitted, Kind, Known, Row, Rules, Silver, decide, read
 from annotate.errors import InvalidInput, RunLost
 from annotate.formats.columns import Chosen, Fields, check, chosen
@@ -29,6 +28,7 @@ from annotate.models import (
 )
 from annotate.models.base import make_public_id
 from annotate.models.project import Arm
+from annotate.runs import lifecycle
 from models_ml import randomness
 
 Read = Row | RejectedRow
@@ -38,7 +38,7 @@ IMPORTED = "imported"  # the annotator, and the gold rule, of labels that came i
 class Writer:
     """What one import writes. Holds no rows: what it must know of them it asks the database for."""
 
-    def __init__(self, source: Import, attempt: runs.Attempt, n_lines: int, reader: Reader | None = None) -> None:
+    def __init__(self, source: Import, attempt: lifecycle.Attempt, n_lines: int, reader: Reader | None = None) -> None:
         self.source, self.attempt, self.n_lines = source, attempt, n_lines
         self.project = source.project
         self.key = bytes(self.project.key)

@@ -6,12 +6,13 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Count, Sum
 
-from annotate import access, budgets, connections, embeddings, ledger, prompts, runs
+from annotate import access, budgets, connections, embeddings, ledger, prompts
 from annotate.asking import Asking
 from annotate.errors import BudgetReached, InvalidInput
 from annotate.modalities import modality
 from annotate.models import Budget, Item, Prediction, Project, PromptVersion, Run, User
 from annotate.models.event import record
+from annotate.runs import lifecycle
 from models_ml import registry
 from models_ml.encoders.items import joined
 from models_ml.types import Annotator, LabelSpec
@@ -22,15 +23,15 @@ def prelabel(
     project: Project,
     by: User,
     annotator: Annotator | None = None,
-    show: runs.Show | None = None,
-    show_encoding: runs.Show | None = None,
+    show: lifecycle.Show | None = None,
+    show_encoding: lifecycle.Show | None = None,
 ) -> PromptVersion:
     """Predictions for every item of the pool that has none under the current prompt version.
 
     Where the project has a connection they cost money: RunPaused at the cap, and it goes on from there.
     """
     access.require(by, project, to="manage")
-    with runs.start(kind="prelabel", project=project, by=by, show=show) as attempt:
+    with lifecycle.start(kind="prelabel", project=project, by=by, show=show) as attempt:
         if annotator is None and project.connection_id is not None:
             prompt = _ask(attempt)
         else:
@@ -69,7 +70,7 @@ def facts(run: Run, prompt: PromptVersion) -> dict[str, Any]:
     }
 
 
-def _ask(attempt: runs.Attempt) -> PromptVersion:
+def _ask(attempt: lifecycle.Attempt) -> PromptVersion:
     """Over the project's connection, below its cap."""
     project = attempt.run.project
     ledger.write_off_orphans(attempt.run)
@@ -84,7 +85,7 @@ def _ask(attempt: runs.Attempt) -> PromptVersion:
 
 
 def _compute(
-    attempt: runs.Attempt, annotator: Annotator | None, show_encoding: runs.Show | None = None
+    attempt: lifecycle.Attempt, annotator: Annotator | None, show_encoding: lifecycle.Show | None = None
 ) -> PromptVersion:
     """In this process, for nothing."""
     project = attempt.run.project
@@ -110,7 +111,7 @@ def _compute(
 
 
 def _store_answers(
-    attempt: runs.Attempt,
+    attempt: lifecycle.Attempt,
     prompt: PromptVersion,
     items: Sequence[Item],
     annotator: Annotator,

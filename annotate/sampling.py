@@ -8,12 +8,13 @@ from django.db import IntegrityError, transaction
 from django.db.models import Max
 from numpy.typing import NDArray
 
-from annotate import access, delivery, pool, routing, runs, slots
+from annotate import access, delivery, pool, routing, slots
 from annotate.errors import Conflict, InvalidInput
 from annotate.models import Draw, Project, QueueEntry, Round, User
 from annotate.models.base import database_now
 from annotate.models.event import record
 from annotate.models.project import Arm, Strategy, SuggestionPolicy
+from annotate.runs import lifecycle
 from annotate.samples import absorb_late, advance_marks
 from models_ml.acquisition import rounds, scores
 from models_ml.seeds import generator
@@ -21,14 +22,14 @@ from models_ml.seeds import generator
 SAMPLES = (Arm.AUDIT, Arm.RANDOM)
 
 
-def draw_round(*, project: Project, batch: int, by: User, show: runs.Show | None = None) -> Round:
+def draw_round(*, project: Project, batch: int, by: User, show: lifecycle.Show | None = None) -> Round:
     """Open the next round with `batch` questions, or as many as the pool still gives."""
     access.require(by, project, to="manage")
     if batch < 1:
         raise InvalidInput(f"A round needs at least one question; {batch} were asked for.")
     if project.rounds.filter(state=Round.State.OPEN).exists():
         raise Conflict(f"{project} has an open round; close it before drawing the next.")
-    with runs.start(kind="draw", project=project, by=by, show=show) as attempt:
+    with lifecycle.start(kind="draw", project=project, by=by, show=show) as attempt:
         frozen = delivery.current(project=project, by=by)
         index = (project.rounds.aggregate(last=Max("index"))["last"] or 0) + 1
         random = generator(project.seed, "round", index)

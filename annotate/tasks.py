@@ -20,13 +20,13 @@ from annotate import (
     pay,
     prelabel,
     preview,
-    runs,
     sampling,
     training,
     uploads,
 )
 from annotate.errors import Conflict, InvalidInput, RunCancelled
 from annotate.models import DeliveredVersion, Estimate, Import, ModelVersion, Project, Round, Run, User
+from annotate.runs import lifecycle
 
 Facts = dict[str, Any]  # what a run made, for pages: counts, public ids, file names
 
@@ -50,20 +50,20 @@ def enqueue(
     RunBusy while a run of this kind with other parameters is alive; InvalidInput names what no worker can do.
     """
     prepared = prepare(kind=kind, project=project, by=by, parameters=parameters or {})
-    return runs.create_queued(
+    return lifecycle.create_queued(
         kind=kind, project=project, by=by, parameters=prepared, queue=KINDS[kind].queue, retry_of=retry_of
     )
 
 
 def cancel(*, run: Run, by: User) -> Run:
     """The run ends, at its next beat where a worker is at it; a worker clears away what must not stay."""
-    return runs.cancel(run=run, by=by, needs_tidying=run.kind in KINDS and KINDS[run.kind].tidy is not None)
+    return lifecycle.cancel(run=run, by=by, needs_tidying=run.kind in KINDS and KINDS[run.kind].tidy is not None)
 
 
 def retry(*, run: Run, by: User) -> Run:
     """The same once more, as a run of its own; Conflict for a run that succeeded or is alive."""
     access.require(by, run.project, to="manage")
-    runs.require_repeatable(run)
+    lifecycle.require_repeatable(run)
     return enqueue(kind=run.kind, project=run.project, by=by, parameters=run.parameters, retry_of=run)
 
 
@@ -78,7 +78,7 @@ def prepare(*, kind: str, project: Project, by: User, parameters: dict[str, Any]
     return known.check(project, by, wanted) if known.check else wanted
 
 
-def perform(attempt: runs.Attempt) -> None:
+def perform(attempt: lifecycle.Attempt) -> None:
     """Do what the run asks for, in the name of who asked."""
     run = attempt.run
     if run.started_by is None:
@@ -100,7 +100,7 @@ def perform(attempt: runs.Attempt) -> None:
 
 def sweep() -> int:
     """Deal with runs whose workers are gone, and with money that was reserved for what is over; how many runs."""
-    n_lost = runs.sweep()
+    n_lost = lifecycle.sweep()
     ledger.sweep()
     pay.sweep()
     return n_lost
@@ -132,7 +132,9 @@ def _readable(project: Project, by: User, wanted: Facts) -> Facts:
     return {**wanted, "dialect": seen.dialect.to_json(), "columns": dict(seen.mapping)}
 
 
-def _import(attempt: runs.Attempt, by: User, *, upload: str, dialect: Facts, columns: Facts, abandon: bool) -> Facts:
+def _import(
+    attempt: lifecycle.Attempt, by: User, *, upload: str, dialect: Facts, columns: Facts, abandon: bool
+) -> Facts:
     project = attempt.run.project
     if abandon:
         attempt.step("Giving up the import")
@@ -143,13 +145,13 @@ def _import(attempt: runs.Attempt, by: User, *, upload: str, dialect: Facts, col
     return {"import": done.public_id, **counts}
 
 
-def _abandon(attempt: runs.Attempt, by: User) -> None:
+def _abandon(attempt: lifecycle.Attempt, by: User) -> None:
     """A cancelled import was seen by nobody, and leaves nothing."""
     if attempt.run.project.imports.filter(state=Import.State.RUNNING).exists():
         ingest.abandon_import(project=attempt.run.project, by=by)
 
 
-def _prelabel(attempt: runs.Attempt, by: User) -> Facts:
+def _prelabel(attempt: lifecycle.Attempt, by: User) -> Facts:
     ledger.write_off_orphans(attempt.run)  # first of all: this attempt may be cancelled at its first step
     if attempt.run.project.connection_id is None:
         _read_items(attempt)
@@ -157,7 +159,7 @@ def _prelabel(attempt: runs.Attempt, by: User) -> Facts:
     return prelabel.facts(attempt.run, prelabel.prelabel(project=attempt.run.project, by=by))
 
 
-def _draw(attempt: runs.Attempt, by: User, *, batch: int) -> Facts:
+def _draw(attempt: lifecycle.Attempt, by: User, *, batch: int) -> Facts:
     project = attempt.run.project
     _freeze(attempt, by)
     attempt.step("Drawing")
@@ -165,7 +167,7 @@ def _draw(attempt: runs.Attempt, by: User, *, batch: int) -> Facts:
     return {"round": drawn.index, "n_questions": drawn.queue.count()}
 
 
-def _close(attempt: runs.Attempt, by: User, *, force: bool) -> Facts:
+def _close(attempt: lifecycle.Attempt, by: User, *, force: bool) -> Facts:
     attempt.step("Closing")
     project = attempt.run.project
     closed = _round_since(attempt.run, "closed_at") or sampling.close_round(project=project, by=by, force=force)
@@ -173,7 +175,7 @@ def _close(attempt: runs.Attempt, by: User, *, force: bool) -> Facts:
     return {"round": closed.index, "n_gold": closed.gold.filter(is_current=True).count(), "n_unresolved": n_unresolved}
 
 
-def _train(attempt: runs.Attempt, by: User) -> Facts:
+def _train(attempt: lifecycle.Attempt, by: User) -> Facts:
     _read_items(attempt)
     attempt.step("Training")
     model = _model_since(attempt.run) or training.train(project=attempt.run.project, by=by)
@@ -181,7 +183,7 @@ def _train(attempt: runs.Attempt, by: User) -> Facts:
     return {"model": model.version, "is_champion": model.is_champion, **facts, **_estimate(attempt, by)}
 
 
-def _estimate(attempt: runs.Attempt, by: User) -> Facts:
+def _estimate(attempt: lifecycle.Attempt, by: User) -> Facts:
     _freeze(attempt, by)
     attempt.step("Estimating")
     rows = estimation.estimate(project=attempt.run.project, by=by)
@@ -189,7 +191,7 @@ def _estimate(attempt: runs.Attempt, by: User) -> Facts:
     return {"delivered": {"value": row.value, "low": row.low, "high": row.high, "n": row.n, "reason": row.reason}}
 
 
-def _export(attempt: runs.Attempt, by: User, *, formats: Sequence[str]) -> Facts:
+def _export(attempt: lifecycle.Attempt, by: User, *, formats: Sequence[str]) -> Facts:
     _estimate(attempt, by)  # first, so that the manifest states the error of exactly this version
     delivered = _freeze(attempt, by)
     attempt.step("Writing files")
@@ -204,13 +206,13 @@ def _files(manifest: Path) -> list[Facts]:
     return [{"name": file["name"], "bytes": file["n_bytes"], "sha256": file["sha256"]} for file in written]
 
 
-def _read_items(attempt: runs.Attempt) -> None:
+def _read_items(attempt: lifecycle.Attempt) -> None:
     """Vectors of all items, stored once: a step of its own, with its own progress."""
     attempt.step("Reading the items")
     embeddings.vectors_of(attempt.run.project, attempt.beat)
 
 
-def _freeze(attempt: runs.Attempt, by: User) -> DeliveredVersion:
+def _freeze(attempt: lifecycle.Attempt, by: User) -> DeliveredVersion:
     """What is delivered now; items that the model has not met are read, with progress."""
     attempt.step("Applying the model")
     return delivery.current(project=attempt.run.project, by=by, show=attempt.beat).row

@@ -7,13 +7,14 @@ from django.db import transaction
 from django.db.models import Max
 from numpy.typing import NDArray
 
-from annotate import access, chaos, embeddings, files, pool, projects, prompts, runs
+from annotate import access, chaos, embeddings, files, pool, projects, prompts
 from annotate.artefacts import load_snapshot, vectors_digest
 from annotate.champion import promote
 from annotate.errors import Conflict, InvalidInput
 from annotate.models import ModelVersion, Project, User
 from annotate.models.event import record
 from annotate.models.project import Arm
+from annotate.runs import lifecycle
 from models_ml import checkpoints
 from models_ml.training import crossfit
 
@@ -25,14 +26,14 @@ def train(
     project: Project,
     by: User,
     method: str = "corrected",
-    show: runs.Show | None = None,
-    show_encoding: runs.Show | None = None,
+    show: lifecycle.Show | None = None,
+    show_encoding: lifecycle.Show | None = None,
 ) -> ModelVersion:
     """Train on everything that may train now; Conflict where there is nothing to learn from."""
     access.require(by, project, to="manage")
     if method not in METHODS:
         raise InvalidInput(f"There is no method {method!r}; choose one of {', '.join(METHODS)}.")
-    with runs.start(kind="train", project=project, by=by, show=show) as attempt:
+    with lifecycle.start(kind="train", project=project, by=by, show=show) as attempt:
         vectors = embeddings.vectors_of(project, show_encoding)
         _check_vectors(project)
         snapshot, facts = take_snapshot(project, vectors)

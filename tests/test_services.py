@@ -93,7 +93,13 @@ class TestRinging:
 
 @pytest.mark.parametrize(
     "module",
-    ["labelapp.wsgi", "labelapp.urls", "annotate.tasks", "annotate.runs", "annotate.management.commands.serve"],
+    [
+        "labelapp.wsgi",
+        "labelapp.urls",
+        "annotate.tasks",
+        "annotate.runs.lifecycle",
+        "annotate.management.commands.serve",
+    ],
 )
 def test_nobody_loads_celery_without_a_broker(module, tmp_path):
     program = (

@@ -6,7 +6,7 @@ from django.utils.translation import gettext as _
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from annotate import runs, tasks
+from annotate import tasks
 from annotate.api import hourly
 from annotate.api.endpoint import Endpoint, operation
 from annotate.api.fields import Choice, Flag, Given, Integer, Shown
@@ -14,6 +14,7 @@ from annotate.api.paging import PageQuery
 from annotate.errors import InvalidInput
 from annotate.export import FORMATS
 from annotate.models import Project, Run, User
+from annotate.runs import lifecycle
 
 _MAX_BATCH = 100_000
 _ON_THE_SERVER = ("folder",)  # parts of results that say where a file lies
@@ -113,7 +114,7 @@ class Runs(Endpoint):
 class OneRun(Endpoint):
     @operation("Read a run", scope="read", needs="evidence", returns=RunShown)
     def get(self, request: Request, run: str) -> Any:
-        return runs.find(project=self.member.project, public_id=run)
+        return lifecycle.find(project=self.member.project, public_id=run)
 
 
 class Lines(Endpoint):
@@ -126,26 +127,26 @@ class Lines(Endpoint):
         newest_first=False,
     )
     def get(self, request: Request, run: str) -> Any:
-        return runs.log(runs.find(project=self.member.project, public_id=run))
+        return lifecycle.log(lifecycle.find(project=self.member.project, public_id=run))
 
 
 class _Steering(Endpoint):
     def act(self, run: str, what: Any) -> Run:
-        found = what(run=runs.find(project=self.member.project, public_id=run), by=self.me)
-        return runs.find(project=self.member.project, public_id=found.public_id)
+        found = what(run=lifecycle.find(project=self.member.project, public_id=run), by=self.me)
+        return lifecycle.find(project=self.member.project, public_id=found.public_id)
 
 
 class PauseRun(_Steering):
     @operation("Pause a run", scope="manage", needs="manage", returns=RunShown)
     def post(self, request: Request, run: str) -> Any:
         """It stops within seconds, keeps what is finished, and waits to be resumed."""
-        return self.act(run, runs.pause)
+        return self.act(run, lifecycle.pause)
 
 
 class ResumeRun(_Steering):
     @operation("Resume a run", scope="manage", needs="manage", returns=RunShown, may_fail=False)
     def post(self, request: Request, run: str) -> Any:
-        return self.act(run, runs.resume)
+        return self.act(run, lifecycle.resume)
 
 
 class CancelRun(_Steering):
@@ -167,7 +168,7 @@ class RetryRun(_Steering):
     )
     def post(self, request: Request, run: str) -> Any:
         """The same once more, as a run of its own; only of one that did not succeed."""
-        found = runs.find(project=self.member.project, public_id=run)
+        found = lifecycle.find(project=self.member.project, public_id=run)
         _limit(found.kind, self.me)
         return self.act(run, tasks.retry)
 

@@ -10,8 +10,9 @@ from celery.signals import worker_ready, worker_shutting_down
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from annotate import liveness, runs, tasks
+from annotate import tasks
 from annotate.management.performer import Performer
+from annotate.runs import lifecycle, worker_alive
 
 _log = logging.getLogger(__name__)
 _stopping = multiprocessing.Event()  # made before the pool forks, so that its processes hear of it too
@@ -21,7 +22,7 @@ _stopping = multiprocessing.Event()  # made before the pool forks, so that its p
 def perform(public_id: str) -> None:
     """Perform this run if it still waits; told twice, the second finds nothing to do."""
     performer = Performer(_stopping, _log.warning)
-    run = performer.patiently(lambda: runs.claim(public_id))
+    run = performer.patiently(lambda: lifecycle.claim(public_id))
     if run is not None:
         performer.perform(run)
 
@@ -36,18 +37,18 @@ def start_sweeper(**_: Any) -> None:
 def stop(**_: Any) -> None:
     """Runs are given back within seconds instead of being waited for."""
     _stopping.set()
-    liveness.worker_ends()
+    worker_alive.worker_ends()
 
 
 def _sweep() -> None:
     """Lost runs wait again, and what a broker forgot is rung for again."""
     performer = Performer(_stopping, _log.warning)
     while not _stopping.wait(settings.RUN_SWEEP_SECONDS):
-        liveness.worker_lives()
+        worker_alive.worker_lives()
         performer.keep_house()
         try:
             tasks.sweep()
-            runs.ring_unheard()
+            lifecycle.ring_unheard()
         except DatabaseError as error:
             connection.close()
             _log.warning("sweeper: %s", error)

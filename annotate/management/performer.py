@@ -9,9 +9,10 @@ from typing import Protocol, TypeVar
 from django.core.management.base import CommandError
 from django.db import DatabaseError, connection
 
-from annotate import liveness, runs, tasks
+from annotate import tasks
 from annotate.management import processes
 from annotate.models import Run
+from annotate.runs import lifecycle, worker_alive
 
 _GRACE_SECONDS = 5.0
 _HOUR = 3_600.0
@@ -36,13 +37,13 @@ class Performer:
         """In a child, which may be killed at any moment: all it writes is whole or absent."""
         child = processes.spawn(processes.manage("perform_run", run.public_id, str(run.attempt)))
         while not self._asked.is_set() and self._is_running(child):
-            liveness.worker_lives()
-            if self.patiently(lambda: runs.is_held(run)) is False:
+            worker_alive.worker_lives()
+            if self.patiently(lambda: lifecycle.is_held(run)) is False:
                 # Its run is over and it hangs, or it was silent for so long that it lost its lease.
                 break
         processes.stop(child, seconds=_GRACE_SECONDS)
         # Changes nothing where the child ended its run itself.
-        self.patiently(lambda: runs.give_back(run) if self._asked.is_set() else runs.lose(run))
+        self.patiently(lambda: lifecycle.give_back(run) if self._asked.is_set() else lifecycle.lose(run))
 
     def keep_house(self) -> None:
         """Every hour, between two runs."""

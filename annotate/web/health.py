@@ -5,8 +5,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from annotate import liveness
 from annotate.models import Project
+from annotate.runs import worker_alive
 
 
 @require_safe
@@ -16,5 +16,5 @@ def healthz(request: HttpRequest) -> HttpResponse:
     try:
         Project.objects.exists()  # a table of ours: an empty database is no answer
     except DatabaseError:
-        return JsonResponse({"status": "error", "database": "error", "worker": liveness.worker_state()}, status=503)
-    return JsonResponse({"status": "ok", "database": "ok", "worker": liveness.worker_state()})
+        return JsonResponse({"status": "error", "database": "error", "worker": worker_alive.worker_state()}, status=503)
+    return JsonResponse({"status": "ok", "database": "ok", "worker": worker_alive.worker_state()})

@@ -11,10 +11,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_POST
 
-from annotate import queue, runs, tasks
+from annotate import queue, tasks
 from annotate.errors import InvalidInput
 from annotate.export import FORMATS
 from annotate.models import Project, QueueEntry, Run
+from annotate.runs import lifecycle
 from annotate.templatetags.figures import count
 from annotate.web.doors import ProjectRequest, project_page
 from annotate.web.htmx import go_to, render_page
@@ -47,9 +48,9 @@ def list_runs(request: ProjectRequest) -> HttpResponse:
 @project_page(to="evidence")
 def show(request: ProjectRequest, run: str) -> HttpResponse:
     """One run; as a fragment it asks again every second, and at its end tells the page."""
-    found = runs.find(project=request.member.project, public_id=run)
+    found = lifecycle.find(project=request.member.project, public_id=run)
     now = status(found, _seen(request))
-    context = {"status": now, "is_alone": "alone" in request.GET, "lines": runs.log(found)}
+    context = {"status": now, "is_alone": "alone" in request.GET, "lines": lifecycle.log(found)}
     response = render_page(request, "annotate/runs/show.html", "status", context)
     if not now.is_alive:
         response.headers["HX-Trigger"] = "run-finished"
@@ -72,13 +73,13 @@ def start(request: ProjectRequest) -> HttpResponse:
 @require_POST
 @project_page(to="manage")
 def pause(request: ProjectRequest, run: str) -> HttpResponse:
-    return _told(request, run, runs.pause)
+    return _told(request, run, lifecycle.pause)
 
 
 @require_POST
 @project_page(to="manage")
 def resume(request: ProjectRequest, run: str) -> HttpResponse:
-    return _told(request, run, runs.resume)
+    return _told(request, run, lifecycle.resume)
 
 
 @require_POST
@@ -95,7 +96,7 @@ def retry(request: ProjectRequest, run: str) -> HttpResponse:
 
 def _told(request: ProjectRequest, run: str, tell: Callable[..., Run]) -> HttpResponse:
     """Tell the run what it shall do, and show it: the same one, or what was started in its place."""
-    found = runs.find(project=request.member.project, public_id=run)
+    found = lifecycle.find(project=request.member.project, public_id=run)
     now = tell(run=found, by=request.member.user)
     return go_to(request, reverse("runs-show", args=[request.member.project.slug, now.public_id]))
 

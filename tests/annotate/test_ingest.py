@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from django.db import connection
 
-from annotate import ingest, intake, items, runs
+from annotate import ingest, intake, items
 from annotate.admission import Kind
 from annotate.errors import AccessDenied, Conflict, InvalidInput, NotFound
 from annotate.modalities import text
@@ -32,6 +32,7 @@ from annotate.models import (
     Run,
 )
 from annotate.models.base import database_now
+from annotate.runs import lifecycle
 from models_ml import randomness
 from tests.factories import make_member, make_project, make_user, owner_of, rows_of, write_jsonl
 
@@ -577,7 +578,7 @@ class TestResume:
         path = write_jsonl(tmp_path / "items.jsonl", rows_of(10))
         with monkeypatch.context() as patch:
             stop_after(patch, 1)
-            patch.setattr(runs.Attempt, "finish", lambda *args, **kwargs: None)  # as a killed process does
+            patch.setattr(lifecycle.Attempt, "finish", lambda *args, **kwargs: None)  # as a killed process does
             with pytest.raises(Stop):
                 take_in(project, path)
         Run.objects.update(pid=2**22 + 1)

@@ -8,9 +8,10 @@ import pytest
 from django.db import connections as databases
 from django.db.models import Sum
 
-from annotate import budgets, connections, ledger, prelabel, prompts, quotes, runs, tasks
+from annotate import budgets, connections, ledger, prelabel, prompts, quotes, tasks
 from annotate.errors import BudgetReached, Conflict, GoldloopError, RunPaused
 from annotate.models import Budget, LedgerEntry, Prediction, Project, Run
+from annotate.runs import lifecycle
 from tests.factories import make_project, make_user, owner_of
 from tests.rows import make_items
 from tests.stub_llm import CHARGED, UNCHARGED, stub_llm
@@ -178,9 +179,9 @@ class TestCap:
         assert stub.bill().micros <= money(project).spent_micros <= need // 2
         assert_sums_are_right(project)
         budgets.set_cap(project=project, kind="machine", cap_micros=need * 20, by=owner_of(project))
-        runs.resume(run=run, by=owner_of(project))
-        claimed = runs.claim_next()
-        with runs.taken_up(public_id=claimed.public_id, attempt=claimed.attempt) as attempt:
+        lifecycle.resume(run=run, by=owner_of(project))
+        claimed = lifecycle.claim_next()
+        with lifecycle.taken_up(public_id=claimed.public_id, attempt=claimed.attempt) as attempt:
             tasks.perform(attempt)
         assert Prediction.objects.count() == 40 == stub.bill().n_charged
         assert Run.objects.get(pk=run.pk).state == "succeeded"
@@ -204,10 +205,10 @@ class TestCap:
 def test_a_new_attempt_writes_off_what_the_lost_one_had_reserved(stub):
     project = paid_project(stub, n=3)
     run = tasks.enqueue(kind="prelabel", project=project, by=owner_of(project))
-    claimed = runs.claim_next()
+    claimed = lifecycle.claim_next()
     ledger.reserve(money(project), [ledger.Ask(1_000)], run=claimed)
     Run.objects.filter(pk=run.pk).update(attempt=2)
-    with runs.taken_up(public_id=run.public_id, attempt=2) as attempt:
+    with lifecycle.taken_up(public_id=run.public_id, attempt=2) as attempt:
         tasks.perform(attempt)
     assert money(project).written_off_micros == 1_000
     assert_sums_are_right(project)
@@ -258,7 +259,7 @@ class TestStopping:
     def stop(project, how):
         run, by = project.runs.get(kind="prelabel"), owner_of(project)
         if how == "pause":
-            runs.pause(run=run, by=by)
+            lifecycle.pause(run=run, by=by)
         elif how == "cancel":
             tasks.cancel(run=run, by=by)
         elif how == "kill":

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from django.conf import settings as project_settings
 
-from annotate import export, ingest, runs, sampling, tasks
+from annotate import export, ingest, sampling, tasks
 from annotate.errors import AccessDenied, Conflict
 from annotate.models import ModelVersion, Project, Round, Run
 from annotate.models.project import Role
+from annotate.runs import lifecycle
 from tests.factories import answer_round, make_member, make_project, owner_of, write_jsonl
 
 DEMO = Path(project_settings.BASE_DIR) / "annotate" / "demo" / "banking77.jsonl"
@@ -30,8 +31,8 @@ def project(tmp_path, settings) -> Project:
 def perform(project, kind, **parameters):
     """As a worker does, in this process."""
     tasks.enqueue(kind=kind, project=project, by=owner_of(project), parameters=parameters)
-    run = runs.claim_next()
-    with runs.taken_up(public_id=run.public_id, attempt=run.attempt) as attempt:
+    run = lifecycle.claim_next()
+    with lifecycle.taken_up(public_id=run.public_id, attempt=run.attempt) as attempt:
         tasks.perform(attempt)
     run.refresh_from_db()
     return run
@@ -64,12 +65,12 @@ def test_what_an_earlier_attempt_committed_is_not_done_again(project):
         tasks.enqueue(
             kind=kind, project=project, by=by, parameters={"force": True} if kind == "close" else {"batch": 9}
         )
-        run = runs.claim_next()
-        with runs.taken_up(public_id=run.public_id, attempt=1) as attempt:
+        run = lifecycle.claim_next()
+        with lifecycle.taken_up(public_id=run.public_id, attempt=1) as attempt:
             tasks.perform(attempt)
         first = attempt.result
         Run.objects.filter(pk=run.pk).update(state=Run.State.RUNNING, finished_at=None, result={})
-        with runs.taken_up(public_id=run.public_id, attempt=1) as attempt:
+        with lifecycle.taken_up(public_id=run.public_id, attempt=1) as attempt:
             tasks.perform(attempt)
         assert attempt.result == first
     assert Round.objects.count() == 1
@@ -79,7 +80,7 @@ def test_training_is_not_repeated_either(project):
     perform(project, "prelabel")
     run = perform(project, "train")
     Run.objects.filter(pk=run.pk).update(state=Run.State.RUNNING, finished_at=None)
-    with runs.taken_up(public_id=run.public_id, attempt=1) as attempt:
+    with lifecycle.taken_up(public_id=run.public_id, attempt=1) as attempt:
         tasks.perform(attempt)
     assert ModelVersion.objects.count() == 1
 
@@ -96,8 +97,8 @@ def test_whoever_asked_must_still_be_allowed_when_it_is_done(project):
     person = make_member(project, "Ravi", role=Role.ADMIN)
     run = tasks.enqueue(kind="draw", project=project, by=person, parameters={"batch": 5})
     project.members.filter(user=person).update(role=Role.VIEWER)
-    runs.claim_next()
-    with pytest.raises(AccessDenied), runs.taken_up(public_id=run.public_id, attempt=1) as attempt:
+    lifecycle.claim_next()
+    with pytest.raises(AccessDenied), lifecycle.taken_up(public_id=run.public_id, attempt=1) as attempt:
         tasks.perform(attempt)
     assert not Round.objects.exists()
 

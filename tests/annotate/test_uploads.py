@@ -7,9 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from annotate import files, ingest, preview, runs, uploads
+from annotate import files, ingest, preview, uploads
 from annotate.errors import AccessDenied, Conflict, FileDamaged, InvalidInput, NotFound
 from annotate.models import Event, Gold, Import, Item, Prediction, RejectedRow, Run, Upload
+from annotate.runs import lifecycle
 from tests.annotate.test_ingest import Stop, stop_after
 from tests.bad_files import BAD_FILES, GOOD_CSV, ODD_FILES
 from tests.factories import make_member, make_project, make_user, owner_of
@@ -360,7 +361,7 @@ class TestImport:
     def test_it_does_nothing_twice_when_a_worker_is_lost_at_the_very_end(self, project):
         sent = send(project)
         options = {"upload": sent.public_id, "dialect": {"format": "csv"}, "columns": {"text": "text"}}
-        with runs.start(kind="import", project=project, by=owner_of(project)):
+        with lifecycle.start(kind="import", project=project, by=owner_of(project)):
             first = ingest.import_upload(project=project, by=owner_of(project), **options)
             again = ingest.import_upload(project=project, by=owner_of(project), **options)
         assert first == again and Import.objects.count() == 1

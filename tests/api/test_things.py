@@ -2,9 +2,10 @@
 
 import pytest
 
-from annotate import runs, tasks
+from annotate import tasks
 from annotate.models import Connection, Import, Item, Run
 from annotate.models.project import Role
+from annotate.runs import lifecycle
 from tests.api.test_endpoint import is_problem
 from tests.factories import make_member, make_user
 from tests.rows import make_run
@@ -33,9 +34,9 @@ class TestFiles:
         started = olga.post("imports", {"upload": sent["id"]}, Idempotency_Key="a")
         assert started.status_code == 201
         run = Run.objects.get(public_id=started.json()["id"])
-        claimed = runs.claim_next()
+        claimed = lifecycle.claim_next()
         assert claimed == run
-        with runs.taken_up(public_id=run.public_id, attempt=claimed.attempt) as attempt:
+        with lifecycle.taken_up(public_id=run.public_id, attempt=claimed.attempt) as attempt:
             tasks.perform(attempt)
         [done] = [one for one in olga.get("imports").json()["results"] if one["n_items"]]
         assert (done["n_items"], done["n_rejected"]) == (2, 1)
@@ -48,8 +49,8 @@ class TestFiles:
         half = Import.objects.create(project=project, file_name="a.csv", file_sha256="0" * 64)
         started = olga.post(f"imports/{half.public_id}/abandon", {}, Idempotency_Key="a")
         assert started.status_code == 201
-        claimed = runs.claim_next()
-        with runs.taken_up(public_id=started.json()["id"], attempt=claimed.attempt) as attempt:
+        claimed = lifecycle.claim_next()
+        with lifecycle.taken_up(public_id=started.json()["id"], attempt=claimed.attempt) as attempt:
             tasks.perform(attempt)
         assert is_problem(olga.get(f"imports/{half.public_id}"), 404)
         whole = project.imports.get()

@@ -14,8 +14,9 @@ import pytest
 from django.db import connection
 from django.db.models import Count, Sum
 
-from annotate import budgets, connections, prompts, quotes, runs, tasks, verification
+from annotate import budgets, connections, prompts, quotes, tasks, verification
 from annotate.models import Budget, LedgerEntry, Prediction, Run
+from annotate.runs import lifecycle
 from tests.factories import make_project, make_user, owner_of
 from tests.processes import ROOT
 from tests.rows import make_items
@@ -81,7 +82,7 @@ def paid_project(base_url):
 
 def work_until_it_rests(run, folder, *, kill_after=None):
     """As workers do, but the first process is killed so many seconds after it has begun to spend."""
-    while (claimed := runs.claim_next()) is not None:
+    while (claimed := lifecycle.claim_next()) is not None:
         process = performer(claimed, folder)
         if kill_after is not None:
             n_before = LedgerEntry.objects.count()
@@ -90,7 +91,7 @@ def work_until_it_rests(run, folder, *, kill_after=None):
             process.kill()
             kill_after = None
         process.wait(timeout=60)
-        runs.lose(claimed)  # changes nothing where the process ended its run itself
+        lifecycle.lose(claimed)  # changes nothing where the process ended its run itself
         tasks.sweep()
     run.refresh_from_db()
     return run
@@ -117,7 +118,7 @@ def test_the_bill_is_never_above_the_cap(seed, tmp_path, settings):
         assert Prediction.objects.count() < N_ITEMS
 
         cap(project, need * 4)
-        run = runs.resume(run=run, by=owner)
+        run = lifecycle.resume(run=run, by=owner)
         run = work_until_it_rests(run, tmp_path, kill_after=None if seed % 2 else moment)
         assert run.state == Run.State.SUCCEEDED, (run.state, run.message)
         check(project, base_url)

@@ -14,8 +14,9 @@ from django.conf import settings as project_settings
 from django.core.management import call_command
 from django.db import connection
 
-from annotate import ingest, runs, sampling, tasks, uploads
+from annotate import ingest, sampling, tasks, uploads
 from annotate.models import Import, Project, Run
+from annotate.runs import lifecycle
 from tests.factories import answer_round, make_project, owner_of, write_jsonl
 from tests.waiting import wait_until
 from tests.workers import CELERY, EMBEDDED, environment_for, working
@@ -83,7 +84,7 @@ def test_a_run_that_is_killed_twice_ends_with_the_rows_of_its_undisturbed_twin(
     run = asked(case.kind, disturbed)
     with working(worker_words, {**environment, **chaos}) as worker:
         wait_until(lambda: worker.keep() or has_ended(run), seconds=150)
-    assert run.state == Run.State.SUCCEEDED, [line.text for line in runs.log(run)]
+    assert run.state == Run.State.SUCCEEDED, [line.text for line in lifecycle.log(run)]
     assert {mark.name for mark in marks.iterdir()} == set(case.points)
     perform(case.kind, twin)
     assert rows_of(case.kind, disturbed) == rows_of(case.kind, twin)
@@ -124,9 +125,9 @@ def asked(kind: str, project: Project) -> Run:
 def perform(kind: str, project: Project) -> None:
     """In this process, as a worker that nothing happens to."""
     run = asked(kind, project)
-    claimed = runs.claim(run.public_id)
+    claimed = lifecycle.claim(run.public_id)
     assert claimed is not None
-    with runs.taken_up(public_id=run.public_id, attempt=1) as attempt:
+    with lifecycle.taken_up(public_id=run.public_id, attempt=1) as attempt:
         tasks.perform(attempt)
 
 

@@ -9,8 +9,9 @@ from django.conf import settings as project_settings
 from django.core.management import call_command
 from django.db import connection
 
-from annotate import doorbell, runs, tasks
+from annotate import tasks
 from annotate.models import Run
+from annotate.runs import lifecycle, notify
 from tests import services
 from tests.commands.test_worker import at_work, is_gone, project_of, silver, succeeded
 from tests.factories import owner_of
@@ -47,7 +48,7 @@ def ring(environment, monkeypatch):
     import types
 
     monkeypatch.setitem(sys.modules, "labelapp.celery", types.SimpleNamespace(app=app))
-    return doorbell.ring
+    return notify.ring
 
 
 def asked(project, kind="prelabel"):
@@ -74,7 +75,7 @@ def test_rung_for_five_times_it_is_performed_once(tmp_path, environment, ring):
         wait_until(lambda: succeeded(later), seconds=60)
     assert run.attempt == 1
     assert len(silver(project)) == 40
-    assert [line.text for line in runs.log(run)].count("Pre-labeling.") == 1
+    assert [line.text for line in lifecycle.log(run)].count("Pre-labeling.") == 1
 
 
 def test_a_broker_that_forgot_everything_is_rung_again(tmp_path, environment, ring, redis_server):

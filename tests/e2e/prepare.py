@@ -293,12 +293,13 @@ def answer(project: Any, person: Any, *, leave: int, skip_every: int = 0) -> Non
 
 def work(project: Any, by: Any, kind: str) -> None:
     """What a worker does with a run of this kind, here and now."""
-    from annotate import runs, tasks
+    from annotate import tasks
+    from annotate.runs import lifecycle
 
     tasks.enqueue(kind=kind, project=project, by=by)
-    run = runs.claim_next()
+    run = lifecycle.claim_next()
     assert run is not None
-    with runs.taken_up(public_id=run.public_id, attempt=run.attempt) as attempt:
+    with lifecycle.taken_up(public_id=run.public_id, attempt=run.attempt) as attempt:
         tasks.perform(attempt)
 
 

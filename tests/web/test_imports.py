@@ -11,10 +11,11 @@ from django.test import Client
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 from django.urls import reverse
 
-from annotate import files, ingest, quotes, runs, tasks, uploads
+from annotate import files, ingest, quotes, tasks, uploads
 from annotate.items import CORRECTIONS
 from annotate.models import Import, Item, Run, Upload
 from annotate.models.project import Role
+from annotate.runs import lifecycle
 from tests.annotate.test_ingest import Stop, stop_after
 from tests.bad_files import BAD_FILES, GOOD_CSV, GOOD_JSONL, ODD_FILES
 from tests.factories import make_member, make_project, make_user, owner_of
@@ -57,9 +58,9 @@ def sent(project, content=GOOD_CSV, name="items.csv") -> Upload:
 
 def perform(run: Run) -> Run:
     """What a worker does with it."""
-    claimed = runs.claim_next()
+    claimed = lifecycle.claim_next()
     assert claimed == run
-    with runs.taken_up(public_id=run.public_id, attempt=claimed.attempt) as attempt:
+    with lifecycle.taken_up(public_id=run.public_id, attempt=claimed.attempt) as attempt:
         tasks.perform(attempt)
     run.refresh_from_db()
     return run

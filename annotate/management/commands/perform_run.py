@@ -3,9 +3,10 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from annotate import runs, tasks
+from annotate import tasks
 from annotate.errors import GoldloopError
 from annotate.management.base import GoldloopCommand
+from annotate.runs import lifecycle
 
 
 class Command(GoldloopCommand):
@@ -21,7 +22,7 @@ class Command(GoldloopCommand):
 
     def run(self, options: dict[str, Any]) -> None:
         try:
-            with runs.taken_up(public_id=options["public_id"], attempt=options["attempt"]) as attempt:
+            with lifecycle.taken_up(public_id=options["public_id"], attempt=options["attempt"]) as attempt:
                 tasks.perform(attempt)
         except GoldloopError as error:  # its row says so to people; to the worker it is no failure
             self.stderr.write(f"run {options['public_id']}: {error}")

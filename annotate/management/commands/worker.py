@@ -3,10 +3,11 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from annotate import liveness, runs, tasks
+from annotate import tasks
 from annotate.management import processes
 from annotate.management.base import GoldloopCommand
 from annotate.management.performer import Performer
+from annotate.runs import lifecycle, worker_alive
 
 
 class Command(GoldloopCommand):
@@ -22,18 +23,18 @@ class Command(GoldloopCommand):
         parser.add_argument(
             "--queue",
             action="append",
-            choices=runs.QUEUES,
+            choices=lifecycle.QUEUES,
             help="only work of this queue: io (imports, LLM servers) or ml (models); may be given twice; default: all",
         )
 
     def run(self, options: dict[str, Any]) -> None:
         asked = processes.asked_to_stop()
         performer = Performer(asked, self.stderr.write)
-        queues = options["queue"] or runs.QUEUES
+        queues = options["queue"] or lifecycle.QUEUES
         while not asked.is_set():
-            liveness.worker_lives()
+            worker_alive.worker_lives()
             performer.patiently(tasks.sweep)
-            run = performer.patiently(lambda: runs.claim_next(queues))
+            run = performer.patiently(lambda: lifecycle.claim_next(queues))
             if run is not None:
                 performer.perform(run)
             elif options["once"]:
@@ -41,4 +42,4 @@ class Command(GoldloopCommand):
             else:
                 performer.keep_house()
                 asked.wait(performer.poll_seconds)
-        liveness.worker_ends()
+        worker_alive.worker_ends()

@@ -6,7 +6,7 @@ import time
 import pytest
 from django.db import OperationalError, connection
 
-from annotate import liveness
+from annotate.runs import worker_alive
 
 pytestmark = pytest.mark.django_db
 
@@ -38,19 +38,19 @@ def test_it_changes_nothing(client):
 
 
 def test_a_worker_that_goes_round_is_alive(sign):
-    liveness.worker_lives()
-    assert liveness.worker_state() == "ok"
-    liveness.worker_ends()
-    assert liveness.worker_state() == "none"
+    worker_alive.worker_lives()
+    assert worker_alive.worker_state() == "ok"
+    worker_alive.worker_ends()
+    assert worker_alive.worker_state() == "none"
 
 
 def test_one_that_was_killed_is_noticed(sign):
-    liveness.worker_lives()
+    worker_alive.worker_lives()
     os.utime(sign, (time.time() - 60,) * 2)
-    assert liveness.worker_state() == "none"
+    assert worker_alive.worker_state() == "none"
 
 
 def test_what_cannot_be_looked_at_is_unknown(settings, tmp_path):
     (tmp_path / "file").touch()
     settings.VAR_DIR = tmp_path / "file"
-    assert liveness.worker_state() == "unknown"
+    assert worker_alive.worker_state() == "unknown"

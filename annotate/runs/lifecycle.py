@@ -12,12 +12,13 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
-from annotate import access, chaos, doorbell
-from annotate.attempt import Attempt, Show, here, lease, mine, performed, performing, write_line
+from annotate import access, chaos
 from annotate.errors import Conflict, NotFound, RunBusy, RunLost
 from annotate.models import Project, Run, RunLine, User
 from annotate.models.base import database_now
 from annotate.models.event import record
+from annotate.runs import notify
+from annotate.runs.attempt import Attempt, Show, here, lease, mine, performed, performing, write_line
 
 __all__ = ["Attempt", "Show"]  # the rest is defined here
 
@@ -42,7 +43,7 @@ def create_queued(
     try:
         with transaction.atomic():
             run = Run.objects.create(project=project, kind=kind, **fields)
-            doorbell.ring_on_commit(run)
+            notify.ring_on_commit(run)
             return run
     except IntegrityError:
         alive = Run.objects.filter(project=project, kind=kind, state__in=Run.ALIVE).first()
@@ -84,7 +85,7 @@ def resume(*, run: Run, by: User) -> Run:
     with transaction.atomic():
         if not paused.update(**again) and not asked.update(wish=Run.Wish.NONE):
             raise Conflict(_("This run is not paused."))
-        doorbell.ring_on_commit(run)
+        notify.ring_on_commit(run)
         return _told(run, by, "resumed")
 
 
@@ -107,7 +108,7 @@ def cancel(*, run: Run, by: User, needs_tidying: bool) -> Run:
         )
         if not n_changed:
             raise Conflict(_("This run has ended already."))
-        doorbell.ring_on_commit(run)
+        notify.ring_on_commit(run)
         return _told(run, by, "cancelled")
 
 
@@ -165,7 +166,7 @@ def ring_unheard() -> int:
     unheard = Run.objects.filter(Q(rung_at__isnull=True) | Q(rung_at__lt=before), state=Run.State.QUEUED)
     n_rung = 0
     for run in unheard.filter(created_at__lt=before).order_by("created_at"):
-        doorbell.ring(run)
+        notify.ring(run)
         n_rung += 1
     return n_rung
 
@@ -241,7 +242,7 @@ def _requeue(run: Run, *, attempt: int) -> bool:
         if mine(run).update(state=Run.State.QUEUED, attempt=attempt, **_NOBODY, **_NOTHING) != 1:
             return False
         write_line(run, "Given back." if attempt == run.attempt else "The worker was lost; the run waits for another.")
-        doorbell.ring_on_commit(run)
+        notify.ring_on_commit(run)
         return True
 
 

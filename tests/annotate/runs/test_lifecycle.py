@@ -8,12 +8,13 @@ from datetime import timedelta
 import pytest
 from django.db import connections
 
-from annotate import attempt as attempt_module
-from annotate import runs, tasks
+from annotate import tasks
 from annotate.errors import AccessDenied, InvalidInput, NotFound, RunBusy, RunLost
 from annotate.models import Run
 from annotate.models.base import database_now
 from annotate.models.snapshot import read_snapshot
+from annotate.runs import attempt as attempt_module
+from annotate.runs import lifecycle
 from tests.factories import make_member, make_project, make_user, owner_of
 from tests.waiting import wait_until
 
@@ -27,20 +28,20 @@ def running(project, **fields):
 
 
 def test_it_ends_succeeded():
-    with runs.start(kind="train", project=make_project(), by=None):
+    with lifecycle.start(kind="train", project=make_project(), by=None):
         pass
     assert Run.objects.get().state == Run.State.SUCCEEDED
 
 
 def test_an_expected_failure_is_a_sentence_without_a_trace():
-    with pytest.raises(InvalidInput), runs.start(kind="train", project=make_project(), by=None):
+    with pytest.raises(InvalidInput), lifecycle.start(kind="train", project=make_project(), by=None):
         raise InvalidInput("No such thing.")
     run = Run.objects.get()
     assert (run.state, run.message, run.trace) == (Run.State.FAILED, "No such thing.", "")
 
 
 def test_a_crash_keeps_its_trace():
-    with pytest.raises(ZeroDivisionError), runs.start(kind="train", project=make_project(), by=None):
+    with pytest.raises(ZeroDivisionError), lifecycle.start(kind="train", project=make_project(), by=None):
         1 / 0  # noqa: B018
     run = Run.objects.get()
     assert run.state == Run.State.ERRORED
@@ -48,7 +49,7 @@ def test_a_crash_keeps_its_trace():
 
 
 def test_an_interrupt_ends_it_too():
-    with pytest.raises(KeyboardInterrupt), runs.start(kind="train", project=make_project(), by=None):
+    with pytest.raises(KeyboardInterrupt), lifecycle.start(kind="train", project=make_project(), by=None):
         raise KeyboardInterrupt
     assert Run.objects.get().state == Run.State.ERRORED
 
@@ -56,21 +57,24 @@ def test_an_interrupt_ends_it_too():
 def test_one_of_a_kind_is_alive():
     project = make_project()
     running(project)
-    with pytest.raises(RunBusy, match="train is running"), runs.start(kind="train", project=project, by=None):
+    with pytest.raises(RunBusy, match="train is running"), lifecycle.start(kind="train", project=project, by=None):
         pass
 
 
 def test_another_kind_and_another_project_do_not_wait():
     project = make_project()
     running(project)
-    with runs.start(kind="import", project=project, by=None), runs.start(kind="train", project=make_project(), by=None):
+    with (
+        lifecycle.start(kind="import", project=project, by=None),
+        lifecycle.start(kind="train", project=make_project(), by=None),
+    ):
         pass
 
 
 def test_one_whose_lease_ran_out_is_taken_over_as_the_next_attempt():
     project = make_project()
     lost = running(project, lease_until=database_now() - timedelta(seconds=1))
-    with runs.start(kind="train", project=project, by=None) as attempt:
+    with lifecycle.start(kind="train", project=project, by=None) as attempt:
         assert (attempt.run.pk, attempt.run.attempt) == (lost.pk, 2)
     assert Run.objects.get().state == Run.State.SUCCEEDED
 
@@ -84,13 +88,13 @@ def test_a_dead_process_of_this_machine_is_taken_over_at_once():
         os._exit(0)
     os.waitpid(child, 0)
     running(project, host=socket.gethostname(), pid=child)
-    with runs.start(kind="train", project=project, by=None) as attempt:
+    with lifecycle.start(kind="train", project=project, by=None) as attempt:
         assert attempt.run.attempt == 2
 
 
 def test_who_lost_the_run_writes_nothing_more():
     project = make_project()
-    with pytest.raises(RunLost), runs.start(kind="train", project=project, by=None) as attempt:
+    with pytest.raises(RunLost), lifecycle.start(kind="train", project=project, by=None) as attempt:
         Run.objects.update(attempt=2)  # another worker took over
         attempt.write(1)
     run = Run.objects.get()
@@ -98,7 +102,7 @@ def test_who_lost_the_run_writes_nothing_more():
 
 
 def test_progress_is_seen_from_outside():
-    with runs.start(kind="train", project=make_project(), by=None) as attempt:
+    with lifecycle.start(kind="train", project=make_project(), by=None) as attempt:
         attempt.write(3, 7)
         run = Run.objects.get()
         assert (run.n_done, run.n_total) == (3, 7)
@@ -126,7 +130,10 @@ class TestEnqueue:
 
     def test_one_from_the_shell_is_in_the_way(self):
         project = make_project()
-        with runs.start(kind="train", project=project, by=None), pytest.raises(RunBusy, match="A train is running"):
+        with (
+            lifecycle.start(kind="train", project=project, by=None),
+            pytest.raises(RunBusy, match="A train is running"),
+        ):
             queued(project, "train")
 
     def test_a_stranger_does_not_know_the_project(self):
@@ -147,61 +154,61 @@ class TestEnqueue:
 class TestClaiming:
     def test_the_oldest_comes_first_and_only_once(self):
         first, second = queued(make_project()), queued(make_project())
-        assert [runs.claim_next(), runs.claim_next(), runs.claim_next()] == [first, second, None]
+        assert [lifecycle.claim_next(), lifecycle.claim_next(), lifecycle.claim_next()] == [first, second, None]
 
     def test_a_lost_one_waits_for_its_next_attempt(self):
         project = make_project()
         running(project, lease_until=database_now() - timedelta(seconds=1))
-        run = runs.claim_next()
+        run = lifecycle.claim_next()
         assert run is not None
         assert (run.attempt, run.state) == (2, Run.State.RUNNING)
 
     def test_what_loses_its_worker_three_times_is_given_up(self, settings):
         running(make_project(), lease_until=database_now() - timedelta(seconds=1), attempt=settings.RUN_ATTEMPTS)
-        assert runs.claim_next() is None
+        assert lifecycle.claim_next() is None
         run = Run.objects.get()
         assert run.state == Run.State.ERRORED
         assert "lost 3 times" in run.message
 
     def test_no_worker_repeats_what_a_command_did(self):
-        with pytest.raises(RunLost), runs.start(kind="draw", project=make_project(), by=None) as attempt:
+        with pytest.raises(RunLost), lifecycle.start(kind="draw", project=make_project(), by=None) as attempt:
             Run.objects.update(lease_until=database_now() - timedelta(seconds=1))
-            assert runs.claim_next() is None
+            assert lifecycle.claim_next() is None
             attempt.write(1)
         assert "Started again" in Run.objects.get().message
 
     def test_one_that_is_given_back_wasted_no_attempt(self):
         run = queued(make_project())
-        runs.claim_next()
+        lifecycle.claim_next()
         run.refresh_from_db()
-        assert runs.give_back(run)
+        assert lifecycle.give_back(run)
         run.refresh_from_db()
         assert (run.state, run.attempt, run.pid) == (Run.State.QUEUED, 1, None)
 
     def test_a_command_takes_over_what_is_queued(self):
         project = make_project()
         run = queued(project, "train")
-        with runs.start(kind="train", project=project, by=None) as attempt:
+        with lifecycle.start(kind="train", project=project, by=None) as attempt:
             assert attempt.run == run
-        assert runs.claim_next() is None
+        assert lifecycle.claim_next() is None
 
 
 class TestResume:
     def test_what_is_started_inside_belongs_to_it(self):
         project = make_project()
         queued(project, "train")
-        run = runs.claim_next()
+        run = lifecycle.claim_next()
         with (
-            runs.taken_up(public_id=run.public_id, attempt=1) as outer,
-            runs.start(kind="estimate", project=project, by=None) as inner,
+            lifecycle.taken_up(public_id=run.public_id, attempt=1) as outer,
+            lifecycle.start(kind="estimate", project=project, by=None) as inner,
         ):
             assert inner is outer
         assert Run.objects.get().state == Run.State.SUCCEEDED
 
     def test_steps_and_facts_are_seen_from_outside(self):
         run = queued(make_project())
-        runs.claim_next()
-        with runs.taken_up(public_id=run.public_id, attempt=1) as attempt:
+        lifecycle.claim_next()
+        with lifecycle.taken_up(public_id=run.public_id, attempt=1) as attempt:
             attempt.write(3, 7)
             attempt.step("Reading")
             run.refresh_from_db()
@@ -212,8 +219,8 @@ class TestResume:
 
     def test_an_attempt_that_was_taken_over_does_nothing(self):
         run = queued(make_project())
-        runs.claim_next()
-        with pytest.raises(RunLost), runs.taken_up(public_id=run.public_id, attempt=2):
+        lifecycle.claim_next()
+        with pytest.raises(RunLost), lifecycle.taken_up(public_id=run.public_id, attempt=2):
             raise AssertionError("it must not begin")
 
 
@@ -227,7 +234,7 @@ class TestWithOtherProcesses:
         def claim():
             together.wait()
             try:
-                return runs.claim_next()
+                return lifecycle.claim_next()
             finally:
                 connections.close_all()
 
@@ -237,7 +244,7 @@ class TestWithOtherProcesses:
 
     def test_the_heartbeat_writes_progress_even_inside_a_read_snapshot(self, monkeypatch):
         monkeypatch.setattr(attempt_module, "_SECONDS_BETWEEN_BEATS", 0.01)
-        with runs.start(kind="export", project=make_project(), by=None) as attempt:
+        with lifecycle.start(kind="export", project=make_project(), by=None) as attempt:
             with read_snapshot():
                 Run.objects.get()
                 attempt.beat(3, 7)
@@ -246,7 +253,7 @@ class TestWithOtherProcesses:
     def test_the_heartbeat_renews_the_lease_of_silent_work(self, monkeypatch, settings):
         monkeypatch.setattr(attempt_module, "_SECONDS_BETWEEN_BEATS", 0.01)
         settings.RUN_LEASE_SECONDS = 1
-        with runs.start(kind="train", project=make_project(), by=None):
+        with lifecycle.start(kind="train", project=make_project(), by=None):
             lease = Run.objects.get().lease_until
             wait_until(lambda: Run.objects.get().lease_until > lease + timedelta(seconds=1))
 
@@ -254,8 +261,8 @@ class TestWithOtherProcesses:
         monkeypatch.setattr(attempt_module, "SILENT_SECONDS", 0)
         monkeypatch.setattr(attempt_module, "_SECONDS_BETWEEN_BEATS", 0.01)
         settings.RUN_LEASE_SECONDS = 1
-        with pytest.raises(RunLost), runs.start(kind="train", project=make_project(), by=None) as attempt:
+        with pytest.raises(RunLost), lifecycle.start(kind="train", project=make_project(), by=None) as attempt:
             run = attempt.run
-            wait_until(lambda: not runs.is_held(run))
-            runs.sweep()
+            wait_until(lambda: not lifecycle.is_held(run))
+            lifecycle.sweep()
             attempt.write(1)
