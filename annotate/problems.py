@@ -10,7 +10,7 @@ import orjson
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
-from annotate.accounts import TooManyAttempts
+from annotate.accounts.sign_in import TooManyAttempts
 from annotate.errors import AccessDenied, Conflict, GoldloopError, InvalidInput, LeaseLost, NotFound
 
 API = "/api/"  # below this address every failure is a problem in JSON

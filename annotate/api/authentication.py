@@ -7,7 +7,7 @@ from rest_framework.authentication import BaseAuthentication, get_authorization_
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from annotate import tokens
+from annotate.accounts import tokens
 from annotate.models import ApiToken, User
 
 _REALM = 'Bearer realm="Goldloop"'

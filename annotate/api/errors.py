@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from rest_framework import exceptions
 
 from annotate import problems
-from annotate.accounts import TooManyAttempts
+from annotate.accounts.sign_in import TooManyAttempts
 
 _WORDS = {
     400: "bad_request",

@@ -8,11 +8,12 @@ from django.urls import reverse
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from annotate import invitations, passwords, people
+from annotate import people
+from annotate.accounts import invitations, passwords
+from annotate.accounts.invitations import GIVABLE, MAX_DAYS
 from annotate.api.endpoint import Endpoint, operation
 from annotate.api.fields import Choice, Flag, Given, Integer, Shown
 from annotate.api.labeling import ReleasedShown
-from annotate.invitations import GIVABLE, MAX_DAYS
 from annotate.models.project import Role
 
 _GIVABLE = [role.value for role in GIVABLE]

@@ -12,10 +12,12 @@ from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from annotate import access, accounts, invitations, passwords, tokens
-from annotate.accounts import TooManyAttempts, WrongPassword
+from annotate import access
+from annotate.accounts import invitations, passwords, tokens
+from annotate.accounts import sign_in as signing_in
+from annotate.accounts.invitations import AddressTaken
+from annotate.accounts.sign_in import TooManyAttempts, WrongPassword
 from annotate.errors import GoldloopError, InvalidInput, NotFound
-from annotate.invitations import AddressTaken
 from annotate.models import Invitation, Member, User
 from annotate.web.doors import client_address, home_of, own_url
 from annotate.web.forms import Form, NewPasswordForm, NewPersonForm, PasswordForm, SignInForm, role_name
@@ -35,7 +37,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         status = 422
         if form.is_valid():
             try:
-                login(request, accounts.verify(client=client_address(request), **form.cleaned_data))
+                login(request, signing_in.verify(client=client_address(request), **form.cleaned_data))
                 return go_to(request, back)
             except (WrongPassword, TooManyAttempts) as error:
                 status = _refuse(form, None, error)
@@ -74,7 +76,7 @@ def reset_password(request: HttpRequest, reset: str) -> HttpResponse:
     form, status = NewPasswordForm(_posted(request)), 200
     if request.method == "POST":
         status = 422
-        with accounts.guessing(failures=NotFound, client=client_address(request)):
+        with signing_in.guessing(failures=NotFound, client=client_address(request)):
             passwords.find(token=reset)
         if form.is_valid():
             try:
@@ -107,7 +109,7 @@ def accept_invitation(request: HttpRequest, token: str) -> HttpResponse:
     if request.method != "POST":
         invitation = invitations.find(token=token, by=by)
         return _invitation_page(request, invitation, by, NewPersonForm(email=invitation.email))
-    with accounts.guessing(failures=NotFound, client=client_address(request)):
+    with signing_in.guessing(failures=NotFound, client=client_address(request)):
         invitation = invitations.find(token=token, by=by)
     form, status = NewPersonForm(request.POST, email=invitation.email), 422
     try:
@@ -125,7 +127,7 @@ def _join(request: HttpRequest, invitation: Invitation, form: NewPersonForm, by:
     if not form.is_valid():
         return None
     # Who holds a link could ask for any address whether it has an account.
-    with accounts.guessing(failures=AddressTaken, client=client_address(request)):
+    with signing_in.guessing(failures=AddressTaken, client=client_address(request)):
         member = invitations.accept_as_new(invitation=invitation, **form.cleaned_data)
     login(request, member.user)
     return member

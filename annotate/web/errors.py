@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.utils.translation import gettext as _
 
 from annotate import problems
-from annotate.accounts import TooManyAttempts
+from annotate.accounts.sign_in import TooManyAttempts
 from annotate.templatetags.figures import file_size
 from annotate.web.doors import wants_json
 from annotate.web.htmx import wants_fragment

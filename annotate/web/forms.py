@@ -8,11 +8,11 @@ from django.contrib.auth.password_validation import password_validators_help_tex
 from django.utils.functional import lazy
 from django.utils.translation import gettext_lazy as _
 
-from annotate.invitations import GIVABLE, MAX_DAYS
+from annotate.accounts.invitations import GIVABLE, MAX_DAYS
+from annotate.accounts.tokens import MAX_DAYS as MAX_TOKEN_DAYS
 from annotate.models import ApiToken
 from annotate.models.base import time_zones
 from annotate.models.project import Role
-from annotate.tokens import MAX_DAYS as MAX_TOKEN_DAYS
 from annotate.web.clock import OF_THE_DEVICE, UTC
 
 ROLES = {

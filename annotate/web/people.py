@@ -13,11 +13,12 @@ from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from annotate import access, agreement, invitations, passwords, people
+from annotate import access, agreement, people
 from annotate.access import MAY
+from annotate.accounts import invitations, passwords
+from annotate.accounts.invitations import GIVABLE
 from annotate.agreement import Agreement
 from annotate.errors import Conflict, InvalidInput
-from annotate.invitations import GIVABLE
 from annotate.models import Member
 from annotate.models.project import Role
 from annotate.people import Left

@@ -11,7 +11,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from annotate import accounts, tokens
+from annotate.accounts import sign_in, tokens
 from annotate.errors import Conflict, InvalidInput
 from annotate.models import User
 from annotate.models.base import database_now, time_zones
@@ -31,7 +31,7 @@ def show(request: HttpRequest) -> HttpResponse:
     form = ProfileForm(request.POST)
     if form.is_valid():
         try:
-            accounts.change_profile(by=by, **form.cleaned_data)
+            sign_in.change_profile(by=by, **form.cleaned_data)
             messages.success(request, _("Your profile is changed."))
             return go_to(request, reverse("profile-show"))
         except InvalidInput as error:
@@ -41,7 +41,7 @@ def show(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def end_sessions(request: HttpRequest) -> HttpResponse:
-    n = accounts.sign_out_elsewhere(by=_person(request), session=request.session.session_key or "")
+    n = sign_in.sign_out_elsewhere(by=_person(request), session=request.session.session_key or "")
     ended = ngettext("You were signed out in %(n)d other place.", "You were signed out in %(n)d other places.", n)
     messages.success(request, ended % {"n": n} if n else _("You were signed in nowhere else."))
     return go_to(request, reverse("profile-show"))

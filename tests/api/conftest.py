@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from annotate import tokens
+from annotate.accounts import tokens
 from annotate.models import Project, User
 from tests.factories import make_member, make_project, owner_of
 from tests.web.labeling.rows import make_round

@@ -3,7 +3,7 @@
 import pytest
 from django.test import Client
 
-from annotate import tokens
+from annotate.accounts import tokens
 from annotate.models import GuidelineVersion
 from tests.api.conftest import Program
 from tests.factories import make_member, make_user, owner_of

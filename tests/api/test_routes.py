@@ -10,8 +10,9 @@ import pytest
 from django.db import transaction
 from django.urls import reverse
 
-from annotate import connections, tokens, uploads
+from annotate import connections, uploads
 from annotate.access import MAY
+from annotate.accounts import tokens
 from annotate.api.endpoint import SCOPES, Endpoint
 from annotate.models import ApiToken, User
 from annotate.models.project import Role

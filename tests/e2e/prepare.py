@@ -68,7 +68,8 @@ def loop(folder: Path) -> dict[str, Any]:
 
 def pages(folder: Path) -> dict[str, Any]:
     """A project in mid-loop with awkward texts, an empty one, one of pairs, one of 77 labels."""
-    from annotate import invitations, passwords, projects, routing, tokens
+    from annotate import projects, routing
+    from annotate.accounts import invitations, passwords, tokens
     from annotate.models import Project, Run
     from benchmarks.site import session_cookie
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from annotate import invitations, passwords, people, projects, routing, tokens, uploads
+from annotate import people, projects, routing, uploads
+from annotate.accounts import invitations, passwords, tokens
 from annotate.models import Connection, Lease, Project, User
 from annotate.models.project import Role
 from annotate.models.run import Run

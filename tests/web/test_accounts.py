@@ -5,8 +5,9 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from django.urls import reverse
 
-from annotate import accounts, invitations, passwords, tokens
-from annotate.accounts import PER_ADDRESS
+from annotate.accounts import invitations, passwords, tokens
+from annotate.accounts import sign_in as signing_in
+from annotate.accounts.sign_in import PER_ADDRESS
 from annotate.models import Invitation, Member, PasswordReset, SignInFailure, User
 from annotate.models.project import Role
 from tests.factories import make_member, make_project, make_user, owner_of
@@ -90,7 +91,7 @@ class TestSignIn:
 
     def test_behind_a_proxy_the_client_is_who_the_proxy_saw(self, client, ann, settings):
         settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-        for number in range(accounts.PER_CLIENT):
+        for number in range(signing_in.PER_CLIENT):
             client.post(
                 SIGN_IN,
                 {"email": f"p{number}@example.org", "password": "x"},
@@ -101,7 +102,7 @@ class TestSignIn:
         assert client.post(SIGN_IN, fields, headers={"X-Forwarded-For": "10.0.0.1, 9.9.9.9"}).status_code == 303
 
     def test_without_a_proxy_nobody_chooses_where_they_come_from(self, client, ann):
-        for number in range(accounts.PER_CLIENT):
+        for number in range(signing_in.PER_CLIENT):
             fields = {"email": f"p{number}@example.org", "password": "x"}
             client.post(SIGN_IN, fields, headers={"X-Forwarded-For": f"1.2.3.{number}"})
         assert sign_in(client, ann.email).status_code == 429
@@ -217,7 +218,7 @@ class TestResetPassword:
             assert ann.email.encode() not in response.content
 
     def test_forging_is_throttled(self, client, url):
-        for number in range(accounts.PER_CLIENT):
+        for number in range(signing_in.PER_CLIENT):
             assert client.post(f"/new-password/forged-{number}", self.NEW).status_code == 404
         assert client.post(url, self.NEW).status_code == 429
 
@@ -276,12 +277,12 @@ class TestAcceptInvitation:
 
     def test_asking_for_accounts_is_throttled(self, client, ann, project):
         url = self.invite(project)
-        for _ in range(accounts.PER_CLIENT):
+        for _ in range(signing_in.PER_CLIENT):
             client.post(url, {**self.NEW, "email": ann.email})
         assert client.post(url, self.NEW).status_code == 429
 
     def test_forging_is_throttled(self, client, project):
-        for number in range(accounts.PER_CLIENT):
+        for number in range(signing_in.PER_CLIENT):
             assert client.post(f"/invitation/forged-{number}", self.NEW).status_code == 404
         assert client.post(self.invite(project), self.NEW).status_code == 429
 

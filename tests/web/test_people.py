@@ -9,7 +9,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from annotate import invitations, labeling, people, routing
+from annotate import labeling, people, routing
+from annotate.accounts import invitations
 from annotate.models import Annotation, Event, Invitation, Label, Lease, Member, Project
 from annotate.models.project import Role
 from tests.factories import make_member, make_project, make_user, owner_of

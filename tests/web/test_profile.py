@@ -5,7 +5,7 @@ import re
 import pytest
 from django.test import Client
 
-from annotate import tokens
+from annotate.accounts import tokens
 from annotate.models import ApiToken, User
 from tests.factories import make_user
 

@@ -142,4 +142,4 @@ def _free_at(key: str, limit: int, mine: QuerySet[SignInFailure], now: datetime)
 
 def _key(kind: str, value: str) -> str:
     """Neither addresses nor places are kept, only what this site's secret makes of them."""
-    return salted_hmac(f"annotate.accounts.{kind}", value, algorithm="sha256").hexdigest()
+    return salted_hmac(f"annotate.accounts.sign_in.{kind}", value, algorithm="sha256").hexdigest()

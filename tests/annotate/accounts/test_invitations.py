@@ -7,9 +7,10 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from annotate import access, invitations, people
+from annotate import access, people
+from annotate.accounts import invitations
+from annotate.accounts.invitations import AddressTaken
 from annotate.errors import AccessDenied, Conflict, GoldloopError, InvalidInput, NotFound
-from annotate.invitations import AddressTaken
 from annotate.models import Event, Invitation, Member, User
 from annotate.models.project import Role
 from tests.factories import make_member, make_project, make_user, owner_of

@@ -9,8 +9,8 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from annotate import accounts
-from annotate.accounts import PER_ADDRESS, PER_CLIENT, WINDOW, TooManyAttempts, WrongPassword
+from annotate.accounts import sign_in
+from annotate.accounts.sign_in import PER_ADDRESS, PER_CLIENT, WINDOW, TooManyAttempts, WrongPassword
 from annotate.errors import InvalidInput
 from annotate.models import Event, SignInFailure
 from tests.factories import make_user
@@ -26,21 +26,21 @@ def passwords_hash_fast(settings):
 def guess(email: str, n: int = 1, client: str = "10.0.0.1", **kwargs) -> None:
     for _ in range(n):
         with pytest.raises(WrongPassword):
-            accounts.verify(email=email, password="wrong", client=client, **kwargs)
+            sign_in.verify(email=email, password="wrong", client=client, **kwargs)
 
 
 @pytest.mark.django_db
 class TestVerify:
     def test_the_right_password_tells_who_it_is(self):
         ann = make_user("Ann", password=PASSWORD)
-        assert accounts.verify(email=f"  {ann.email.upper()} ", password=PASSWORD, client="x") == ann
+        assert sign_in.verify(email=f"  {ann.email.upper()} ", password=PASSWORD, client="x") == ann
         assert not SignInFailure.objects.exists()
 
     @pytest.mark.parametrize("fields", [{"is_active": False}, {"is_simulated": True}])
     def test_some_may_not_sign_in(self, fields):
         ann = make_user("Ann", password=PASSWORD, **fields)
         with pytest.raises(WrongPassword):
-            accounts.verify(email=ann.email, password=PASSWORD, client="x")
+            sign_in.verify(email=ann.email, password=PASSWORD, client="x")
 
     def test_who_has_no_password_may_not_sign_in(self):
         guess(make_user("Ann").email)
@@ -63,25 +63,25 @@ class TestVerify:
         ann = make_user("Ann", password=PASSWORD)
         guess(ann.email, PER_ADDRESS)
         with pytest.raises(TooManyAttempts, match="15 minutes"):
-            accounts.verify(email=ann.email, password=PASSWORD, client="elsewhere")
+            sign_in.verify(email=ann.email, password=PASSWORD, client="elsewhere")
 
     def test_an_unknown_address_is_locked_alike(self):
         guess("nobody@example.org", PER_ADDRESS)
         with pytest.raises(TooManyAttempts):
-            accounts.verify(email="nobody@example.org", password="x", client="elsewhere")
+            sign_in.verify(email="nobody@example.org", password="x", client="elsewhere")
 
     def test_one_place_may_not_try_many_people(self):
         for i in range(PER_CLIENT):
             guess(f"person{i}@example.org", client="10.0.0.9")
         ann = make_user("Ann", password=PASSWORD)
         with pytest.raises(TooManyAttempts):
-            accounts.verify(email=ann.email, password=PASSWORD, client="10.0.0.9")
-        assert accounts.verify(email=ann.email, password=PASSWORD, client="10.0.0.8") == ann
+            sign_in.verify(email=ann.email, password=PASSWORD, client="10.0.0.9")
+        assert sign_in.verify(email=ann.email, password=PASSWORD, client="10.0.0.8") == ann
 
     def test_success_clears_the_address_and_not_the_place(self):
         ann = make_user("Ann", password=PASSWORD)
         guess(ann.email, PER_ADDRESS - 1)
-        accounts.verify(email=ann.email, password=PASSWORD, client="10.0.0.1")
+        sign_in.verify(email=ann.email, password=PASSWORD, client="10.0.0.1")
         assert SignInFailure.objects.count() == PER_ADDRESS - 1  # those of the place
         guess(ann.email, PER_ADDRESS)
 
@@ -90,9 +90,9 @@ class TestVerify:
         guess(ann.email, PER_ADDRESS, now=now)
         for minute in range(1, 15):
             with pytest.raises(TooManyAttempts) as refused:
-                accounts.verify(email=ann.email, password=PASSWORD, client="x", now=now + timedelta(minutes=minute))
+                sign_in.verify(email=ann.email, password=PASSWORD, client="x", now=now + timedelta(minutes=minute))
             assert refused.value.seconds == (15 - minute) * 60
-        assert accounts.verify(email=ann.email, password=PASSWORD, client="x", now=now + WINDOW) == ann
+        assert sign_in.verify(email=ann.email, password=PASSWORD, client="x", now=now + WINDOW) == ann
 
     def test_old_rows_go(self):
         now = timezone.now()
@@ -108,9 +108,9 @@ class TestVerify:
         def broken(**_):
             raise RuntimeError
 
-        monkeypatch.setattr(accounts, "authenticate", broken)
+        monkeypatch.setattr(sign_in, "authenticate", broken)
         with pytest.raises(RuntimeError):
-            accounts.verify(email="a@example.org", password="x", client="x")
+            sign_in.verify(email="a@example.org", password="x", client="x")
         assert not SignInFailure.objects.exists()
 
 
@@ -119,11 +119,11 @@ class TestVerify:
 def test_guessing_all_at_once_gains_nothing(monkeypatch):
     """Forty at the same moment: no more than the limit ever see the password looked at."""
     looked = []
-    monkeypatch.setattr(accounts, "authenticate", lambda **_: looked.append(1))
+    monkeypatch.setattr(sign_in, "authenticate", lambda **_: looked.append(1))
 
     def one(_: int) -> None:
         try:
-            accounts.verify(email="ann@example.org", password="x", client="x")
+            sign_in.verify(email="ann@example.org", password="x", client="x")
         except (WrongPassword, TooManyAttempts):
             pass
         finally:
@@ -139,22 +139,22 @@ class TestSessions:
     def test_all_but_this_one_end(self):
         ann, ravi = make_user("Ann"), make_user("Ravi")
         here, there, his = (make_session(user) for user in (ann, ann, ravi))
-        assert accounts.sign_out_elsewhere(by=ann, session=here) == 1
+        assert sign_in.sign_out_elsewhere(by=ann, session=here) == 1
         assert set(Session.objects.values_list("session_key", flat=True)) == {here, his}
         assert Event.objects.get(kind="sessions.ended").data == {"n_sessions": 1}
-        assert accounts.end_sessions(user=ann) == 1
+        assert sign_in.end_sessions(user=ann) == 1
         assert there != here
 
     def test_of_a_session_that_cannot_be_read_nothing_is_known(self):
         Session.objects.create(session_key="x" * 32, session_data="no", expire_date=timezone.now() + timedelta(days=1))
-        assert accounts.end_sessions(user=make_user()) == 0
+        assert sign_in.end_sessions(user=make_user()) == 0
 
 
 @pytest.mark.django_db
 class TestChangeProfile:
     def test_it_is_changed_and_recorded(self):
         ann = make_user("Ann")
-        accounts.change_profile(by=ann, name=" Anna ", time_zone="Europe/Berlin")
+        sign_in.change_profile(by=ann, name=" Anna ", time_zone="Europe/Berlin")
         ann.refresh_from_db()
         assert (ann.name, ann.time_zone) == ("Anna", "Europe/Berlin")
         assert Event.objects.get(kind="profile.changed").actor == ann
@@ -164,7 +164,7 @@ class TestChangeProfile:
     )
     def test_what_cannot_be_is_refused(self, fields):
         with pytest.raises(InvalidInput):
-            accounts.change_profile(by=make_user(), **{"name": "Ann", "time_zone": "UTC", **fields})
+            sign_in.change_profile(by=make_user(), **{"name": "Ann", "time_zone": "UTC", **fields})
 
 
 def make_session(user) -> str:

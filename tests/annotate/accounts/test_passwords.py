@@ -9,8 +9,9 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from annotate import accounts, passwords, people, tokens
-from annotate.accounts import PER_ADDRESS, PER_CLIENT, TooManyAttempts, WrongPassword
+from annotate import people
+from annotate.accounts import passwords, sign_in, tokens
+from annotate.accounts.sign_in import PER_ADDRESS, PER_CLIENT, TooManyAttempts, WrongPassword
 from annotate.errors import AccessDenied, GoldloopError, InvalidInput, NotFound
 from annotate.models import Event, Member, PasswordReset, User
 from annotate.models.project import Role
@@ -203,9 +204,9 @@ class TestUse:
     def test_who_was_locked_out_gets_in(self, project, ann):
         for _ in range(PER_ADDRESS):
             with pytest.raises(WrongPassword):
-                accounts.verify(email=ann.email, password="wrong", client="elsewhere")
+                sign_in.verify(email=ann.email, password="wrong", client="elsewhere")
         use(link_for(ann, owner_of(project)))
-        assert accounts.verify(email=ann.email, password=NEW, client="x") == ann
+        assert sign_in.verify(email=ann.email, password=NEW, client="x") == ann
 
 
 @pytest.mark.django_db(transaction=True)

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from annotate import access
 from annotate.access import MAY
-from annotate.accounts import check_password
+from annotate.accounts.sign_in import check_password
 from annotate.errors import Conflict, InvalidInput, NotFound
 from annotate.models import Invitation, Member, Project, User
 from annotate.models.base import database_now

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from annotate import tokens
+from annotate.accounts import tokens
 from annotate.errors import AccessDenied, Conflict, GoldloopError, InvalidInput, NotFound
 from annotate.models import ApiToken, Event, User
 from tests.factories import make_user

@@ -13,8 +13,9 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils.translation import gettext as _
 
-from annotate import access, accounts, tokens
+from annotate import access
 from annotate.access import MAY
+from annotate.accounts import sign_in, tokens
 from annotate.errors import AccessDenied, NotFound
 from annotate.models import Member, PasswordReset, Project, User
 from annotate.models.base import database_now
@@ -35,13 +36,13 @@ def change(
     now: datetime | None = None,
 ) -> int:
     """Give `by` a new password. Sessions but `session` end, open links too, and on request tokens; returns how many."""
-    accounts.verify(email=by.email, password=old, client=client, now=now)
-    accounts.check_password(new, by)
+    sign_in.verify(email=by.email, password=old, client=client, now=now)
+    sign_in.check_password(new, by)
     by.password = make_password(new)  # before the transaction: hashing takes long
     with transaction.atomic():
         by.save(update_fields=["password"])
         n_tokens = tokens.revoke_all(user=by, now=now) if ends_tokens else 0
-        accounts.end_sessions(user=by, but=session, now=now)
+        sign_in.end_sessions(user=by, but=session, now=now)
         _revoke_links(by, now or database_now())
         record("password.changed", project=None, by=by, n_tokens=n_tokens)
     return n_tokens
@@ -92,19 +93,19 @@ def find(*, token: str, now: datetime | None = None) -> PasswordReset:
 
 def use(*, token: str, new: str, client: str, now: datetime | None = None) -> User:
     """Choose the password, once: all sessions, tokens and other links of the person end."""
-    with accounts.guessing(failures=NotFound, client=client, now=now):
+    with sign_in.guessing(failures=NotFound, client=client, now=now):
         link = find(token=token, now=now)
     user, now = link.user, now or database_now()
-    accounts.check_password(new, user)
+    sign_in.check_password(new, user)
     user.password = make_password(new)  # before the transaction: hashing takes long
     with transaction.atomic():
         if _open(now).filter(pk=link.pk).update(used_at=now) != 1:
             raise _gone()
         user.save(update_fields=["password"])
-        n_sessions = accounts.end_sessions(user=user, now=now)
+        n_sessions = sign_in.end_sessions(user=user, now=now)
         n_tokens = tokens.revoke_all(user=user, now=now)
         _revoke_links(user, now)
-        accounts.forget_failures(user.email)
+        sign_in.forget_failures(user.email)
         record("password.reset", project=None, by=user, link=link.public_id, n_sessions=n_sessions, n_tokens=n_tokens)
     return user
 
