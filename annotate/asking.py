@@ -16,11 +16,12 @@ import numpy as np
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from annotate import budgets, chaos, connections, ledger, prompts
+from annotate import chaos, connections, prompts
 from annotate.errors import BudgetReached, GoldloopError, RunCancelled, RunLost, RunPaused
-from annotate.ledger import Ask, End, State
 from annotate.models import Budget, Item, LedgerEntry, PromptVersion
 from annotate.models.turn import write_turn
+from annotate.money import budgets, ledger
+from annotate.money.ledger import Ask, End, State
 from annotate.providers.client import Client
 from annotate.providers.openai import Attempted, Endpoint, most_micros
 from annotate.providers.outbound import OutboundError

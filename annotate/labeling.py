@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import BigIntegerField, CharField, DateTimeField, F, OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
-from annotate import access, pay, prompts, questions, review, slots
+from annotate import access, prompts, questions, review, slots
 from annotate.errors import AccessDenied, Conflict, InvalidInput, LeaseLost, NotFound
 from annotate.models import Annotation, Draft, Draw, Label, Lease, Prediction, Project, QueueEntry, Round, User
 from annotate.models.annotation import SkipReason
@@ -20,6 +20,7 @@ from annotate.models.base import is_storable
 from annotate.models.prepared import PreparedUpdate
 from annotate.models.project import SuggestionPolicy
 from annotate.models.turn import write_turn
+from annotate.money import payments
 from annotate.questions import Answers, Question
 
 MAX_COMMENT = 5_000  # characters
@@ -281,7 +282,7 @@ def _move_slot(question: Question, earlier: Annotation, answer: Answer) -> None:
     held = Lease.objects.filter(entry=question.entry, annotator=question.person, ended_at__isnull=True)
     if again := list(held.values_list("pk", flat=True)):
         held.update(ended_at=question.now, outcome=Lease.Outcome.ANSWERED)
-        pay.release(again, now=question.now)
+        payments.release(again, now=question.now)
         return  # leased once more after the skip: that slot serves
     # Skipped by all is no end for somebody who thinks again.
     free = QueueEntry.objects.filter(pk=question.entry.pk, n_taken__lt=F("overlap"), item__withdrawn_at__isnull=True)
@@ -330,9 +331,9 @@ def _append(
 def _paid(question: Question, *, is_owed: bool) -> int:
     """What the answer is paid, in micros; what was reserved for it and is not owed is free again."""
     if is_owed:
-        return pay.settle(question.lease, question.project, now=question.now)
+        return payments.settle(question.lease, question.project, now=question.now)
     if question.project.human_price_micros:
-        pay.release([question.lease.pk], now=question.now)
+        payments.release([question.lease.pk], now=question.now)
     return 0
 
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
 
-from annotate import access, budgets, connections, projects, prompts
+from annotate import access, connections, projects, prompts
 from annotate.errors import Conflict, InvalidInput
 from annotate.models import Budget, Item, Project, User
+from annotate.money import budgets
 from annotate.providers import openai
 from annotate.providers.openai import Endpoint
 from models_ml.llm import chat

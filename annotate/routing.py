@@ -32,12 +32,13 @@ from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from annotate import access, pay, queue, slots
+from annotate import access, queue, slots
 from annotate.errors import BudgetReached, Conflict, LeaseLost, NotFound
 from annotate.models import Annotation, Lease, Project, QueueEntry, Round, User
 from annotate.models.base import database_now
 from annotate.models.prepared import Prepared, PreparedUpdate
 from annotate.models.turn import write_turn
+from annotate.money import payments
 
 IN_FLIGHT = 7  # leases beyond `n` whose answers may still be on their way
 PLENTY = 3  # free questions per person; with fewer nobody gets one ahead
@@ -107,9 +108,9 @@ def lease(*, entry: QueueEntry, annotator: User, now: datetime | None = None) ->
     slots.lock([entry.pk])
     if not slots.take([entry.pk]):
         raise Conflict(_why_no_slot(entry))
-    money = pay.hold(entry.round.project, 1)
+    money = payments.hold(entry.round.project, 1)
     if not money.n:
-        raise BudgetReached(pay.refusal(entry.round.project) or _("Somebody else was quicker; please try again."))
+        raise BudgetReached(payments.refusal(entry.round.project) or _("Somebody else was quicker; please try again."))
     try:
         with transaction.atomic():
             held = Lease.objects.create(entry=entry, annotator=annotator, granted_at=now, expires_at=_until(now))
@@ -178,7 +179,7 @@ def close_questions(questions: QuerySet[QueueEntry], *, now: datetime) -> int:
         held = Lease.objects.filter(entry=entry, ended_at__isnull=True)
         paid = list(held.values_list("pk", flat=True)) if entry.round.project.human_price_micros else []
         held.update(ended_at=now, outcome=Lease.Outcome.RELEASED)
-        pay.release(paid, now=now)
+        payments.release(paid, now=now)
         answered = entry.annotations.filter(is_current=True, is_counted=True, label__isnull=False)
         entry.n_taken, entry.state = answered.count(), QueueEntry.State.UNRESOLVED
         entry.save(update_fields=["n_taken", "state"])
@@ -204,7 +205,7 @@ def why_empty(*, project: Project, annotator: User) -> Empty:
         return Empty("round_done")
     kind: Literal["budget", "held_by_others", "all_answered_by_me", "not_for_me"] = "not_for_me"
     if counts["n_askable"]:
-        kind = "held_by_others" if pay.refusal(project) is None else "budget"
+        kind = "held_by_others" if payments.refusal(project) is None else "budget"
     elif counts["n_said"] == counts["n_waiting"]:
         kind = "all_answered_by_me"
     return Empty(kind, counts["n_waiting"], counts["n_held"])
@@ -298,7 +299,7 @@ def _grant(entries: list[Any], wanted: int, annotator: User) -> list[Lease] | No
     if not _take_all(taken, annotator):
         free = (one for one in entries if slots.take([one.pk], unless_said_by=annotator.pk))
         taken = list(itertools.islice(free, wanted))
-    money = pay.hold(entries[0].round.project, len(taken))
+    money = payments.hold(entries[0].round.project, len(taken))
     slots.give_back(entry.pk for entry in taken[money.n :])
     if taken and not money.n:
         return None
@@ -351,11 +352,11 @@ def _take_over(project: Project, annotator: User, now: datetime | None) -> Lease
     return taken
 
 
-def _moved_money(project: Project, ended: Any) -> pay.Held:
+def _moved_money(project: Project, ended: Any) -> payments.Held:
     """What was reserved for the lease that ends goes to the one that begins."""
     if project.human_price_micros:
-        pay.release([ended.pk], now=ended.now)
-    return pay.hold(project, 1)
+        payments.release([ended.pk], now=ended.now)
+    return payments.hold(project, 1)
 
 
 def _why_no_slot(entry: QueueEntry) -> str:

@@ -13,9 +13,9 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import BigIntegerField, Exists, F, OuterRef, QuerySet, Value
 
-from annotate import pay
 from annotate.models import Annotation, Lease, QueueEntry
 from annotate.models.prepared import PreparedUpdate
+from annotate.money import payments
 
 
 def lock(entries: Collection[int] | QuerySet[Any]) -> None:
@@ -74,5 +74,5 @@ def end(leases: QuerySet[Lease], *, outcome: str, now: datetime) -> int:
         return 0
     Lease.objects.filter(pk__in=[lease for lease, _entry, _price in held]).update(ended_at=now, outcome=outcome)
     give_back(entry for _lease, entry, _price in held)
-    pay.release([lease for lease, _entry, price in held if price], now=now)
+    payments.release([lease for lease, _entry, price in held if price], now=now)
     return len(held)

@@ -16,8 +16,6 @@ from annotate import (
     estimation,
     export,
     ingest,
-    ledger,
-    pay,
     prelabel,
     preview,
     sampling,
@@ -26,6 +24,7 @@ from annotate import (
 )
 from annotate.errors import Conflict, InvalidInput, RunCancelled
 from annotate.models import DeliveredVersion, Estimate, Import, ModelVersion, Project, Round, Run, User
+from annotate.money import ledger, payments
 from annotate.runs import lifecycle
 
 Facts = dict[str, Any]  # what a run made, for pages: counts, public ids, file names
@@ -102,7 +101,7 @@ def sweep() -> int:
     """Deal with runs whose workers are gone, and with money that was reserved for what is over; how many runs."""
     n_lost = lifecycle.sweep()
     ledger.sweep()
-    pay.sweep()
+    payments.sweep()
     return n_lost
 
 

@@ -18,12 +18,12 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from annotate import budgets
 from annotate.access import MAY
 from annotate.errors import Conflict, InvalidInput, NotFound
 from annotate.formats import csv
 from annotate.models import Budget, LedgerEntry, Member, Project, Run
 from annotate.models.base import is_storable
+from annotate.money import budgets
 from annotate.web.doors import ProjectRequest, project_page
 from annotate.web.forms import Form
 from annotate.web.htmx import go_to

@@ -8,9 +8,10 @@ import pytest
 from django.db import connections as databases
 from django.db.models import Sum
 
-from annotate import budgets, connections, ledger, prelabel, prompts, quotes, tasks
+from annotate import connections, prelabel, prompts, quotes, tasks
 from annotate.errors import BudgetReached, Conflict, GoldloopError, RunPaused
 from annotate.models import Budget, LedgerEntry, Prediction, Project, Run
+from annotate.money import budgets, ledger
 from annotate.runs import lifecycle
 from tests.factories import make_project, make_user, owner_of
 from tests.rows import make_items

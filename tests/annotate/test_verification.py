@@ -3,7 +3,7 @@
 import pytest
 from django.db.models import F
 
-from annotate import budgets, connections, delivery, files, ingest, ledger, sampling, training, uploads, verification
+from annotate import connections, delivery, files, ingest, sampling, training, uploads, verification
 from annotate.models import (
     Annotation,
     Budget,
@@ -21,6 +21,7 @@ from annotate.models import (
 from annotate.models.base import database_now
 from annotate.models.event import record
 from annotate.models.project import Arm
+from annotate.money import budgets, ledger
 from models_ml import checkpoints
 from tests.factories import answer_round, make_project, make_user, owner_of, rows_of, write_jsonl
 from tests.rows import make_run

@@ -14,8 +14,9 @@ import pytest
 from django.db import connection
 from django.db.models import Count, Sum
 
-from annotate import budgets, connections, prompts, quotes, tasks, verification
+from annotate import connections, prompts, quotes, tasks, verification
 from annotate.models import Budget, LedgerEntry, Prediction, Run
+from annotate.money import budgets
 from annotate.runs import lifecycle
 from tests.factories import make_project, make_user, owner_of
 from tests.processes import ROOT

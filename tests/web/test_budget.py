@@ -7,10 +7,11 @@ import re
 import pytest
 from django.urls import reverse
 
-from annotate import budgets, ledger, routing
-from annotate.ledger import Ask
+from annotate import routing
 from annotate.models import Budget, LedgerEntry, Run
 from annotate.models.project import Role
+from annotate.money import budgets, ledger
+from annotate.money.ledger import Ask
 from tests.factories import make_member, make_project, owner_of
 from tests.rows import make_items, make_round, make_run
 from tests.web.test_translation import known_strings, pseudo_locale, untranslated

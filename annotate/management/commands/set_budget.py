@@ -6,9 +6,9 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from annotate import budgets
 from annotate.management.base import GoldloopCommand
 from annotate.models import Budget
+from annotate.money import budgets
 
 
 class Command(GoldloopCommand):

@@ -7,11 +7,12 @@ from django.conf import settings as django_settings
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from annotate import budgets, labeling, pay, routing, sampling
+from annotate import labeling, routing, sampling
 from annotate.errors import BudgetReached
 from annotate.labeling import Answer
 from annotate.models import Budget, Lease, LedgerEntry, Project, QueueEntry
 from annotate.models.base import database_now
+from annotate.money import budgets, payments
 from tests.factories import make_member, owner_of
 
 pytestmark = pytest.mark.django_db
@@ -142,11 +143,11 @@ class TestQueries:
     def test_nothing_is_asked_where_the_price_is_0(self, asked, django_assert_num_queries):
         project = asked()
         with django_assert_num_queries(0):
-            assert pay.hold(project, 3).n == 3
-            pay.hold(project, 3).book([])
-            assert pay.settle(Lease(), project, now=database_now) == 0
-            assert pay.release([]) == 0
-            assert pay.refusal(project) is None
+            assert payments.hold(project, 3).n == 3
+            payments.hold(project, 3).book([])
+            assert payments.settle(Lease(), project, now=database_now) == 0
+            assert payments.release([]) == 0
+            assert payments.refusal(project) is None
 
 
 def test_a_price_that_became_0_leaves_nothing_reserved(project):
@@ -154,5 +155,5 @@ def test_a_price_that_became_0_leaves_nothing_reserved(project):
     (lease,) = routing.lease_next(project=project, annotator=by)
     Project.objects.filter(pk=project.pk).update(human_price_micros=0)
     assert submit(lease, Project.objects.get(pk=project.pk), by, label=0).price_micros == 0
-    assert pay.sweep() == 1
+    assert payments.sweep() == 1
     assert money(project) == (0, 0)

@@ -8,11 +8,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from annotate import budgets, ledger
-from annotate.ledger import State
 from annotate.models import Budget, Lease, LedgerEntry, Project
 from annotate.models.base import database_now
 from annotate.models.bulk import stored
+from annotate.money import budgets, ledger
+from annotate.money.ledger import State
 
 
 @dataclass(frozen=True)

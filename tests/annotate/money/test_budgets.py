@@ -2,9 +2,9 @@
 
 import pytest
 
-from annotate import budgets, ledger
 from annotate.errors import AccessDenied, Conflict, InvalidInput
 from annotate.models import Budget, Event
+from annotate.money import budgets, ledger
 from tests.factories import make_member, make_project, owner_of
 
 pytestmark = pytest.mark.django_db

@@ -15,11 +15,11 @@ from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils.translation import gettext as _
 
-from annotate import budgets
 from annotate.errors import BudgetReached, Conflict, InvalidInput
 from annotate.models import Budget, LedgerEntry, PromptVersion, Run
 from annotate.models.base import database_now
 from annotate.models.bulk import stored
+from annotate.money import budgets
 
 State = LedgerEntry.State
 _TRIES = 20  # others may take what was seen to be left

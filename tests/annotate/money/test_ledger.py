@@ -7,11 +7,11 @@ import pytest
 from django.db import connection, transaction
 from django.db.models import Sum
 
-from annotate import budgets, ledger
 from annotate.errors import BudgetReached, Conflict
-from annotate.ledger import Ask, End, State
 from annotate.models import Budget, LedgerEntry, Run
 from annotate.models.turn import write_turn
+from annotate.money import budgets, ledger
+from annotate.money.ledger import Ask, End, State
 from tests.factories import make_project, owner_of
 from tests.rows import make_run
 
