@@ -16,7 +16,6 @@ from annotate import (
     delivery,
     embeddings,
     estimation,
-    ingest,
     labeling,
     pool,
     prelabel,
@@ -26,6 +25,7 @@ from annotate import (
     training,
 )
 from annotate.errors import InvalidInput
+from annotate.imports import ingest
 from annotate.modalities import modality
 from annotate.models import Annotation, Estimate, Label, Prediction, Project, QueueEntry, Round, User
 from annotate.models.project import Role

@@ -9,20 +9,9 @@ import orjson
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from annotate import (
-    access,
-    delivery,
-    embeddings,
-    estimation,
-    export,
-    ingest,
-    prelabel,
-    preview,
-    sampling,
-    training,
-    uploads,
-)
+from annotate import access, delivery, embeddings, estimation, export, prelabel, sampling, training
 from annotate.errors import Conflict, InvalidInput, RunCancelled
+from annotate.imports import ingest, preview, uploads
 from annotate.models import DeliveredVersion, Estimate, Import, ModelVersion, Project, Round, Run, User
 from annotate.money import ledger, payments
 from annotate.runs import lifecycle

@@ -124,7 +124,8 @@ def _prepare(site: Site, n_items: int) -> str:
 
 
 def _make_round(folder: Path, n_items: int) -> Any:
-    from annotate import ingest, projects, sampling
+    from annotate import projects, sampling
+    from annotate.imports import ingest
     from annotate.models import User
 
     owner = User.objects.create_user("olga@example.org", name="Olga")

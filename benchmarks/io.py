@@ -76,7 +76,8 @@ def _measure(source: Path, rows: int, folder: Path) -> dict[str, float]:
 def _import_and_export(source: Path, *, rows: int, folder: Path, bar: bool) -> dict[str, float]:
     from django.db import connection
 
-    from annotate import export, ingest
+    from annotate import export
+    from annotate.imports import ingest
 
     project, owner = _make_project(folder.name)
     with _watched() as watched, _shown("Import", "lines", bar) as show:

@@ -80,7 +80,7 @@ def most_at_once(holds: Iterable[tuple[Any, Any, str | None]]) -> int:
 
 
 def _import(project: Any, owner: Any, n: int) -> None:
-    from annotate import ingest
+    from annotate.imports import ingest
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "items.jsonl"

@@ -14,10 +14,11 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_GET, require_POST
 
-from annotate import preview as upload_preview
-from annotate import quotes, tasks, uploads
+from annotate import quotes, tasks
 from annotate.errors import Conflict, InvalidInput, NotFound
 from annotate.formats.dialect import DELIMITERS, Dialect
+from annotate.imports import preview as upload_preview
+from annotate.imports import uploads
 from annotate.items import CORRECTIONS
 from annotate.modalities import modality
 from annotate.models import Import, Project, Run, Upload

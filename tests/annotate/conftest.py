@@ -2,7 +2,8 @@
 
 import pytest
 
-from annotate import ingest, sampling
+from annotate import sampling
+from annotate.imports import ingest
 from tests.factories import make_project, owner_of, rows_of, write_jsonl
 
 

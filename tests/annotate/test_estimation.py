@@ -2,7 +2,8 @@
 
 import pytest
 
-from annotate import delivery, estimation, ingest, items, prompts, sampling, training
+from annotate import delivery, estimation, items, prompts, sampling, training
+from annotate.imports import ingest
 from annotate.models import Draw, Estimate, Gold, Prediction, QueueEntry
 from annotate.models.project import Arm
 from models_ml.intervals import wilson

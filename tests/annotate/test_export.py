@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from django.db import connection
 
-from annotate import export, files, ingest, items, provenance
+from annotate import export, files, items, provenance
 from annotate.errors import AccessDenied, FileDamaged, InvalidInput
+from annotate.imports import ingest
 from annotate.models import (
     Annotation,
     DeliveredVersion,

@@ -2,8 +2,9 @@
 
 import pytest
 
-from annotate import ingest, items, routing, sampling
+from annotate import items, routing, sampling
 from annotate.errors import AccessDenied, Conflict, InvalidInput, NotFound
+from annotate.imports import ingest
 from annotate.models import Event, Gold, Import, Item
 from tests.annotate.asking import problems
 from tests.factories import make_member, make_project, owner_of, pair_rows_of, rows_of, write_jsonl

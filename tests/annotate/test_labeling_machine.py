@@ -24,8 +24,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from annotate import ingest, items, labeling, projects, routing, sampling, verification
+from annotate import items, labeling, projects, routing, sampling, verification
 from annotate.errors import AccessDenied, Conflict, LeaseLost
+from annotate.imports import ingest
 from annotate.models import Annotation, Budget, Draw, Gold, Item, Lease, QueueEntry, Round
 from annotate.models.project import ALWAYS_BLIND, Arm, GoldRule
 from tests.factories import make_member, make_project, owner_of, rows_of, write_jsonl

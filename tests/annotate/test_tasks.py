@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from django.conf import settings as project_settings
 
-from annotate import export, ingest, sampling, tasks
+from annotate import export, sampling, tasks
 from annotate.errors import AccessDenied, Conflict
+from annotate.imports import ingest
 from annotate.models import ModelVersion, Project, Round, Run
 from annotate.models.project import Role
 from annotate.runs import lifecycle

@@ -2,8 +2,9 @@
 
 import pytest
 
-from annotate import artefacts, champion, ingest, pool, sampling, training
+from annotate import artefacts, champion, pool, sampling, training
 from annotate.errors import Conflict, InvalidInput
+from annotate.imports import ingest
 from annotate.models import Gold
 from annotate.models.project import Arm
 from models_ml.training import crossfit

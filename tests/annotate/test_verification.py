@@ -3,7 +3,8 @@
 import pytest
 from django.db.models import F
 
-from annotate import connections, delivery, files, ingest, sampling, training, uploads, verification
+from annotate import connections, delivery, files, sampling, training, verification
+from annotate.imports import ingest, uploads
 from annotate.models import (
     Annotation,
     Budget,

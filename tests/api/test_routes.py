@@ -10,10 +10,11 @@ import pytest
 from django.db import transaction
 from django.urls import reverse
 
-from annotate import connections, uploads
+from annotate import connections
 from annotate.access import MAY
 from annotate.accounts import tokens
 from annotate.api.endpoint import SCOPES, Endpoint
+from annotate.imports import uploads
 from annotate.models import ApiToken, User
 from annotate.models.project import Role
 from tests.api.conftest import Program

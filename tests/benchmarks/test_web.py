@@ -54,7 +54,7 @@ class TestHoldersAtOnce:
 class TestCheck:
     @pytest.fixture
     def entry(self, tmp_path):
-        from annotate import ingest
+        from annotate.imports import ingest
         from annotate.models import Item, Round
         from tests.factories import owner_of
 

@@ -14,7 +14,8 @@ from django.conf import settings as project_settings
 from django.core.management import call_command
 from django.db import connection
 
-from annotate import ingest, sampling, tasks, uploads
+from annotate import sampling, tasks
+from annotate.imports import ingest, uploads
 from annotate.models import Import, Project, Run
 from annotate.runs import lifecycle
 from tests.factories import answer_round, make_project, owner_of, write_jsonl

@@ -3,7 +3,8 @@
 import pytest
 from django.core.management import CommandError, call_command
 
-from annotate import export, ingest
+from annotate import export
+from annotate.imports import ingest
 from tests.factories import make_project, owner_of, rows_of, write_jsonl
 
 pytestmark = pytest.mark.django_db

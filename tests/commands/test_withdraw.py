@@ -3,7 +3,7 @@
 import pytest
 from django.core.management import CommandError, call_command
 
-from annotate import ingest
+from annotate.imports import ingest
 from annotate.models import Item
 from tests.factories import make_project, owner_of, rows_of, write_jsonl
 

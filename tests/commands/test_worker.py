@@ -12,7 +12,8 @@ from django.conf import settings as project_settings
 from django.core.management import call_command
 from django.db import connection
 
-from annotate import ingest, prelabel, tasks
+from annotate import prelabel, tasks
+from annotate.imports import ingest
 from annotate.models import Prediction, Run
 from tests import services
 from tests.factories import make_project, owner_of, write_jsonl

@@ -103,7 +103,7 @@ def pages(folder: Path) -> dict[str, Any]:
 
 def send(by: Any, project: Any, stopped: Any) -> dict[str, str]:
     """Uploads of awkward rows and of a picture, and in `stopped` an import that stands half way; their public ids."""
-    from annotate import uploads
+    from annotate.imports import uploads
     from annotate.models import Import
 
     columns = ["uid", "Review", "label", "machine", "a column with a name " + "without_an_end" * 12]
@@ -181,8 +181,8 @@ def pay(folder: Path, people: dict[str, Any], sara: Any, texts: list[dict[str, s
 
 def mid_loop(folder: Path, people: dict[str, Any]) -> Any:
     """One round answered, trained, estimated and exported; a second one half way; runs of every state."""
-    from annotate import ingest
     from annotate.errors import Conflict
+    from annotate.imports import ingest
     from annotate.models import Run
     from annotate.models.base import database_now
 
@@ -217,7 +217,8 @@ def mid_loop(folder: Path, people: dict[str, Any]) -> Any:
 
 def banking(folder: Path, slug: str, *, by: Any, n: int, **settings: Any) -> Any:
     """The demo's labels and its first n questions."""
-    from annotate import ingest, projects
+    from annotate import projects
+    from annotate.imports import ingest
     from annotate.management.commands.create_project import read_json
 
     labels = projects.parse_labels(read_json(DEMO / "labels.json"))
@@ -234,7 +235,8 @@ def make(
     folder: Path, slug: str, labels: list[str], rows: list[dict[str, Any]], people: dict[str, Any], **settings: Any
 ) -> Any:
     """A project with a round of all its items and no machine."""
-    from annotate import ingest, projects
+    from annotate import projects
+    from annotate.imports import ingest
     from benchmarks.web_project import open_round
 
     by = people["olga"]

@@ -5,8 +5,9 @@ from typing import Any
 
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from annotate import people, projects, routing, uploads
+from annotate import people, projects, routing
 from annotate.accounts import invitations, passwords, tokens
+from annotate.imports import uploads
 from annotate.models import Connection, Lease, Project, User
 from annotate.models.project import Role
 from annotate.models.run import Run

@@ -8,21 +8,10 @@ from typing import Any
 import orjson
 from django.conf import settings
 
-from annotate import (
-    delivery,
-    estimation,
-    export,
-    files,
-    ingest,
-    prelabel,
-    projects,
-    sampling,
-    simulation,
-    stats,
-    training,
-)
+from annotate import delivery, estimation, export, files, prelabel, projects, sampling, simulation, stats, training
 from annotate.errors import Conflict
 from annotate.formats import jsonl
+from annotate.imports import ingest
 from annotate.management.base import GoldloopCommand
 from annotate.management.commands.create_project import read_json
 from annotate.management.tables import money, table

@@ -4,13 +4,13 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from annotate import ingest
 from annotate.errors import InvalidInput
 from annotate.formats import detection, streams
 from annotate.formats.columns import propose
 from annotate.formats.dialect import DELIMITERS, ENCODINGS, FORMATS, Dialect
 from annotate.formats.reader import reader_of
-from annotate.intake import IMPORTED
+from annotate.imports import ingest
+from annotate.imports.writer import IMPORTED
 from annotate.management.base import GoldloopCommand
 from annotate.modalities import modality
 from annotate.models import Gold, Import, Prediction, RejectedRow

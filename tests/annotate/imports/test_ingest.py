@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from django.db import connection
 
-from annotate import ingest, intake, items
-from annotate.admission import Kind
+from annotate import items
 from annotate.errors import AccessDenied, Conflict, InvalidInput, NotFound
+from annotate.imports import ingest, writer
+from annotate.imports.rows import Kind
 from annotate.modalities import text
 from annotate.models import (
     Draw,
@@ -152,13 +153,13 @@ class TestQuarantine:
 
     def test_it_refuses_a_file_that_grows_while_it_is_read(self, project, tmp_path, monkeypatch):
         path = write_jsonl(tmp_path / "items.jsonl", rows_of(3))
-        store = intake.Writer.store
+        store = writer.Writer.store
 
         def grow(self, chunk):
             store(self, chunk)
             path.write_bytes(path.read_bytes() + GOOD)
 
-        monkeypatch.setattr(intake.Writer, "store", grow)
+        monkeypatch.setattr(writer.Writer, "store", grow)
         with pytest.raises(Conflict, match="was written to while it was read"):
             take_in(project, path)
         assert pool_of(project) == []
@@ -200,8 +201,8 @@ class TestItems:
     def test_it_bounds_a_chunk_by_its_bytes(self, project, tmp_path, monkeypatch):
         monkeypatch.setattr(ingest, "CHUNK_BYTES", 1_000)
         sizes = []
-        store = intake.Writer.store
-        monkeypatch.setattr(intake.Writer, "store", lambda self, chunk: (sizes.append(len(chunk)), store(self, chunk)))
+        store = writer.Writer.store
+        monkeypatch.setattr(writer.Writer, "store", lambda self, chunk: (sizes.append(len(chunk)), store(self, chunk)))
         take_in_rows(project, tmp_path, [{"text": f"{i}" + "x" * 600} for i in range(5)])
         assert sizes == [2, 2, 1]
 
@@ -499,7 +500,7 @@ def stop_after(monkeypatch, n_chunks: int, *, inside: bool = False) -> None:
     """Crash after `n_chunks` committed ones: at the boundary, or inside the next one just before its cursor."""
     calls = []
     name = "_advance" if inside else "store"
-    original = getattr(intake.Writer, name)
+    original = getattr(writer.Writer, name)
 
     def crash(self, *args):
         if len(calls) == n_chunks:
@@ -507,7 +508,7 @@ def stop_after(monkeypatch, n_chunks: int, *, inside: bool = False) -> None:
         calls.append(1)
         return original(self, *args)
 
-    monkeypatch.setattr(intake.Writer, name, crash)
+    monkeypatch.setattr(writer.Writer, name, crash)
 
 
 def everything(project) -> list[tuple]:

@@ -11,14 +11,15 @@ from django.db import connection, transaction
 from django.db.models import Max
 from django.db.models.functions import Coalesce
 
-from annotate import access, samples, uploads
-from annotate.admission import Kind
+from annotate import access, samples
 from annotate.errors import Conflict, FileDamaged
 from annotate.formats import streams
 from annotate.formats.columns import Chosen, Fields, check
 from annotate.formats.dialect import JSONL, Dialect
 from annotate.formats.reader import Line, Reader, reader_of
-from annotate.intake import IMPORTED, Read, Writer, checked
+from annotate.imports import uploads
+from annotate.imports.rows import Kind
+from annotate.imports.writer import IMPORTED, Read, Writer, checked
 from annotate.modalities import modality
 from annotate.models import Draw, Gold, Import, Item, ItemPayload, Prediction, Project, Upload, User, bulk
 from annotate.models.base import database_now

@@ -7,10 +7,10 @@ from django.db import transaction
 from django.db.models import F, Max
 from django.db.models.functions import Coalesce
 
-from annotate.admission import Admitted, Kind, Known, Row, Rules, Silver, decide, read
 from annotate.errors import InvalidInput, RunLost
 from annotate.formats.columns import Chosen, Fields, check, chosen
 from annotate.formats.reader import JsonLines, Line, Reader
+from annotate.imports.rows import Admitted, Kind, Known, Row, Rules, Silver, decide, read
 from annotate.modalities import modality
 from annotate.models import (
     Draw,

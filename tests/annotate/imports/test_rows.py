@@ -6,7 +6,7 @@ import orjson
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from annotate.admission import Fields, Row, Rules, read
+from annotate.imports.rows import Fields, Row, Rules, read
 from annotate.modalities import text
 from annotate.models import Label, RejectedRow
 

@@ -7,11 +7,12 @@ from datetime import timedelta
 
 import pytest
 
-from annotate import files, ingest, preview, uploads
+from annotate import files
 from annotate.errors import AccessDenied, Conflict, FileDamaged, InvalidInput, NotFound
+from annotate.imports import ingest, preview, uploads
 from annotate.models import Event, Gold, Import, Item, Prediction, RejectedRow, Run, Upload
 from annotate.runs import lifecycle
-from tests.annotate.test_ingest import Stop, stop_after
+from tests.annotate.imports.test_ingest import Stop, stop_after
 from tests.bad_files import BAD_FILES, GOOD_CSV, ODD_FILES
 from tests.factories import make_member, make_project, make_user, owner_of
 

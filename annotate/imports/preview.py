@@ -10,16 +10,16 @@ import orjson
 from django.conf import settings
 
 from annotate import access
-from annotate.admission import Admitted, Kind, Row, Rules, decide, read
 from annotate.errors import InvalidInput
 from annotate.formats import detection
 from annotate.formats.columns import Chosen, check, propose
 from annotate.formats.dialect import Dialect
 from annotate.formats.reader import Line, Reader, reader_of
-from annotate.intake import checked, rules_of, what_is_there
+from annotate.imports.rows import Admitted, Kind, Row, Rules, decide, read
+from annotate.imports.uploads import opened
+from annotate.imports.writer import checked, rules_of, what_is_there
 from annotate.modalities import modality
 from annotate.models import Project, RejectedRow, Upload, User
-from annotate.uploads import opened
 
 N_CHECKED = 1_000  # rows that a preview reads as an import would
 
