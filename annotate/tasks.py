@@ -9,7 +9,8 @@ import orjson
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from annotate import access, delivery, embeddings, estimation, export, prelabel, sampling, training
+from annotate import access, delivery, embeddings, estimation, prelabel, sampling, training
+from annotate.dataset import export
 from annotate.errors import Conflict, InvalidInput, RunCancelled
 from annotate.imports import ingest, preview, uploads
 from annotate.models import DeliveredVersion, Estimate, Import, ModelVersion, Project, Round, Run, User

@@ -76,7 +76,7 @@ def _measure(source: Path, rows: int, folder: Path) -> dict[str, float]:
 def _import_and_export(source: Path, *, rows: int, folder: Path, bar: bool) -> dict[str, float]:
     from django.db import connection
 
-    from annotate import export
+    from annotate.dataset import export
     from annotate.imports import ingest
 
     project, owner = _make_project(folder.name)

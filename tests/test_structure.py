@@ -24,7 +24,7 @@ def test_migrations_are_in_step_with_the_models():
         "annotate.sampling",
         "annotate.labeling",
         "annotate.stats",
-        "annotate.export",
+        "annotate.dataset.export",
         "annotate.tasks",
         "annotate.management.commands.worker",
         "annotate.management.commands.serve",

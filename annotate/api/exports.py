@@ -6,11 +6,11 @@ from django.http import FileResponse
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from annotate import releases
 from annotate.api import runs
 from annotate.api.endpoint import Endpoint, operation
 from annotate.api.fields import Shown
 from annotate.api.runs import ExportGiven, RunShown
+from annotate.dataset import files as dataset_files
 from annotate.models import Run
 
 
@@ -34,7 +34,7 @@ class ExportDetail(ExportShown):
     content = serializers.SerializerMethodField(help_text="What the manifest says; empty where it is gone.")
 
     def get_content(self, run: Run) -> dict[str, Any]:
-        return releases.read_manifest(run)
+        return dataset_files.read_manifest(run)
 
 
 class Exports(Endpoint):
@@ -61,12 +61,12 @@ class Exports(Endpoint):
 class OneExport(Endpoint):
     @operation("Read an export with its manifest", scope="read", needs="download", returns=ExportDetail)
     def get(self, request: Request, run: str) -> Any:
-        return releases.find(project=self.member.project, public_id=run)
+        return dataset_files.find(project=self.member.project, public_id=run)
 
 
 class ExportFile(Endpoint):
     @operation("Download a file of an export", scope="read", needs="download", media="application/octet-stream")
     def get(self, request: Request, run: str, name: str) -> Any:
         """JSON Lines, CSV, or the manifest; checked against its checksum before it is sent."""
-        path = releases.file(releases.find(project=self.member.project, public_id=run), name)
+        path = dataset_files.file(dataset_files.find(project=self.member.project, public_id=run), name)
         return FileResponse(path.open("rb"), as_attachment=True, filename=name, content_type="application/octet-stream")

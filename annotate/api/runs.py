@@ -11,8 +11,8 @@ from annotate.api import hourly
 from annotate.api.endpoint import Endpoint, operation
 from annotate.api.fields import Choice, Flag, Given, Integer, Shown
 from annotate.api.paging import PageQuery
+from annotate.dataset.export import FORMATS
 from annotate.errors import InvalidInput
-from annotate.export import FORMATS
 from annotate.models import Project, Run, User
 from annotate.runs import lifecycle
 

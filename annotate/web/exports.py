@@ -8,9 +8,10 @@ import orjson
 from django.http import FileResponse, HttpResponse
 from django.views.decorators.http import require_GET
 
-from annotate import queue, releases
+from annotate import queue
 from annotate.access import MAY
-from annotate.export import FORMATS
+from annotate.dataset import files as dataset_files
+from annotate.dataset.export import FORMATS
 from annotate.models import Member, Run
 from annotate.web.doors import ProjectRequest, project_page
 from annotate.web.htmx import render_page
@@ -60,17 +61,17 @@ def list_exports(request: ProjectRequest) -> HttpResponse:
 @project_page(to="download")
 def download(request: ProjectRequest, run: str, name: str) -> HttpResponse:
     """A file by the name that the run itself recorded; any other name leads nowhere."""
-    path = releases.file(releases.find(project=request.member.project, public_id=run), name)
+    path = dataset_files.file(dataset_files.find(project=request.member.project, public_id=run), name)
     return FileResponse(  # type: ignore[return-value]
         path.open("rb"),
         as_attachment=True,
         filename=name,
-        content_type=releases.content_type(path),
+        content_type=dataset_files.content_type(path),
     )
 
 
 def _release(run: Run) -> Release:
-    manifest = releases.read_manifest(run)
+    manifest = dataset_files.read_manifest(run)
     estimates = manifest.get("estimates", ())
     return Release(
         run=run,
@@ -85,7 +86,7 @@ def _release(run: Run) -> Release:
 def _preview(release: Release, member: Member) -> list[list[Any]]:
     """The first rows of the newest JSON Lines file, cut to what fits a table; none that this member may be asked."""
     name = next((file["name"] for file in release.files if file["name"].endswith(".jsonl")), "")
-    path = releases.path_of(release.run, name)
+    path = dataset_files.path_of(release.run, name)
     if path is None:
         return []
     try:

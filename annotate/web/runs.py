@@ -12,8 +12,8 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_POST
 
 from annotate import queue, tasks
+from annotate.dataset.export import FORMATS
 from annotate.errors import InvalidInput
-from annotate.export import FORMATS
 from annotate.models import Project, QueueEntry, Run
 from annotate.runs import lifecycle
 from annotate.templatetags.figures import count

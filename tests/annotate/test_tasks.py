@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from django.conf import settings as project_settings
 
-from annotate import export, sampling, tasks
+from annotate import sampling, tasks
+from annotate.dataset import export
 from annotate.errors import AccessDenied, Conflict
 from annotate.imports import ingest
 from annotate.models import ModelVersion, Project, Round, Run

@@ -233,7 +233,7 @@ class TestSamplesCannotBeBent:
         assert problem(project, "files have their checksums") is None
 
     def test_an_export_of_another_project_or_with_another_figure_is_found(self, project, tmp_path):
-        from annotate import export
+        from annotate.dataset import export
 
         olga = owner_of(project)
         manifest = export.export(delivered=delivery.current(project=project, by=olga).row, directory=tmp_path, by=olga)

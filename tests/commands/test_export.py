@@ -3,7 +3,7 @@
 import pytest
 from django.core.management import CommandError, call_command
 
-from annotate import export
+from annotate.dataset import export
 from annotate.imports import ingest
 from tests.factories import make_project, owner_of, rows_of, write_jsonl
 

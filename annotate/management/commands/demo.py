@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 from django.conf import settings
 
-from annotate import delivery, estimation, export, files, prelabel, projects, sampling, simulation, stats, training
+from annotate import delivery, estimation, files, prelabel, projects, sampling, simulation, stats, training
+from annotate.dataset import export
 from annotate.errors import Conflict
 from annotate.formats import jsonl
 from annotate.imports import ingest

@@ -6,7 +6,8 @@ from typing import Any
 
 from django.conf import settings
 
-from annotate import delivery, estimation, export
+from annotate import delivery, estimation
+from annotate.dataset import export
 from annotate.management.base import GoldloopCommand
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from annotate import export, verification
+from annotate import verification
+from annotate.dataset import export
 from annotate.management.base import GoldloopCommand
 
 

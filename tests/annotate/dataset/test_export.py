@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from django.db import connection
 
-from annotate import export, files, items, provenance
+from annotate import files, items
+from annotate.dataset import export, provenance
 from annotate.errors import AccessDenied, FileDamaged, InvalidInput
 from annotate.imports import ingest
 from annotate.models import (

@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 
 from annotate import files
+from annotate.dataset.provenance import COLUMNS, Counts
 from annotate.models import DeliveredVersion, Estimate
-from annotate.provenance import COLUMNS, Counts
 
 FORMAT = 1  # of the manifest; a reader that knows another refuses
 _KIND = Estimate.Estimand

@@ -4,15 +4,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from annotate import access, chaos, files, manifest
+from annotate import access, chaos, files
+from annotate.dataset import manifest
+from annotate.dataset.manifest import verify_export
+from annotate.dataset.provenance import COLUMNS, Provenance, Row
 from annotate.errors import InvalidInput
 from annotate.formats import csv, jsonl
-from annotate.manifest import verify_export
 from annotate.modalities import modality
 from annotate.models import DeliveredVersion, Project, User
 from annotate.models.event import record
 from annotate.models.snapshot import read_snapshot
-from annotate.provenance import COLUMNS, Provenance, Row
 from annotate.runs import lifecycle
 
 __all__ = ["FORMATS", "export", "verify_export", "verify_origin"]
