@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
-from annotate import encryption
+from annotate.silver import secrets
 
 
 @register()
@@ -63,7 +63,7 @@ def check_redis_url(**_: Any) -> list[CheckMessage]:
 
 @register()
 def check_encryption_keys(**_: Any) -> list[CheckMessage]:
-    if all(encryption.is_key(key) for key in settings.FIELD_ENCRYPTION_KEYS):
+    if all(secrets.is_key(key) for key in settings.FIELD_ENCRYPTION_KEYS):
         return []
-    hint = f"Give keys such as a new one that was just made, {encryption.new_key()}, separated by commas."
+    hint = f"Give keys such as a new one that was just made, {secrets.new_key()}, separated by commas."
     return [Error("FIELD_ENCRYPTION_KEYS holds something that is no key.", hint=hint, id="goldloop.E006")]

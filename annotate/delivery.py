@@ -10,11 +10,12 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, Max
 from numpy.typing import NDArray
 
-from annotate import artefacts, embeddings, files, pool, projects, prompts
+from annotate import artefacts, embeddings, files, pool, projects
 from annotate.models import DeliveredVersion, Item, ModelVersion, Project, Round, User
 from annotate.models.event import record
 from annotate.models.project import Arm
 from annotate.runs import lifecycle
+from annotate.silver import prompts
 from models_ml import checkpoints
 from models_ml.delivery import fit_delivery
 

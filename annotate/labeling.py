@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import BigIntegerField, CharField, DateTimeField, F, OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
-from annotate import access, prompts, questions, review, slots
+from annotate import access, questions, review, slots
 from annotate.errors import AccessDenied, Conflict, InvalidInput, LeaseLost, NotFound
 from annotate.models import Annotation, Draft, Draw, Label, Lease, Prediction, Project, QueueEntry, Round, User
 from annotate.models.annotation import SkipReason
@@ -22,6 +22,7 @@ from annotate.models.project import SuggestionPolicy
 from annotate.models.turn import write_turn
 from annotate.money import payments
 from annotate.questions import Answers, Question
+from annotate.silver import prompts
 
 MAX_COMMENT = 5_000  # characters
 _MAX_KEY = 100

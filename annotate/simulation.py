@@ -11,24 +11,13 @@ import orjson
 from django.db.models import Sum
 from numpy.typing import NDArray
 
-from annotate import (
-    artefacts,
-    delivery,
-    embeddings,
-    estimation,
-    labeling,
-    pool,
-    prelabel,
-    projects,
-    routing,
-    sampling,
-    training,
-)
+from annotate import artefacts, delivery, embeddings, estimation, labeling, pool, projects, routing, sampling, training
 from annotate.errors import InvalidInput
 from annotate.imports import ingest
 from annotate.modalities import modality
 from annotate.models import Annotation, Estimate, Label, Prediction, Project, QueueEntry, Round, User
 from annotate.models.project import Role
+from annotate.silver import prelabel
 from models_ml import metrics
 from models_ml.seeds import generator
 

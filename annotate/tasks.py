@@ -9,13 +9,14 @@ import orjson
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from annotate import access, delivery, embeddings, estimation, prelabel, sampling, training
+from annotate import access, delivery, embeddings, estimation, sampling, training
 from annotate.dataset import export
 from annotate.errors import Conflict, InvalidInput, RunCancelled
 from annotate.imports import ingest, preview, uploads
 from annotate.models import DeliveredVersion, Estimate, Import, ModelVersion, Project, Round, Run, User
 from annotate.money import ledger, payments
 from annotate.runs import lifecycle
+from annotate.silver import prelabel
 
 Facts = dict[str, Any]  # what a run made, for pages: counts, public ids, file names
 

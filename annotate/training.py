@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models import Max
 from numpy.typing import NDArray
 
-from annotate import access, chaos, embeddings, files, pool, projects, prompts
+from annotate import access, chaos, embeddings, files, pool, projects
 from annotate.artefacts import load_snapshot, vectors_digest
 from annotate.champion import promote
 from annotate.errors import Conflict, InvalidInput
@@ -15,6 +15,7 @@ from annotate.models import ModelVersion, Project, User
 from annotate.models.event import record
 from annotate.models.project import Arm
 from annotate.runs import lifecycle
+from annotate.silver import prompts
 from models_ml import checkpoints
 from models_ml.training import crossfit
 

@@ -6,7 +6,7 @@ import numpy as np
 from django.db.models import Count, Exists, F, Max, OuterRef, Q, Subquery, Sum, TextField
 from django.db.models.functions import Cast, Coalesce
 
-from annotate import artefacts, delivery, encryption, estimation, files
+from annotate import artefacts, delivery, estimation, files
 from annotate.errors import GoldloopError
 from annotate.modalities import modality
 from annotate.models import (
@@ -33,6 +33,7 @@ from annotate.models.base import database_now
 from annotate.models.project import ALWAYS_BLIND, Arm, SuggestionPolicy
 from annotate.models.snapshot import read_snapshot
 from annotate.review import ADJUDICATED
+from annotate.silver import secrets
 from models_ml import checkpoints, randomness
 
 Check = Callable[[Project], Iterator[str]]
@@ -348,7 +349,7 @@ def _keys_stay_secret(project: Project) -> Iterator[str]:
     for connection in Connection.objects.filter(Q(lent_to=project) | Q(used_by=project)).distinct():
         if not connection.key_encrypted:
             continue
-        key = encryption.decrypt(connection.key_encrypted)
+        key = secrets.decrypt(connection.key_encrypted)
         events = Event.objects.filter(Q(project=project) | Q(project__isnull=True))
         told = Run.objects.filter(project=project).filter(Q(message__contains=key) | Q(trace__contains=key))
         reasons = LedgerEntry.objects.filter(budget__project=project, reason__contains=key)

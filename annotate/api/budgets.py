@@ -5,12 +5,12 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from annotate import quotes
 from annotate.api.endpoint import Endpoint, operation
 from annotate.api.fields import Given, Integer, Shown
 from annotate.api.paging import PageQuery
 from annotate.models import Budget, LedgerEntry
 from annotate.money import budgets
+from annotate.silver import quotes
 
 
 class BudgetShown(Shown):

@@ -10,7 +10,7 @@ from rest_framework import serializers
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
-from annotate import quotes, tasks
+from annotate import tasks
 from annotate.api import hourly
 from annotate.api.endpoint import Endpoint, operation
 from annotate.api.fields import Choice, Given, Integer, PublicId, Shown, Text
@@ -19,6 +19,7 @@ from annotate.errors import Conflict, NotFound
 from annotate.formats.dialect import DELIMITERS, ENCODINGS, FORMATS
 from annotate.imports import preview, uploads
 from annotate.models import Import, Run
+from annotate.silver import quotes
 
 _PIECE = 1 << 20
 

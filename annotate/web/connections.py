@@ -16,11 +16,11 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotate import connections
 from annotate.errors import AccessDenied, Conflict, InvalidInput
 from annotate.models import Connection, Project, Run
 from annotate.models.connection import LIMIT_NAMES
 from annotate.providers.probe import Probe
+from annotate.silver import connections
 from annotate.web.budget import micros_of, plain
 from annotate.web.doors import View
 from annotate.web.forms import Form

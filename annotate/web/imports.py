@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_GET, require_POST
 
-from annotate import quotes, tasks
+from annotate import tasks
 from annotate.errors import Conflict, InvalidInput, NotFound
 from annotate.formats.dialect import DELIMITERS, Dialect
 from annotate.imports import preview as upload_preview
@@ -22,6 +22,7 @@ from annotate.imports import uploads
 from annotate.items import CORRECTIONS
 from annotate.modalities import modality
 from annotate.models import Import, Project, Run, Upload
+from annotate.silver import quotes
 from annotate.web.doors import ProjectRequest, project_page
 from annotate.web.edge import refused_read
 from annotate.web.htmx import go_to, render_page

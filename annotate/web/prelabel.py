@@ -13,12 +13,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
-from annotate import connections, projects, prompts, quotes
+from annotate import projects
 from annotate.access import MAY
 from annotate.errors import Conflict, InvalidInput
 from annotate.models import Budget, Connection, Item, LedgerEntry, Prediction, Project, PromptVersion, Run
 from annotate.money import budgets
-from annotate.quotes import Preview, Quote
+from annotate.silver import connections, prompts, quotes
+from annotate.silver.quotes import Preview, Quote
 from annotate.web.connections import server_of
 from annotate.web.doors import ProjectRequest, project_page
 from annotate.web.htmx import go_to, render_page

@@ -12,9 +12,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotate import connections, project_settings, projects
+from annotate import project_settings, projects
 from annotate.errors import Conflict, InvalidInput, NotFound
 from annotate.models import GuidelineVersion, Project
+from annotate.silver import connections
 from annotate.web.doors import ProjectRequest, project_page
 from annotate.web.htmx import go_to
 from annotate.web.profile import zones

@@ -2,10 +2,11 @@
 
 import pytest
 
-from annotate import delivery, estimation, items, prompts, sampling, training
+from annotate import delivery, estimation, items, sampling, training
 from annotate.imports import ingest
 from annotate.models import Draw, Estimate, Gold, Prediction, QueueEntry
 from annotate.models.project import Arm
+from annotate.silver import prompts
 from models_ml.intervals import wilson
 from tests.factories import answer_round, make_project, owner_of, rows_of, write_jsonl
 

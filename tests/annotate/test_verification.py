@@ -3,7 +3,7 @@
 import pytest
 from django.db.models import F
 
-from annotate import connections, delivery, files, sampling, training, verification
+from annotate import delivery, files, sampling, training, verification
 from annotate.imports import ingest, uploads
 from annotate.models import (
     Annotation,
@@ -23,6 +23,7 @@ from annotate.models.base import database_now
 from annotate.models.event import record
 from annotate.models.project import Arm
 from annotate.money import budgets, ledger
+from annotate.silver import connections
 from models_ml import checkpoints
 from tests.factories import answer_round, make_project, make_user, owner_of, rows_of, write_jsonl
 from tests.rows import make_run

@@ -10,13 +10,13 @@ import pytest
 from django.db import transaction
 from django.urls import reverse
 
-from annotate import connections
 from annotate.access import MAY
 from annotate.accounts import tokens
 from annotate.api.endpoint import SCOPES, Endpoint
 from annotate.imports import uploads
 from annotate.models import ApiToken, User
 from annotate.models.project import Role
+from annotate.silver import connections
 from tests.api.conftest import Program
 from tests.factories import make_user
 from tests.web.site import Place, api_routes, make_place, make_stranger

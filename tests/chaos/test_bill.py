@@ -14,10 +14,11 @@ import pytest
 from django.db import connection
 from django.db.models import Count, Sum
 
-from annotate import connections, prompts, quotes, tasks, verification
+from annotate import tasks, verification
 from annotate.models import Budget, LedgerEntry, Prediction, Run
 from annotate.money import budgets
 from annotate.runs import lifecycle
+from annotate.silver import connections, prompts, quotes
 from tests.factories import make_project, make_user, owner_of
 from tests.processes import ROOT
 from tests.rows import make_items

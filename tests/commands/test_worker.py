@@ -12,9 +12,10 @@ from django.conf import settings as project_settings
 from django.core.management import call_command
 from django.db import connection
 
-from annotate import prelabel, tasks
+from annotate import tasks
 from annotate.imports import ingest
 from annotate.models import Prediction, Run
+from annotate.silver import prelabel
 from tests import services
 from tests.factories import make_project, owner_of, write_jsonl
 from tests.processes import ROOT, run_manage

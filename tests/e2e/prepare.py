@@ -146,9 +146,9 @@ def disagree(folder: Path, people: dict[str, Any], texts: list[dict[str, str]]) 
 
 def pay(folder: Path, people: dict[str, Any], sara: Any, texts: list[dict[str, str]]) -> Any:
     """A project that pays a server, paused near its cap, every kind of failure met; returns the connection."""
-    from annotate import connections, prompts
     from annotate.models import Run
     from annotate.money import budgets, ledger
+    from annotate.silver import connections, prompts
     from models_ml.types import Failure, FailureKind
 
     olga = people["olga"]

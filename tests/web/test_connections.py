@@ -3,8 +3,8 @@
 import pytest
 from django.urls import reverse
 
-from annotate import connections
 from annotate.models import Connection, Event
+from annotate.silver import connections
 from tests.factories import make_project, make_user
 from tests.rows import make_run
 from tests.stub_llm import stub_llm

@@ -11,12 +11,13 @@ from django.test import Client
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 from django.urls import reverse
 
-from annotate import files, quotes, tasks
+from annotate import files, tasks
 from annotate.imports import ingest, uploads
 from annotate.items import CORRECTIONS
 from annotate.models import Import, Item, Run, Upload
 from annotate.models.project import Role
 from annotate.runs import lifecycle
+from annotate.silver import quotes
 from tests.annotate.imports.test_ingest import Stop, stop_after
 from tests.bad_files import BAD_FILES, GOOD_CSV, GOOD_JSONL, ODD_FILES
 from tests.factories import make_member, make_project, make_user, owner_of

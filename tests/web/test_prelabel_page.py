@@ -5,11 +5,12 @@ import re
 import pytest
 from django.urls import reverse
 
-from annotate import connections, projects
+from annotate import projects
 from annotate.models import Budget, Prediction, Run
 from annotate.models.project import Role
 from annotate.money import budgets, ledger
 from annotate.money.ledger import Ask
+from annotate.silver import connections
 from tests.factories import make_member, make_project, make_user, owner_of
 from tests.rows import make_items, make_run, make_silver
 from tests.web.test_budget import text_of

@@ -6,10 +6,11 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from annotate import access, connections
+from annotate import access
 from annotate.management.base import GoldloopCommand, find_user
 from annotate.management.commands.set_budget import micros
 from annotate.models import Connection, User
+from annotate.silver import connections
 
 
 class Command(GoldloopCommand):

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from django.conf import settings
 
-from annotate import delivery, estimation, files, prelabel, projects, sampling, simulation, stats, training
+from annotate import delivery, estimation, files, projects, sampling, simulation, stats, training
 from annotate.dataset import export
 from annotate.errors import Conflict
 from annotate.formats import jsonl
@@ -18,6 +18,7 @@ from annotate.management.commands.create_project import read_json
 from annotate.management.tables import money, table
 from annotate.models import Estimate, Import, Member, Project, QueueEntry, Round, User
 from annotate.models.project import Role
+from annotate.silver import prelabel
 
 _DATA = Path(settings.BASE_DIR) / "annotate" / "demo"
 _SLUG = "demo-banking"

@@ -4,8 +4,8 @@ from typing import Any
 
 from django.db.models import Count
 
-from annotate import prelabel
 from annotate.management.base import GoldloopCommand
+from annotate.silver import prelabel
 
 
 class Command(GoldloopCommand):

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from annotate import connections
 from annotate.management.base import GoldloopCommand
+from annotate.silver import connections
 
 
 class Command(GoldloopCommand):

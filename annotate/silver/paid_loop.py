@@ -16,7 +16,7 @@ import numpy as np
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from annotate import chaos, connections, prompts
+from annotate import chaos
 from annotate.errors import BudgetReached, GoldloopError, RunCancelled, RunLost, RunPaused
 from annotate.models import Budget, Item, LedgerEntry, PromptVersion
 from annotate.models.turn import write_turn
@@ -27,6 +27,7 @@ from annotate.providers.openai import Attempted, Endpoint, most_micros
 from annotate.providers.outbound import OutboundError
 from annotate.providers.retries import CircuitBreaker, wait_before_retry
 from annotate.runs.attempt import Attempt
+from annotate.silver import connections, prompts
 from models_ml.llm import chat
 from models_ml.llm.chat import Message
 from models_ml.types import Failure

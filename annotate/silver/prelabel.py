@@ -6,14 +6,15 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Count, Sum
 
-from annotate import access, connections, embeddings, prompts
-from annotate.asking import Asking
+from annotate import access, embeddings
 from annotate.errors import BudgetReached, InvalidInput
 from annotate.modalities import modality
 from annotate.models import Budget, Item, Prediction, Project, PromptVersion, Run, User
 from annotate.models.event import record
 from annotate.money import budgets, ledger
 from annotate.runs import lifecycle
+from annotate.silver import connections, prompts
+from annotate.silver.paid_loop import Asking
 from models_ml import registry
 from models_ml.encoders.items import joined
 from models_ml.types import Annotator, LabelSpec

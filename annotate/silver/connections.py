@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
-from annotate import access, encryption
+from annotate import access
 from annotate.errors import AccessDenied, Conflict, InvalidInput, NotFound
 from annotate.models import Connection, Project, Run, User
 from annotate.models.base import is_storable
@@ -17,6 +17,7 @@ from annotate.models.event import record
 from annotate.providers import outbound, probe
 from annotate.providers.openai import Endpoint
 from annotate.providers.probe import Probe
+from annotate.silver import secrets
 
 ANNOTATOR = "openai"  # what a project's annotator is called where it is asked over a connection
 OFFLINE = "offline"
@@ -163,7 +164,7 @@ def endpoint_of(connection: Connection, *, ignore_prices: bool = False) -> Endpo
     return Endpoint(
         base_url=connection.base_url,
         model=connection.model,
-        key=encryption.decrypt(connection.key_encrypted) if connection.key_encrypted else "",
+        key=secrets.decrypt(connection.key_encrypted) if connection.key_encrypted else "",
         allow_private=connection.allows_private,
         input_price_micros_per_million=prices[0] or 0,
         output_price_micros_per_million=prices[1] or 0,
@@ -181,7 +182,7 @@ def rotate_keys() -> int:
     """Encrypt every key under the first of FIELD_ENCRYPTION_KEYS; returns how many there are."""
     rows = list(Connection.objects.exclude(key_encrypted=b"").select_for_update().order_by("pk"))
     for row in rows:
-        Connection.objects.filter(pk=row.pk).update(key_encrypted=encryption.rotate(row.key_encrypted))
+        Connection.objects.filter(pk=row.pk).update(key_encrypted=secrets.rotate(row.key_encrypted))
     return len(rows)
 
 
@@ -208,7 +209,7 @@ def _apply(connection: Connection, settings: dict[str, Any]) -> None:
 
 def _set_key(connection: Connection, key: str) -> None:
     key = key.strip()
-    connection.key_encrypted = encryption.encrypt(key) if key else b""
+    connection.key_encrypted = secrets.encrypt(key) if key else b""
     # Of a short key four characters would be too much of it.
     connection.key_hint = key[-4:] if len(key) >= 12 else ""
 

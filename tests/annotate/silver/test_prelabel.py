@@ -8,11 +8,12 @@ import pytest
 from django.db import connections as databases
 from django.db.models import Sum
 
-from annotate import connections, prelabel, prompts, quotes, tasks
+from annotate import tasks
 from annotate.errors import BudgetReached, Conflict, GoldloopError, RunPaused
 from annotate.models import Budget, LedgerEntry, Prediction, Project, Run
 from annotate.money import budgets, ledger
 from annotate.runs import lifecycle
+from annotate.silver import connections, prelabel, prompts, quotes
 from tests.factories import make_project, make_user, owner_of
 from tests.rows import make_items
 from tests.stub_llm import CHARGED, UNCHARGED, stub_llm

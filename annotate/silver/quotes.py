@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
 
-from annotate import access, connections, projects, prompts
+from annotate import access, projects
 from annotate.errors import Conflict, InvalidInput
 from annotate.models import Budget, Item, Project, User
 from annotate.money import budgets
 from annotate.providers import openai
 from annotate.providers.openai import Endpoint
+from annotate.silver import connections, prompts
 from models_ml.llm import chat
 from models_ml.llm.chat import Message
 from models_ml.types import Parts

@@ -10,10 +10,11 @@ import orjson
 from django.db import transaction
 from django.db.models import Count, Exists, Max, OuterRef, QuerySet
 
-from annotate import connections, projects
+from annotate import projects
 from annotate.modalities import modality
 from annotate.models import Connection, GuidelineVersion, Import, Item, LabelSchema, Prediction, Project, PromptVersion
 from annotate.providers.openai import Endpoint
+from annotate.silver import connections
 from models_ml.llm import chat
 from models_ml.llm.chat import Message
 from models_ml.types import Failure, Judgement, LabelSpec, Parts

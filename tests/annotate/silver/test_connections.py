@@ -7,10 +7,10 @@ import pytest
 from django.core.management import call_command
 from django.db import connection as database
 
-from annotate import connections, encryption
 from annotate.checks import check_encryption_keys
 from annotate.errors import AccessDenied, Conflict, FileDamaged, InvalidInput, NotFound
 from annotate.models import Connection, Event
+from annotate.silver import connections, secrets
 from tests.factories import make_member, make_project, make_user, owner_of
 from tests.rows import make_run
 from tests.stub_llm import stub_llm
@@ -185,11 +185,11 @@ class TestTest:
 
 class TestEncryption:
     def test_the_key_file_is_its_owners(self, tmp_path):
-        assert encryption.decrypt(encryption.encrypt("secret")) == "secret"
+        assert secrets.decrypt(secrets.encrypt("secret")) == "secret"
         assert stat.S_IMODE((tmp_path / "encryption_key").stat().st_mode) == 0o600
 
     def test_keys_are_rotated(self, make, settings):
-        old, new = encryption.new_key(), encryption.new_key()
+        old, new = secrets.new_key(), secrets.new_key()
         settings.FIELD_ENCRYPTION_KEYS = [old]
         row = make()
         settings.FIELD_ENCRYPTION_KEYS = [new, old]
@@ -200,7 +200,7 @@ class TestEncryption:
 
     def test_a_lost_key_is_told(self, make, settings):
         row = make()
-        settings.FIELD_ENCRYPTION_KEYS = [encryption.new_key()]
+        settings.FIELD_ENCRYPTION_KEYS = [secrets.new_key()]
         with pytest.raises(FileDamaged, match="cannot be decrypted"):
             connections.endpoint_of(row)
         assert Connection.objects.count() == 1
@@ -209,7 +209,7 @@ class TestEncryption:
         settings.FIELD_ENCRYPTION_KEYS = ["short"]
         assert check_encryption_keys()[0].id == "goldloop.E006"
         with pytest.raises(InvalidInput, match="holds something that is no key"):
-            encryption.encrypt("x")
+            secrets.encrypt("x")
 
 
 def test_a_model_that_takes_its_limit_by_another_name_and_no_temperature_is_asked_so():
