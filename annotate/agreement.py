@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from django.db.models import Exists, OuterRef
 
-from annotate import review
+from annotate.labeling import gold as gold_rules
 from annotate.models import Annotation, Gold, Member, Project
 from models_ml.intervals import wilson
 
@@ -45,7 +45,7 @@ def with_gold(project: Project) -> dict[int, Agreement]:
     for item, said in _by_item(_comparable(project)):
         for person, label in said.items():
             others = [(other, who in trusted) for who, other in said.items() if who != person]
-            gold = judged.get(item) or review.gold_label(project, others)
+            gold = judged.get(item) or gold_rules.gold_label(project, others)
             if gold is not None:
                 n[person] += 1
                 n_agreed[person] += label == gold

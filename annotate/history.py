@@ -8,8 +8,8 @@ from typing import Any
 from django.db.models import TextField
 from django.db.models.functions import Cast
 
-from annotate import disputes
 from annotate.access import MAY
+from annotate.labeling import disputes
 from annotate.models import (
     Adjudication,
     Annotation,

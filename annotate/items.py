@@ -8,8 +8,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils.translation import gettext as _
 
-from annotate import access, routing, samples
+from annotate import access, samples
 from annotate.errors import Conflict, InvalidInput, NotFound
+from annotate.labeling import leases
 from annotate.modalities import modality
 from annotate.models import (
     Annotation,
@@ -275,7 +276,7 @@ def _withdraw(keys: list[int]) -> int:
         Item.objects.filter(pk__in=part, withdrawn_at__isnull=True).update(withdrawn_at=now) for part in _parts(keys)
     )
     for part in _parts(keys):
-        routing.close_questions(QueueEntry.objects.filter(item__in=part), now=now)
+        leases.close_questions(QueueEntry.objects.filter(item__in=part), now=now)
     return changed
 
 

@@ -7,7 +7,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from annotate import disputes
+from annotate.labeling import disputes
 from annotate.models import (
     DeliveredVersion,
     Draw,

@@ -10,9 +10,10 @@ from django.db import transaction
 from django.db.models import Count, Max, Q, QuerySet
 from django.utils.translation import gettext as _
 
-from annotate import access, projects, routing
+from annotate import access, projects
 from annotate.access import MAY
 from annotate.errors import Conflict, NotFound
+from annotate.labeling import leases
 from annotate.models import Annotation, Invitation, Lease, Member, Project, User
 from annotate.models.base import database_now
 from annotate.models.event import record
@@ -73,7 +74,7 @@ def set_member(*, project: Project, person: str, role: str, is_trusted: bool, by
     user = _find(project=project, person=person, by=by).user
     member = projects.add_member(project=project, user=user, role=role, is_trusted=is_trusted, by=by)
     if role not in MAY["annotate"]:
-        routing.release_all(project=project, user=user)
+        leases.release_all(project=project, user=user)
     if role not in MAY["manage"]:
         _revoke(_unused(project).filter(created_by=user))
     return member
@@ -89,7 +90,7 @@ def remove(*, project: Project, person: str, by: User) -> Left:
     left = Left(
         person=user,
         n_answers=_answers(project).filter(annotator=user).count(),
-        n_released=routing.release_all(project=project, user=user),
+        n_released=leases.release_all(project=project, user=user),
         # What they made, and what would let them in again.
         n_revoked=_revoke(_unused(project).filter(Q(created_by=user) | Q(email=user.email))),
     )
@@ -109,7 +110,7 @@ def remove(*, project: Project, person: str, by: User) -> Left:
 def release(*, project: Project, person: str, by: User) -> tuple[User, int]:
     """Give back whatever somebody holds, for instance because they went home; returns them and how many it were."""
     user = _find(project=project, person=person, by=by).user
-    n_released = routing.release_all(project=project, user=user)
+    n_released = leases.release_all(project=project, user=user)
     record("member.released", project=project, by=by, user=user.public_id, n_released=n_released)
     return user, n_released
 

@@ -8,8 +8,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import Max
 from numpy.typing import NDArray
 
-from annotate import access, delivery, pool, routing, slots
+from annotate import access, delivery, pool
 from annotate.errors import Conflict, InvalidInput
+from annotate.labeling import leases, slots
 from annotate.models import Draw, Project, QueueEntry, Round, User
 from annotate.models.base import database_now
 from annotate.models.event import record
@@ -67,7 +68,7 @@ def close_round(*, project: Project, by: User, force: bool = False) -> Round:
                 "Close it anyway with --force: they become unresolved."
             )
         now = database_now()
-        routing.close_questions(waiting, now=now)
+        leases.close_questions(waiting, now=now)
         advance_marks(current)
         current.state, current.closed_at, current.closed_by = Round.State.CLOSED, now, by
         current.save(update_fields=["state", "closed_at", "closed_by", "audit_mark", "reference_mark"])

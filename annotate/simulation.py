@@ -11,9 +11,10 @@ import orjson
 from django.db.models import Sum
 from numpy.typing import NDArray
 
-from annotate import artefacts, delivery, embeddings, estimation, labeling, pool, projects, routing, sampling, training
+from annotate import artefacts, delivery, embeddings, estimation, pool, projects, sampling, training
 from annotate.errors import InvalidInput
 from annotate.imports import ingest
+from annotate.labeling import answers, leases
 from annotate.modalities import modality
 from annotate.models import Annotation, Estimate, Label, Prediction, Project, QueueEntry, Round, User
 from annotate.models.project import Role
@@ -53,10 +54,10 @@ class SimulatedPerson:
         n_answered = 0
         for entry in waiting.order_by("position"):
             label = self._choose(entry, labels)
-            lease = routing.lease(entry=entry, annotator=self.user)
+            lease = leases.lease(entry=entry, annotator=self.user)
             key = f"simulated:{entry.pk}:{self.user.pk}"
-            answer = labeling.Answer(label=label)
-            labeling.submit(lease_id=lease.public_id, project=current.project, answer=answer, key=key, by=self.user)
+            answer = answers.Answer(label=label)
+            answers.submit(lease_id=lease.public_id, project=current.project, answer=answer, key=key, by=self.user)
             n_answered += 1
         return n_answered
 

@@ -8,6 +8,7 @@ from django.db.models.functions import Cast, Coalesce
 
 from annotate import artefacts, delivery, estimation, files
 from annotate.errors import GoldloopError
+from annotate.labeling.gold import ADJUDICATED
 from annotate.modalities import modality
 from annotate.models import (
     Adjudication,
@@ -32,7 +33,6 @@ from annotate.models import (
 from annotate.models.base import database_now
 from annotate.models.project import ALWAYS_BLIND, Arm, SuggestionPolicy
 from annotate.models.snapshot import read_snapshot
-from annotate.review import ADJUDICATED
 from annotate.silver import secrets
 from models_ml import checkpoints, randomness
 

@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from annotate import labeling, projects, routing
+from annotate import projects
+from annotate.labeling import answers, leases
 from annotate.models import Label, Project, QueueEntry, Round, User
 from annotate.models.project import Role
 
@@ -54,8 +55,8 @@ def answer_round(project: Project, label: str = "yes", by: User | None = None, l
     chosen = Label.objects.get(schema=projects.current_schema(project), name=label)
     entries = list(current.queue.filter(state=QueueEntry.State.OPEN).order_by("position"))
     for entry in entries[: len(entries) - leave]:
-        lease = routing.lease(entry=entry, annotator=person)
-        answer = labeling.Answer(label=chosen, seconds=1.0)
+        lease = leases.lease(entry=entry, annotator=person)
+        answer = answers.Answer(label=chosen, seconds=1.0)
         key = f"key-{next(_numbers)}"
-        labeling.submit(lease_id=lease.public_id, project=project, answer=answer, key=key, by=person)
+        answers.submit(lease_id=lease.public_id, project=project, answer=answer, key=key, by=person)
     return len(entries) - leave

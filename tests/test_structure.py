@@ -22,7 +22,7 @@ def test_migrations_are_in_step_with_the_models():
         "labelapp.wsgi",
         "labelapp.urls",
         "annotate.sampling",
-        "annotate.labeling",
+        "annotate.labeling.answers",
         "annotate.stats",
         "annotate.dataset.export",
         "annotate.tasks",

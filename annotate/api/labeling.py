@@ -11,12 +11,14 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.serializers import Serializer
 
-from annotate import labeling, projects, routing
+from annotate import projects
 from annotate.api import idempotency
 from annotate.api.endpoint import Endpoint, operation
 from annotate.api.fields import Choice, Flag, Given, Integer, Number, PublicId, Shown, Text
 from annotate.errors import Conflict, InvalidInput, LeaseLost
-from annotate.labeling import Answer
+from annotate.labeling import answers
+from annotate.labeling import leases as leasing
+from annotate.labeling.answers import Answer
 from annotate.modalities import modality
 from annotate.models import Annotation, Label, Lease
 from annotate.models.annotation import SkipReason
@@ -73,7 +75,7 @@ class SaidGiven(Given):
     lease = PublicId()
     seconds = Number(required=False, allow_null=True, min_value=0, max_value=1e6, help_text="Time spent on it.")
     is_flagged = Flag(default=False)
-    comment = Text(max_length=labeling.MAX_COMMENT, allow_blank=True, trim_whitespace=False, default="")
+    comment = Text(max_length=answers.MAX_COMMENT, allow_blank=True, trim_whitespace=False, default="")
 
 
 class SubmitGiven(SaidGiven):
@@ -121,7 +123,7 @@ class DraftGiven(Given):
     lease = PublicId()
     label = Integer(required=False, allow_null=True, **_label)  # type: ignore[assignment]
     is_flagged = Flag(default=False)
-    comment = Text(max_length=labeling.MAX_COMMENT, allow_blank=True, trim_whitespace=False, default="")
+    comment = Text(max_length=answers.MAX_COMMENT, allow_blank=True, trim_whitespace=False, default="")
 
 
 class LeaseGiven(Given):
@@ -151,7 +153,7 @@ class ProgressOfMine(Shown):
 class Standing(Endpoint):
     @operation("How far I am", scope="read", needs="annotate", returns=ProgressOfMine)
     def get(self, request: Request) -> Any:
-        return routing.remaining(project=self.member.project, annotator=self.me)
+        return leasing.remaining(project=self.member.project, annotator=self.me)
 
 
 def _asks(summary: str, body: type[Given], returns: type[Serializer[Any]] | None, **words: Any) -> _Decorator:
@@ -168,24 +170,24 @@ class Next(Endpoint):
         leases = self._leases(n, self.body["done"])
         if n == 1 and leases and leases[0].shown_at is None:
             with suppress(LeaseLost):  # answered in this very moment, by a request that was under way
-                routing.shown(lease_id=leases[0].public_id, by=self.me)
-        empty = None if leases else routing.why_empty(project=project, annotator=self.me)
+                leasing.shown(lease_id=leases[0].public_id, by=self.me)
+        empty = None if leases else leasing.why_empty(project=project, annotator=self.me)
         return {"questions": self._questions(leases), "empty": empty}
 
     def _leases(self, n: int, done: list[str]) -> list[Lease]:
         """lease_next, once more where this person was quicker elsewhere."""
         wanted: dict[str, Any] = {"project": self.member.project, "annotator": self.me, "n": n, "done": done}
         try:
-            return routing.lease_next(**wanted)
+            return leasing.lease_next(**wanted)
         except Conflict:
-            return routing.lease_next(**wanted)
+            return leasing.lease_next(**wanted)
 
     def _questions(self, leases: list[Lease]) -> list[dict[str, Any]]:
         """What is not for their annotator is not in these values either."""
         project = self.member.project
-        drafts = labeling.drafts_of(leases, self.me) if leases else {}
+        drafts = answers.drafts_of(leases, self.me) if leases else {}
         open_ones = [lease.entry for lease in leases if lease.entry.suggestion == SuggestionPolicy.SHOWN]
-        suggested = labeling.suggestions(project=project, entries=open_ones)
+        suggested = answers.suggestions(project=project, entries=open_ones)
         return [
             {
                 "lease": lease.public_id,
@@ -204,7 +206,7 @@ class Submit(Endpoint):
 
     def store(self, given: Any, **said: Any) -> Annotation:
         """The header's key is the answer's own: the same again gives the first answer, whatever happened between."""
-        return labeling.submit(
+        return answers.submit(
             lease_id=given["lease"],
             project=self.member.project,
             answer=_answer(given, **said),
@@ -225,7 +227,7 @@ class Change(Endpoint):
         """While its round is open; the earlier answer stays as a revision. `lease` is the one it was given under;
         say either `label` or `reason`."""
         said = {"label": self.body.get("label"), "skip_reason": self.body.get("reason")}
-        return labeling.change(
+        return answers.change(
             lease_id=self.body["lease"],
             project=self.member.project,
             answer=_answer(self.body, **said),
@@ -238,14 +240,14 @@ class Renew(Endpoint):
     @_asks("Hold questions longer", RenewGiven, RenewedShown)
     def post(self, request: Request) -> Any:
         leases, shown = self.body["leases"], self.body.get("shown")
-        held = routing.renew(project=self.member.project, by=self.me, public_ids=leases, shown=shown)
+        held = leasing.renew(project=self.member.project, by=self.me, public_ids=leases, shown=shown)
         return {"held": held}
 
 
 class Release(Endpoint):
     @_asks("Give questions back", ReleaseGiven, ReleasedShown)
     def post(self, request: Request) -> Any:
-        n = routing.release(project=self.member.project, by=self.me, public_ids=self.body["leases"])
+        n = leasing.release(project=self.member.project, by=self.me, public_ids=self.body["leases"])
         return {"n_released": n}
 
 
@@ -253,9 +255,9 @@ class Draft(Endpoint):
     @_asks("Keep what I have begun to say", DraftGiven, None, status=204)
     def put(self, request: Request) -> Any:
         project, given = self.member.project, dict(self.body)
-        lease = routing.find_lease(project=project, public_id=given.pop("lease"), by=self.me)
+        lease = leasing.find_lease(project=project, public_id=given.pop("lease"), by=self.me)
         label = self._label(given.pop("label", None))
-        labeling.save_draft(lease=lease, by=self.me, label=label, **given)
+        answers.save_draft(lease=lease, by=self.me, label=label, **given)
 
     def _label(self, index: int | None) -> Label | None:
         if index is None:
@@ -270,14 +272,14 @@ class Reveal(Endpoint):
     @_asks("See the machine's answer to a question that I have answered", LeaseGiven, SuggestionShown)
     def post(self, request: Request) -> Any:
         """Where the project allows it; what you say of the question after that is not blind."""
-        return labeling.reveal(lease_id=self.body["lease"], project=self.member.project, by=self.me)
+        return answers.reveal(lease_id=self.body["lease"], project=self.member.project, by=self.me)
 
 
 class Why(Endpoint):
     @_asks("See why a question that I have answered was asked", LeaseGiven, WhyShown)
     def post(self, request: Request) -> Any:
         """What you say of the question after that is not blind."""
-        return {"arms": labeling.why(lease_id=self.body["lease"], project=self.member.project, by=self.me)}
+        return {"arms": answers.why(lease_id=self.body["lease"], project=self.member.project, by=self.me)}
 
 
 class HistoryShown(Shown):
@@ -289,7 +291,7 @@ class History(Endpoint):
     def get(self, request: Request) -> Any:
         """At most ten, newest first, each with the lease by which it can be changed."""
         project = self.member.project
-        past = labeling.history(project=project, by=self.me)
+        past = answers.history(project=project, by=self.me)
         return {"results": [_past(one, project.modality) for one in past]}
 
 
@@ -298,7 +300,7 @@ def content(name: str, payload: dict[str, Any]) -> dict[str, str]:
     return {part.field: part.text for part in modality(name).screen_parts(payload)}
 
 
-def _past(one: labeling.Past, name: str) -> dict[str, Any]:
+def _past(one: answers.Past, name: str) -> dict[str, Any]:
     row = one.annotation
     assert row.entry is not None
     names = ("public_id", "label", "skip_reason", "revision", "is_counted", "is_flagged", "comment", "created_at")
@@ -306,7 +308,7 @@ def _past(one: labeling.Past, name: str) -> dict[str, Any]:
     return {**shown, "lease": one.lease_id, "payload": content(name, row.entry.item.content.payload)}
 
 
-def _index(suggestion: labeling.Suggestion | None) -> int | None:
+def _index(suggestion: answers.Suggestion | None) -> int | None:
     return suggestion.label.index if suggestion and suggestion.label else None
 
 

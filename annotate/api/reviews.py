@@ -6,13 +6,13 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from annotate import adjudication
 from annotate.access import MAY
-from annotate.adjudication import Dispute, Said
 from annotate.api.endpoint import Endpoint, operation
 from annotate.api.fields import Given, Integer, PublicId, Shown, Text
 from annotate.api.labeling import content
 from annotate.api.runs import PersonShown
+from annotate.labeling import adjudication
+from annotate.labeling.adjudication import Dispute, Said
 from annotate.models import Adjudication, Annotation
 
 

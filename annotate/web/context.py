@@ -5,9 +5,9 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from annotate import adjudication
 from annotate.access import MAY
 from annotate.errors import GoldloopError
+from annotate.labeling import adjudication
 from annotate.models import Member
 from annotate.web.clock import chosen
 

@@ -8,10 +8,10 @@ import orjson
 from django.http import FileResponse, HttpResponse
 from django.views.decorators.http import require_GET
 
-from annotate import queue
 from annotate.access import MAY
 from annotate.dataset import files as dataset_files
 from annotate.dataset.export import FORMATS
+from annotate.labeling import queue
 from annotate.models import Member, Run
 from annotate.web.doors import ProjectRequest, project_page
 from annotate.web.htmx import render_page

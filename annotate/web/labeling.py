@@ -13,8 +13,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from annotate import labeling, queue, routing
 from annotate.errors import Conflict, InvalidInput, LeaseLost, NotFound
+from annotate.labeling import answers as answering
+from annotate.labeling import leases as leasing
+from annotate.labeling import queue
 from annotate.models import Lease
 from annotate.web import errors, screen
 from annotate.web.doors import ProjectRequest, project_page, wants_json
@@ -89,7 +91,7 @@ def next_items(request: ProjectRequest) -> HttpResponse:
 def submit(request: ProjectRequest) -> HttpResponse:
     try:
         given = screen.read_answer(request.POST)
-        annotation = labeling.submit(
+        annotation = answering.submit(
             lease_id=given.lease, project=request.slug, answer=given.answer, key=given.key, by=_user(request)
         )
     except InvalidInput as error:
@@ -106,7 +108,7 @@ def change(request: ProjectRequest) -> HttpResponse:
     """Another answer to a question that I have answered, found by the lease it was answered under."""
     try:
         given = screen.read_answer(request.POST)
-        annotation = labeling.change(
+        annotation = answering.change(
             lease_id=given.lease, project=request.member.project, answer=given.answer, key=given.key, by=_me(request)
         )
     except InvalidInput as error:
@@ -122,7 +124,7 @@ def change(request: ProjectRequest) -> HttpResponse:
 def renew(request: ProjectRequest) -> HttpResponse:
     """A sign of life: which of these I still hold, and how far I am."""
     project, leases = request.member.project, screen.ids(request.POST, "lease")
-    held = routing.renew(
+    held = leasing.renew(
         project=project, by=_me(request), public_ids=leases, shown=screen.one_id(request.POST, "shown")
     )
     return JsonResponse({"held": held, "progress": screen.progress(project, _me(request))})
@@ -134,7 +136,7 @@ def renew(request: ProjectRequest) -> HttpResponse:
 def release(request: ProjectRequest) -> HttpResponse:
     """Give questions back, so that others need not wait for them."""
     leases = screen.ids(request.POST, "lease")
-    n_released = routing.release(project=request.member.project, by=_me(request), public_ids=leases)
+    n_released = leasing.release(project=request.member.project, by=_me(request), public_ids=leases)
     if wants_json(request):
         return JsonResponse({"n_released": n_released})
     return go_to(request, reverse("labeling-work", args=[request.member.project.slug]))
@@ -145,9 +147,9 @@ def release(request: ProjectRequest) -> HttpResponse:
 @_own_session
 def draft(request: ProjectRequest) -> HttpResponse:
     given = screen.read_draft(request.POST)
-    lease = routing.find_lease(project=request.member.project, public_id=given.lease, by=_me(request))
+    lease = leasing.find_lease(project=request.member.project, public_id=given.lease, by=_me(request))
     label = screen.label_at(request.member.project, given.label)
-    labeling.save_draft(lease=lease, by=_me(request), label=label, is_flagged=given.is_flagged, comment=given.comment)
+    answering.save_draft(lease=lease, by=_me(request), label=label, is_flagged=given.is_flagged, comment=given.comment)
     return HttpResponse(status=204)
 
 
@@ -157,7 +159,7 @@ def draft(request: ProjectRequest) -> HttpResponse:
 def reveal(request: ProjectRequest) -> HttpResponse:
     """What the machine says of a question, where its policy allows that now."""
     project = request.member.project
-    suggestion = labeling.reveal(lease_id=screen.one_id(request.POST, "lease"), project=project, by=_me(request))
+    suggestion = answering.reveal(lease_id=screen.one_id(request.POST, "lease"), project=project, by=_me(request))
     return _html(request, screen.suggestion_html(request, suggestion))
 
 
@@ -167,7 +169,7 @@ def reveal(request: ProjectRequest) -> HttpResponse:
 def why(request: ProjectRequest) -> HttpResponse:
     """Why a question was asked, once it was answered."""
     project = request.member.project
-    arms = labeling.why(lease_id=screen.one_id(request.POST, "lease"), project=project, by=_me(request))
+    arms = answering.why(lease_id=screen.one_id(request.POST, "lease"), project=project, by=_me(request))
     return _html(request, screen.reasons_html(request, arms))
 
 
@@ -177,7 +179,7 @@ def why(request: ProjectRequest) -> HttpResponse:
 def history(request: ProjectRequest) -> HttpResponse:
     """My last answers in the open round, newest first, each with what is needed to change it."""
     project = request.member.project
-    past = [screen.past(one, project) for one in labeling.history(project=project, by=_me(request))]
+    past = [screen.past(one, project) for one in answering.history(project=project, by=_me(request))]
     if wants_json(request):
         is_open = bool(past) or queue.of_open_round(project).exists()
         return JsonResponse({"items": [screen.as_json(item) for item in past], "is_open": is_open})
@@ -201,15 +203,15 @@ def _leases(request: ProjectRequest, *, n: int, done: list[str]) -> list[Lease]:
     """lease_next, once more where this person was quicker in another window."""
     project, person = request.member.project, _me(request)
     try:
-        return routing.lease_next(project=project, annotator=person, n=n, done=done)
+        return leasing.lease_next(project=project, annotator=person, n=n, done=done)
     except Conflict:
-        return routing.lease_next(project=project, annotator=person, n=n, done=done)
+        return leasing.lease_next(project=project, annotator=person, n=n, done=done)
 
 
 def _mark_shown(request: ProjectRequest, lease: Lease) -> None:
     # It may have been answered in this very moment, by a request that was under way.
     with suppress(LeaseLost):
-        routing.shown(lease_id=lease.public_id, by=_me(request))
+        leasing.shown(lease_id=lease.public_id, by=_me(request))
 
 
 def _next_page(request: ProjectRequest) -> HttpResponse:
@@ -225,13 +227,13 @@ def _next_page(request: ProjectRequest) -> HttpResponse:
 
 def _empty(request: ProjectRequest) -> dict[str, Any]:
     project = request.member.project
-    return screen.empty(routing.why_empty(project=project, annotator=_me(request)), request.member)
+    return screen.empty(leasing.why_empty(project=project, annotator=_me(request)), request.member)
 
 
 def _earlier(request: ProjectRequest, lease_id: str) -> dict[str, Any]:
     """The page's context for changing an answer that was given under this lease."""
     project = request.member.project
-    answers = labeling.history(project=project, by=_me(request))
+    answers = answering.history(project=project, by=_me(request))
     found = next((one for one in answers if one.lease_id == lease_id), None)
     if found is None:
         raise NotFound(_("This answer is not among your last ten of the open round; those of a closed round stand."))

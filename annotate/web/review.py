@@ -19,10 +19,11 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from annotate import adjudication, disputes, modalities, projects
+from annotate import modalities, projects
 from annotate.access import MAY
-from annotate.adjudication import Dispute, Said
 from annotate.errors import Conflict, InvalidInput
+from annotate.labeling import adjudication, disputes
+from annotate.labeling.adjudication import Dispute, Said
 from annotate.models import Annotation, Label, Member, Project, QueueEntry
 from annotate.models.annotation import SkipReason
 from annotate.web.doors import ProjectRequest, project_page

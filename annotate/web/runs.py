@@ -11,9 +11,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_POST
 
-from annotate import queue, tasks
+from annotate import tasks
 from annotate.dataset.export import FORMATS
 from annotate.errors import InvalidInput
+from annotate.labeling import queue
 from annotate.models import Project, QueueEntry, Run
 from annotate.runs import lifecycle
 from annotate.templatetags.figures import count

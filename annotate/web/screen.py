@@ -13,9 +13,12 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from annotate import labeling, modalities, projects, queue, routing
+from annotate import modalities, projects
 from annotate.access import MAY
 from annotate.errors import InvalidInput
+from annotate.labeling import answers as answering
+from annotate.labeling import leases as leasing
+from annotate.labeling import queue
 from annotate.models import Annotation, Label, Lease, Member, Project, QueueEntry, Round, User
 from annotate.models.annotation import SkipReason
 from annotate.models.project import Arm, SuggestionPolicy
@@ -49,7 +52,7 @@ class Given:
 
     lease: str
     key: str
-    answer: labeling.Answer
+    answer: answering.Answer
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class _DraftForm(forms.Form):
     lease = forms.CharField(max_length=_ID_LENGTH)
     label = forms.IntegerField(required=False, min_value=0, max_value=projects.MAX_LABELS)
     is_flagged = forms.BooleanField(required=False)
-    comment = forms.CharField(required=False, max_length=labeling.MAX_COMMENT, strip=False)
+    comment = forms.CharField(required=False, max_length=answering.MAX_COMMENT, strip=False)
 
 
 class _AnswerForm(_DraftForm):
@@ -76,7 +79,7 @@ class _AnswerForm(_DraftForm):
 def read_answer(data: QueryDict) -> Given:
     """The answer in a form; InvalidInput says what is wrong with it."""
     given = _clean(_AnswerForm(data))
-    answer = labeling.Answer(
+    answer = answering.Answer(
         label=given["label"],
         skip_reason=given["skip"] or None,
         seconds=given["seconds"],
@@ -117,7 +120,7 @@ def page(member: Member) -> dict[str, Any]:
     found = items(project, person, _held(project, person), with_drafts=True)
     first = found[0] if found else None
     labels = list(projects.current_schema(project).labels.all())
-    answers = labeling.history(project=project, by=person, n=1)
+    answers = answering.history(project=project, by=person, n=1)
     now = progress(project, person)
     return {
         **form(first, **(first["draft"] if first else {})),
@@ -146,9 +149,9 @@ def form(
 
 def items(project: Project, person: User, leases: Sequence[Lease], *, with_drafts: bool) -> list[dict[str, Any]]:
     """Questions as their annotator may see them: what is not for them is not in these values either."""
-    drafts = labeling.drafts_of(leases, person) if with_drafts and leases else {}
+    drafts = answering.drafts_of(leases, person) if with_drafts and leases else {}
     open_ones = [lease.entry for lease in leases if lease.entry.suggestion == SuggestionPolicy.SHOWN]
-    suggested = labeling.suggestions(project=project, entries=open_ones)
+    suggested = answering.suggestions(project=project, entries=open_ones)
     found = []
     for lease in leases:
         item = _item(lease.public_id, project, lease.entry.item.content.payload)
@@ -162,7 +165,7 @@ def items(project: Project, person: User, leases: Sequence[Lease], *, with_draft
     return found
 
 
-def past(one: labeling.Past, project: Project) -> dict[str, Any]:
+def past(one: answering.Past, project: Project) -> dict[str, Any]:
     """One of a person's own answers, with its question."""
     annotation = one.annotation
     assert annotation.entry is not None
@@ -196,11 +199,11 @@ def as_json(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def progress(project: Project, person: User) -> dict[str, int]:
-    now = asdict(routing.remaining(project=project, annotator=person))
+    now = asdict(leasing.remaining(project=project, annotator=person))
     return {**now, "n_done": max(now["n_in_round"] - now["n_left"], 0)}
 
 
-def empty(why: routing.Empty, member: Member) -> dict[str, Any]:
+def empty(why: leasing.Empty, member: Member) -> dict[str, Any]:
     """Why there is nothing to answer, in words: what it is, what happens next, when to ask again."""
     title, sentence, further, again = _EMPTY[why.kind]
     counts = {"waiting": why.n_waiting, "held": why.n_held_by_others}
@@ -227,7 +230,7 @@ def reasons_html(request: HttpRequest, arms: Sequence[str]) -> str:
     return render_to_string("annotate/labeling/_why.html", {"reasons": reasons}, request=request)
 
 
-def suggestion_html(request: HttpRequest, suggestion: labeling.Suggestion) -> str:
+def suggestion_html(request: HttpRequest, suggestion: answering.Suggestion) -> str:
     return render_to_string("annotate/labeling/_suggestion.html", {"suggestion": suggestion}, request=request)
 
 

@@ -5,7 +5,8 @@ import itertools
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from annotate import labeling, projects, routing, verification
+from annotate import projects, verification
+from annotate.labeling import answers, leases
 from annotate.models import Draw, Label, Lease, QueueEntry
 from annotate.models.project import Arm
 
@@ -26,13 +27,13 @@ def label(project, name="yes"):
 def said(project, name="yes", **more):
     """An answer: the name of a label, or `skip`."""
     if name == "skip":
-        return labeling.Answer(skip_reason="unclear", **more)
-    return labeling.Answer(label=label(project, name), **more)
+        return answers.Answer(skip_reason="unclear", **more)
+    return answers.Answer(label=label(project, name), **more)
 
 
 def submit(lease, name="yes", by=None, key=None, now=None, **more):
     project = lease.entry.round.project
-    return labeling.submit(
+    return answers.submit(
         lease_id=lease.public_id,
         project=project,
         answer=said(project, name, **more),
@@ -43,13 +44,13 @@ def submit(lease, name="yes", by=None, key=None, now=None, **more):
 
 
 def answer(entry, person, name="yes", **more):
-    return submit(routing.lease(entry=entry, annotator=person), name, **more)
+    return submit(leases.lease(entry=entry, annotator=person), name, **more)
 
 
 def change(entry, person, name, key=None, **more):
     project = entry.round.project
     lease = Lease.objects.filter(entry=entry, annotator=person).latest("pk")
-    return labeling.change(
+    return answers.change(
         lease_id=lease.public_id,
         project=project,
         answer=said(project, name, **more),

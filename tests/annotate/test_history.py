@@ -2,7 +2,8 @@
 
 import pytest
 
-from annotate import adjudication, history, items, sampling
+from annotate import history, items, sampling
+from annotate.labeling import adjudication
 from annotate.models.project import Role
 from tests.annotate.asking import answer, label, question
 from tests.factories import make_member, owner_of

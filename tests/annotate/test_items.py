@@ -2,9 +2,10 @@
 
 import pytest
 
-from annotate import items, routing, sampling
+from annotate import items, sampling
 from annotate.errors import AccessDenied, Conflict, InvalidInput, NotFound
 from annotate.imports import ingest
+from annotate.labeling import leases
 from annotate.models import Event, Gold, Import, Item
 from tests.annotate.asking import problems
 from tests.factories import make_member, make_project, owner_of, pair_rows_of, rows_of, write_jsonl
@@ -215,7 +216,7 @@ class TestCorrect:
 
     def test_its_question_ends_and_its_leases(self, project):
         sampling.draw_round(project=project, batch=5, by=owner_of(project))
-        [lease] = routing.lease_next(project=project, annotator=make_member(project))
+        [lease] = leases.lease_next(project=project, annotator=make_member(project))
         correct(project, lease.entry.item)
         lease.refresh_from_db()
         assert (lease.outcome, lease.entry.state) == ("released", "unresolved")
@@ -293,5 +294,5 @@ class TestCorrect:
 
 def test_what_a_withdrawal_touches_is_counted(project):
     sampling.draw_round(project=project, batch=5, by=owner_of(project))
-    [lease] = routing.lease_next(project=project, annotator=make_member(project))
+    [lease] = leases.lease_next(project=project, annotator=make_member(project))
     assert items.loss(lease.entry.item) == items.Loss(n_answers=0, n_held=1, n_open=1, has_gold=False)

@@ -24,9 +24,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from annotate import items, labeling, projects, routing, sampling, verification
+from annotate import items, projects, sampling, verification
 from annotate.errors import AccessDenied, Conflict, LeaseLost
 from annotate.imports import ingest
+from annotate.labeling import answers, leases
 from annotate.models import Annotation, Budget, Draw, Gold, Item, Lease, QueueEntry, Round
 from annotate.models.project import ALWAYS_BLIND, Arm, GoldRule
 from tests.factories import make_member, make_project, owner_of, rows_of, write_jsonl
@@ -125,7 +126,7 @@ class Labeling(RuleBasedStateMachine):
     @rule(who=PEOPLE, n=st.integers(1, 3), skip_one=st.booleans())
     def lease_next(self, who, n, skip_one):
         done = [lease for lease, (holder, _) in self.leases.items() if holder == who][-1:] if skip_one else []
-        held = routing.lease_next(project=self.project, annotator=self.people[who], n=n, done=done, now=self.now)
+        held = leases.lease_next(project=self.project, annotator=self.people[who], n=n, done=done, now=self.now)
         assert all(lease.annotator_id == self.people[who].pk and lease.public_id not in done for lease in held)
         assert all(lease.expires_at > self.now and lease.ended_at is None for lease in held)
         assert all(lease.entry.item.withdrawn_at is None for lease in held)
@@ -135,15 +136,15 @@ class Labeling(RuleBasedStateMachine):
     def lease(self, who, which):
         entry = QueueEntry.objects.select_related("round__project").get(pk=self.pick(sorted(self.arm), which))
         with suppress(Conflict):
-            self.remember(who, [routing.lease(entry=entry, annotator=self.people[who], now=self.now)])
+            self.remember(who, [leases.lease(entry=entry, annotator=self.people[who], now=self.now)])
 
     @rule(who=PEOPLE, n=st.integers(1, 3), name=st.sampled_from(LABELS))
     def work(self, who, n, name):
         """The usual way: get some, answer the first."""
-        held = routing.lease_next(project=self.project, annotator=self.people[who], n=n, now=self.now)
+        held = leases.lease_next(project=self.project, annotator=self.people[who], n=n, now=self.now)
         self.remember(who, held)
         if held:
-            assert self.speak(labeling.submit, held[0].public_id, name, is_change=False).is_counted
+            assert self.speak(answers.submit, held[0].public_id, name, is_change=False).is_counted
 
     @precondition(lambda self: self.leases)
     @rule(which=ANY, name=st.sampled_from(LABELS), newest=st.booleans())
@@ -151,7 +152,7 @@ class Labeling(RuleBasedStateMachine):
         lease_id = self.pick(list(self.leases)[-3:] if newest else list(self.leases), which)
         row = Lease.objects.get(public_id=lease_id)
         is_held = row.ended_at is None  # run out or not: held until somebody else needs the question
-        stored = self.speak(labeling.submit, lease_id, name, is_change=False)
+        stored = self.speak(answers.submit, lease_id, name, is_change=False)
         assert stored.is_counted == is_held
 
     @precondition(lambda self: self.said)
@@ -160,7 +161,7 @@ class Labeling(RuleBasedStateMachine):
         before = self.pick(self.said, which)
         current = self.current().get((before.person, before.entry))
         try:
-            stored = self.speak(labeling.change, before.lease_id, name, is_change=True)
+            stored = self.speak(answers.change, before.lease_id, name, is_change=True)
         except Conflict:
             assert self.is_closed() or (current.label is None and name != "skip")
         else:
@@ -170,7 +171,7 @@ class Labeling(RuleBasedStateMachine):
     @rule(which=ANY)
     def replay(self, which):
         first = self.pick(self.said, which)
-        door = labeling.change if first.is_change else labeling.submit
+        door = answers.change if first.is_change else answers.submit
         name = next(name for name in LABELS if self.label_of[name] == first.label)
         assert self.send(door, first.lease_id, name, first.key).pk == first.pk
         other = LABELS[(LABELS.index(name) + 1) % len(LABELS)]
@@ -183,7 +184,7 @@ class Labeling(RuleBasedStateMachine):
         lease_id = self.pick(list(self.leases), which)
         who, entry = self.leases[lease_id]
         try:
-            labeling.why(lease_id=lease_id, project=self.project, by=self.people[who], now=self.now)
+            answers.why(lease_id=lease_id, project=self.project, by=self.people[who], now=self.now)
         except AccessDenied:
             return
         self.seen.add((who, entry))
@@ -193,17 +194,17 @@ class Labeling(RuleBasedStateMachine):
     def show(self, which):
         lease_id = self.pick(list(self.leases), which)
         with suppress(LeaseLost):
-            routing.shown(lease_id=lease_id, by=self.people[self.leases[lease_id][0]], now=self.now)
+            leases.shown(lease_id=lease_id, by=self.people[self.leases[lease_id][0]], now=self.now)
 
     @rule(who=PEOPLE, n=st.integers(0, 3))
     def give_back(self, who, n):
         mine = [lease for lease, (holder, _) in self.leases.items() if holder == who][-n:] if n else []
-        routing.release(project=self.project, by=self.people[who], public_ids=mine, now=self.now)
+        leases.release(project=self.project, by=self.people[who], public_ids=mine, now=self.now)
 
     @rule(who=PEOPLE)
     def heartbeat(self, who):
         mine = [lease for lease, (holder, _) in self.leases.items() if holder == who]
-        routing.renew(project=self.project, by=self.people[who], public_ids=mine, now=self.now)
+        leases.renew(project=self.project, by=self.people[who], public_ids=mine, now=self.now)
 
     @rule(share=st.sampled_from([0.01, 0.6, 1.1]))
     def wait(self, share):
@@ -313,7 +314,7 @@ class Labeling(RuleBasedStateMachine):
 
     def send(self, door, lease_id, name, key):
         index = LABELS.index(name)
-        answer = labeling.Answer(skip_reason="unclear") if name == "skip" else labeling.Answer(label=index)
+        answer = answers.Answer(skip_reason="unclear") if name == "skip" else answers.Answer(label=index)
         by = self.people[self.leases[lease_id][0]]
         return door(lease_id=lease_id, project=self.project, answer=answer, key=key, by=by, now=self.now)
 

@@ -12,8 +12,10 @@ from django.db.models import BigIntegerField, F, IntegerField
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from annotate import access, labeling, questions, routing, slots
+from annotate import access
 from annotate.errors import GoldloopError
+from annotate.labeling import answers, context, slots
+from annotate.labeling import leases as leasing
 from annotate.models import Lease, Project, QueueEntry
 from annotate.models.prepared import Prepared, PreparedUpdate
 from annotate.models.project import SuggestionPolicy
@@ -76,7 +78,7 @@ class TestHotPath:
     def step(self, project, what, person, which, key, now):
         leases = list(Lease.objects.filter(annotator=person).order_by("-pk"))
         if what == "next":
-            routing.lease_next(project=project, annotator=person, n=1 + which % 3, now=now)
+            leasing.lease_next(project=project, annotator=person, n=1 + which % 3, now=now)
         if what == "next" or not leases:
             return
         lease = leases[which % len(leases)]
@@ -84,15 +86,15 @@ class TestHotPath:
         try:
             with transaction.atomic():
                 if what in ("yes", "no", "skip"):
-                    labeling.submit(answer=said(project, what), key=key, **named)
+                    answers.submit(answer=said(project, what), key=key, **named)
                 elif what == "change":
-                    labeling.change(answer=said(project, "maybe"), key=key, **named)
+                    answers.change(answer=said(project, "maybe"), key=key, **named)
                 elif what == "draft":
-                    labeling.save_draft(lease=lease, by=person, comment="half")
+                    answers.save_draft(lease=lease, by=person, comment="half")
                 elif what == "reveal":
-                    labeling.reveal(**named)
+                    answers.reveal(**named)
                 elif what == "release":
-                    routing.release(project=project, by=person, public_ids=[lease.public_id], now=now)
+                    leasing.release(project=project, by=person, public_ids=[lease.public_id], now=now)
                 else:
                     type(lease.entry.item).objects.filter(pk=lease.entry.item_id).update(withdrawn_at=now)
         except GoldloopError:
@@ -100,27 +102,27 @@ class TestHotPath:
 
     def compare(self, project, person, now):
         same(access._MEMBER, slug=project.slug, person=person.pk)
-        same(routing._HELD, person=person.pk, now=now)
+        same(leasing._HELD, person=person.pk, now=now)
         for n in (1, 8):
-            same(routing._FREE, n, project=project.pk, person=person.pk, now=now)
+            same(leasing._FREE, n, project=project.pk, person=person.pk, now=now)
         for lease in Lease.objects.filter(annotator=person).select_related("entry"):
             named = {"slug": project.slug, "person": person.pk, "now": now}
             for index in (-1, 1, 99):
-                assert same(questions._QUESTION, lease=lease.public_id, index=index, **named)
-            same(questions._ANSWERS, project=project.pk, item=lease.entry.item_id, key="key 0")
+                assert same(context._QUESTION, lease=lease.public_id, index=index, **named)
+            same(context._ANSWERS, project=project.pk, item=lease.entry.item_id, key="key 0")
 
     def test_it_finds_nothing_of_others(self, people):
         project, (olga, ann, _) = people
-        (lease,) = routing.lease_next(project=project, annotator=olga)
+        (lease,) = leasing.lease_next(project=project, annotator=olga)
         named = {"lease": lease.public_id, "index": -1, "now": None}
-        assert same(questions._QUESTION, slug=project.slug, person=olga.pk, **named | {"now": START})
-        assert not questions._QUESTION.objects(slug=project.slug, person=ann.pk, **named)
-        assert not questions._QUESTION.objects(slug="elsewhere", person=olga.pk, **named)
+        assert same(context._QUESTION, slug=project.slug, person=olga.pk, **named | {"now": START})
+        assert not context._QUESTION.objects(slug=project.slug, person=ann.pk, **named)
+        assert not context._QUESTION.objects(slug="elsewhere", person=olga.pk, **named)
 
     def test_its_clock_is_the_databases(self, people):
         project, (olga, *_) = people
-        (lease,) = routing.lease_next(project=project, annotator=olga)
-        question = questions.load(lease_id=lease.public_id, project=project, by=olga)
+        (lease,) = leasing.lease_next(project=project, annotator=olga)
+        question = context.load(lease_id=lease.public_id, project=project, by=olga)
         assert abs(question.now - datetime.now(UTC)) < timedelta(minutes=1)
         assert question.now.tzinfo is not None
 
@@ -135,25 +137,25 @@ class TestUpdates:
 
     def test_no_slot_is_taken_by_who_has_answered(self, people):
         project, (olga, ann, _) = people
-        (lease,) = routing.lease_next(project=project, annotator=olga)
-        labeling.submit(lease_id=lease.public_id, project=project, answer=said(project), key="one", by=olga)
+        (lease,) = leasing.lease_next(project=project, annotator=olga)
+        answers.submit(lease_id=lease.public_id, project=project, answer=said(project), key="one", by=olga)
         assert not slots.take([lease.entry_id], unless_said_by=olga.pk)
         assert slots.take([lease.entry_id], unless_said_by=ann.pk)
 
     def test_an_ended_lease_does_not_end_again(self, people):
         project, (olga, *_) = people
-        (lease,) = routing.lease_next(project=project, annotator=olga, now=START)
+        (lease,) = leasing.lease_next(project=project, annotator=olga, now=START)
         end = {"lease": lease.pk, "outcome": "answered"}
-        assert [labeling._END.run(now=START + timedelta(days=day), **end) for day in (1, 2)] == [1, 0]
+        assert [answers._END.run(now=START + timedelta(days=day), **end) for day in (1, 2)] == [1, 0]
         lease.refresh_from_db()
         assert (lease.ended_at, lease.outcome) == (START + timedelta(days=1), "answered")
 
     def test_the_lease_time_is_read_anew(self, people, settings):
         project, (olga, *_) = people
-        (lease,) = routing.lease_next(project=project, annotator=olga, now=START)
+        (lease,) = leasing.lease_next(project=project, annotator=olga, now=START)
         for seconds in (900, 60):
             settings.ANSWER_LEASE_SECONDS = seconds
-            routing.shown(lease_id=lease.public_id, by=olga, now=START)
+            leasing.shown(lease_id=lease.public_id, by=olga, now=START)
             lease.refresh_from_db()
             assert lease.expires_at == START + timedelta(seconds=seconds)
 

@@ -68,8 +68,9 @@ def loop(folder: Path) -> dict[str, Any]:
 
 def pages(folder: Path) -> dict[str, Any]:
     """A project in mid-loop with awkward texts, an empty one, one of pairs, one of 77 labels."""
-    from annotate import projects, routing
+    from annotate import projects
     from annotate.accounts import invitations, passwords, tokens
+    from annotate.labeling import leases
     from annotate.models import Project, Run
     from benchmarks.site import session_cookie
 
@@ -84,7 +85,7 @@ def pages(folder: Path) -> dict[str, Any]:
     texts = [{"id": str(i), "text": text} for i, text in enumerate(AWKWARD)]
     many = make(folder, "many-labels", [f"intent_{i}_of_a_customer" for i in range(76)] + ["بطاقة"], texts, people)
     for project in (rich, pair, many):
-        routing.lease_next(project=project, annotator=people["ann"], n=3)
+        leases.lease_next(project=project, annotator=people["ann"], n=3)
     tokens.create(by=people["olga"], name="Nightly import of " + "Bankgeschäftsvorfälle" * 3, scope="manage")
     dispute = disagree(folder, people, texts)
     files = send(people["olga"], rich, Project.objects.get(slug="disputed"))
@@ -127,17 +128,18 @@ def send(by: Any, project: Any, stopped: Any) -> dict[str, str]:
 
 def disagree(folder: Path, people: dict[str, Any], texts: list[dict[str, str]]) -> str:
     """A project whose people disagree on everything, one question decided; the address of one that waits."""
-    from annotate import adjudication, labeling, routing
+    from annotate.labeling import adjudication, leases
+    from annotate.labeling import answers as answering
     from annotate.models import QueueEntry
 
     project = make(folder, "disputed", ["yes", "no", "perhaps_" * 12], texts, people, overlap=2)
     entries = list(QueueEntry.objects.filter(round__project=project).select_related("item").order_by("pk"))
     for entry in entries:
         for index, name in enumerate(("ann", "ravi")):
-            lease = routing.lease(entry=entry, annotator=people[name])
-            answer = labeling.Answer(label=index, comment=AWKWARD[index], is_flagged=index == 0)
+            lease = leases.lease(entry=entry, annotator=people[name])
+            answer = answering.Answer(label=index, comment=AWKWARD[index], is_flagged=index == 0)
             key = f"disputed-{entry.pk}-{name}"
-            labeling.submit(lease_id=lease.public_id, project=project, answer=answer, key=key, by=people[name])
+            answering.submit(lease_id=lease.public_id, project=project, answer=answer, key=key, by=people[name])
     adjudication.adjudicate(
         project=project, round_index=1, item=entries[0].item.public_id, label=None, reason=AWKWARD[1], by=people["olga"]
     )
@@ -275,14 +277,16 @@ def draw(project: Any, batch: int, *, by: Any) -> None:
 
 def answer(project: Any, person: Any, *, leave: int, skip_every: int = 0) -> None:
     """Answer the open round rightly where the truth is known; some skipped, some flagged with a comment."""
-    from annotate import labeling, projects, routing
+    from annotate import projects
+    from annotate.labeling import answers as answering
+    from annotate.labeling import leases
     from annotate.models import QueueEntry
 
     truth = {row["id"]: row["label"] for row in demo_rows(70)}
     labels = {label.name: label for label in projects.current_schema(project).labels.all()}
     waiting = list(QueueEntry.objects.filter(round__project=project, round__state="open").order_by("position"))
     for number, entry in enumerate(waiting[: len(waiting) - leave], start=1):
-        lease = routing.lease(entry=entry, annotator=person)
+        lease = leases.lease(entry=entry, annotator=person)
         index = labels[truth.get(entry.item.external_id, "card_arrival")].index
         said: dict[str, Any] = {"label": index}
         if skip_every and number % skip_every == 0:
@@ -290,8 +294,8 @@ def answer(project: Any, person: Any, *, leave: int, skip_every: int = 0) -> Non
         if skip_every and number % skip_every == 1:
             said |= {"is_flagged": True, "comment": AWKWARD[number % len(AWKWARD)][:4000]}
         key = f"{project.slug}-{entry.pk}"
-        labeling.submit(
-            lease_id=lease.public_id, project=project, answer=labeling.Answer(seconds=2.0, **said), key=key, by=person
+        answering.submit(
+            lease_id=lease.public_id, project=project, answer=answering.Answer(seconds=2.0, **said), key=key, by=person
         )
 
 

@@ -7,7 +7,8 @@ from django.contrib.sessions.models import Session
 from django.utils import timezone
 from playwright.sync_api import expect
 
-from annotate import people, projects, routing
+from annotate import people, projects
+from annotate.labeling import leases
 from annotate.models import Annotation, Lease
 from annotate.models.project import Arm, SuggestionPolicy
 from tests.factories import make_member, make_project, owner_of
@@ -562,5 +563,5 @@ def sign_in(page, user):
 def test_shown_is_marked(label):
     label.wait_for_timeout(300)
     assert Lease.objects.filter(shown_at__isnull=False).count() == 1
-    assert routing.PLENTY  # buffers shrink near the end; three are held here
+    assert leases.PLENTY  # buffers shrink near the end; three are held here
     assert Lease.objects.count() == 3

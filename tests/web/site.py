@@ -5,9 +5,10 @@ from typing import Any
 
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from annotate import people, projects, routing
+from annotate import people, projects
 from annotate.accounts import invitations, passwords, tokens
 from annotate.imports import uploads
+from annotate.labeling import leases
 from annotate.models import Connection, Lease, Project, User
 from annotate.models.project import Role
 from annotate.models.run import Run
@@ -36,7 +37,7 @@ def make_place(name: str = "Walked") -> Place:
     place.people |= {"owner": owner, "removed": make_member(project, "Removed Quux", Role.ADMIN)}
     people.remove(project=project, person=place.people["removed"].public_id, by=owner)
     invitation, token = invitations.invite(project=project, role=Role.VIEWER, by=owner, email="frobnitz@example.org")
-    [place.lease] = routing.lease_next(project=project, annotator=place.people["annotator"])
+    [place.lease] = leases.lease_next(project=project, annotator=place.people["annotator"])
     _, reset = passwords.make_link(user=place.people["viewer"], by=owner)
     api_token, _ = tokens.create(by=place.people["removed"], name="Quux program", scope="read")
     server = Connection.objects.create(name=f"{name} server", base_url="https://llm.example.org/v1", model="Quux-7b")

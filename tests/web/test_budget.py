@@ -7,7 +7,7 @@ import re
 import pytest
 from django.urls import reverse
 
-from annotate import routing
+from annotate.labeling import leases
 from annotate.models import Budget, LedgerEntry, Run
 from annotate.models.project import Role
 from annotate.money import budgets, ledger
@@ -95,14 +95,14 @@ class TestPage:
         make_round(project, make_items(project, 2))
         cap(project, 1_000_000, HUMAN)
         ann = make_member(project)
-        routing.lease_next(project=project, annotator=ann)
+        leases.lease_next(project=project, annotator=ann)
         assert "Reserved 0.05 USD" in text_of(page(signed_in(owner_of(project)), project))
         assert "Ann" in text_of(page(signed_in(owner_of(project)), project))
 
     def test_who_only_reads_sees_no_names_and_no_forms(self, signed_in):
         project = make_project(human_price_micros=50_000)
         make_round(project, make_items(project, 2))
-        routing.lease_next(project=project, annotator=make_member(project))
+        leases.lease_next(project=project, annotator=make_member(project))
         vera = signed_in(make_member(project, "Vera", Role.VIEWER, is_trusted=False))
         response = page(vera, project)
         assert "Ann" not in text_of(response)

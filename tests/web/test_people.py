@@ -9,8 +9,9 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from annotate import labeling, people, routing
+from annotate import people
 from annotate.accounts import invitations
+from annotate.labeling import answers, leases
 from annotate.models import Annotation, Event, Invitation, Label, Lease, Member, Project
 from annotate.models.project import Role
 from tests.factories import make_member, make_project, make_user, owner_of
@@ -30,10 +31,10 @@ def project():
 def ann(project):
     """Has answered one question and holds two."""
     ann = make_member(project)
-    lease = routing.lease_next(project=project, annotator=ann)[0]
-    answer = labeling.Answer(label=Label.objects.filter(schema__project=project)[0], seconds=1.0)
-    labeling.submit(lease_id=lease.public_id, project=project, answer=answer, key="key-of-ann", by=ann)
-    routing.lease_next(project=project, annotator=ann, n=2)
+    lease = leases.lease_next(project=project, annotator=ann)[0]
+    answer = answers.Answer(label=Label.objects.filter(schema__project=project)[0], seconds=1.0)
+    answers.submit(lease_id=lease.public_id, project=project, answer=answer, key="key-of-ann", by=ann)
+    leases.lease_next(project=project, annotator=ann, n=2)
     return ann
 
 

@@ -5,7 +5,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from annotate import my_projects, routing
+from annotate import my_projects
+from annotate.labeling import leases
 from annotate.models import Member
 from annotate.models.project import Role
 from tests.factories import answer_round, make_member, make_project, make_user, owner_of
@@ -92,15 +93,15 @@ class TestStandings:
         make_round(project, overlap=2)
         ann, ben = make_member(project, "Ann"), make_member(project, "Ben")
         answer_round(project, by=ann, leave=3)
-        routing.lease_next(project=project, annotator=ben, n=2)
+        leases.lease_next(project=project, annotator=ben, n=2)
         for person in (ann, ben):
-            assert standing(person).n_mine == routing.remaining(project=project, annotator=person).n_left
+            assert standing(person).n_mine == leases.remaining(project=project, annotator=person).n_left
 
     def test_what_others_hold_does_not_wait_for_me(self):
         project = make_project()
         make_round(project)
         ann, ben = make_member(project, "Ann"), make_member(project, "Ben")
-        routing.lease_next(project=project, annotator=ben, n=2)
+        leases.lease_next(project=project, annotator=ben, n=2)
         assert (standing(ann).n_mine, standing(ben).n_mine) == (3, 5)
 
     def test_nothing_waits_for_a_viewer(self):

@@ -5,7 +5,7 @@ import re
 import pytest
 from django.urls import reverse
 
-from annotate import labeling, routing
+from annotate.labeling import answers, leases
 from annotate.models import Adjudication, Annotation, Gold, QueueEntry
 from annotate.models.project import Arm, Role
 from tests.annotate.asking import label
@@ -32,10 +32,10 @@ def make_disputes(project, n=1, labels=("yes", "no")):
     entries = ask(project, [f"disputed text {place}." for place in range(n)])
     for entry in entries:
         for person, name in zip(people, labels, strict=True):
-            lease = routing.lease(entry=entry, annotator=person)
-            said = labeling.Answer(label=label(project, name), comment=f"<b>{person.name} says {name}</b>")
+            lease = leases.lease(entry=entry, annotator=person)
+            said = answers.Answer(label=label(project, name), comment=f"<b>{person.name} says {name}</b>")
             key = f"{entry.pk} {person.pk}"
-            labeling.submit(lease_id=lease.public_id, project=project, answer=said, key=key, by=person)
+            answers.submit(lease_id=lease.public_id, project=project, answer=said, key=key, by=person)
     return entries
 
 
@@ -168,9 +168,9 @@ class TestShow:
         [entry] = ask(project, ["a text"], overlap=n_people)
         for place in range(n_people):
             person = make_member(project)
-            lease = routing.lease(entry=entry, annotator=person)
-            said = labeling.Answer(label=place % n_labels)
-            labeling.submit(lease_id=lease.public_id, project=project, answer=said, key=f"k{place}", by=person)
+            lease = leases.lease(entry=entry, annotator=person)
+            said = answers.Answer(label=place % n_labels)
+            answers.submit(lease_id=lease.public_id, project=project, answer=said, key=f"k{place}", by=person)
         client = signed_in(owner_of(project))
         client.get(address(entry))
         with django_assert_num_queries(18):

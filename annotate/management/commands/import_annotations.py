@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from annotate import answers
+from annotate.labeling import from_file
 from annotate.management.base import GoldloopCommand
 
 
@@ -23,7 +23,7 @@ class Command(GoldloopCommand):
         parser.add_argument("file", type=Path, metavar="FILE.jsonl", help="the answers, plain or .gz")
 
     def run(self, options: dict[str, Any]) -> None:
-        result = answers.import_annotations(
+        result = from_file.import_annotations(
             project=self.project,
             path=options["file"],
             by=self.by,

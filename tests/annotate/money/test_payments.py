@@ -7,9 +7,11 @@ from django.conf import settings as django_settings
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from annotate import labeling, routing, sampling
+from annotate import sampling
 from annotate.errors import BudgetReached
-from annotate.labeling import Answer
+from annotate.labeling import answers
+from annotate.labeling import leases as leasing
+from annotate.labeling.answers import Answer
 from annotate.models import Budget, Lease, LedgerEntry, Project, QueueEntry
 from annotate.models.base import database_now
 from annotate.money import budgets, payments
@@ -34,7 +36,7 @@ def cap(project, n):
 
 
 def submit(lease, project, by, key="k", **answer):
-    return labeling.submit(lease_id=lease.public_id, project=project, answer=Answer(**answer), key=key, by=by)
+    return answers.submit(lease_id=lease.public_id, project=project, answer=Answer(**answer), key=key, by=by)
 
 
 def n_without_savepoints(context):
@@ -43,11 +45,11 @@ def n_without_savepoints(context):
 
 def test_a_label_is_paid_once(project):
     by = owner_of(project)
-    (lease,) = routing.lease_next(project=project, annotator=by)
+    (lease,) = leasing.lease_next(project=project, annotator=by)
     assert money(project) == (1, 0)
     assert submit(lease, project, by, label=0).price_micros == PRICE
     assert money(project) == (0, 1)
-    again = labeling.change(lease_id=lease.public_id, project=project, answer=Answer(label=1), key="l", by=by)
+    again = answers.change(lease_id=lease.public_id, project=project, answer=Answer(label=1), key="l", by=by)
     assert again.price_micros == 0 and money(project) == (0, 1)
     entry = LedgerEntry.objects.get()
     assert (entry.lease, entry.item_id, entry.state) == (lease, lease.entry.item_id, "settled")
@@ -55,24 +57,24 @@ def test_a_label_is_paid_once(project):
 
 def test_a_skip_is_not_paid_until_it_becomes_a_label(project):
     by = owner_of(project)
-    (lease,) = routing.lease_next(project=project, annotator=by)
+    (lease,) = leasing.lease_next(project=project, annotator=by)
     assert submit(lease, project, by, skip_reason="unclear").price_micros == 0
     assert money(project) == (0, 0)
-    labeled = labeling.change(lease_id=lease.public_id, project=project, answer=Answer(label=1), key="l", by=by)
+    labeled = answers.change(lease_id=lease.public_id, project=project, answer=Answer(label=1), key="l", by=by)
     assert labeled.price_micros == PRICE and money(project) == (0, 1)
 
 
 def test_what_is_given_back_is_free_again(project):
     by = owner_of(project)
-    leases = routing.lease_next(project=project, annotator=by, n=3)
+    leases = leasing.lease_next(project=project, annotator=by, n=3)
     assert money(project) == (3, 0)
-    routing.release(project=project, by=by, public_ids=[lease.public_id for lease in leases])
+    leasing.release(project=project, by=by, public_ids=[lease.public_id for lease in leases])
     assert money(project) == (0, 0)
 
 
 def test_a_closed_round_frees_what_was_held(project):
     by = owner_of(project)
-    routing.lease_next(project=project, annotator=by, n=3)
+    leasing.lease_next(project=project, annotator=by, n=3)
     sampling.close_round(project=project, by=by, force=True)
     assert money(project) == (0, 0)
 
@@ -80,33 +82,33 @@ def test_a_closed_round_frees_what_was_held(project):
 class TestCap:
     def test_fewer_are_handed_out_than_asked_for(self, project):
         cap(project, 2)
-        assert len(routing.lease_next(project=project, annotator=owner_of(project), n=3)) == 2
+        assert len(leasing.lease_next(project=project, annotator=owner_of(project), n=3)) == 2
         assert QueueEntry.objects.filter(n_taken=1).count() == 2
 
     def test_none_without_money_and_the_reason(self, project):
         cap(project, 1)
-        routing.lease_next(project=project, annotator=owner_of(project))
+        leasing.lease_next(project=project, annotator=owner_of(project))
         ann = make_member(project)
-        assert routing.lease_next(project=project, annotator=ann) == []
-        assert routing.why_empty(project=project, annotator=ann).kind == "budget"
+        assert leasing.lease_next(project=project, annotator=ann) == []
+        assert leasing.why_empty(project=project, annotator=ann).kind == "budget"
         with pytest.raises(BudgetReached, match="The cap of 0.05 USD for people is reached"):
             free = QueueEntry.objects.select_related("round__project").filter(n_taken=0)[0]
-            routing.lease(entry=free, annotator=ann)
+            leasing.lease(entry=free, annotator=ann)
         assert Lease.objects.count() == 1
 
     def test_what_ran_out_for_others_gives_its_money_back(self, project):
         cap(project, 1)
-        routing.lease_next(project=project, annotator=owner_of(project))
+        leasing.lease_next(project=project, annotator=owner_of(project))
         later = database_now() + timedelta(seconds=1.1 * django_settings.ANSWER_LEASE_SECONDS)
-        assert len(routing.lease_next(project=project, annotator=make_member(project), now=later)) == 1
+        assert len(leasing.lease_next(project=project, annotator=make_member(project), now=later)) == 1
         assert money(project) == (1, 0)
 
     def test_a_late_answer_is_kept_without_pay_where_nothing_is_left(self, project):
         cap(project, 1)
         by, ann = owner_of(project), make_member(project)
-        (lease,) = routing.lease_next(project=project, annotator=by)
+        (lease,) = leasing.lease_next(project=project, annotator=by)
         later = database_now() + timedelta(seconds=1.1 * django_settings.ANSWER_LEASE_SECONDS)
-        (other,) = routing.lease_next(project=project, annotator=ann, now=later)
+        (other,) = leasing.lease_next(project=project, annotator=ann, now=later)
         late = submit(lease, project, by, label=0)
         assert (late.price_micros, late.is_counted) == (0, False)
         assert submit(other, project, ann, key="m", label=0).price_micros == PRICE
@@ -114,15 +116,15 @@ class TestCap:
 
     def test_a_late_answer_is_paid_where_something_is_left(self, project):
         by = owner_of(project)
-        (lease,) = routing.lease_next(project=project, annotator=by)
-        routing.expire(entry=lease.entry, now=database_now() + timedelta(days=1))
+        (lease,) = leasing.lease_next(project=project, annotator=by)
+        leasing.expire(entry=lease.entry, now=database_now() + timedelta(days=1))
         assert submit(lease, project, by, label=0).price_micros == PRICE
         assert money(project) == (0, 1)
 
     def test_stopped_spending_hands_out_nothing(self, project):
         by = owner_of(project)
         budgets.stop(project=project, kind="human", by=by)
-        assert routing.lease_next(project=project, annotator=by) == []
+        assert leasing.lease_next(project=project, annotator=by) == []
 
 
 class TestQueries:
@@ -134,7 +136,7 @@ class TestQueries:
         by = owner_of(project)
         n_locks = int(connection.features.has_select_for_update)
         with CaptureQueriesContext(connection) as asked_for:
-            (lease,) = routing.lease_next(project=project, annotator=by)
+            (lease,) = leasing.lease_next(project=project, annotator=by)
         assert n_without_savepoints(asked_for) <= n_lease + n_locks
         with CaptureQueriesContext(connection) as asked_for:
             submit(lease, project, by, label=0)
@@ -152,7 +154,7 @@ class TestQueries:
 
 def test_a_price_that_became_0_leaves_nothing_reserved(project):
     by = owner_of(project)
-    (lease,) = routing.lease_next(project=project, annotator=by)
+    (lease,) = leasing.lease_next(project=project, annotator=by)
     Project.objects.filter(pk=project.pk).update(human_price_micros=0)
     assert submit(lease, Project.objects.get(pk=project.pk), by, label=0).price_micros == 0
     assert payments.sweep() == 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from annotate import labeling, routing
+from annotate.labeling import answers, leases
 from annotate.models import Lease
 from tests.factories import make_member, make_project, owner_of
 from tests.web.labeling.conftest import active
@@ -32,8 +32,8 @@ class TestNext:
         assert list(Lease.objects.filter(shown_at__isnull=False).values_list("public_id", flat=True)) == held[:1]
 
     def test_it_brings_drafts_back(self, ann_asks, ann, project):
-        lease = routing.find_lease(project=project, public_id=ann_asks.hold(), by=ann)
-        labeling.save_draft(lease=lease, by=ann, comment="half a thought")
+        lease = leases.find_lease(project=project, public_id=ann_asks.hold(), by=ann)
+        answers.save_draft(lease=lease, by=ann, comment="half a thought")
         assert ann_asks.post("next").json()["items"][0]["draft"]["comment"] == "half a thought"
 
     def test_it_says_why_nothing_is_left(self, asking, project, ann_asks, ann):

@@ -2,7 +2,10 @@
 
 import pytest
 
-from annotate import labeling, review, routing, sampling
+from annotate import sampling
+from annotate.labeling import answers as answering
+from annotate.labeling import gold as gold_rules
+from annotate.labeling import leases
 from annotate.models import Draw, Gold, Lease, Member, Project, QueueEntry
 from annotate.models.project import Arm, GoldRule, Role
 from tests.annotate.asking import answer, change, problems, question, state_of
@@ -12,7 +15,7 @@ from tests.factories import make_member, owner_of
 def see(entry, person):
     """Ask why the item was drawn: what this person says from now on is not blind."""
     lease = Lease.objects.filter(entry=entry, annotator=person).latest("pk")
-    labeling.why(lease_id=lease.public_id, project=entry.round.project, by=person)
+    answering.why(lease_id=lease.public_id, project=entry.round.project, by=person)
 
 
 def gold_of(entry):
@@ -32,7 +35,7 @@ class TestGoldLabel:
         ],
     )
     def test_one_trusted(self, answers, gold):
-        assert review.gold_label(Project(gold_rule=GoldRule.ONE_TRUSTED), answers) == gold
+        assert gold_rules.gold_label(Project(gold_rule=GoldRule.ONE_TRUSTED), answers) == gold
 
     @pytest.mark.parametrize(
         ("answers", "gold"),
@@ -43,7 +46,7 @@ class TestGoldLabel:
         ],
     )
     def test_agree_k(self, answers, gold):
-        assert review.gold_label(Project(gold_rule=GoldRule.AGREE_K, agree_k=2), answers) == gold
+        assert gold_rules.gold_label(Project(gold_rule=GoldRule.AGREE_K, agree_k=2), answers) == gold
 
 
 @pytest.mark.django_db
@@ -162,7 +165,7 @@ class TestBlindEvidence:
         change(entry, olga, "skip")
         assert gold_of(entry) == [("yes", True)]
         assert state_of(entry) == (0, "answered")
-        assert all(lease.entry_id != entry.pk for lease in routing.lease_next(project=project, annotator=olga, n=9))
+        assert all(lease.entry_id != entry.pk for lease in leases.lease_next(project=project, annotator=olga, n=9))
         assert problems(project) == {}
 
     def test_in_sight_the_last_word_counts(self, asked):

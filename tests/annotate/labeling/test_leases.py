@@ -5,8 +5,10 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 
-from annotate import items, labeling, routing, sampling
+from annotate import items, sampling
 from annotate.errors import AccessDenied, Conflict, LeaseLost, NotFound
+from annotate.labeling import answers
+from annotate.labeling import leases as leasing
 from annotate.models import Draw, Item, Lease, Member, QueueEntry
 from annotate.models.base import database_now
 from annotate.models.project import Arm, Role
@@ -40,7 +42,7 @@ def positions(leases):
 
 
 def take(project, person, n=1, **more):
-    return routing.lease_next(project=project, annotator=person, n=n, **more)
+    return leasing.lease_next(project=project, annotator=person, n=n, **more)
 
 
 def leave_open(project, n):
@@ -56,37 +58,37 @@ class TestLease:
     def test_it_never_passes_the_overlap(self, asked):
         project = asked()
         entry = question(project)
-        routing.lease(entry=entry, annotator=owner_of(project))
+        leasing.lease(entry=entry, annotator=owner_of(project))
         with pytest.raises(Conflict, match="Enough people"):
-            routing.lease(entry=entry, annotator=make_member(project))
+            leasing.lease(entry=entry, annotator=make_member(project))
 
     def test_an_expired_one_gives_its_slot_back_once(self, asked, late):
         project = asked()
         entry = question(project)
-        routing.lease(entry=entry, annotator=owner_of(project))
-        assert routing.expire(entry=entry, now=late) == 1
-        assert routing.expire(entry=entry, now=late) == 0
+        leasing.lease(entry=entry, annotator=owner_of(project))
+        assert leasing.expire(entry=entry, now=late) == 1
+        assert leasing.expire(entry=entry, now=late) == 0
         assert state_of(entry) == (0, "open")
 
     def test_the_same_person_gets_the_same_lease(self, asked):
         project = asked()
         entry = question(project)
-        first = routing.lease(entry=entry, annotator=owner_of(project))
-        assert routing.lease(entry=entry, annotator=owner_of(project)).pk == first.pk
+        first = leasing.lease(entry=entry, annotator=owner_of(project))
+        assert leasing.lease(entry=entry, annotator=owner_of(project)).pk == first.pk
 
     def test_nobody_answers_twice(self, asked):
         project = asked(overlap=2)
         entry = question(project)
         answer(entry, owner_of(project))
         with pytest.raises(Conflict, match="answered this question already"):
-            routing.lease(entry=entry, annotator=owner_of(project))
+            leasing.lease(entry=entry, annotator=owner_of(project))
 
     def test_a_viewer_may_not_and_a_stranger_finds_nothing(self, asked):
         project = asked()
         with pytest.raises(AccessDenied):
-            routing.lease(entry=question(project), annotator=make_member(project, role=Role.VIEWER))
+            leasing.lease(entry=question(project), annotator=make_member(project, role=Role.VIEWER))
         with pytest.raises(NotFound):
-            routing.lease(entry=question(project), annotator=make_user("Sam"))
+            leasing.lease(entry=question(project), annotator=make_user("Sam"))
 
 
 class TestLeaseNext:
@@ -163,7 +165,7 @@ class TestLeaseNext:
         project = asked(overlap=2)
         entry = question(project)
         for person in (owner_of(project), make_member(project)):
-            routing.lease(entry=entry, annotator=person)
+            leasing.lease(entry=entry, annotator=person)
         assert state_of(entry) == (2, "open")
         leave_only(entry)
         (lease,) = take(project, make_member(project), now=late)
@@ -190,7 +192,7 @@ class TestLeaseNext:
     def test_a_late_answer_comes_again_while_nobody_else_took_it(self, asked, late):
         project = asked()
         (lease,) = take(project, owner_of(project))
-        routing.expire(entry=lease.entry, now=late)
+        leasing.expire(entry=lease.entry, now=late)
         assert not submit(lease, now=late).is_counted
         (again,) = take(project, owner_of(project), now=late)
         assert again.entry == lease.entry
@@ -219,7 +221,7 @@ class TestLeaseNext:
         again.queue.create(item=item, position=99, overlap=1, is_blind=True)
         Draw.objects.create(project=project, item=item, round=again, arm=Arm.CONFLICT, reason="disputed")
         assert take(project, olga) == []
-        assert routing.why_empty(project=project, annotator=olga).kind == "not_for_me"
+        assert leasing.why_empty(project=project, annotator=olga).kind == "not_for_me"
         assert positions(take(project, ann)) == [99]
 
     def test_viewers_strangers_and_the_removed_get_nothing(self, asked):
@@ -246,7 +248,7 @@ class TestLeaseNext:
 
 
 def plan_of_the_next_question(project, person):
-    select = routing._FREE._statement((6,))
+    select = leasing._FREE._statement((6,))
     values = select.filled({"project": project.pk, "person": person.pk, "now": None})
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE annotate_queueentry")
@@ -277,7 +279,7 @@ class TestTakeOver:
         leave_open(project, 3)
         olga, ann = owner_of(project), make_member(project)
         held = take(project, olga, n=3)
-        routing.shown(lease_id=held[0].public_id, by=olga)
+        leasing.shown(lease_id=held[0].public_id, by=olga)
         (lease,) = take(project, ann, n=2)
         assert lease.entry == held[2].entry
         assert lease.entry.item.content.payload["text"]
@@ -314,7 +316,7 @@ class TestTakeOver:
         leave_open(project, 3)
         olga = owner_of(project)
         for lease in take(project, olga, n=3):
-            routing.shown(lease_id=lease.public_id, by=olga)
+            leasing.shown(lease_id=lease.public_id, by=olga)
         assert take(project, make_member(project)) == []
 
     def test_what_is_hoarded_moves_though_it_was_shown(self, asked, now):
@@ -325,7 +327,7 @@ class TestTakeOver:
             held = take(project, hoarder, n=7, now=now)
             take(project, hoarder, n=7, done=[lease.public_id for lease in held], now=now)
         for lease in Lease.objects.all():
-            routing.shown(lease_id=lease.public_id, by=hoarder, now=now)
+            leasing.shown(lease_id=lease.public_id, by=hoarder, now=now)
         assert take(project, ann, now=now) == []
         minutes_later = now + timedelta(minutes=4)
         (taken,) = take(project, ann, now=minutes_later)
@@ -338,7 +340,7 @@ class TestTakeOver:
         olga, ann, ravi = owner_of(project), make_member(project), make_member(project, "Ravi")
         for entry in project.rounds.get().queue.filter(position__lte=2):
             answer(entry, ann)
-            routing.lease(entry=entry, annotator=olga)
+            leasing.lease(entry=entry, annotator=olga)
         assert take(project, ann) == []
         assert positions(take(project, ravi)) == [2]
 
@@ -349,7 +351,7 @@ class TestShown:
         olga = owner_of(project)
         (lease,) = take(project, olga, now=now)
         for seconds in (10, 20):
-            routing.shown(lease_id=lease.public_id, by=olga, now=now + timedelta(seconds=seconds))
+            leasing.shown(lease_id=lease.public_id, by=olga, now=now + timedelta(seconds=seconds))
         before = lease.expires_at
         lease.refresh_from_db()
         assert lease.shown_at == now + timedelta(seconds=10)
@@ -360,7 +362,7 @@ class TestShown:
         olga = owner_of(project)
         (lease,) = take(project, olga)
         with Statements() as statements:
-            routing.shown(lease_id=lease.public_id, by=olga)
+            leasing.shown(lease_id=lease.public_id, by=olga)
         lease.refresh_from_db()
         assert lease.expires_at - lease.shown_at == timedelta(seconds=settings.ANSWER_LEASE_SECONDS)
         assert len(statements) == 1
@@ -368,10 +370,10 @@ class TestShown:
     def test_what_is_lost_says_so(self, asked, late):
         project = asked()
         (lease,) = take(project, owner_of(project))
-        routing.expire(entry=lease.entry, now=late)
+        leasing.expire(entry=lease.entry, now=late)
         for by in (owner_of(project), make_member(project)):
             with pytest.raises(LeaseLost):
-                routing.shown(lease_id=lease.public_id, by=by)
+                leasing.shown(lease_id=lease.public_id, by=by)
 
 
 class TestRenew:
@@ -383,7 +385,7 @@ class TestRenew:
         later = now + timedelta(seconds=60)
         ids = [lease.public_id for lease in (first, second, third)]
         with Statements() as statements:
-            held = routing.renew(project=project, by=olga, public_ids=ids, shown=first.public_id, now=later)
+            held = leasing.renew(project=project, by=olga, public_ids=ids, shown=first.public_id, now=later)
         assert held == [first.public_id, third.public_id]
         assert len(statements) == 2
         rows = Lease.objects.filter(public_id__in=held).order_by("pk")
@@ -394,7 +396,7 @@ class TestRenew:
         project = asked()
         (lease,) = take(project, owner_of(project), now=database_now() - timedelta(seconds=60))
         ids = [lease.public_id]
-        assert routing.renew(project=project, by=lease.annotator, public_ids=ids, shown=ids[0]) == ids
+        assert leasing.renew(project=project, by=lease.annotator, public_ids=ids, shown=ids[0]) == ids
         before = lease.expires_at
         lease.refresh_from_db()
         assert lease.shown_at is not None
@@ -404,9 +406,9 @@ class TestRenew:
         project = asked()
         (lease,) = take(project, owner_of(project))
         ids = [lease.public_id]
-        assert routing.renew(project=project, by=make_member(project), public_ids=ids) == []
-        routing.expire(entry=lease.entry, now=late)
-        assert routing.renew(project=project, by=owner_of(project), public_ids=ids, now=late) == []
+        assert leasing.renew(project=project, by=make_member(project), public_ids=ids) == []
+        leasing.expire(entry=lease.entry, now=late)
+        assert leasing.renew(project=project, by=owner_of(project), public_ids=ids, now=late) == []
 
 
 class TestRelease:
@@ -415,9 +417,9 @@ class TestRelease:
         olga = owner_of(project)
         held = take(project, olga, n=2)
         ids = [held[0].public_id]
-        assert routing.release(project=project, by=make_member(project), public_ids=ids) == 0
-        assert routing.release(project=project, by=olga, public_ids=ids) == 1
-        assert routing.release(project=project, by=olga, public_ids=ids) == 0
+        assert leasing.release(project=project, by=make_member(project), public_ids=ids) == 0
+        assert leasing.release(project=project, by=olga, public_ids=ids) == 1
+        assert leasing.release(project=project, by=olga, public_ids=ids) == 0
         assert state_of(held[0].entry) == (0, "open")
         assert problems(project) == {}
 
@@ -426,7 +428,7 @@ class TestRelease:
         ann = make_member(project)
         take(project, ann, n=3)
         take(project, owner_of(project), n=1)
-        assert routing.release_all(project=project, user=ann) == 3
+        assert leasing.release_all(project=project, user=ann) == 3
         assert Lease.objects.filter(ended_at__isnull=True).count() == 1
         assert problems(project) == {}
 
@@ -436,7 +438,7 @@ class TestFindLease:
         project = asked()
         (lease,) = take(project, owner_of(project))
         submit(lease)
-        found = routing.find_lease(project=project, public_id=lease.public_id, by=owner_of(project))
+        found = leasing.find_lease(project=project, public_id=lease.public_id, by=owner_of(project))
         assert found == lease
 
     def test_others_are_not(self, asked):
@@ -445,39 +447,39 @@ class TestFindLease:
         (lease,) = take(project, olga)
         for where, who in ((project, make_member(project)), (make_project(by=olga), olga)):
             with pytest.raises(NotFound):
-                routing.find_lease(project=where, public_id=lease.public_id, by=who)
+                leasing.find_lease(project=where, public_id=lease.public_id, by=who)
 
 
 class TestWhyEmpty:
     def why(self, project, person):
-        return routing.why_empty(project=project, annotator=person)
+        return leasing.why_empty(project=project, annotator=person)
 
     def test_no_round(self, asked):
-        assert self.why(make_project(), make_user()) == routing.Empty("no_round")
+        assert self.why(make_project(), make_user()) == leasing.Empty("no_round")
 
     def test_all_answered_by_me(self, asked):
         project = asked(overlap=2)
         leave_open(project, 1)
         answer(question_at(project, 1), owner_of(project))
-        assert self.why(project, owner_of(project)) == routing.Empty("all_answered_by_me", 1)
+        assert self.why(project, owner_of(project)) == leasing.Empty("all_answered_by_me", 1)
 
     def test_held_by_others(self, asked):
         project = asked()
         leave_open(project, 1)
         take(project, owner_of(project))
         with Statements() as statements:
-            assert self.why(project, make_member(project)) == routing.Empty("held_by_others", 1, 1)
+            assert self.why(project, make_member(project)) == leasing.Empty("held_by_others", 1, 1)
         assert sum(sql.startswith("SELECT") for sql in statements.sql) <= 8  # the member's own included
 
     def test_round_done(self, asked):
         project = asked()
         leave_open(project, 1)
         answer(question_at(project, 1), owner_of(project))
-        assert self.why(project, make_member(project)) == routing.Empty("round_done")
+        assert self.why(project, make_member(project)) == leasing.Empty("round_done")
 
     def test_not_for_me(self, asked):
         project = asked()
-        assert self.why(project, make_member(project, role=Role.VIEWER)) == routing.Empty("not_for_me", 10)
+        assert self.why(project, make_member(project, role=Role.VIEWER)) == leasing.Empty("not_for_me", 10)
 
 
 def question_at(project, position):
@@ -493,10 +495,10 @@ class TestRemaining:
         take(project, olga, n=2)
         take(project, ann, n=1)
         with Statements() as statements:
-            progress = routing.remaining(project=project, annotator=olga)
+            progress = leasing.remaining(project=project, annotator=olga)
         # Ten, less one answered, one skipped and handed to Ann.
-        assert progress == routing.Progress(n_left=8, n_answered_today=1, n_in_round=10)
-        assert routing.remaining(project=project, annotator=ann).n_left == 7
+        assert progress == leasing.Progress(n_left=8, n_answered_today=1, n_in_round=10)
+        assert leasing.remaining(project=project, annotator=ann).n_left == 7
         assert len(statements) == 1
 
     def test_today_is_the_projects(self, asked):
@@ -504,16 +506,16 @@ class TestRemaining:
         spoken = answer(question(project), owner_of(project))
         midnight = spoken.created_at.replace(hour=10, minute=0, second=0, microsecond=0)
         type(spoken).objects.update(created_at=midnight - timedelta(seconds=1))
-        progress = routing.remaining(project=project, annotator=owner_of(project), now=midnight)
+        progress = leasing.remaining(project=project, annotator=owner_of(project), now=midnight)
         assert progress.n_answered_today == 0
         type(spoken).objects.update(created_at=midnight)
-        progress = routing.remaining(project=project, annotator=owner_of(project), now=midnight)
+        progress = leasing.remaining(project=project, annotator=owner_of(project), now=midnight)
         assert progress.n_answered_today == 1
 
     def test_without_a_round_it_is_nothing(self):
         project = make_project()
-        progress = routing.remaining(project=project, annotator=owner_of(project))
-        assert progress == routing.Progress(0, 0, 0)
+        progress = leasing.remaining(project=project, annotator=owner_of(project))
+        assert progress == leasing.Progress(0, 0, 0)
 
 
 class TestSuggestionPolicy:
@@ -554,6 +556,6 @@ class TestSuggestionPolicy:
         only_active = [item for item, by in arms.items() if by == {"active"} and item in shown]
         assert only_active
         assert {shown[item] for item in only_active} == {"revealed"}
-        assert labeling.suggestions(project=project, entries=list(again.queue.all())).keys() == set(
+        assert answers.suggestions(project=project, entries=list(again.queue.all())).keys() == set(
             again.queue.filter(suggestion="revealed").values_list("pk", flat=True)
         )

@@ -8,14 +8,15 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
-from annotate import access, disputes, questions, review, slots
+from annotate import access
 from annotate.errors import Conflict, InvalidInput, NotFound
+from annotate.labeling import context, disputes, gold, slots
+from annotate.labeling.context import Answers
 from annotate.models import Adjudication, Annotation, Gold, Label, Lease, Member, Project, QueueEntry, User
 from annotate.models.base import database_now, is_storable
 from annotate.models.event import record
 from annotate.models.project import Arm
 from annotate.models.turn import write_turn
-from annotate.questions import Answers
 
 MAX_REASON = 2_000  # characters
 
@@ -113,7 +114,7 @@ def _replace(
 ) -> Adjudication:
     if before:
         Adjudication.objects.filter(pk=before.pk).update(is_current=False)
-    seen = Lease.objects.filter(questions.looked(entry.pk), entry__item=entry.item_id, annotator=by)
+    seen = Lease.objects.filter(context.looked(entry.pk), entry__item=entry.item_id, annotator=by)
     return Adjudication.objects.create(
         project=entry.round.project,
         item=entry.item,
@@ -130,18 +131,18 @@ def _set_gold(made: Adjudication, entry: QueueEntry) -> None:
 
     Of an audited item it is the audit's gold, which never trains, whatever arm asked the question.
     """
-    earlier = Gold.objects.current().filter(item=entry.item_id, round=entry.round, rule=review.ADJUDICATED)
-    arm = questions.first_arm(entry.item_id).values_list("arm", flat=True).first()
+    earlier = Gold.objects.current().filter(item=entry.item_id, round=entry.round, rule=gold.ADJUDICATED)
+    arm = context.first_arm(entry.item_id).values_list("arm", flat=True).first()
     origin = arm if arm == Arm.AUDIT else earlier.values_list("origin", flat=True).first() or arm
     earlier.update(is_current=False)
     if made.label is None:
         return
-    evidence = review.evidence_of(entry, _answers(entry))
+    evidence = gold.evidence_of(entry, _answers(entry))
     Gold.objects.create(
         project=made.project,
         item_id=entry.item_id,
         label=made.label,
-        rule=review.ADJUDICATED,
+        rule=gold.ADJUDICATED,
         origin=origin or Arm.CONFLICT,
         is_blind=made.is_blind and all(row.is_blind for row in evidence),
         round=entry.round,

@@ -4,8 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from annotate import labeling, routing, sampling
+from annotate import sampling
 from annotate.errors import AccessDenied, Conflict, InvalidInput, LeaseLost, NotFound
+from annotate.labeling import answers
+from annotate.labeling import leases as leasing
 from annotate.models import Annotation, Draft, Gold, Lease, Member, Prediction, PromptVersion, QueueEntry
 from annotate.models.base import database_now
 from annotate.models.project import Arm, Role
@@ -43,15 +45,15 @@ class TestSubmit:
 
     def test_it_takes_six_statements(self, asked):
         project = asked()
-        lease = routing.lease(entry=question(project), annotator=owner_of(project))
-        spoken = labeling.Answer(label=0)
+        lease = leasing.lease(entry=question(project), annotator=owner_of(project))
+        spoken = answers.Answer(label=0)
         with Statements() as statements:
-            labeling.submit(lease_id=lease.public_id, project=project, answer=spoken, key="k", by=lease.annotator)
+            answers.submit(lease_id=lease.public_id, project=project, answer=spoken, key="k", by=lease.annotator)
         assert len(statements) == 6, statements.sql
 
     def test_a_replay_returns_the_first_answer(self, asked):
         project = asked()
-        lease = routing.lease(entry=question(project), annotator=owner_of(project))
+        lease = leasing.lease(entry=question(project), annotator=owner_of(project))
         first = submit(lease, key="k")
         again = submit(lease, key="k")
         assert first.pk == again.pk
@@ -61,7 +63,7 @@ class TestSubmit:
         "other", [{"name": "no"}, {"name": "skip"}, {"is_flagged": True}, {"comment": "on second thought"}]
     )
     def test_the_same_key_with_another_body_is_refused(self, asked, other):
-        lease = routing.lease(entry=question(project := asked()), annotator=owner_of(project))
+        lease = leasing.lease(entry=question(project := asked()), annotator=owner_of(project))
         submit(lease, key="k")
         with pytest.raises(Conflict, match="key was used before"):
             submit(lease, key="k", **other)
@@ -82,17 +84,15 @@ class TestSubmit:
     @pytest.mark.parametrize("key", ["", "x" * 101, "a\x00b"])
     def test_a_key_that_no_database_keeps_is_refused(self, asked, key):
         project = asked()
-        lease = routing.lease(entry=question(project), annotator=owner_of(project))
+        lease = leasing.lease(entry=question(project), annotator=owner_of(project))
         with pytest.raises(InvalidInput, match="key"):
-            labeling.submit(
-                lease_id=lease.public_id, project=project, answer=said(project), key=key, by=lease.annotator
-            )
+            answers.submit(lease_id=lease.public_id, project=project, answer=said(project), key=key, by=lease.annotator)
 
     def test_a_late_answer_is_stored_uncounted(self, asked, late):
         project = asked()
         entry = question(project)
-        lease = routing.lease(entry=entry, annotator=owner_of(project))
-        routing.expire(entry=entry, now=late)
+        lease = leasing.lease(entry=entry, annotator=owner_of(project))
+        leasing.expire(entry=entry, now=late)
         spoken = submit(lease, now=late)
         assert (spoken.is_counted, spoken.is_current) == (False, True)
         assert not Gold.objects.exists()
@@ -100,55 +100,55 @@ class TestSubmit:
 
     def test_what_ran_out_counts_while_nobody_else_needed_it(self, asked, late):
         project = asked()
-        assert submit(routing.lease(entry=question(project), annotator=owner_of(project)), now=late).is_counted
+        assert submit(leasing.lease(entry=question(project), annotator=owner_of(project)), now=late).is_counted
         assert problems(project) == {}
 
     def test_a_late_answer_never_takes_a_counted_ones_place(self, asked, late):
         project = asked()
         entry, olga = question(project), owner_of(project)
-        lost = routing.lease(entry=entry, annotator=olga)
-        submit(routing.lease(entry=entry, annotator=olga, now=late), "yes", now=late)
+        lost = leasing.lease(entry=entry, annotator=olga)
+        submit(leasing.lease(entry=entry, annotator=olga, now=late), "yes", now=late)
         spoken = submit(lost, "no")
         assert (spoken.is_counted, spoken.is_current, spoken.revision) == (False, False, 2)
         assert Gold.objects.get().label.name == "yes"
 
     def test_after_the_round_closed_it_is_stored_uncounted(self, asked):
         project = asked()
-        lease = routing.lease(entry=question(project), annotator=owner_of(project))
+        lease = leasing.lease(entry=question(project), annotator=owner_of(project))
         sampling.close_round(project=project, by=owner_of(project), force=True)
         assert not submit(lease).is_counted
         assert problems(project) == {}
 
     def test_somebody_elses_lease_is_refused(self, asked):
         project = asked()
-        lease = routing.lease(entry=question(project), annotator=owner_of(project))
+        lease = leasing.lease(entry=question(project), annotator=owner_of(project))
         with pytest.raises(LeaseLost):
             submit(lease, by=make_member(project))
 
     def test_a_lease_of_another_project_is_refused(self, asked):
         project = asked()
-        lease = routing.lease(entry=question(project), annotator=owner_of(project))
+        lease = leasing.lease(entry=question(project), annotator=owner_of(project))
         other = make_project(by=owner_of(project))
         with pytest.raises(LeaseLost):
-            labeling.submit(lease_id=lease.public_id, project=other, answer=said(other), key="k", by=lease.annotator)
+            answers.submit(lease_id=lease.public_id, project=other, answer=said(other), key="k", by=lease.annotator)
 
     def test_another_projects_label_is_refused(self, asked):
         project = asked()
-        lease = routing.lease(entry=question(project), annotator=owner_of(project))
+        lease = leasing.lease(entry=question(project), annotator=owner_of(project))
         with pytest.raises(InvalidInput, match="not one of this project's labels"):
-            labeling.submit(
+            answers.submit(
                 lease_id=lease.public_id, project=project, answer=said(make_project()), key="k", by=lease.annotator
             )
 
     @pytest.mark.parametrize("index", [3, -1])
     def test_an_index_without_a_label_is_refused(self, asked, index):
         project = asked()
-        lease = routing.lease(entry=question(project), annotator=owner_of(project))
+        lease = leasing.lease(entry=question(project), annotator=owner_of(project))
         with pytest.raises(InvalidInput, match="no label"):
-            labeling.submit(
+            answers.submit(
                 lease_id=lease.public_id,
                 project=project,
-                answer=labeling.Answer(label=index),
+                answer=answers.Answer(label=index),
                 key="k",
                 by=lease.annotator,
             )
@@ -156,7 +156,7 @@ class TestSubmit:
     def test_who_was_made_a_viewer_or_removed_answers_no_more(self, asked):
         project = asked()
         ann = make_member(project)
-        lease = routing.lease(entry=question(project), annotator=ann)
+        lease = leasing.lease(entry=question(project), annotator=ann)
         Member.objects.filter(user=ann).update(role=Role.VIEWER)
         with pytest.raises(AccessDenied):
             submit(lease)
@@ -181,7 +181,7 @@ class TestSubmit:
     @pytest.mark.parametrize("comment", ["x" * 5_001, "a\x00b", "\ud800"])
     def test_a_comment_that_no_database_keeps_is_refused(self, comment):
         with pytest.raises(InvalidInput, match="comment"):
-            labeling.Answer(skip_reason="unclear", comment=comment)
+            answers.Answer(skip_reason="unclear", comment=comment)
 
     def test_the_policy_in_force_is_kept(self, asked):
         project = asked()
@@ -208,7 +208,7 @@ class TestSkip:
 
     def test_it_needs_a_known_reason(self):
         with pytest.raises(InvalidInput, match="no reason to skip"):
-            labeling.Answer(skip_reason="bored")
+            answers.Answer(skip_reason="bored")
 
     def test_it_costs_nothing(self, asked):
         project = asked(human_price_micros=50_000)
@@ -257,16 +257,16 @@ class TestChange:
     def test_nothing_is_changed_before_an_answer(self, asked):
         project = asked()
         entry = question(project)
-        routing.lease(entry=entry, annotator=owner_of(project))
+        leasing.lease(entry=entry, annotator=owner_of(project))
         with pytest.raises(Conflict, match="has not answered"):
             change(entry, owner_of(project), "no")
 
     def test_somebody_elses_answer_is_refused(self, asked):
         project = asked()
-        lease = routing.lease(entry=question(project), annotator=owner_of(project))
+        lease = leasing.lease(entry=question(project), annotator=owner_of(project))
         submit(lease)
         with pytest.raises(LeaseLost):
-            labeling.change(
+            answers.change(
                 lease_id=lease.public_id,
                 project=project,
                 answer=said(project, "no"),
@@ -319,7 +319,7 @@ class TestChange:
         entry, olga = question(project), owner_of(project)
         ann = make_member(project)
         answer(entry, olga, "skip")
-        routing.lease(entry=entry, annotator=ann)
+        leasing.lease(entry=entry, annotator=ann)
         with pytest.raises(Conflict, match="your skip stands"):
             change(entry, olga, "yes")
         assert state_of(entry) == (1, "open")
@@ -329,7 +329,7 @@ class TestChange:
         entry, olga = question(project), owner_of(project)
         make_member(project)
         answer(entry, olga, "skip")
-        routing.lease(entry=entry, annotator=olga)
+        leasing.lease(entry=entry, annotator=olga)
         change(entry, olga, "yes")
         assert state_of(entry) == (1, "answered")
         assert problems(project) == {}
@@ -337,8 +337,8 @@ class TestChange:
     def test_a_late_answer_stays_uncounted(self, asked, late):
         project = asked()
         entry, olga = question(project), owner_of(project)
-        lease = routing.lease(entry=entry, annotator=olga)
-        routing.expire(entry=entry, now=late)
+        lease = leasing.lease(entry=entry, annotator=olga)
+        leasing.expire(entry=entry, now=late)
         submit(lease, now=late)
         for name in ("no", "skip", "yes"):
             assert not change(entry, olga, name).is_counted
@@ -351,7 +351,7 @@ class TestSeen:
 
     def seen(self, project, entry, person):
         lease = Lease.objects.filter(entry=entry, annotator=person).latest("pk")
-        labeling.why(lease_id=lease.public_id, project=project, by=person)
+        answers.why(lease_id=lease.public_id, project=project, by=person)
 
     @pytest.mark.parametrize("then", ["no", "skip"])
     def test_the_gold_of_a_blind_question_keeps_the_blind_answer(self, asked, then):
@@ -379,45 +379,45 @@ class TestSeen:
 class TestWhy:
     def test_it_names_the_arms(self, asked):
         project = asked()
-        lease = routing.lease(entry=question(project, Arm.AUDIT), annotator=owner_of(project))
+        lease = leasing.lease(entry=question(project, Arm.AUDIT), annotator=owner_of(project))
         submit(lease)
-        assert labeling.why(lease_id=lease.public_id, project=project, by=lease.annotator) == ["audit"]
+        assert answers.why(lease_id=lease.public_id, project=project, by=lease.annotator) == ["audit"]
 
     @pytest.mark.parametrize("before", [None, "skip"])
     def test_not_before_a_label(self, asked, before):
         project = asked()
-        lease = routing.lease(entry=question(project), annotator=owner_of(project))
+        lease = leasing.lease(entry=question(project), annotator=owner_of(project))
         if before:
             submit(lease, before)
         with pytest.raises(AccessDenied):
-            labeling.why(lease_id=lease.public_id, project=project, by=lease.annotator)
+            answers.why(lease_id=lease.public_id, project=project, by=lease.annotator)
         assert not Lease.objects.filter(revealed_at__isnull=False).exists()
 
     def test_other_peoples_questions_are_not_found(self, asked):
         project = asked()
-        lease = routing.lease(entry=question(project), annotator=owner_of(project))
+        lease = leasing.lease(entry=question(project), annotator=owner_of(project))
         with pytest.raises(NotFound):
-            labeling.why(lease_id=lease.public_id, project=project, by=make_member(project))
+            answers.why(lease_id=lease.public_id, project=project, by=make_member(project))
 
 
 class TestPrice:
     def test_an_answer_after_ones_own_release_is_not_paid(self, asked):
         project = asked(human_price_micros=50)
-        lease = routing.lease(entry=question(project), annotator=owner_of(project))
-        routing.release(project=project, by=lease.annotator, public_ids=[lease.public_id])
+        lease = leasing.lease(entry=question(project), annotator=owner_of(project))
+        leasing.release(project=project, by=lease.annotator, public_ids=[lease.public_id])
         spoken = submit(Lease.objects.get(pk=lease.pk))
         assert (spoken.is_counted, spoken.price_micros) == (False, 0)
 
     def test_an_answer_that_came_late_is_paid_once(self, asked, late):
         project = asked(human_price_micros=50)
-        lease = routing.lease(entry=question(project), annotator=owner_of(project))
-        routing.expire(entry=lease.entry, now=late)
+        lease = leasing.lease(entry=question(project), annotator=owner_of(project))
+        leasing.expire(entry=lease.entry, now=late)
         assert submit(lease, now=late).price_micros == 50
         assert submit(lease, "no", now=late).price_micros == 0
 
     def test_an_answer_to_a_round_that_was_closed_meanwhile_is_paid(self, asked):
         project = asked(human_price_micros=50)
-        lease = routing.lease(entry=question(project), annotator=owner_of(project))
+        lease = leasing.lease(entry=question(project), annotator=owner_of(project))
         sampling.close_round(project=project, by=owner_of(project), force=True)
         spoken = submit(Lease.objects.get(pk=lease.pk))
         assert (spoken.is_counted, spoken.price_micros) == (False, 50)
@@ -457,11 +457,11 @@ class TestReveal:
             project=project, version=1, annotator="a", model="m", schema=project.schemas.get(), sha256="0"
         )
         Prediction.objects.create(item=entry.item, prompt=prompt, status=status, label_index=index)
-        return routing.lease(entry=entry, annotator=olga)
+        return leasing.lease(entry=entry, annotator=olga)
 
     def reveal(self, lease):
         project = lease.entry.round.project
-        return labeling.reveal(lease_id=lease.public_id, project=project, by=lease.annotator)
+        return answers.reveal(lease_id=lease.public_id, project=project, by=lease.annotator)
 
     def test_it_comes_after_the_answer(self, asked):
         lease = self.ask(asked(), "revealed")
@@ -477,28 +477,28 @@ class TestReveal:
         with pytest.raises(AccessDenied, match="not shown"):
             self.reveal(lease)
         assert not Lease.objects.filter(revealed_at__isnull=False).exists()
-        assert labeling.suggestions(project=lease.entry.round.project, entries=[lease.entry]) == {}
+        assert answers.suggestions(project=lease.entry.round.project, entries=[lease.entry]) == {}
 
     def test_a_failure_says_which(self, asked):
         lease = self.ask(asked(), "shown", index=None, status="refusal")
-        assert self.reveal(lease) == labeling.Suggestion(None, "refusal")
+        assert self.reveal(lease) == answers.Suggestion(None, "refusal")
 
     def test_an_item_without_an_answer_says_so(self, asked):
         lease = self.ask(asked(), "shown")
         Prediction.objects.all().delete()
-        assert self.reveal(lease) == labeling.Suggestion(None, "never_asked")
+        assert self.reveal(lease) == answers.Suggestion(None, "never_asked")
 
 
 class TestHistory:
     def test_the_newest_comes_first_with_its_lease(self, asked):
         project = asked()
         olga = owner_of(project)
-        leases = [routing.lease(entry=question(project), annotator=olga)]
+        leases = [leasing.lease(entry=question(project), annotator=olga)]
         submit(leases[0], "no")
-        leases.append(routing.lease(entry=question(project), annotator=olga))
+        leases.append(leasing.lease(entry=question(project), annotator=olga))
         submit(leases[1], "skip")
         with Statements() as statements:
-            past = labeling.history(project=project, by=olga)
+            past = answers.history(project=project, by=olga)
             seen = [(p.lease_id, p.annotation.label and p.annotation.label.name) for p in past]
             assert all(p.annotation.entry.item.content.payload["text"] for p in past)
         assert seen == [(leases[1].public_id, None), (leases[0].public_id, "no")]
@@ -509,62 +509,62 @@ class TestHistory:
         entry, olga = question(project), owner_of(project)
         answer(entry, olga)
         change(entry, olga, "no")
-        assert [p.annotation.label.name for p in labeling.history(project=project, by=olga)] == ["no"]
+        assert [p.annotation.label.name for p in answers.history(project=project, by=olga)] == ["no"]
 
     def test_it_holds_ones_own_and_n(self, asked):
         project = asked()
         for _ in range(3):
             answer(question(project), owner_of(project))
-        assert labeling.history(project=project, by=make_member(project)) == []
-        assert len(labeling.history(project=project, by=owner_of(project), n=2)) == 2
+        assert answers.history(project=project, by=make_member(project)) == []
+        assert len(answers.history(project=project, by=owner_of(project), n=2)) == 2
 
     def test_a_closed_round_is_history(self, asked):
         project = asked()
         answer(question(project), owner_of(project))
         sampling.close_round(project=project, by=owner_of(project), force=True)
-        assert labeling.history(project=project, by=owner_of(project)) == []
+        assert answers.history(project=project, by=owner_of(project)) == []
 
 
 class TestDraft:
     def test_it_outlives_its_lease(self, asked, late):
         project = asked()
         entry, olga = question(project), owner_of(project)
-        lease = routing.lease(entry=entry, annotator=olga)
-        labeling.save_draft(lease=lease, by=olga, label=label(project, "no"), comment="hm")
-        routing.expire(entry=entry, now=late)
-        again = routing.lease(entry=entry, annotator=olga, now=late)
-        draft = labeling.drafts_of([again], olga)[entry.pk]
+        lease = leasing.lease(entry=entry, annotator=olga)
+        answers.save_draft(lease=lease, by=olga, label=label(project, "no"), comment="hm")
+        leasing.expire(entry=entry, now=late)
+        again = leasing.lease(entry=entry, annotator=olga, now=late)
+        draft = answers.drafts_of([again], olga)[entry.pk]
         assert (draft.label.name, draft.comment, draft.is_flagged) == ("no", "hm", False)
 
     def test_the_last_one_stands_and_takes_one_statement(self, asked):
         project = asked()
-        lease = routing.lease(entry=question(project), annotator=owner_of(project))
-        labeling.save_draft(lease=lease, by=lease.annotator, comment="first")
+        lease = leasing.lease(entry=question(project), annotator=owner_of(project))
+        answers.save_draft(lease=lease, by=lease.annotator, comment="first")
         with Statements() as statements:
-            labeling.save_draft(lease=lease, by=lease.annotator, is_flagged=True, comment="second")
+            answers.save_draft(lease=lease, by=lease.annotator, is_flagged=True, comment="second")
         assert [(draft.comment, draft.is_flagged) for draft in Draft.objects.all()] == [("second", True)]
         assert len(statements) == 1
 
     def test_an_answer_ends_it(self, asked):
         project = asked()
-        lease = routing.lease(entry=question(project), annotator=owner_of(project))
-        labeling.save_draft(lease=lease, by=lease.annotator, comment="first")
+        lease = leasing.lease(entry=question(project), annotator=owner_of(project))
+        answers.save_draft(lease=lease, by=lease.annotator, comment="first")
         submit(lease)
         assert not Draft.objects.exists()
         lease.refresh_from_db()
         with pytest.raises(Conflict, match="answered already"):
-            labeling.save_draft(lease=lease, by=lease.annotator, comment="too late")
+            answers.save_draft(lease=lease, by=lease.annotator, comment="too late")
 
     def test_it_is_ones_own(self, asked):
         project = asked()
-        lease = routing.lease(entry=question(project), annotator=owner_of(project))
+        lease = leasing.lease(entry=question(project), annotator=owner_of(project))
         with pytest.raises(LeaseLost):
-            labeling.save_draft(lease=lease, by=make_user("Sam"), comment="mine")
-        labeling.save_draft(lease=lease, by=lease.annotator, comment="mine")
-        assert labeling.drafts_of([lease], make_member(project)) == {}
+            answers.save_draft(lease=lease, by=make_user("Sam"), comment="mine")
+        answers.save_draft(lease=lease, by=lease.annotator, comment="mine")
+        assert answers.drafts_of([lease], make_member(project)) == {}
 
     def test_a_comment_that_cannot_be_kept_is_refused(self, asked):
         project = asked()
-        lease = routing.lease(entry=question(project), annotator=owner_of(project))
+        lease = leasing.lease(entry=question(project), annotator=owner_of(project))
         with pytest.raises(InvalidInput):
-            labeling.save_draft(lease=lease, by=lease.annotator, comment="\x00")
+            answers.save_draft(lease=lease, by=lease.annotator, comment="\x00")

@@ -12,8 +12,10 @@ from django.db import IntegrityError, transaction
 from django.db.models import BigIntegerField, CharField, DateTimeField, F, OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
-from annotate import access, questions, review, slots
+from annotate import access
 from annotate.errors import AccessDenied, Conflict, InvalidInput, LeaseLost, NotFound
+from annotate.labeling import context, gold, slots
+from annotate.labeling.context import Answers, Question
 from annotate.models import Annotation, Draft, Draw, Label, Lease, Prediction, Project, QueueEntry, Round, User
 from annotate.models.annotation import SkipReason
 from annotate.models.base import is_storable
@@ -21,7 +23,6 @@ from annotate.models.prepared import PreparedUpdate
 from annotate.models.project import SuggestionPolicy
 from annotate.models.turn import write_turn
 from annotate.money import payments
-from annotate.questions import Answers, Question
 from annotate.silver import prompts
 
 MAX_COMMENT = 5_000  # characters
@@ -80,7 +81,7 @@ def submit(
     with write_turn(), transaction.atomic():
         # 2. Under the lock of the question, what others may have said in the meantime.
         slots.lock([question.entry.pk])
-        answers, first = questions.answers(question, key)
+        answers, first = context.answers(question, key)
         return _replayed(first, question, answer) if first else _submit(question, answers, answer, key)
 
 
@@ -92,7 +93,7 @@ def _submit(question: Question, answers: Answers, answer: Answer, key: str) -> A
     if is_counted:
         if answer.label is None:
             slots.give_back([question.entry.pk])
-        review.settle(question, answers.plus(annotation, is_trusted=question.is_trusted))
+        gold.settle(question, answers.plus(annotation, is_trusted=question.is_trusted))
     return annotation
 
 
@@ -105,9 +106,9 @@ def change(
 
     `lease_id` is the lease that it was given under, see `history`. A late answer stays uncounted.
     """
-    questions.lock(lease_id, by)
+    context.lock(lease_id, by)
     question = _load(lease_id, project, answer, key, by, now)
-    answers, first = questions.answers(question, key)
+    answers, first = context.answers(question, key)
     if first:
         return _replayed(first, question, answer)
     if question.entry.round.state != Round.State.OPEN:
@@ -119,7 +120,7 @@ def change(
         _move_slot(question, earlier, answer)
     annotation = _append(question, answers, answer, key, is_counted=earlier.is_counted, is_current=True)
     if annotation.is_counted:
-        review.settle(question, answers.plus(annotation, is_trusted=question.is_trusted))
+        gold.settle(question, answers.plus(annotation, is_trusted=question.is_trusted))
     return annotation
 
 
@@ -210,8 +211,8 @@ def check_comment(text: str) -> None:
 
 
 def _look(lease_id: str, project: Project, by: User, now: datetime | None) -> Question:
-    questions.lock(lease_id, by)
-    question = questions.load(lease_id=lease_id, project=project, by=by, now=now)
+    context.lock(lease_id, by)
+    question = context.load(lease_id=lease_id, project=project, by=by, now=now)
     if question is None:
         raise NotFound("There is no such question.")
     question.require_annotator()
@@ -233,7 +234,7 @@ def _load(lease_id: str, project: Project | str, answer: Answer, key: str, by: U
     if not 1 <= len(key) <= _MAX_KEY or not is_storable(key):
         raise InvalidInput(f"An answer's key has 1 to {_MAX_KEY} characters.")
     index = answer.label if isinstance(answer.label, int) else None
-    question = questions.load(lease_id=lease_id, project=project, by=by, index=index, now=now)
+    question = context.load(lease_id=lease_id, project=project, by=by, index=index, now=now)
     if question is None:
         if isinstance(project, str):
             access.member_of(by, project, to="annotate")

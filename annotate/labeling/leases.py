@@ -32,8 +32,9 @@ from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from annotate import access, queue, slots
+from annotate import access
 from annotate.errors import BudgetReached, Conflict, LeaseLost, NotFound
+from annotate.labeling import queue, slots
 from annotate.models import Annotation, Lease, Project, QueueEntry, Round, User
 from annotate.models.base import database_now
 from annotate.models.prepared import Prepared, PreparedUpdate

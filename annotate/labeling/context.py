@@ -22,9 +22,9 @@ from django.db.models import (
 )
 from django.db.models.functions import Coalesce, Now
 
-from annotate import slots
 from annotate.access import MAY
 from annotate.errors import AccessDenied, NotFound
+from annotate.labeling import slots
 from annotate.models import (
     Annotation,
     Draft,

@@ -8,9 +8,10 @@ from typing import Any
 
 from django.db import transaction
 
-from annotate import access, labeling, projects, routing
+from annotate import access, projects
 from annotate.errors import Conflict, GoldloopError, InvalidInput
 from annotate.formats import jsonl
+from annotate.labeling import answers, leases
 from annotate.models import Annotation, Label, Lease, Project, QueueEntry, Round, User
 from annotate.models.event import record
 from annotate.runs import lifecycle
@@ -94,10 +95,10 @@ class _Reader:
                 return False
             if mine.label is not None:
                 lease = Lease.objects.filter(entry=entry, annotator=person).latest("pk")
-                labeling.change(lease_id=lease.public_id, project=self._project, answer=answer, key=key, by=person)
+                answers.change(lease_id=lease.public_id, project=self._project, answer=answer, key=key, by=person)
                 return True
-        lease = routing.lease(entry=entry, annotator=person)
-        labeling.submit(lease_id=lease.public_id, project=self._project, answer=answer, key=key, by=person)
+        lease = leases.lease(entry=entry, annotator=person)
+        answers.submit(lease_id=lease.public_id, project=self._project, answer=answer, key=key, by=person)
         return True
 
     def _person(self, row: dict[str, Any]) -> User:
@@ -123,15 +124,15 @@ class _Reader:
             raise InvalidInput(f"{name!r} is not asked in round {self._round.index}")
         return entry
 
-    def _answer(self, row: dict[str, Any]) -> labeling.Answer:
+    def _answer(self, row: dict[str, Any]) -> answers.Answer:
         seconds = row.get("seconds")
         if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float)):
             raise InvalidInput('"seconds" is not a number')
         if row.get("skip") is not None and row.get("label") is not None:
             raise InvalidInput('has both "label" and "skip"')
         if row.get("skip") is not None:
-            return labeling.Answer(skip_reason=str(row["skip"]), seconds=seconds)
+            return answers.Answer(skip_reason=str(row["skip"]), seconds=seconds)
         name = row.get("label")
         if not isinstance(name, str) or name not in self._labels:
             raise InvalidInput(f"{name!r} is not one of the labels: {', '.join(list(self._labels)[:12])}")
-        return labeling.Answer(label=self._labels[name], seconds=seconds)
+        return answers.Answer(label=self._labels[name], seconds=seconds)

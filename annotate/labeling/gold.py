@@ -6,10 +6,10 @@ Also which questions are disputed. Deciding them is adjudication.py, and what wa
 from collections import Counter
 from collections.abc import Sequence
 
-from annotate import questions
+from annotate.labeling import context
+from annotate.labeling.context import Answers, Question
 from annotate.models import Adjudication, Annotation, Gold, Project, QueueEntry
 from annotate.models.project import Arm, GoldRule
-from annotate.questions import Answers, Question
 
 ADJUDICATED = "adjudicated"  # the gold rule of a label that a reviewer decided
 
@@ -53,7 +53,7 @@ def _n_labels(question: Question, answers: Answers) -> int:
 
 def _state_while_not_full(question: Question, answers: Answers) -> str:
     said = [row for row in answers.standing(blind=False) if row.entry_id == question.entry.pk]
-    if any(row.skip_reason for row in said) and not questions.others_may_answer(question):
+    if any(row.skip_reason for row in said) and not context.others_may_answer(question):
         return QueueEntry.State.SKIPPED
     if question.entry.item.withdrawn_at is not None:
         return QueueEntry.State.UNRESOLVED

@@ -2,8 +2,9 @@
 
 import pytest
 
-from annotate import adjudication, disputes, labeling, pool, sampling
+from annotate import pool, sampling
 from annotate.errors import AccessDenied, Conflict, InvalidInput, NotFound
+from annotate.labeling import adjudication, answers, disputes
 from annotate.models import Adjudication, Annotation, Draw, Event, Gold, Lease, Member, QueueEntry
 from annotate.models.project import Arm, Role
 from tests.annotate.asking import answer, change, label, problems, question, state_of
@@ -301,8 +302,8 @@ class TestAfterwards:
         QueueEntry.objects.filter(pk=entry.pk).update(overlap=3, n_taken=3)
         decide(entry, owner_of(project), None)
         assert state_of(entry) == (2, "unresolved")
-        said = labeling.submit(
-            lease_id=lease.public_id, project=project, answer=labeling.Answer(label=0), key="late", by=cleo
+        said = answers.submit(
+            lease_id=lease.public_id, project=project, answer=answers.Answer(label=0), key="late", by=cleo
         )
         assert said.is_counted is False
         assert problems(project) == {}
@@ -335,7 +336,7 @@ class TestFind:
     def test_a_blind_answer_stands_beside_the_one_after_looking(self, disputed):
         project, entry, ann, _ = disputed()
         lease = Lease.objects.get(entry=entry, annotator=ann)
-        labeling.why(lease_id=lease.public_id, project=project, by=ann)
+        answers.why(lease_id=lease.public_id, project=project, by=ann)
         change(entry, ann, "no")
         dispute = adjudication.find(project=project, round_index=1, item=entry.item.public_id, by=owner_of(project))
         hers = next(one for one in dispute.said if one.annotation.annotator == ann)
