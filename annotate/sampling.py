@@ -8,9 +8,10 @@ from django.db import IntegrityError, transaction
 from django.db.models import Max
 from numpy.typing import NDArray
 
-from annotate import access, delivery, pool
+from annotate import access
 from annotate.errors import Conflict, InvalidInput
 from annotate.labeling import leases, slots
+from annotate.learning import delivery, pool
 from annotate.models import Draw, Project, QueueEntry, Round, User
 from annotate.models.base import database_now
 from annotate.models.event import record

@@ -11,10 +11,11 @@ import orjson
 from django.db.models import Sum
 from numpy.typing import NDArray
 
-from annotate import artefacts, delivery, embeddings, estimation, pool, projects, sampling, training
+from annotate import projects, sampling, vectors
 from annotate.errors import InvalidInput
 from annotate.imports import ingest
 from annotate.labeling import answers, leases
+from annotate.learning import artefacts, delivery, estimation, pool, training
 from annotate.modalities import modality
 from annotate.models import Annotation, Estimate, Label, Prediction, Project, QueueEntry, Round, User
 from annotate.models.project import Role
@@ -188,7 +189,7 @@ def _test_accuracy(setup: Setup, frozen: delivery.Frozen) -> float | None:
         return None
     kind = modality(setup.modality)
     items = [kind.prompt_parts(kind.payload_of(row)) for row in setup.test_rows]
-    x = embeddings.encoder_of(frozen.row.project).encode(items)
+    x = vectors.encoder_of(frozen.row.project).encode(items)
     predicted = artefacts.load_version(frozen.row.model).predict_new(x).argmax(axis=1)
     names = [label.name for label in setup.labels]
     true = np.array([names.index(str(row["label"])) for row in setup.test_rows])

@@ -9,10 +9,11 @@ import orjson
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from annotate import access, delivery, embeddings, estimation, sampling, training
+from annotate import access, sampling, vectors
 from annotate.dataset import export
 from annotate.errors import Conflict, InvalidInput, RunCancelled
 from annotate.imports import ingest, preview, uploads
+from annotate.learning import delivery, estimation, training
 from annotate.models import DeliveredVersion, Estimate, Import, ModelVersion, Project, Round, Run, User
 from annotate.money import ledger, payments
 from annotate.runs import lifecycle
@@ -199,7 +200,7 @@ def _files(manifest: Path) -> list[Facts]:
 def _read_items(attempt: lifecycle.Attempt) -> None:
     """Vectors of all items, stored once: a step of its own, with its own progress."""
     attempt.step("Reading the items")
-    embeddings.vectors_of(attempt.run.project, attempt.beat)
+    vectors.vectors_of(attempt.run.project, attempt.beat)
 
 
 def _freeze(attempt: lifecycle.Attempt, by: User) -> DeliveredVersion:

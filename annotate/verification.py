@@ -6,9 +6,10 @@ import numpy as np
 from django.db.models import Count, Exists, F, Max, OuterRef, Q, Subquery, Sum, TextField
 from django.db.models.functions import Cast, Coalesce
 
-from annotate import artefacts, delivery, estimation, files
+from annotate import files
 from annotate.errors import GoldloopError
 from annotate.labeling.gold import ADJUDICATED
+from annotate.learning import artefacts, delivery, estimation
 from annotate.modalities import modality
 from annotate.models import (
     Adjudication,

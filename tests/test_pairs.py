@@ -8,7 +8,7 @@ import pytest
 from django.conf import settings
 from django.core.management import CommandError
 
-from annotate import embeddings, projects, simulation
+from annotate import projects, simulation, vectors
 from annotate.errors import InvalidInput
 from annotate.models import Item, Project, PromptVersion
 from tests.factories import make_project, owner_of, pair_rows_of, write_jsonl
@@ -122,18 +122,18 @@ class TestImport:
 class TestVectors:
     def test_they_grow_and_are_those_of_the_pairs(self, started, tmp_path):
         take_in(started, tmp_path, pair_rows_of(3))
-        first = np.array(embeddings.vectors_of(started))
+        first = np.array(vectors.vectors_of(started))
         take_in(started, tmp_path, pair_rows_of(5))
-        grown = embeddings.vectors_of(started)
-        encoder = embeddings.encoder_of(started)
+        grown = vectors.vectors_of(started)
+        encoder = vectors.encoder_of(started)
         assert np.array_equal(grown[:3], first)
         pairs = [(row["text_a"], row["text_b"]) for row in pair_rows_of(5)]
         assert grown == pytest.approx(encoder.encode(pairs), abs=1e-6)
 
     def test_their_file_is_not_that_of_texts(self, started):
         texts = make_project()
-        assert embeddings.path_of(started).name != embeddings.path_of(texts).name
-        assert embeddings.encoder_of(texts).fingerprint == embeddings.encoder_named("minilm").fingerprint
+        assert vectors.path_of(started).name != vectors.path_of(texts).name
+        assert vectors.encoder_of(texts).fingerprint == vectors.encoder_named("minilm").fingerprint
 
 
 class TestCreateProject:

@@ -6,7 +6,8 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Count, Sum
 
-from annotate import access, embeddings
+from annotate import access
+from annotate import vectors as item_vectors
 from annotate.errors import BudgetReached, InvalidInput
 from annotate.modalities import modality
 from annotate.models import Budget, Item, Prediction, Project, PromptVersion, Run, User
@@ -93,14 +94,14 @@ def _compute(
     project = attempt.run.project
     known = None
     if annotator is None:
-        known = embeddings.KnownVectors(embeddings.encoder_named(project.encoder))
+        known = item_vectors.KnownVectors(item_vectors.encoder_named(project.encoder))
         annotator = _in_process(project.annotator, known)
     prompt = prompts.version(
         project=project, annotator=annotator.name, model=annotator.model, parameters=_parameters(project)
     )
     # The annotator reads one text per item: a pair's stored vector is of two, and no use to it.
     is_one_text = len(modality(project.modality).FIELDS) == 1
-    vectors = embeddings.vectors_of(project, show_encoding) if known and is_one_text else None
+    vectors = item_vectors.vectors_of(project, show_encoding) if known and is_one_text else None
     labels = prompts.label_specs(prompt.schema)
     total = prompts.pending(project, prompt).count()
     done = 0
@@ -139,7 +140,7 @@ def _parameters(project: Project) -> dict[str, Any]:
     return {"fields": list(fields), "joined_by": "line break"} if len(fields) > 1 else {}
 
 
-def _in_process(name: str, encoder: embeddings.KnownVectors) -> Annotator:
+def _in_process(name: str, encoder: item_vectors.KnownVectors) -> Annotator:
     if name not in registry.ANNOTATORS:
         raise InvalidInput(f"There is no annotator {name!r}; there are: {', '.join(sorted(registry.ANNOTATORS))}.")
     return registry.annotator(name, encoder=encoder)

@@ -8,10 +8,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
-from annotate import confusion, learning, stats
+from annotate import confusion, stats
 from annotate.access import MAY
-from annotate.learning import Trained
 from annotate.models import Run
+from annotate.reports import model_versions
+from annotate.reports.model_versions import Trained
 from annotate.web import charts, run_status
 from annotate.web.charts import LineChart, Point
 from annotate.web.doors import ProjectRequest, project_page
@@ -30,7 +31,7 @@ _WON_BY: dict[str | None, Promise] = {
 @project_page(to="evidence")
 def show(request: ProjectRequest) -> HttpResponse:
     project = request.member.project
-    versions = learning.versions(project)
+    versions = model_versions.versions(project)
     known = stats.known(project)
     found = confusion.load(known.version) if known.version else None
     context: dict[str, Any] = {

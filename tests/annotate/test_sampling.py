@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotate import items, pool, sampling, verification
+from annotate import items, sampling, verification
 from annotate.errors import Conflict, InvalidInput
 from annotate.imports import ingest
+from annotate.learning import pool
 from annotate.models import Draw, Item, QueueEntry, Round
 from annotate.models.project import Arm
 from tests.factories import answer_round, make_project, owner_of, rows_of, write_jsonl

@@ -3,8 +3,9 @@
 import pytest
 from django.db.models import F
 
-from annotate import delivery, files, sampling, training, verification
+from annotate import files, sampling, verification
 from annotate.imports import ingest, uploads
+from annotate.learning import delivery, training
 from annotate.models import (
     Annotation,
     Budget,
@@ -212,7 +213,7 @@ class TestSamplesCannotBeBent:
         assert "given after the audit" in problem(project, "gold on audited items came before the audit")
 
     def test_a_changed_figure_is_found(self, project):
-        from annotate import estimation
+        from annotate.learning import estimation
 
         estimation.estimate(project=project, by=owner_of(project))
         name = "figures follow from the audit sample"
@@ -221,11 +222,11 @@ class TestSamplesCannotBeBent:
         assert "is not the one that its rows give" in problem(project, name)
 
     def test_changed_vectors_are_found_and_not_trained_on(self, project):
-        from annotate import embeddings
+        from annotate import vectors
         from annotate.errors import FileDamaged
 
         training.train(project=project, by=owner_of(project))
-        path = embeddings.path_of(project)
+        path = vectors.path_of(project)
         path.write_bytes(b"\x00\x00\x00\x3f" + path.read_bytes()[4:])
         assert "stored vectors" in problem(project, "files have their checksums")
         with pytest.raises(FileDamaged, match="Delete"):

@@ -5,9 +5,9 @@ import re
 import pytest
 from django.urls import reverse
 
-from annotate import learning
 from annotate.models import ModelVersion
 from annotate.models.project import Role
+from annotate.reports import model_versions
 from annotate.web.training import learning_curve
 from models_ml.intervals import wilson
 from tests.factories import make_member, make_project, owner_of
@@ -36,7 +36,7 @@ def test_intervals_are_wilsons_and_no_reference_is_no_figure():
     project = make_project()
     trained(project, 1, 10, None, n=0)
     trained(project, 2, 20, 0.8)
-    without, with_one = learning.versions(project)
+    without, with_one = model_versions.versions(project)
     assert (without.value, without.low, without.high) == (None, None, None)
     assert (with_one.low, with_one.high) == wilson(40, 50)
 
@@ -44,9 +44,9 @@ def test_intervals_are_wilsons_and_no_reference_is_no_figure():
 def test_the_curve_goes_by_gold_and_needs_two_amounts_of_it():
     project = make_project()
     trained(project, 1, 10, 0.7)
-    assert learning_curve(learning.versions(project)) is None
+    assert learning_curve(model_versions.versions(project)) is None
     trained(project, 2, 40, 0.9)
-    curve = learning_curve(learning.versions(project))
+    curve = learning_curve(model_versions.versions(project))
     first, second = curve.lines[0].points
     assert (first.x < second.x, first.y > second.y) == (True, True)
     assert [tick.text for tick in curve.x_ticks] == ["10", "40"]

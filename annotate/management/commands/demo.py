@@ -8,11 +8,12 @@ from typing import Any
 import orjson
 from django.conf import settings
 
-from annotate import delivery, estimation, files, projects, sampling, simulation, stats, training
+from annotate import files, projects, sampling, simulation, stats
 from annotate.dataset import export
 from annotate.errors import Conflict
 from annotate.formats import jsonl
 from annotate.imports import ingest
+from annotate.learning import delivery, estimation, training
 from annotate.management.base import GoldloopCommand
 from annotate.management.commands.create_project import read_json
 from annotate.management.tables import money, table

@@ -4,7 +4,7 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from annotate import estimation
+from annotate.learning import estimation
 from annotate.management.base import GoldloopCommand
 from annotate.management.tables import estimate_rows, table
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from django.conf import settings
 
-from annotate import delivery, estimation
 from annotate.dataset import export
+from annotate.learning import delivery, estimation
 from annotate.management.base import GoldloopCommand
 
 

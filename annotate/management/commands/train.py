@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from annotate import training
+from annotate.learning import training
 from annotate.management.base import GoldloopCommand
 
 

@@ -2,9 +2,10 @@
 
 import pytest
 
-from annotate import pool, sampling
+from annotate import sampling
 from annotate.errors import AccessDenied, Conflict, InvalidInput, NotFound
 from annotate.labeling import adjudication, answers, disputes
+from annotate.learning import pool
 from annotate.models import Adjudication, Annotation, Draw, Event, Gold, Lease, Member, QueueEntry
 from annotate.models.project import Arm, Role
 from tests.annotate.asking import answer, change, label, problems, question, state_of

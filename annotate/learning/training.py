@@ -7,10 +7,12 @@ from django.db import transaction
 from django.db.models import Max
 from numpy.typing import NDArray
 
-from annotate import access, chaos, embeddings, files, pool, projects
-from annotate.artefacts import load_snapshot, vectors_digest
-from annotate.champion import promote
+from annotate import access, chaos, files, projects
+from annotate import vectors as item_vectors
 from annotate.errors import Conflict, InvalidInput
+from annotate.learning import pool
+from annotate.learning.artefacts import load_snapshot, vectors_digest
+from annotate.learning.champion import promote
 from annotate.models import ModelVersion, Project, User
 from annotate.models.event import record
 from annotate.models.project import Arm
@@ -35,7 +37,7 @@ def train(
     if method not in METHODS:
         raise InvalidInput(f"There is no method {method!r}; choose one of {', '.join(METHODS)}.")
     with lifecycle.start(kind="train", project=project, by=by, show=show) as attempt:
-        vectors = embeddings.vectors_of(project, show_encoding)
+        vectors = item_vectors.vectors_of(project, show_encoding)
         _check_vectors(project)
         snapshot, facts = take_snapshot(project, vectors)
         _check_learnable(project, snapshot)
@@ -82,7 +84,7 @@ def take_snapshot(project: Project, vectors: NDArray[np.float32]) -> tuple[cross
 def _check_vectors(project: Project) -> None:
     """Refuse to train on vectors that changed under the last model: a damaged file must not spread."""
     last = project.model_versions.order_by("-version").first()
-    if last is not None and last.encoder == embeddings.encoder_of(project).name:
+    if last is not None and last.encoder == item_vectors.encoder_of(project).name:
         load_snapshot(last)
 
 
@@ -129,7 +131,7 @@ def _create(
         version=last + 1,
         schema=facts["schema"],
         prompt=facts["prompt"],
-        encoder=embeddings.encoder_of(project).name,
+        encoder=item_vectors.encoder_of(project).name,
         config=config.to_dict(),
         seed=config.seed,
         metrics=trained.metrics,

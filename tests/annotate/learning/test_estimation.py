@@ -2,8 +2,9 @@
 
 import pytest
 
-from annotate import delivery, estimation, items, sampling, training
+from annotate import items, sampling
 from annotate.imports import ingest
+from annotate.learning import delivery, estimation, training
 from annotate.models import Draw, Estimate, Gold, Prediction, QueueEntry
 from annotate.models.project import Arm
 from annotate.silver import prompts

@@ -10,7 +10,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, Max
 from numpy.typing import NDArray
 
-from annotate import artefacts, embeddings, files, pool, projects
+from annotate import files, projects
+from annotate import vectors as item_vectors
+from annotate.learning import artefacts, pool
 from annotate.models import DeliveredVersion, Item, ModelVersion, Project, Round, User
 from annotate.models.event import record
 from annotate.models.project import Arm
@@ -138,7 +140,7 @@ def _out_of_fold(
     """(N, K) predictions by models that did not see the item's fold; items imported later get theirs too."""
     if champion is None:
         return None
-    vectors = embeddings.vectors_of(champion.project, show)
+    vectors = item_vectors.vectors_of(champion.project, show)
     version = artefacts.load_version(champion)
     return version.predict_out_of_fold(np.ascontiguousarray(vectors[items.ordinal]), items.fold)
 

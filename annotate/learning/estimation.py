@@ -7,7 +7,8 @@ import numpy as np
 from django.db import transaction
 from numpy.typing import NDArray
 
-from annotate import access, artefacts, delivery, pool, projects
+from annotate import access, projects
+from annotate.learning import artefacts, delivery, pool
 from annotate.models import Estimate, Label, Project, Round, User
 from annotate.models.project import Arm
 from annotate.runs import lifecycle

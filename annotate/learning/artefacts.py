@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from annotate import embeddings, files
+from annotate import files, vectors
 from annotate.errors import FileDamaged
 from annotate.models import ModelVersion
 from models_ml import checkpoints
@@ -21,11 +21,11 @@ def load_snapshot(model: ModelVersion) -> tuple[crossfit.Snapshot, NDArray[np.in
     path = files.checked_path(model.snapshot_file, model.snapshot_sha256)
     arrays, facts = checkpoints.load_checkpoint(path)
     ordinal = arrays.pop("ordinal")
-    x = np.ascontiguousarray(embeddings.vectors_of(model.project)[ordinal])
+    x = np.ascontiguousarray(vectors.vectors_of(model.project)[ordinal])
     if vectors_digest(x) != facts["vectors_sha256"]:
         raise FileDamaged(
             f"The stored vectors of {model.project} are not those that model v{model.version} saw. "
-            f"Delete {embeddings.path_of(model.project).name}; it is made again from the items."
+            f"Delete {vectors.path_of(model.project).name}; it is made again from the items."
         )
     arrays["reference"] = arrays["reference"].astype(bool)
     return crossfit.Snapshot(x=x, n_classes=facts["n_classes"], **arrays), ordinal

@@ -2,9 +2,10 @@
 
 import pytest
 
-from annotate import artefacts, champion, pool, sampling, training
+from annotate import sampling
 from annotate.errors import Conflict, InvalidInput
 from annotate.imports import ingest
+from annotate.learning import artefacts, champion, pool, training
 from annotate.models import Gold
 from annotate.models.project import Arm
 from models_ml.training import crossfit
@@ -81,9 +82,9 @@ class TestSnapshot:
 
 
 def _vectors(project):
-    from annotate import embeddings
+    from annotate import vectors
 
-    return embeddings.vectors_of(project)
+    return vectors.vectors_of(project)
 
 
 class TestRefusals:

@@ -1,6 +1,6 @@
 """Which model version is the champion: the one whose predictions are delivered and score the next round."""
 
-from annotate.artefacts import load_version
+from annotate.learning.artefacts import load_version
 from annotate.models import ModelVersion, Project
 from models_ml import metrics
 from models_ml.training import crossfit
