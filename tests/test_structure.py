@@ -23,7 +23,7 @@ def test_migrations_are_in_step_with_the_models():
         "labelapp.urls",
         "annotate.sampling",
         "annotate.labeling.answers",
-        "annotate.stats",
+        "annotate.reports.progress",
         "annotate.dataset.export",
         "annotate.tasks",
         "annotate.management.commands.worker",

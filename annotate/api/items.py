@@ -7,16 +7,17 @@ from django.utils.translation import gettext as _
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from annotate import history, items
+from annotate import items
 from annotate.access import MAY
 from annotate.api.endpoint import Endpoint, operation
 from annotate.api.fields import Given, PublicId, Shown, Text
 from annotate.api.paging import PageQuery
 from annotate.api.runs import PersonShown
 from annotate.errors import NotFound
-from annotate.history import Happening
 from annotate.modalities import modality
 from annotate.models import Item, Project
+from annotate.reports import item_history
+from annotate.reports.item_history import Happening
 
 _AT_ONCE = 1_000
 _STATES = ("pool", "withdrawn", "all")
@@ -118,7 +119,7 @@ class ItemHistory(Endpoint):
     def get(self, request: Request, item: str) -> Any:
         """Oldest first."""
         found = items.find(project=self.member.project, public_id=item)
-        told = history.load(found, history.sight(found, self.member))
+        told = item_history.load(found, item_history.sight(found, self.member))
         return {"results": [_happening(one) for one in told]}
 
 

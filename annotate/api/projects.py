@@ -8,14 +8,15 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from annotate import modalities, project_settings, projects, stats
-from annotate import next_step as what_next
+from annotate import modalities, project_settings, projects
 from annotate.access import MAY
 from annotate.api.endpoint import Endpoint, operation
 from annotate.api.fields import Choice, Given, Integer, Number, Shown, Text
 from annotate.api.schemas import LabelGiven, new_labels
 from annotate.models import Member, Project
 from annotate.models.project import GoldRule, Role, Strategy, SuggestionPolicy
+from annotate.reports import next_step as what_next
+from annotate.reports import progress
 
 
 class ProjectShown(Shown):
@@ -155,7 +156,7 @@ class OneProject(Endpoint):
 class Progress(Endpoint):
     @operation("How far a project is, and what to do next", scope="read", needs="evidence", returns=ProgressShown)
     def get(self, request: Request) -> Any:
-        now = stats.progress(self.member.project)
+        now = progress.progress(self.member.project)
         step = what_next.choose(self.member.project, now)
         names = [str(name) for name in ProgressShown().fields]
         facts: dict[str, Any] = {name: getattr(now, name) for name in names if hasattr(now, name)}

@@ -8,8 +8,8 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from annotate.confusion import Confusion
 from annotate.models import Estimate
+from annotate.reports.confusion import Confusion
 
 _KIND = Estimate.Estimand
 

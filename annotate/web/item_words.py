@@ -3,11 +3,11 @@
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from annotate.history import Happening
 from annotate.labeling.gold import ADJUDICATED
 from annotate.models import Lease, Prediction, QueueEntry
 from annotate.models.annotation import SkipReason
 from annotate.models.project import Arm, GoldRule
+from annotate.reports.item_history import Happening
 from annotate.web.screen import SKIP_REASONS
 
 Words = Promise | str

@@ -19,13 +19,14 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotate import history, items
+from annotate import items
 from annotate.access import MAY
 from annotate.errors import Conflict, InvalidInput, NotFound
 from annotate.formats import csv
 from annotate.modalities import modality
 from annotate.models import Annotation, Import, Item, Member, Project, QueueEntry, RejectedRow, Round, User
 from annotate.models.annotation import SkipReason
+from annotate.reports import item_history
 from annotate.web.doors import ProjectRequest, project_page
 from annotate.web.htmx import SeeOther, render_page
 from annotate.web.item_words import words
@@ -100,14 +101,14 @@ def list_items(request: ProjectRequest) -> HttpResponse:
 def show(request: ProjectRequest, item: str) -> HttpResponse:
     project, member = request.member.project, request.member
     found = items.find(project=project, public_id=item)
-    seen = history.sight(found, member)
+    seen = item_history.sight(found, member)
     context = {
         "item": found,
         "replaced_by": getattr(found, "replaced_by", None),
         "parts": modality(found.modality).screen_parts(found.content.payload),
         "metadata": found.content.metadata if seen.machines else {},
         "seen": seen,
-        "happenings": [(one, words(one)) for one in history.load(found, seen)],
+        "happenings": [(one, words(one)) for one in item_history.load(found, seen)],
     }
     if member.role in MAY["manage"]:
         context |= {"loss": items.loss(found), "is_correctable": items.is_correctable(project)}

@@ -9,10 +9,11 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
-from annotate import confusion, next_step, projects, stats
+from annotate import projects
 from annotate.access import MAY
 from annotate.models import Estimate, Member, Project, Round
 from annotate.models.project import Role
+from annotate.reports import confusion, next_step, progress
 from annotate.web import charts, run_status
 from annotate.web.doors import ProjectRequest, project_page
 from annotate.web.htmx import go_to, render_page
@@ -91,7 +92,7 @@ def guidelines(request: ProjectRequest) -> HttpResponse:
 def _standing(member: Member) -> dict[str, Any]:
     """Counts, runs and the next step; money and what can be started only for those whose business it is."""
     project = member.project
-    now = stats.progress(project)
+    now = progress.progress(project)
     step = next_step.choose(project, now)
     context: dict[str, Any] = {"now": now, "step": step, "statuses": run_status.of_interest(project)}
     if member.role in MAY["manage"] or member.role == Role.VIEWER:
@@ -106,7 +107,7 @@ def _standing(member: Member) -> dict[str, Any]:
     return context
 
 
-def _actions(project: Project, now: stats.Progress) -> list[Action]:
+def _actions(project: Project, now: progress.Progress) -> list[Action]:
     """What can be started at all in this state."""
     is_open = now.round is not None and now.round.state == Round.State.OPEN
     possible = {
@@ -123,7 +124,7 @@ def _actions(project: Project, now: stats.Progress) -> list[Action]:
 
 def _accuracy(project: Project) -> dict[str, Any]:
     """Stored figures only: nothing here computes, freezes or loads a model."""
-    known = stats.known(project)
+    known = progress.known(project)
     if known.version is None:
         return {"known": known}
     rows = [(name, meaning, known.of(kind)) for kind, name, meaning in _FIGURES]
@@ -132,8 +133,8 @@ def _accuracy(project: Project) -> dict[str, Any]:
         "known": known,
         "figures": [Figure(name, meaning, row) for name, meaning, row in rows if row],
         "look": known.of(_KIND.LOOK),
-        "n_answers_since": stats.answers_since(project, known.version.frozen_at),
+        "n_answers_since": progress.answers_since(project, known.version.frozen_at),
         "chart": charts.accuracy_chart(known.history),
         "heat": charts.heat_map(found) if found else None,
-        "classes": stats.per_class(known.version),
+        "classes": progress.per_class(known.version),
     }

@@ -13,15 +13,16 @@ from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from annotate import access, agreement, people
+from annotate import access, people
 from annotate.access import MAY
 from annotate.accounts import invitations, passwords
 from annotate.accounts.invitations import GIVABLE
-from annotate.agreement import Agreement
 from annotate.errors import Conflict, InvalidInput
 from annotate.models import Member
 from annotate.models.project import Role
 from annotate.people import Left
+from annotate.reports import agreement
+from annotate.reports.agreement import Agreement
 from annotate.web.doors import ProjectRequest, home_of, project_page
 from annotate.web.forms import ROLES, InviteForm, MemberForm, role_name
 from annotate.web.htmx import go_to

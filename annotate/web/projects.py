@@ -10,12 +10,13 @@ from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
-from annotate import my_projects, projects
+from annotate import projects
 from annotate.access import MAY
 from annotate.errors import InvalidInput
 from annotate.models import GuidelineVersion, Project, User
 from annotate.models.draw import Round
-from annotate.my_projects import Standing
+from annotate.reports import my_projects
+from annotate.reports.my_projects import Standing
 from annotate.web.clock import OF_THE_DEVICE, UTC
 from annotate.web.doors import home_of
 from annotate.web.forms import role_name

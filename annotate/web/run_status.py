@@ -8,8 +8,8 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from annotate import next_step
 from annotate.models import Project, Run
+from annotate.reports import next_step
 from annotate.templatetags.figures import count, interval, percent
 
 _SECONDS_TO_CLAIM = 15  # a worker looks every 10 s; a run that waits longer waits for one

@@ -8,10 +8,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
-from annotate import confusion, stats
 from annotate.access import MAY
 from annotate.models import Run
-from annotate.reports import model_versions
+from annotate.reports import confusion, model_versions, progress
 from annotate.reports.model_versions import Trained
 from annotate.web import charts, run_status
 from annotate.web.charts import LineChart, Point
@@ -32,7 +31,7 @@ _WON_BY: dict[str | None, Promise] = {
 def show(request: ProjectRequest) -> HttpResponse:
     project = request.member.project
     versions = model_versions.versions(project)
-    known = stats.known(project)
+    known = progress.known(project)
     found = confusion.load(known.version) if known.version else None
     context: dict[str, Any] = {
         "versions": [(one, _verdict(one)) for one in reversed(versions)],

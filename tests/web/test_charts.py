@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from django.template.loader import render_to_string
 
-from annotate.confusion import Confusion
+from annotate.reports.confusion import Confusion
 from annotate.web import charts
 
 EVIL = "<script>alert(1)</script>"

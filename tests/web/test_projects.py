@@ -5,10 +5,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from annotate import my_projects
 from annotate.labeling import leases
 from annotate.models import Member
 from annotate.models.project import Role
+from annotate.reports import my_projects
 from tests.factories import answer_round, make_member, make_project, make_user, owner_of
 from tests.web.labeling.rows import close, make_round
 

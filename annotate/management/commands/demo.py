@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from django.conf import settings
 
-from annotate import files, projects, sampling, simulation, stats
+from annotate import files, projects, sampling, simulation
 from annotate.dataset import export
 from annotate.errors import Conflict
 from annotate.formats import jsonl
@@ -19,6 +19,7 @@ from annotate.management.commands.create_project import read_json
 from annotate.management.tables import money, table
 from annotate.models import Estimate, Import, Member, Project, QueueEntry, Round, User
 from annotate.models.project import Role
+from annotate.reports import progress
 from annotate.silver import prelabel
 
 _DATA = Path(settings.BASE_DIR) / "annotate" / "demo"
@@ -166,7 +167,7 @@ class Command(GoldloopCommand):
 
     def _figures(self, when: str, index: int | None) -> list[str]:
         """One line of the table: the estimates of the newest version after that round, with money so far."""
-        now = stats.progress(self.project)
+        now = progress.progress(self.project)
         if index is None:
             return [when, "not audited yet", "-", "-", "0", money(0, self.project)]
         rows = Estimate.objects.filter(project=self.project, round__index=index, label__isnull=True).order_by("-id")

@@ -5,10 +5,11 @@ from argparse import ArgumentParser
 from dataclasses import asdict
 from typing import Any
 
-from annotate import access, next_step, stats
+from annotate import access
 from annotate.management.base import GoldloopCommand
 from annotate.management.tables import estimate_rows, money, table
 from annotate.models import Project
+from annotate.reports import next_step, progress
 
 
 class Command(GoldloopCommand):
@@ -25,9 +26,9 @@ class Command(GoldloopCommand):
             return
         owner = self._acting(options["project"], None)
         project = access.project_for(owner, options["project"], to="view")
-        now = stats.progress(project)
+        now = progress.progress(project)
         step = next_step.choose(project, now)
-        version, estimates = stats.latest_estimates(project)
+        version, estimates = progress.latest_estimates(project)
         if options["json"]:
             self.say(
                 json.dumps(

@@ -2,9 +2,9 @@
 
 import pytest
 
-from annotate import agreement
 from annotate.models import Annotation, Gold, Label
 from annotate.models.project import Arm
+from annotate.reports import agreement
 from tests.factories import make_member, make_project
 from tests.rows import make_items
 

@@ -5,9 +5,10 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from annotate import next_step, projects, stats
+from annotate import projects
 from annotate.models import Annotation, Budget, Item, ModelVersion
 from annotate.models.event import record
+from annotate.reports import next_step, progress
 from tests.factories import make_member, make_project, owner_of
 from tests.rows import (
     make_estimate,
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.django_db
 
 
 def step(project):
-    return next_step.choose(project, stats.progress(project))
+    return next_step.choose(project, progress.progress(project))
 
 
 class TestNextStep:
@@ -179,14 +180,14 @@ class TestProgress:
         items = make_items(project)
         make_silver(project, items)
         make_silver(project, items[:1], version=2, status="refusal")
-        now = stats.progress(project)
+        now = progress.progress(project)
         assert (now.n_silver, now.n_failed) == (4, 0)
 
     def test_money_is_what_the_ledger_settled_and_wrote_off(self):
         project = make_project()
         Budget.objects.filter(project=project, kind="machine").update(settled_micros=40, written_off_micros=10)
         Budget.objects.filter(project=project, kind="human").update(settled_micros=7, reserved_micros=5)
-        now = stats.progress(project)
+        now = progress.progress(project)
         assert (now.machine_micros, now.human_micros, now.spent) == (50, 7, 57)
 
     def test_of_equals_the_newest_is_in_force(self):
@@ -194,7 +195,7 @@ class TestProgress:
         items = make_items(project)
         make_silver(project, items)
         make_silver(project, items, version=2, status="refusal")
-        assert stats.progress(project).n_failed == 4
+        assert progress.progress(project).n_failed == 4
 
     def test_silver_of_withdrawn_items_is_not_counted(self):
         project = make_project()
@@ -202,13 +203,13 @@ class TestProgress:
         make_silver(project, items[:3])
         make_silver(project, items[3:], status="empty")
         Item.objects.filter(pk__in=[items[0].pk, items[3].pk]).update(withdrawn_at=timezone.now())
-        now = stats.progress(project)
+        now = progress.progress(project)
         assert (now.n_items, now.n_withdrawn, now.n_silver, now.n_failed) == (2, 2, 2, 0)
 
     def test_another_project_counts_for_itself(self):
         other = make_project()
         make_silver(other, make_items(other))
-        now = stats.progress(make_project())
+        now = progress.progress(make_project())
         assert (now.n_items, now.n_silver, now.spent) == (0, 0, 0)
 
     def test_its_queries_do_not_grow(self, django_assert_num_queries):
@@ -217,7 +218,7 @@ class TestProgress:
         make_silver(project, items)
         make_round(project, items)
         with django_assert_num_queries(11):
-            stats.progress(project)
+            progress.progress(project)
 
 
 class TestKnown:
@@ -227,7 +228,7 @@ class TestKnown:
         make_estimate(first, value=0.8)
         again = make_version(project, first.model, first.prompt, version=2)
         make_estimate(again, value=0.85)
-        found = stats.known(project)
+        found = progress.known(project)
         assert found.version == again
         assert [row.value for row in found.history] == [0.85]
 
@@ -240,5 +241,5 @@ class TestKnown:
         Annotation.objects.create(item=item, label=label, idempotency_key="1", **by)
         Annotation.objects.create(item=skipped, skip_reason="unclear", idempotency_key="2", **by)
         Annotation.objects.create(item=late, label=label, idempotency_key="3", is_counted=False, **by)
-        assert stats.answers_since(project, before) == 1
-        assert stats.answers_since(project, timezone.now()) == 0
+        assert progress.answers_since(project, before) == 1
+        assert progress.answers_since(project, timezone.now()) == 0

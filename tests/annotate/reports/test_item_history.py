@@ -2,15 +2,16 @@
 
 import pytest
 
-from annotate import history, items, sampling
+from annotate import items, sampling
 from annotate.labeling import adjudication
 from annotate.models.project import Role
+from annotate.reports import item_history
 from tests.annotate.asking import answer, label, question
 from tests.factories import make_member, owner_of
 from tests.rows import make_silver
 
 pytestmark = pytest.mark.django_db
-ALL = history.Sight(people=True, machines=True, work=True)
+ALL = item_history.Sight(people=True, machines=True, work=True)
 
 
 def member_of(project, role):
@@ -21,7 +22,7 @@ def member_of(project, role):
 
 
 def kinds(item, seen=ALL):
-    return [one.kind for one in history.load(items.find(project=item.project, public_id=item.public_id), seen)]
+    return [one.kind for one in item_history.load(items.find(project=item.project, public_id=item.public_id), seen)]
 
 
 class TestLoad:
@@ -51,7 +52,7 @@ class TestLoad:
         project = asked()
         item = question(project).item
         make_silver(project, [item])
-        [said] = [one for one in history.load(item, ALL) if one.kind == "predicted"]
+        [said] = [one for one in item_history.load(item, ALL) if one.kind == "predicted"]
         assert said.facts == {"label": "yes", "p": None}
 
     def test_another_items_events_are_not_told(self, asked):
@@ -66,8 +67,8 @@ class TestLoad:
         entry = question(project)
         make_silver(project, [entry.item])
         answer(entry, owner_of(project))
-        assert kinds(entry.item, history.Sight(people=False, machines=False, work=False)) == ["imported"]
-        nothing_of_machines = kinds(entry.item, history.Sight(people=True, machines=False, work=True))
+        assert kinds(entry.item, item_history.Sight(people=False, machines=False, work=False)) == ["imported"]
+        nothing_of_machines = kinds(entry.item, item_history.Sight(people=True, machines=False, work=True))
         assert not {"predicted", "drawn"} & set(nothing_of_machines)
 
     @pytest.mark.parametrize("n", [2, 6])
@@ -78,12 +79,12 @@ class TestLoad:
             answer(entry, make_member(project))
         item = items.find(project=project, public_id=entry.item.public_id)
         with django_assert_num_queries(9):
-            history.load(item, ALL)
+            item_history.load(item, ALL)
 
 
 class TestSight:
     def sees(self, project, entry, role):
-        seen = history.sight(entry.item, member_of(project, role))
+        seen = item_history.sight(entry.item, member_of(project, role))
         return seen.people, seen.machines, seen.work
 
     def test_while_the_round_is_open(self, asked):

@@ -20,7 +20,7 @@ from annotate.models import (
     Run,
 )
 from annotate.models.project import Role
-from annotate.stats import Progress
+from annotate.reports.progress import Progress
 
 # What each kind of run is called where people read of it.
 RUN_NAMES: dict[str, Promise] = {
