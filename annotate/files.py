@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from django.conf import settings
 
-from annotate import chaos
+from annotate import failpoints
 from annotate.errors import FileDamaged
 
 _BLOCK = 1 << 20
@@ -71,10 +71,10 @@ def whole(path: Path) -> Iterator[Draft]:
             yield Draft(file)
             file.flush()
             os.fsync(file.fileno())
-        chaos.point("files.written")
+        failpoints.point("files.written")
         Path(draft).chmod(0o644)
         Path(draft).replace(path)
-        chaos.point("files.renamed")
+        failpoints.point("files.renamed")
     except BaseException:
         Path(draft).unlink(missing_ok=True)
         raise

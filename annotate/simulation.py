@@ -11,7 +11,8 @@ import orjson
 from django.db.models import Sum
 from numpy.typing import NDArray
 
-from annotate import projects, sampling, vectors
+from annotate import projects, vectors
+from annotate import rounds as drawing
 from annotate.errors import InvalidInput
 from annotate.imports import ingest
 from annotate.labeling import answers, leases
@@ -89,9 +90,9 @@ def simulate(setup: Setup, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
     truth = {str(row["id"]): str(row["label"]) for row in setup.rows}
     person = SimulatedPerson(owner, truth, accuracy=setup.human_accuracy, seed=seed)
     for _ in range(setup.rounds):
-        current = sampling.draw_round(project=project, batch=setup.batch, by=owner)
+        current = drawing.draw_round(project=project, batch=setup.batch, by=owner)
         person.answer_round(current)
-        sampling.close_round(project=project, by=owner)
+        drawing.close_round(project=project, by=owner)
         training.train(project=project, by=owner)
         figures = estimation.estimate(project=project, by=owner)
         yield _measure(setup, seed, current.index, project, owner, truth, figures)

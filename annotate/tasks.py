@@ -9,7 +9,7 @@ import orjson
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from annotate import access, sampling, vectors
+from annotate import access, rounds, vectors
 from annotate.dataset import export
 from annotate.errors import Conflict, InvalidInput, RunCancelled
 from annotate.imports import ingest, preview, uploads
@@ -154,14 +154,14 @@ def _draw(attempt: lifecycle.Attempt, by: User, *, batch: int) -> Facts:
     project = attempt.run.project
     _freeze(attempt, by)
     attempt.step("Drawing")
-    drawn = _round_since(attempt.run, "opened_at") or sampling.draw_round(project=project, batch=batch, by=by)
+    drawn = _round_since(attempt.run, "opened_at") or rounds.draw_round(project=project, batch=batch, by=by)
     return {"round": drawn.index, "n_questions": drawn.queue.count()}
 
 
 def _close(attempt: lifecycle.Attempt, by: User, *, force: bool) -> Facts:
     attempt.step("Closing")
     project = attempt.run.project
-    closed = _round_since(attempt.run, "closed_at") or sampling.close_round(project=project, by=by, force=force)
+    closed = _round_since(attempt.run, "closed_at") or rounds.close_round(project=project, by=by, force=force)
     n_unresolved = closed.queue.filter(state="unresolved").count()
     return {"round": closed.index, "n_gold": closed.gold.filter(is_current=True).count(), "n_unresolved": n_unresolved}
 

@@ -11,7 +11,7 @@ import numpy as np
 from django.conf import settings
 from numpy.typing import NDArray
 
-from annotate import chaos, files
+from annotate import failpoints, files
 from annotate.modalities import modality
 from annotate.models import Item, ItemPayload, Project
 from annotate.runs import lifecycle
@@ -49,7 +49,7 @@ def vectors_of(project: Project, show: lifecycle.Show | None = None) -> NDArray[
                 file.write(np.ascontiguousarray(encoder.encode(items), dtype="<f4").tobytes())
                 file.flush()
                 os.fsync(file.fileno())
-                chaos.point("vectors.chunk")
+                failpoints.point("vectors.chunk")
                 n_known += len(items)
                 if show:
                     show(n_known, n_items)

@@ -124,7 +124,7 @@ def _prepare(site: Site, n_items: int) -> str:
 
 
 def _make_round(folder: Path, n_items: int) -> Any:
-    from annotate import projects, sampling
+    from annotate import projects, rounds
     from annotate.imports import ingest
     from annotate.models import User
 
@@ -137,7 +137,7 @@ def _make_round(folder: Path, n_items: int) -> Any:
     text = "Review {}. A quiet film that takes its time, and mostly earns it; the second half drags, though."
     rows.write_text("".join(json.dumps({"id": f"r{n}", "text": text.format(n)}) + "\n" for n in range(n_items)))
     ingest.import_items(project=project, path=rows, by=owner)
-    drawn = sampling.draw_round(project=project, batch=n_items, by=owner)
+    drawn = rounds.draw_round(project=project, batch=n_items, by=owner)
     if drawn.queue.count() != n_items:
         raise SystemExit(f"The round has {drawn.queue.count()} questions instead of {n_items}.")
     return owner

@@ -21,7 +21,7 @@ def test_migrations_are_in_step_with_the_models():
     [
         "labelapp.wsgi",
         "labelapp.urls",
-        "annotate.sampling",
+        "annotate.rounds",
         "annotate.labeling.answers",
         "annotate.reports.progress",
         "annotate.dataset.export",

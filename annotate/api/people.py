@@ -8,7 +8,7 @@ from django.urls import reverse
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from annotate import people
+from annotate import members
 from annotate.accounts import invitations, passwords
 from annotate.accounts.invitations import GIVABLE, MAX_DAYS
 from annotate.api.endpoint import Endpoint, operation
@@ -81,19 +81,19 @@ class OneMember(Endpoint):
     @operation("Change what a member may do", scope="manage", needs="manage", body=MemberGiven, returns=MemberShown)
     def put(self, request: Request, person: str) -> Any:
         """Who may no longer annotate gives back what they hold."""
-        return people.set_member(project=self.member.project, person=person, by=self.me, **self.body)
+        return members.set_member(project=self.member.project, person=person, by=self.me, **self.body)
 
     @operation("Remove a member", scope="manage", needs="manage", returns=LeftShown)
     def delete(self, request: Request, person: str) -> Any:
         """From the next request on they are out; what they answered stays."""
-        return people.remove(project=self.member.project, person=person, by=self.me)
+        return members.remove(project=self.member.project, person=person, by=self.me)
 
 
 class ReleaseMember(Endpoint):
     @operation("Take back what a member holds", scope="manage", needs="manage", returns=ReleasedShown)
     def post(self, request: Request, person: str) -> Any:
         """The questions go to others; an answer that still comes is kept, and does not count."""
-        _user, n = people.release(project=self.member.project, person=person, by=self.me)
+        _user, n = members.release(project=self.member.project, person=person, by=self.me)
         return {"n_released": n}
 
 

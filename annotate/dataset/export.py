@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from annotate import access, chaos, files
+from annotate import access, failpoints, files
 from annotate.dataset import manifest
 from annotate.dataset.manifest import verify_export
 from annotate.dataset.provenance import COLUMNS, Provenance, Row
@@ -58,10 +58,10 @@ def export(
         ]
         content = manifest.build(delivered, provenance.counts, written)
     sha256 = files.write_whole(target, [manifest.dump(content)])
-    chaos.point("export.manifest")
+    failpoints.point("export.manifest")
     completed = {"version": delivered.version, "n_rows": provenance.counts.rows, "manifest_sha256": sha256}
     record("export.completed", project=project, by=by, **completed)
-    chaos.point("export.recorded")
+    failpoints.point("export.recorded")
     return target
 
 
@@ -90,7 +90,7 @@ def _blocks(
         yield {"csv": csv.lines([_header(fields)])}
     for rows in provenance.chunks():
         yield {name: encode[name](rows) for name in formats}
-        chaos.point("export.chunk")
+        failpoints.point("export.chunk")
         if show:
             show(provenance.counts.rows, n_rows)
 

@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models import Max
 from numpy.typing import NDArray
 
-from annotate import access, chaos, files, projects
+from annotate import access, failpoints, files, projects
 from annotate import vectors as item_vectors
 from annotate.errors import Conflict, InvalidInput
 from annotate.learning import pool
@@ -43,7 +43,7 @@ def train(
         _check_learnable(project, snapshot)
         config = crossfit.TrainingConfig(method=METHODS[method], n_folds=project.n_folds, seed=project.seed)
         trained = crossfit.train(snapshot, config, progress=attempt.beat)
-        chaos.point("train.fitted")
+        failpoints.point("train.fitted")
         stored = _store_files(project, snapshot, trained, facts)
         with transaction.atomic():
             attempt.write(1, 1)
@@ -57,7 +57,7 @@ def train(
                 champion=model.is_champion,
                 n_gold=int((snapshot.gold >= 0).sum()),
             )
-        chaos.point("train.stored")
+        failpoints.point("train.stored")
     return model
 
 

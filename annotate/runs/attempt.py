@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, connections
 from django.db.models import QuerySet
 
-from annotate import chaos
+from annotate import failpoints
 from annotate.errors import GoldloopError, RunCancelled, RunLost, RunPaused
 from annotate.models import Run, RunLine
 from annotate.models.base import database_now
@@ -62,7 +62,7 @@ class Attempt:
         self._progress, self._last_word = (done, total), time.monotonic()
         self._renew(cursor=done)
         self._obey()
-        chaos.point("run.write")
+        failpoints.point("run.write")
 
     def step(self, name: str) -> None:
         """Say what is done now; progress starts again at nothing."""
@@ -76,7 +76,7 @@ class Attempt:
         write_line(self.run, text)
 
     def finish(self, state: str, *, message: str = "", trace: str = "") -> None:
-        chaos.point("run.finish")
+        failpoints.point("run.finish")
         now = database_now()
         done, total = self._progress
         is_mine = mine(self.run).update(

@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
-from annotate import access, chaos
+from annotate import access, failpoints
 from annotate.errors import Conflict, NotFound, RunBusy, RunLost
 from annotate.models import Project, Run, RunLine, User
 from annotate.models.base import database_now
@@ -140,7 +140,7 @@ def taken_up(*, public_id: str, attempt: int) -> Iterator[Attempt]:
     run = Run.objects.select_related("project", "started_by").filter(public_id=public_id).first()
     if run is None or mine(run).filter(attempt=attempt).update(**lease(), **here()) != 1:
         raise RunLost(f"Attempt {attempt} of run {public_id} is not to be performed any more.")
-    chaos.point("run.taken_up")
+    failpoints.point("run.taken_up")
     with performed(Attempt(run)) as performing_now:
         yield performing_now
 

@@ -16,7 +16,7 @@ import numpy as np
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from annotate import chaos
+from annotate import failpoints
 from annotate.errors import BudgetReached, GoldloopError, RunCancelled, RunLost, RunPaused
 from annotate.models import Budget, Item, LedgerEntry, PromptVersion
 from annotate.models.turn import write_turn
@@ -154,12 +154,12 @@ class Asking:
         if not (wanted or self._back or self._answers):
             return
         entries = self._commit(wanted)
-        chaos.point("prelabel.reserved")
+        failpoints.point("prelabel.reserved")
         for entry in entries:
             one = self._ready.popleft()
             self._out[entry.pk] = entry, one
             client.submit(entry.pk, one.messages)
-        chaos.point("prelabel.sent")
+        failpoints.point("prelabel.sent")
 
     def _commit(self, wanted: Sequence[_Try]) -> list[LedgerEntry]:
         """End what came back, store what was answered, reserve for what goes out: all of it, or none."""
@@ -173,7 +173,7 @@ class Asking:
                 ledger.end(self._budget, ends)
                 prompts.store(prompt=self._prompt, items=[i for i, _a in answered], answers=[a for _i, a in answered])
                 entries = self._reserve(wanted) if self._stop is None else []
-                chaos.point("prelabel.commit")
+                failpoints.point("prelabel.commit")
         except (RunPaused, RunCancelled) as wish:  # nothing was written: what is here is ended once more below
             self._halt(wish)
             return self._commit([])

@@ -13,14 +13,14 @@ from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from annotate import access, people
+from annotate import access, members
 from annotate.access import MAY
 from annotate.accounts import invitations, passwords
 from annotate.accounts.invitations import GIVABLE
 from annotate.errors import Conflict, InvalidInput
+from annotate.members import Left
 from annotate.models import Member
 from annotate.models.project import Role
-from annotate.people import Left
 from annotate.reports import agreement
 from annotate.reports.agreement import Agreement
 from annotate.web.doors import ProjectRequest, home_of, project_page
@@ -59,7 +59,7 @@ def set_member(request: ProjectRequest, person: str) -> HttpResponse:
     if not form.is_valid():
         raise InvalidInput(_("Choose one of the roles in the list."))
     by = request.member
-    member = people.set_member(project=by.project, person=person, by=by.user, **form.cleaned_data)
+    member = members.set_member(project=by.project, person=person, by=by.user, **form.cleaned_data)
     names = {"person": member.user, "role": role_name(member.role)}
     sentence = _("%(person)s: %(role)s, trusted.") if member.is_trusted else _("%(person)s: %(role)s, not trusted.")
     messages.success(request, sentence % names)
@@ -69,7 +69,7 @@ def set_member(request: ProjectRequest, person: str) -> HttpResponse:
 @require_POST
 @project_page(to="manage")
 def release(request: ProjectRequest, person: str) -> HttpResponse:
-    user, n = people.release(project=request.member.project, person=person, by=request.member.user)
+    user, n = members.release(project=request.member.project, person=person, by=request.member.user)
     sentence = ngettext("%(person)s: %(n)d held item went back.", "%(person)s: %(n)d held items went back.", n)
     messages.success(request, sentence % {"person": user, "n": n})
     return go_to(request, _back(request))
@@ -89,7 +89,7 @@ def make_password_link(request: ProjectRequest, person: str) -> HttpResponse:
 @require_POST
 @project_page(to="manage")
 def remove(request: ProjectRequest, person: str) -> HttpResponse:
-    left = people.remove(project=request.member.project, person=person, by=request.member.user)
+    left = members.remove(project=request.member.project, person=person, by=request.member.user)
     messages.success(request, _farewell(left))
     return go_to(request, _back(request))
 
@@ -128,7 +128,7 @@ def _rows(member: Member) -> list[dict[str, Any]]:
             "agreement": agreements.get(person.member.user_id, Agreement()),
             "may_be_helped": (person.member.user_id,) in helped,
         }
-        for person in people.in_project(member.project)
+        for person in members.in_project(member.project)
     ]
 
 

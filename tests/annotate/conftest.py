@@ -2,7 +2,7 @@
 
 import pytest
 
-from annotate import sampling
+from annotate import rounds
 from annotate.imports import ingest
 from tests.factories import make_project, owner_of, rows_of, write_jsonl
 
@@ -15,7 +15,7 @@ def asked(tmp_path):
         project = make_project(**settings)
         path = write_jsonl(tmp_path / "items.jsonl", rows_of(60))
         ingest.import_items(project=project, path=path, by=owner_of(project))
-        sampling.draw_round(project=project, batch=batch, by=owner_of(project))
+        rounds.draw_round(project=project, batch=batch, by=owner_of(project))
         return project
 
     return make

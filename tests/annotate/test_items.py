@@ -2,7 +2,7 @@
 
 import pytest
 
-from annotate import items, sampling
+from annotate import items, rounds
 from annotate.errors import AccessDenied, Conflict, InvalidInput, NotFound
 from annotate.imports import ingest
 from annotate.labeling import leases
@@ -169,8 +169,8 @@ class TestBringBack:
     def test_it_joins_the_samples_that_have_passed_it(self, project):
         item = item_of(project)
         withdraw(project, external_ids=["item-1"])
-        sampling.draw_round(project=project, batch=4, by=owner_of(project))
-        sampling.close_round(project=project, by=owner_of(project), force=True)
+        rounds.draw_round(project=project, batch=4, by=owner_of(project))
+        rounds.close_round(project=project, by=owner_of(project), force=True)
         type(project).objects.filter(pk=project.pk).update(audit_mark=item.u)
         self.bring_back(project, item)
         assert item.draws.filter(arm="audit").exists()
@@ -215,7 +215,7 @@ class TestCorrect:
         assert problems(project) == {}
 
     def test_its_question_ends_and_its_leases(self, project):
-        sampling.draw_round(project=project, batch=5, by=owner_of(project))
+        rounds.draw_round(project=project, batch=5, by=owner_of(project))
         [lease] = leases.lease_next(project=project, annotator=make_member(project))
         correct(project, lease.entry.item)
         lease.refresh_from_db()
@@ -223,8 +223,8 @@ class TestCorrect:
         assert problems(project) == {}
 
     def test_behind_a_mark_it_joins_the_sample(self, project):
-        sampling.draw_round(project=project, batch=4, by=owner_of(project))
-        sampling.close_round(project=project, by=owner_of(project), force=True)
+        rounds.draw_round(project=project, batch=4, by=owner_of(project))
+        rounds.close_round(project=project, by=owner_of(project), force=True)
         type(project).objects.filter(pk=project.pk).update(audit_mark=1 - 1e-9, reference_mark=None)
         assert correct(project, item_of(project)).draws.filter(arm="audit").exists()
 
@@ -293,6 +293,6 @@ class TestCorrect:
 
 
 def test_what_a_withdrawal_touches_is_counted(project):
-    sampling.draw_round(project=project, batch=5, by=owner_of(project))
+    rounds.draw_round(project=project, batch=5, by=owner_of(project))
     [lease] = leases.lease_next(project=project, annotator=make_member(project))
     assert items.loss(lease.entry.item) == items.Loss(n_answers=0, n_held=1, n_open=1, has_gold=False)

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from annotate import items, projects, sampling, verification
+from annotate import items, projects, rounds, verification
 from annotate.errors import AccessDenied, Conflict, LeaseLost
 from annotate.imports import ingest
 from annotate.labeling import answers, leases
@@ -222,7 +222,7 @@ class Labeling(RuleBasedStateMachine):
     @rule(which=ANY)
     def close(self, which):
         if which % 16 == 11 and not self.is_closed():
-            sampling.close_round(project=self.project, by=self.people[0], force=True)
+            rounds.close_round(project=self.project, by=self.people[0], force=True)
 
     # What must be true after each step
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings as project_settings
 
-from annotate import sampling, tasks
+from annotate import rounds, tasks
 from annotate.dataset import export
 from annotate.errors import AccessDenied, Conflict
 from annotate.imports import ingest
@@ -106,5 +106,5 @@ def test_whoever_asked_must_still_be_allowed_when_it_is_done(project):
 
 
 def test_an_estimate_without_a_model_says_why_there_is_no_figure(project):
-    sampling.draw_round(project=project, batch=10, by=owner_of(project))
+    rounds.draw_round(project=project, batch=10, by=owner_of(project))
     assert perform(project, "estimate").result["delivered"]["value"] is None

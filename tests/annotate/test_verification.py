@@ -3,7 +3,7 @@
 import pytest
 from django.db.models import F
 
-from annotate import files, sampling, verification
+from annotate import files, rounds, verification
 from annotate.imports import ingest, uploads
 from annotate.learning import delivery, training
 from annotate.models import (
@@ -38,9 +38,9 @@ def project(tmp_path):
     project = make_project()
     path = write_jsonl(tmp_path / "items.jsonl", rows_of(60))
     ingest.import_items(project=project, path=path, by=owner_of(project))
-    sampling.draw_round(project=project, batch=10, by=owner_of(project))
+    rounds.draw_round(project=project, batch=10, by=owner_of(project))
     answer_round(project)
-    sampling.close_round(project=project, by=owner_of(project))
+    rounds.close_round(project=project, by=owner_of(project))
     return project
 
 
@@ -88,9 +88,9 @@ class TestSamples:
         assert "beyond its mark" in problem(project, SAMPLES)
 
     def test_it_sees_a_mark_that_moved_back(self, project):
-        sampling.draw_round(project=project, batch=10, by=owner_of(project))
+        rounds.draw_round(project=project, batch=10, by=owner_of(project))
         answer_round(project)
-        closed = sampling.close_round(project=project, by=owner_of(project))
+        closed = rounds.close_round(project=project, by=owner_of(project))
         type(closed).objects.filter(pk=closed.pk).update(audit_mark=0.0)
         assert "moved back" in problem(project, SAMPLES)
 

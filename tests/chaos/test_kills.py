@@ -14,7 +14,7 @@ from django.conf import settings as project_settings
 from django.core.management import call_command
 from django.db import connection
 
-from annotate import sampling, tasks
+from annotate import rounds, tasks
 from annotate.imports import ingest, uploads
 from annotate.models import Import, Project, Run
 from annotate.runs import lifecycle
@@ -105,9 +105,9 @@ def prepared(kind: str, folder: Path) -> Project:
     path = write_jsonl(folder / f"{project.slug}.jsonl", content)
     ingest.import_items(project=project, path=path, by=owner_of(project), **silver)
     if kind in ("train", "export"):
-        sampling.draw_round(project=project, batch=40, by=owner_of(project))
+        rounds.draw_round(project=project, batch=40, by=owner_of(project))
         answer_round(project, "card")
-        sampling.close_round(project=project, by=owner_of(project))
+        rounds.close_round(project=project, by=owner_of(project))
     return project
 
 

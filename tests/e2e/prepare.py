@@ -270,9 +270,9 @@ def join(project: Any, people: dict[str, Any], names: Sequence[str] = ("ann", "r
 
 
 def draw(project: Any, batch: int, *, by: Any) -> None:
-    from annotate import sampling
+    from annotate import rounds
 
-    sampling.draw_round(project=project, batch=batch, by=by)
+    rounds.draw_round(project=project, batch=batch, by=by)
 
 
 def answer(project: Any, person: Any, *, leave: int, skip_every: int = 0) -> None:

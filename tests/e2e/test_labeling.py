@@ -7,7 +7,7 @@ from django.contrib.sessions.models import Session
 from django.utils import timezone
 from playwright.sync_api import expect
 
-from annotate import people, projects
+from annotate import members, projects
 from annotate.labeling import leases
 from annotate.models import Annotation, Lease
 from annotate.models.project import Arm, SuggestionPolicy
@@ -345,7 +345,7 @@ class TestNothingIsLost:
         browsing.expect("404")
         press(label, "Digit1")
         saved(label)
-        people.remove(project=project, person=ann.public_id, by=owner_of(project))
+        members.remove(project=project, person=ann.public_id, by=owner_of(project))
         label.keyboard.press("Digit2")
         expect(label.locator("#empty")).to_have_text("You are no longer in this project.")
         expect(label.locator("#unsaved")).to_contain_text("What was not sent stays in this browser")
@@ -361,7 +361,7 @@ class TestNothingIsLost:
         press(label, "Digit1")
         saved(label)
         owner = owner_of(project)
-        people.set_member(project=project, person=ann.public_id, role="viewer", is_trusted=False, by=owner)
+        members.set_member(project=project, person=ann.public_id, role="viewer", is_trusted=False, by=owner)
         label.keyboard.press("Digit2")
         expect(label.locator("#empty")).to_contain_text("You no longer answer questions in this project.")
         expect(label.locator("#unsaved")).to_contain_text("What was not sent stays in this browser")

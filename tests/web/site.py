@@ -5,7 +5,7 @@ from typing import Any
 
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from annotate import people, projects
+from annotate import members, projects
 from annotate.accounts import invitations, passwords, tokens
 from annotate.imports import uploads
 from annotate.labeling import leases
@@ -35,7 +35,7 @@ def make_place(name: str = "Walked") -> Place:
     make_round(project, [f"Plugh question {number}" for number in range(4)], overlap=3)
     place.people = {role.value: make_member(project, f"{role.label} Quux", role) for role in OTHER_ROLES}
     place.people |= {"owner": owner, "removed": make_member(project, "Removed Quux", Role.ADMIN)}
-    people.remove(project=project, person=place.people["removed"].public_id, by=owner)
+    members.remove(project=project, person=place.people["removed"].public_id, by=owner)
     invitation, token = invitations.invite(project=project, role=Role.VIEWER, by=owner, email="frobnitz@example.org")
     [place.lease] = leases.lease_next(project=project, annotator=place.people["annotator"])
     _, reset = passwords.make_link(user=place.people["viewer"], by=owner)

@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from annotate import people
+from annotate import members
 from annotate.accounts import invitations
 from annotate.labeling import answers, leases
 from annotate.models import Annotation, Event, Invitation, Label, Lease, Member, Project
@@ -106,7 +106,7 @@ class TestListPeople:
     def test_figures_of_other_projects_do_not_show(self, project, ann):
         other = make_project()
         Member.objects.create(project=other, user=ann, role=Role.ANNOTATOR)
-        row = next(row for row in people.in_project(other) if row.member.user == ann)
+        row = next(row for row in members.in_project(other) if row.member.user == ann)
         assert (row.n_answers, row.n_today, row.n_held) == (0, 0, 0)
 
 
@@ -257,7 +257,7 @@ class TestRemove:
             created_by=owner_of(project),
             expires_at=make_user().created_at.replace(year=2100),
         )
-        left = people.remove(project=project, person=ann.public_id, by=owner_of(project))
+        left = members.remove(project=project, person=ann.public_id, by=owner_of(project))
         invitation.refresh_from_db()
         assert left.n_revoked == 1
         assert invitation.revoked_at

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from annotate import sampling
+from annotate import rounds
 from annotate.management.base import GoldloopCommand
 
 
@@ -18,6 +18,6 @@ class Command(GoldloopCommand):
         parser.add_argument("--force", action="store_true", help="close it although questions are open")
 
     def run(self, options: dict[str, Any]) -> None:
-        closed = sampling.close_round(project=self.project, by=self.by, force=options["force"])
+        closed = rounds.close_round(project=self.project, by=self.by, force=options["force"])
         n_gold = closed.gold.filter(is_current=True).count()
         self.say(f"Round {closed.index} of {self.project.slug} is closed; it gave {n_gold:,} gold labels.")

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from django.conf import settings
 
-from annotate import files, projects, sampling, simulation
+from annotate import files, projects, rounds, simulation
 from annotate.dataset import export
 from annotate.errors import Conflict
 from annotate.formats import jsonl
@@ -114,11 +114,11 @@ class Command(GoldloopCommand):
     def _round(self, index: int) -> tuple[str, None]:
         current = self.project.rounds.filter(index=index).first()
         if current is None:
-            current = sampling.draw_round(project=self.project, batch=_BATCH, by=self.by)
+            current = rounds.draw_round(project=self.project, batch=_BATCH, by=self.by)
         if current.state == Round.State.OPEN:
             truth = {str(row["id"]): str(row["label"]) for row in _rows()}
             simulation.SimulatedPerson(self._annotator(), truth).answer_round(current)
-            current = sampling.close_round(project=self.project, by=self.by)
+            current = rounds.close_round(project=self.project, by=self.by)
         arms = ", ".join(
             f"{current.draws.filter(arm=arm).count()} {arm}"
             for arm in sorted(set(current.draws.values_list("arm", flat=True)))
@@ -159,7 +159,7 @@ class Command(GoldloopCommand):
         current = self.project.rounds.filter(state=Round.State.OPEN).first()
         if current is None:
             try:
-                current = sampling.draw_round(project=self.project, batch=_WAITING_BATCH, by=self.by)
+                current = rounds.draw_round(project=self.project, batch=_WAITING_BATCH, by=self.by)
             except Conflict as reason:  # every item was asked: the demo has come to its end
                 return str(reason), None
         n_open = current.queue.filter(state=QueueEntry.State.OPEN).count()

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from django.db.models import Count
 
-from annotate import files, sampling
+from annotate import files, rounds
 from annotate.management.base import GoldloopCommand
 from annotate.modalities import modality
 from annotate.models import Round
@@ -31,7 +31,7 @@ class Command(GoldloopCommand):
         )
 
     def run(self, options: dict[str, Any]) -> None:
-        current = sampling.draw_round(project=self.project, batch=options["batch"], by=self.by)
+        current = rounds.draw_round(project=self.project, batch=options["batch"], by=self.by)
         arms = dict(current.draws.values_list("arm").annotate(n=Count("id")))
         described = ", ".join(f"{n} {arm}" for arm, n in sorted(arms.items()))
         self.say(

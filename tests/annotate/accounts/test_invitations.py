@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from annotate import access, people
+from annotate import access, members
 from annotate.accounts import invitations
 from annotate.accounts.invitations import AddressTaken
 from annotate.errors import AccessDenied, Conflict, GoldloopError, InvalidInput, NotFound
@@ -123,9 +123,9 @@ class TestAccept:
         _, token = invite(project, by=ada, role=Role.ADMIN)
         owner = owner_of(project)
         if how == "removed":
-            people.remove(project=project, person=ada.public_id, by=owner)
+            members.remove(project=project, person=ada.public_id, by=owner)
         elif how == "demoted":
-            people.set_member(project=project, person=ada.public_id, role=Role.VIEWER, is_trusted=False, by=owner)
+            members.set_member(project=project, person=ada.public_id, role=Role.VIEWER, is_trusted=False, by=owner)
         else:
             User.objects.filter(pk=ada.pk).update(is_active=False)
         with pytest.raises(NotFound):

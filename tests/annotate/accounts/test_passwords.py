@@ -9,7 +9,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from annotate import people
+from annotate import members
 from annotate.accounts import passwords, sign_in, tokens
 from annotate.accounts.sign_in import PER_ADDRESS, PER_CLIENT, TooManyAttempts, WrongPassword
 from annotate.errors import AccessDenied, GoldloopError, InvalidInput, NotFound
@@ -150,7 +150,7 @@ class TestLink:
     def test_it_is_as_good_as_its_maker(self, project, ann):
         ada = make_member(project, "Ada", Role.ADMIN)
         token = link_for(ann, ada)
-        people.remove(project=project, person=ada.public_id, by=owner_of(project))
+        members.remove(project=project, person=ada.public_id, by=owner_of(project))
         with pytest.raises(NotFound):
             use(token)
 

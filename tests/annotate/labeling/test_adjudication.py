@@ -2,7 +2,7 @@
 
 import pytest
 
-from annotate import sampling
+from annotate import rounds
 from annotate.errors import AccessDenied, Conflict, InvalidInput, NotFound
 from annotate.labeling import adjudication, answers, disputes
 from annotate.learning import pool
@@ -69,13 +69,13 @@ class TestWaiting:
         for person, name in (("Ann", "yes"), ("Ben", "no")):
             answer(entry, make_member(project, person), name)
         assert found(project) == []
-        sampling.close_round(project=project, by=owner_of(project), force=True)
+        rounds.close_round(project=project, by=owner_of(project), force=True)
         assert found(project) == [entry]
 
     def test_one_answer_in_a_closed_round_is_no_dispute(self, asked):
         project = asked(overlap=2)
         answer(question(project), make_member(project))
-        sampling.close_round(project=project, by=owner_of(project), force=True)
+        rounds.close_round(project=project, by=owner_of(project), force=True)
         assert found(project) == []
 
     def test_a_label_that_the_rule_does_not_take_waits(self, asked):
@@ -106,8 +106,8 @@ class TestWaiting:
     def test_what_is_asked_again_waits_for_the_answers(self, disputed):
         project, entry, *_ = disputed()
         olga = owner_of(project)
-        sampling.close_round(project=project, by=olga, force=True)
-        again = sampling.draw_round(project=project, batch=5, by=olga)
+        rounds.close_round(project=project, by=olga, force=True)
+        again = rounds.draw_round(project=project, batch=5, by=olga)
         asked_again = again.queue.filter(item=entry.item).first() or again.queue.create(
             item=entry.item, position=99, overlap=1, is_blind=True
         )
@@ -313,8 +313,8 @@ class TestAfterwards:
         project, entry, *_ = disputed()
         olga, cleo = owner_of(project), make_member(project, "Cleo")
         decide(entry, olga, "maybe")
-        sampling.close_round(project=project, by=olga, force=True)
-        again = sampling.draw_round(project=project, batch=5, by=olga)
+        rounds.close_round(project=project, by=olga, force=True)
+        again = rounds.draw_round(project=project, batch=5, by=olga)
         asked_again = again.queue.create(item=entry.item, position=99, overlap=1, is_blind=True)
         answer(asked_again, cleo, "yes")
         assert gold_of(entry) == [("maybe", "adjudicated", "random", True)]

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from annotate import sampling
+from annotate import rounds
 from annotate.errors import AccessDenied, Conflict, InvalidInput, LeaseLost, NotFound
 from annotate.labeling import answers
 from annotate.labeling import leases as leasing
@@ -115,7 +115,7 @@ class TestSubmit:
     def test_after_the_round_closed_it_is_stored_uncounted(self, asked):
         project = asked()
         lease = leasing.lease(entry=question(project), annotator=owner_of(project))
-        sampling.close_round(project=project, by=owner_of(project), force=True)
+        rounds.close_round(project=project, by=owner_of(project), force=True)
         assert not submit(lease).is_counted
         assert problems(project) == {}
 
@@ -250,7 +250,7 @@ class TestChange:
         project = asked()
         entry, olga = question(project), owner_of(project)
         answer(entry, olga)
-        sampling.close_round(project=project, by=olga, force=True)
+        rounds.close_round(project=project, by=olga, force=True)
         with pytest.raises(Conflict, match="closed"):
             change(entry, olga, "no")
 
@@ -418,7 +418,7 @@ class TestPrice:
     def test_an_answer_to_a_round_that_was_closed_meanwhile_is_paid(self, asked):
         project = asked(human_price_micros=50)
         lease = leasing.lease(entry=question(project), annotator=owner_of(project))
-        sampling.close_round(project=project, by=owner_of(project), force=True)
+        rounds.close_round(project=project, by=owner_of(project), force=True)
         spoken = submit(Lease.objects.get(pk=lease.pk))
         assert (spoken.is_counted, spoken.price_micros) == (False, 50)
 
@@ -443,7 +443,7 @@ class TestWhoeverSawTheMachine:
         entry, olga = question(project), owner_of(project)
         QueueEntry.objects.filter(pk=entry.pk).update(suggestion=policy, is_blind=policy != "shown")
         answer(QueueEntry.objects.get(pk=entry.pk), olga)
-        sampling.close_round(project=project, by=olga, force=True)
+        rounds.close_round(project=project, by=olga, force=True)
         later = project.rounds.create(index=2, batch=1, shares={}, strategy="margin", seed=1)
         again = QueueEntry.objects.create(round=later, item=entry.item, position=1, overlap=1, is_blind=True)
         assert answer(again, olga).is_blind is is_blind
@@ -521,7 +521,7 @@ class TestHistory:
     def test_a_closed_round_is_history(self, asked):
         project = asked()
         answer(question(project), owner_of(project))
-        sampling.close_round(project=project, by=owner_of(project), force=True)
+        rounds.close_round(project=project, by=owner_of(project), force=True)
         assert answers.history(project=project, by=owner_of(project)) == []
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from annotate import sampling
+from annotate import rounds
 from annotate.labeling import answers as answering
 from annotate.labeling import gold as gold_rules
 from annotate.labeling import leases
@@ -135,8 +135,8 @@ class TestSettle:
         olga, ann = owner_of(project), make_member(project)
         entry = question(project)
         answer(entry, olga)
-        sampling.close_round(project=project, by=olga, force=True)
-        again = sampling.draw_round(project=project, batch=5, by=olga)
+        rounds.close_round(project=project, by=olga, force=True)
+        again = rounds.draw_round(project=project, batch=5, by=olga)
         disputed = again.queue.create(item=entry.item, position=99, overlap=1, is_blind=True)
         Draw.objects.create(project=project, item=entry.item, round=again, arm=Arm.CONFLICT, reason="disputed")
         answer(disputed, ann, "skip")

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 
-from annotate import items, sampling
+from annotate import items, rounds
 from annotate.errors import AccessDenied, Conflict, LeaseLost, NotFound
 from annotate.labeling import answers
 from annotate.labeling import leases as leasing
@@ -214,9 +214,9 @@ class TestLeaseNext:
         olga, ann = owner_of(project), make_member(project)
         (lease,) = take(project, olga)
         submit(lease)
-        sampling.close_round(project=project, by=olga, force=True)
+        rounds.close_round(project=project, by=olga, force=True)
         item = lease.entry.item
-        again = sampling.draw_round(project=project, batch=5, by=olga)
+        again = rounds.draw_round(project=project, batch=5, by=olga)
         again.queue.all().delete()
         again.queue.create(item=item, position=99, overlap=1, is_blind=True)
         Draw.objects.create(project=project, item=item, round=again, arm=Arm.CONFLICT, reason="disputed")
@@ -233,7 +233,7 @@ class TestLeaseNext:
 
     def test_without_a_round_there_is_nothing(self, asked):
         project = asked()
-        sampling.close_round(project=project, by=owner_of(project), force=True)
+        rounds.close_round(project=project, by=owner_of(project), force=True)
         assert take(project, owner_of(project)) == []
 
     def test_other_projects_stay_apart(self, asked):
@@ -547,8 +547,8 @@ class TestSuggestionPolicy:
         project = asked(suggestion_policy={"start": "hidden", "active": "revealed", "conflict": "hidden"})
         project.strategy = "random"
         project.save()
-        sampling.close_round(project=project, by=owner_of(project), force=True)
-        again = sampling.draw_round(project=project, batch=10, by=owner_of(project))
+        rounds.close_round(project=project, by=owner_of(project), force=True)
+        again = rounds.draw_round(project=project, batch=10, by=owner_of(project))
         arms = {}
         for item, arm in Draw.objects.filter(project=project).values_list("item", "arm"):
             arms.setdefault(item, set()).add(arm)

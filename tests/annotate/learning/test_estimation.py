@@ -2,7 +2,7 @@
 
 import pytest
 
-from annotate import items, sampling
+from annotate import items, rounds
 from annotate.imports import ingest
 from annotate.learning import delivery, estimation, training
 from annotate.models import Draw, Estimate, Gold, Prediction, QueueEntry
@@ -30,9 +30,9 @@ def labeled(tmp_path):
 
 
 def play_round(project, batch=60, leave=0):
-    sampling.draw_round(project=project, batch=batch, by=owner_of(project))
+    rounds.draw_round(project=project, batch=batch, by=owner_of(project))
     answer_round(project, "yes", leave=leave)
-    return sampling.close_round(project=project, by=owner_of(project), force=bool(leave))
+    return rounds.close_round(project=project, by=owner_of(project), force=bool(leave))
 
 
 def figure(project, estimand):
@@ -168,7 +168,7 @@ def test_a_pool_of_ten(tmp_path):
     for _ in range(4):
         try:
             play_round(project, batch=4)
-        except sampling.Conflict:
+        except rounds.Conflict:
             break
         training.train(project=project, by=owner_of(project))
         row = figure(project, KIND.DELIVERED)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from annotate import sampling
+from annotate import rounds
 from annotate.errors import Conflict, InvalidInput
 from annotate.imports import ingest
 from annotate.learning import artefacts, champion, pool, training
@@ -26,9 +26,9 @@ def project(tmp_path):
 
 
 def play_round(project):
-    sampling.draw_round(project=project, batch=30, by=owner_of(project))
+    rounds.draw_round(project=project, batch=30, by=owner_of(project))
     answer_round(project)
-    sampling.close_round(project=project, by=owner_of(project))
+    rounds.close_round(project=project, by=owner_of(project))
 
 
 def train(project, **options):

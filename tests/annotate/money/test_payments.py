@@ -7,7 +7,7 @@ from django.conf import settings as django_settings
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from annotate import sampling
+from annotate import rounds
 from annotate.errors import BudgetReached
 from annotate.labeling import answers
 from annotate.labeling import leases as leasing
@@ -75,7 +75,7 @@ def test_what_is_given_back_is_free_again(project):
 def test_a_closed_round_frees_what_was_held(project):
     by = owner_of(project)
     leasing.lease_next(project=project, annotator=by, n=3)
-    sampling.close_round(project=project, by=by, force=True)
+    rounds.close_round(project=project, by=by, force=True)
     assert money(project) == (0, 0)
 
 

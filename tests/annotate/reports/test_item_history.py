@@ -2,7 +2,7 @@
 
 import pytest
 
-from annotate import items, sampling
+from annotate import items, rounds
 from annotate.labeling import adjudication
 from annotate.models.project import Role
 from annotate.reports import item_history
@@ -100,7 +100,7 @@ class TestSight:
         project = asked()
         entry = question(project)
         answer(entry, owner_of(project))
-        sampling.close_round(project=project, by=owner_of(project), force=True)
+        rounds.close_round(project=project, by=owner_of(project), force=True)
         assert self.sees(project, entry, Role.OWNER) == (True, True, True)
         assert self.sees(project, entry, Role.REVIEWER) == (True, False, False)
 
@@ -109,7 +109,7 @@ class TestSight:
         entry = question(project)
         for name in ("yes", "no"):
             answer(entry, make_member(project), name)
-        sampling.close_round(project=project, by=owner_of(project), force=True)
+        rounds.close_round(project=project, by=owner_of(project), force=True)
         assert self.sees(project, entry, Role.OWNER) == (True, False, True)
         assert self.sees(project, entry, Role.REVIEWER) == (False, False, False)
         assert self.sees(project, entry, Role.VIEWER) == (True, True, True)

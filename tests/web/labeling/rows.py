@@ -48,6 +48,6 @@ def make_round(
 
 
 def close(one: Round, by: User) -> None:
-    from annotate import sampling
+    from annotate import rounds
 
-    sampling.close_round(project=one.project, by=by, force=True)
+    rounds.close_round(project=one.project, by=by, force=True)

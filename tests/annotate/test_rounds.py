@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotate import items, sampling, verification
+from annotate import items, rounds, verification
 from annotate.errors import Conflict, InvalidInput
 from annotate.imports import ingest
 from annotate.learning import pool
@@ -29,14 +29,14 @@ class TestFirstRound:
     def test_it_is_four_fifths_reference_and_one_fifth_audit(self, tmp_path):
         project = make_project()
         import_rows(project, tmp_path, 60)
-        current = sampling.draw_round(project=project, batch=10, by=owner_of(project))
+        current = rounds.draw_round(project=project, batch=10, by=owner_of(project))
         arms = list(current.draws.values_list("arm", flat=True))
         assert (arms.count(Arm.RANDOM), arms.count(Arm.AUDIT)) == (8, 2)
 
     def test_it_takes_the_ends_of_u(self, tmp_path):
         project = make_project()
         import_rows(project, tmp_path, 60)
-        current = sampling.draw_round(project=project, batch=10, by=owner_of(project))
+        current = rounds.draw_round(project=project, batch=10, by=owner_of(project))
         by_u = list(Item.objects.filter(project=project).order_by("u").values_list("id", flat=True))
         drawn = {arm: set(current.draws.filter(arm=arm).values_list("item_id", flat=True)) for arm in Arm.values}
         assert drawn[Arm.AUDIT] == set(by_u[:2])
@@ -45,24 +45,24 @@ class TestFirstRound:
     def test_every_question_is_blind(self, tmp_path):
         project = make_project()
         import_rows(project, tmp_path, 60)
-        current = sampling.draw_round(project=project, batch=10, by=owner_of(project))
+        current = rounds.draw_round(project=project, batch=10, by=owner_of(project))
         assert not current.queue.filter(is_blind=False).exists()
 
     def test_the_marks_move_only_when_it_closes(self, tmp_path):
         project = make_project()
         import_rows(project, tmp_path, 60)
-        sampling.draw_round(project=project, batch=10, by=owner_of(project))
+        rounds.draw_round(project=project, batch=10, by=owner_of(project))
         project.refresh_from_db()
         assert project.audit_mark is None
         answer_round(project)
-        sampling.close_round(project=project, by=owner_of(project))
+        rounds.close_round(project=project, by=owner_of(project))
         project.refresh_from_db()
         assert project.audit_mark == sorted(project.items.values_list("u", flat=True))[1]
 
     def test_samples_take_at_most_a_third_each(self, tmp_path):
         project = make_project()
         import_rows(project, tmp_path, 10)
-        current = sampling.draw_round(project=project, batch=10, by=owner_of(project))
+        current = rounds.draw_round(project=project, batch=10, by=owner_of(project))
         assert current.draws.filter(arm=Arm.RANDOM).count() == 3
 
 
@@ -70,38 +70,38 @@ class TestRefusals:
     def test_one_open_round_at_a_time(self, tmp_path):
         project = make_project()
         import_rows(project, tmp_path, 60)
-        sampling.draw_round(project=project, batch=10, by=owner_of(project))
+        rounds.draw_round(project=project, batch=10, by=owner_of(project))
         with pytest.raises(Conflict, match="open round"):
-            sampling.draw_round(project=project, batch=10, by=owner_of(project))
+            rounds.draw_round(project=project, batch=10, by=owner_of(project))
 
     def test_an_empty_project_says_what_to_do(self):
         project = make_project()
         with pytest.raises(Conflict, match="import some first"):
-            sampling.draw_round(project=project, batch=10, by=owner_of(project))
+            rounds.draw_round(project=project, batch=10, by=owner_of(project))
         assert not project.rounds.exists()
 
     def test_a_batch_of_nothing(self):
         project = make_project()
         with pytest.raises(InvalidInput, match="at least one question"):
-            sampling.draw_round(project=project, batch=0, by=owner_of(project))
+            rounds.draw_round(project=project, batch=0, by=owner_of(project))
 
     def test_open_questions_hold_a_round_open(self, tmp_path):
         project = make_project()
         import_rows(project, tmp_path, 60)
-        sampling.draw_round(project=project, batch=10, by=owner_of(project))
+        rounds.draw_round(project=project, batch=10, by=owner_of(project))
         with pytest.raises(Conflict, match="10 questions"):
-            sampling.close_round(project=project, by=owner_of(project))
+            rounds.close_round(project=project, by=owner_of(project))
 
 
 class TestForcedClose:
     def test_open_audit_items_stay_in_the_sample_unresolved_and_are_asked_again(self, tmp_path):
         project = make_project()
         import_rows(project, tmp_path, 60)
-        first = sampling.draw_round(project=project, batch=10, by=owner_of(project))
+        first = rounds.draw_round(project=project, batch=10, by=owner_of(project))
         audited = set(first.draws.filter(arm=Arm.AUDIT).values_list("item_id", flat=True))
-        sampling.close_round(project=project, by=owner_of(project), force=True)
+        rounds.close_round(project=project, by=owner_of(project), force=True)
         assert set(first.queue.values_list("state", flat=True)) == {QueueEntry.State.UNRESOLVED}
-        second = sampling.draw_round(project=project, batch=10, by=owner_of(project))
+        second = rounds.draw_round(project=project, batch=10, by=owner_of(project))
         assert audited <= set(second.queue.values_list("item_id", flat=True))
         assert problems(project) == {}
 
@@ -110,9 +110,9 @@ class TestLateImports:
     def test_items_behind_a_mark_join_the_sample_at_once(self, tmp_path):
         project = make_project()
         import_rows(project, tmp_path, 60)
-        sampling.draw_round(project=project, batch=40, by=owner_of(project))
+        rounds.draw_round(project=project, batch=40, by=owner_of(project))
         answer_round(project)
-        sampling.close_round(project=project, by=owner_of(project))
+        rounds.close_round(project=project, by=owner_of(project))
         import_rows(project, tmp_path, 60, prefix="late")
         project.refresh_from_db()
         behind = set(project.items.filter(u__lte=project.audit_mark).values_list("id", flat=True))
@@ -124,10 +124,10 @@ class TestLateImports:
     def test_a_late_item_in_an_open_rounds_stretch_joins_when_it_closes(self, tmp_path):
         project = make_project()
         import_rows(project, tmp_path, 60)
-        sampling.draw_round(project=project, batch=40, by=owner_of(project))
+        rounds.draw_round(project=project, batch=40, by=owner_of(project))
         import_rows(project, tmp_path, 60, prefix="late")
         answer_round(project)
-        sampling.close_round(project=project, by=owner_of(project))
+        rounds.close_round(project=project, by=owner_of(project))
         assert problems(project) == {}
 
 
@@ -135,9 +135,9 @@ class TestWithdrawal:
     def test_a_single_audited_item_stays_in_the_population_unresolved(self, tmp_path):
         project = make_project()
         import_rows(project, tmp_path, 60)
-        first = sampling.draw_round(project=project, batch=10, by=owner_of(project))
+        first = rounds.draw_round(project=project, batch=10, by=owner_of(project))
         answer_round(project)
-        sampling.close_round(project=project, by=owner_of(project))
+        rounds.close_round(project=project, by=owner_of(project))
         item = first.draws.filter(arm=Arm.AUDIT).first().item
         items.withdraw(project=project, public_ids=[item.public_id], by=owner_of(project))
         assert len(pool.load(project)) == 59
@@ -148,9 +148,9 @@ class TestWithdrawal:
     def test_an_item_outside_the_audit_leaves(self, tmp_path):
         project = make_project()
         import_rows(project, tmp_path, 60)
-        sampling.draw_round(project=project, batch=10, by=owner_of(project))
+        rounds.draw_round(project=project, batch=10, by=owner_of(project))
         answer_round(project)
-        sampling.close_round(project=project, by=owner_of(project))
+        rounds.close_round(project=project, by=owner_of(project))
         undrawn = project.items.exclude(draws__isnull=False).first()
         items.withdraw(project=project, public_ids=[undrawn.public_id], by=owner_of(project))
         assert len(pool.load(project, with_withdrawn_audit=True)) == 59
@@ -159,9 +159,9 @@ class TestWithdrawal:
         project = make_project()
         import_rows(project, tmp_path, 60)
         import_rows(project, tmp_path, 20, prefix="second")
-        sampling.draw_round(project=project, batch=30, by=owner_of(project))
+        rounds.draw_round(project=project, batch=30, by=owner_of(project))
         answer_round(project)
-        sampling.close_round(project=project, by=owner_of(project))
+        rounds.close_round(project=project, by=owner_of(project))
         second = [f"second-{i}" for i in range(20)]
         items.withdraw(project=project, external_ids=second, by=owner_of(project))
         assert len(pool.load(project, with_withdrawn_audit=True)) == 60
@@ -185,11 +185,11 @@ def test_samples_stay_complete_prefixes_whatever_happens(sizes, batches, withdra
         if step < len(sizes):
             import_rows(project, folder, sizes[step], prefix=f"part-{project.pk}-{step}")
         try:
-            sampling.draw_round(project=project, batch=batch, by=owner)
+            rounds.draw_round(project=project, batch=batch, by=owner)
         except Conflict:  # nothing is left to ask
             break
         answer_round(project, leave=2 if force else 0)
-        sampling.close_round(project=project, by=owner, force=force)
+        rounds.close_round(project=project, by=owner, force=force)
         project.refresh_from_db()
         marks.append((project.audit_mark, project.reference_mark))
         ids = list(project.items.filter(withdrawn_at__isnull=True).values_list("public_id", flat=True)[:withdrawn])
@@ -207,9 +207,9 @@ class TestWithdrawalInAnOpenRound:
     def test_its_question_is_closed_and_does_not_hold_the_round_open(self, tmp_path):
         project = make_project()
         import_rows(project, tmp_path, 60)
-        current = sampling.draw_round(project=project, batch=10, by=owner_of(project))
+        current = rounds.draw_round(project=project, batch=10, by=owner_of(project))
         entry = current.queue.first()
         items.withdraw(project=project, public_ids=[entry.item.public_id], by=owner_of(project))
         assert answer_round(project) == 9
-        sampling.close_round(project=project, by=owner_of(project))
+        rounds.close_round(project=project, by=owner_of(project))
         assert problems(project) == {}
