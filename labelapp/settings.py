@@ -155,18 +155,18 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",  # outermost: static files carry the policy too
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "annotate.web.edge.private_by_default",  # after the files, which browsers may keep
+    "annotate.web.http.limits.private_by_default",  # after the files, which browsers may keep
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django_htmx.middleware.HtmxMiddleware",  # so that refusals come in the form that was asked for
-    "annotate.web.edge.only_readable",  # before the CSRF check, the first that reads a form
+    "annotate.web.http.limits.only_readable",  # before the CSRF check, the first that reads a form
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "annotate.web.doors.SignedInOnly",
-    "annotate.web.clock.OwnTimeZone",
-    "annotate.web.errors.ErrorPages",
+    "annotate.web.http.guards.SignedInOnly",
+    "annotate.web.http.clock.OwnTimeZone",
+    "annotate.web.http.errors.ErrorPages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "labelapp.urls"
@@ -181,7 +181,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "annotate.web.context.site",
+                "annotate.web.http.context.site",
             ]
         },
     }
@@ -189,8 +189,8 @@ TEMPLATES = [
 
 AUTH_USER_MODEL = "annotate.User"
 # Django's own, with the queries of every request compiled once.
-AUTHENTICATION_BACKENDS = ["annotate.web.sessions.Backend"]
-SESSION_ENGINE = "annotate.web.sessions"
+AUTHENTICATION_BACKENDS = ["annotate.web.http.sessions.Backend"]
+SESSION_ENGINE = "annotate.web.http.sessions"
 AUTH_PASSWORD_VALIDATORS = [
     {
         "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
@@ -235,7 +235,7 @@ SILENCED_SYSTEM_CHECKS: list[str] = []
 
 LOGIN_URL = "/sign-in"
 LOGIN_REDIRECT_URL = "/"
-CSRF_FAILURE_VIEW = "annotate.web.errors.stale_form"
+CSRF_FAILURE_VIEW = "annotate.web.http.errors.stale_form"
 SESSION_COOKIE_SAMESITE = "Lax"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000  # bytes of a request: an answer with a long comment is far below
 # No page takes files, so nothing of one is kept, least of all in /tmp before it is known who sends it.

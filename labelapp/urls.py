@@ -4,7 +4,7 @@ from django.urls import include, path
 
 urlpatterns = [path("", include("annotate.web.urls")), path("", include("annotate.api.urls"))]
 
-handler400 = "annotate.web.errors.bad_request"
-handler403 = "annotate.web.errors.denied"
-handler404 = "annotate.web.errors.not_found"
-handler500 = "annotate.web.errors.crashed"
+handler400 = "annotate.web.http.errors.bad_request"
+handler403 = "annotate.web.http.errors.denied"
+handler404 = "annotate.web.http.errors.not_found"
+handler500 = "annotate.web.http.errors.crashed"

@@ -19,9 +19,9 @@ from annotate.accounts.invitations import AddressTaken
 from annotate.accounts.sign_in import TooManyAttempts, WrongPassword
 from annotate.errors import GoldloopError, InvalidInput, NotFound
 from annotate.models import Invitation, Member, User
-from annotate.web.doors import client_address, home_of, own_url
 from annotate.web.forms import Form, NewPasswordForm, NewPersonForm, PasswordForm, SignInForm, role_name
-from annotate.web.htmx import go_to
+from annotate.web.http.guards import client_address, home_of, own_url
+from annotate.web.http.htmx import go_to
 
 _shown_and_sent = require_http_methods(["GET", "HEAD", "POST"])
 

@@ -24,9 +24,9 @@ from annotate.formats import csv
 from annotate.models import Budget, LedgerEntry, Member, Project, Run
 from annotate.models.base import is_storable
 from annotate.money import budgets
-from annotate.web.doors import ProjectRequest, project_page
 from annotate.web.forms import Form
-from annotate.web.htmx import go_to
+from annotate.web.http.guards import ProjectRequest, project_page
+from annotate.web.http.htmx import go_to
 
 _PAGE = 50
 _CHUNK = 2_000

@@ -22,9 +22,9 @@ from annotate.models.connection import LIMIT_NAMES
 from annotate.providers.probe import Probe
 from annotate.silver import connections
 from annotate.web.budget import micros_of, plain
-from annotate.web.doors import View
 from annotate.web.forms import Form
-from annotate.web.htmx import go_to
+from annotate.web.http.guards import View
+from annotate.web.http.htmx import go_to
 
 _NO_ANSWER = "off"  # autocomplete: a browser that offers a password here would send it to a stranger
 

@@ -13,8 +13,8 @@ from annotate.dataset import files as dataset_files
 from annotate.dataset.export import FORMATS
 from annotate.labeling import queue
 from annotate.models import Member, Run
-from annotate.web.doors import ProjectRequest, project_page
-from annotate.web.htmx import render_page
+from annotate.web.http.guards import ProjectRequest, project_page
+from annotate.web.http.htmx import render_page
 from annotate.web.run_status import status
 from annotate.web.runs import last_of_kinds
 

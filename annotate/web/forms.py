@@ -13,7 +13,7 @@ from annotate.accounts.tokens import MAX_DAYS as MAX_TOKEN_DAYS
 from annotate.models import ApiToken
 from annotate.models.base import time_zones
 from annotate.models.project import Role
-from annotate.web.clock import OF_THE_DEVICE, UTC
+from annotate.web.http.clock import OF_THE_DEVICE, UTC
 
 ROLES = {
     Role.OWNER: _("Owner"),

@@ -23,11 +23,11 @@ from annotate.items import CORRECTIONS
 from annotate.modalities import modality
 from annotate.models import Import, Project, Run, Upload
 from annotate.silver import quotes
-from annotate.web.doors import ProjectRequest, project_page
-from annotate.web.edge import refused_read
-from annotate.web.htmx import go_to, render_page
+from annotate.web.http.guards import ProjectRequest, project_page
+from annotate.web.http.htmx import go_to, render_page
+from annotate.web.http.limits import refused_read
+from annotate.web.http.uploading import FIELD, Spool, takes_file
 from annotate.web.run_status import Status, status
-from annotate.web.uploading import FIELD, Spool, takes_file
 
 _PAGE = 50
 _PIECE = 1 << 20

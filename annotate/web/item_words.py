@@ -8,7 +8,7 @@ from annotate.models import Lease, Prediction, QueueEntry
 from annotate.models.annotation import SkipReason
 from annotate.models.project import Arm, GoldRule
 from annotate.reports.item_history import Happening
-from annotate.web.screen import SKIP_REASONS
+from annotate.web.labeling_io import SKIP_REASONS
 
 Words = Promise | str
 

@@ -27,10 +27,10 @@ from annotate.modalities import modality
 from annotate.models import Annotation, Import, Item, Member, Project, QueueEntry, RejectedRow, Round, User
 from annotate.models.annotation import SkipReason
 from annotate.reports import item_history
-from annotate.web.doors import ProjectRequest, project_page
-from annotate.web.htmx import SeeOther, render_page
+from annotate.web.http.guards import ProjectRequest, project_page
+from annotate.web.http.htmx import SeeOther, render_page
 from annotate.web.item_words import words
-from annotate.web.screen import SKIP_REASONS
+from annotate.web.labeling_io import SKIP_REASONS
 
 _PAGE = 50
 _EXCERPT = 300  # characters; the whole is one click away

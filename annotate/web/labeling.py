@@ -18,9 +18,10 @@ from annotate.labeling import answers as answering
 from annotate.labeling import leases as leasing
 from annotate.labeling import queue
 from annotate.models import Lease
-from annotate.web import errors, screen
-from annotate.web.doors import ProjectRequest, project_page, wants_json
-from annotate.web.htmx import go_to
+from annotate.web import labeling_io
+from annotate.web.http import errors
+from annotate.web.http.guards import ProjectRequest, project_page, wants_json
+from annotate.web.http.htmx import go_to
 
 AHEAD = 3  # questions a script holds: one on the screen, two sent ahead
 _View = Callable[..., HttpResponse]
@@ -48,7 +49,7 @@ def work(request: ProjectRequest) -> HttpResponse:
     if wants_json(request):
         get_token(request)  # a script came for a fresh CSRF cookie
         return JsonResponse({})
-    context = screen.page(request.member)
+    context = labeling_io.page(request.member)
     if lease_id := request.GET.get("change"):
         context |= _earlier(request, lease_id)
     elif not context["item"] and "empty" in request.GET:
@@ -63,25 +64,25 @@ def next_items(request: ProjectRequest) -> HttpResponse:
     """Fill up what this person holds; a script gets the questions it does not have yet."""
     if not wants_json(request):
         return _next_page(request)
-    have, project, person = screen.ids(request.POST, "have"), request.member.project, request.member.user
-    done = screen.ids(request.POST, "done")
+    have, project, person = labeling_io.ids(request.POST, "have"), request.member.project, request.member.user
+    done = labeling_io.ids(request.POST, "done")
     leases = _leases(request, n=AHEAD, done=done)
     if not leases:
-        html = screen.empty_html(request, _empty(request))
-        return JsonResponse({"held": [], "items": [], "empty": html, "progress": screen.progress(project, person)})
+        html = labeling_io.empty_html(request, _empty(request))
+        return JsonResponse({"held": [], "items": [], "empty": html, "progress": labeling_io.progress(project, person)})
     new = [lease for lease in leases if lease.public_id not in have]
-    shown = screen.one_id(request.POST, "shown")
+    shown = labeling_io.one_id(request.POST, "shown")
     on_screen = next((lease for lease in leases if lease.public_id == shown), None)
     if on_screen and on_screen.shown_at is None:
         _mark_shown(request, on_screen)
     # A page that starts asks for drafts; later ones know what they wrote, and the query is saved.
-    items = screen.items(project, person, new, with_drafts=not have)
+    items = labeling_io.items(project, person, new, with_drafts=not have)
     body: dict[str, Any] = {
         "held": [lease.public_id for lease in leases],
-        "items": [screen.as_json(item) for item in items],
+        "items": [labeling_io.as_json(item) for item in items],
     }
     if not new:
-        body["progress"] = screen.progress(project, person)
+        body["progress"] = labeling_io.progress(project, person)
     return JsonResponse(body)
 
 
@@ -90,14 +91,14 @@ def next_items(request: ProjectRequest) -> HttpResponse:
 @_own_session
 def submit(request: ProjectRequest) -> HttpResponse:
     try:
-        given = screen.read_answer(request.POST)
+        given = labeling_io.read_answer(request.POST)
         annotation = answering.submit(
             lease_id=given.lease, project=request.slug, answer=given.answer, key=given.key, by=_user(request)
         )
     except InvalidInput as error:
         return _refused(request, error)
     if wants_json(request):
-        return JsonResponse(screen.stored(annotation))
+        return JsonResponse(labeling_io.stored(annotation))
     return _next_page(request)
 
 
@@ -107,14 +108,14 @@ def submit(request: ProjectRequest) -> HttpResponse:
 def change(request: ProjectRequest) -> HttpResponse:
     """Another answer to a question that I have answered, found by the lease it was answered under."""
     try:
-        given = screen.read_answer(request.POST)
+        given = labeling_io.read_answer(request.POST)
         annotation = answering.change(
             lease_id=given.lease, project=request.member.project, answer=given.answer, key=given.key, by=_me(request)
         )
     except InvalidInput as error:
         return _refused(request, error)
     if wants_json(request):
-        return JsonResponse(screen.stored(annotation))
+        return JsonResponse(labeling_io.stored(annotation))
     return _next_page(request)
 
 
@@ -123,11 +124,11 @@ def change(request: ProjectRequest) -> HttpResponse:
 @_own_session
 def renew(request: ProjectRequest) -> HttpResponse:
     """A sign of life: which of these I still hold, and how far I am."""
-    project, leases = request.member.project, screen.ids(request.POST, "lease")
+    project, leases = request.member.project, labeling_io.ids(request.POST, "lease")
     held = leasing.renew(
-        project=project, by=_me(request), public_ids=leases, shown=screen.one_id(request.POST, "shown")
+        project=project, by=_me(request), public_ids=leases, shown=labeling_io.one_id(request.POST, "shown")
     )
-    return JsonResponse({"held": held, "progress": screen.progress(project, _me(request))})
+    return JsonResponse({"held": held, "progress": labeling_io.progress(project, _me(request))})
 
 
 @require_POST
@@ -135,7 +136,7 @@ def renew(request: ProjectRequest) -> HttpResponse:
 @_own_session
 def release(request: ProjectRequest) -> HttpResponse:
     """Give questions back, so that others need not wait for them."""
-    leases = screen.ids(request.POST, "lease")
+    leases = labeling_io.ids(request.POST, "lease")
     n_released = leasing.release(project=request.member.project, by=_me(request), public_ids=leases)
     if wants_json(request):
         return JsonResponse({"n_released": n_released})
@@ -146,9 +147,9 @@ def release(request: ProjectRequest) -> HttpResponse:
 @project_page(to="annotate")
 @_own_session
 def draft(request: ProjectRequest) -> HttpResponse:
-    given = screen.read_draft(request.POST)
+    given = labeling_io.read_draft(request.POST)
     lease = leasing.find_lease(project=request.member.project, public_id=given.lease, by=_me(request))
-    label = screen.label_at(request.member.project, given.label)
+    label = labeling_io.label_at(request.member.project, given.label)
     answering.save_draft(lease=lease, by=_me(request), label=label, is_flagged=given.is_flagged, comment=given.comment)
     return HttpResponse(status=204)
 
@@ -159,8 +160,8 @@ def draft(request: ProjectRequest) -> HttpResponse:
 def reveal(request: ProjectRequest) -> HttpResponse:
     """What the machine says of a question, where its policy allows that now."""
     project = request.member.project
-    suggestion = answering.reveal(lease_id=screen.one_id(request.POST, "lease"), project=project, by=_me(request))
-    return _html(request, screen.suggestion_html(request, suggestion))
+    suggestion = answering.reveal(lease_id=labeling_io.one_id(request.POST, "lease"), project=project, by=_me(request))
+    return _html(request, labeling_io.suggestion_html(request, suggestion))
 
 
 @require_POST
@@ -169,8 +170,8 @@ def reveal(request: ProjectRequest) -> HttpResponse:
 def why(request: ProjectRequest) -> HttpResponse:
     """Why a question was asked, once it was answered."""
     project = request.member.project
-    arms = answering.why(lease_id=screen.one_id(request.POST, "lease"), project=project, by=_me(request))
-    return _html(request, screen.reasons_html(request, arms))
+    arms = answering.why(lease_id=labeling_io.one_id(request.POST, "lease"), project=project, by=_me(request))
+    return _html(request, labeling_io.reasons_html(request, arms))
 
 
 @require_GET
@@ -179,10 +180,10 @@ def why(request: ProjectRequest) -> HttpResponse:
 def history(request: ProjectRequest) -> HttpResponse:
     """My last answers in the open round, newest first, each with what is needed to change it."""
     project = request.member.project
-    past = [screen.past(one, project) for one in answering.history(project=project, by=_me(request))]
+    past = [labeling_io.past(one, project) for one in answering.history(project=project, by=_me(request))]
     if wants_json(request):
         is_open = bool(past) or queue.of_open_round(project).exists()
-        return JsonResponse({"items": [screen.as_json(item) for item in past], "is_open": is_open})
+        return JsonResponse({"items": [labeling_io.as_json(item) for item in past], "is_open": is_open})
     return render(request, "annotate/labeling/history.html", {"past": past})
 
 
@@ -227,7 +228,7 @@ def _next_page(request: ProjectRequest) -> HttpResponse:
 
 def _empty(request: ProjectRequest) -> dict[str, Any]:
     project = request.member.project
-    return screen.empty(leasing.why_empty(project=project, annotator=_me(request)), request.member)
+    return labeling_io.empty(leasing.why_empty(project=project, annotator=_me(request)), request.member)
 
 
 def _earlier(request: ProjectRequest, lease_id: str) -> dict[str, Any]:
@@ -237,8 +238,8 @@ def _earlier(request: ProjectRequest, lease_id: str) -> dict[str, Any]:
     found = next((one for one in answers if one.lease_id == lease_id), None)
     if found is None:
         raise NotFound(_("This answer is not among your last ten of the open round; those of a closed round stand."))
-    item = screen.past(found, project)
-    return screen.form(item, **item["answer"]) | {"item": item, "items_ahead": [], "earlier": item["earlier"]}
+    item = labeling_io.past(found, project)
+    return labeling_io.form(item, **item["answer"]) | {"item": item, "items_ahead": [], "earlier": item["earlier"]}
 
 
 def _refused(request: ProjectRequest, error: InvalidInput) -> HttpResponse:
@@ -246,7 +247,7 @@ def _refused(request: ProjectRequest, error: InvalidInput) -> HttpResponse:
     member = request.member  # who may not be here does not learn what we would take
     if member.pk and wants_json(request):
         raise error
-    context = screen.page(member)
+    context = labeling_io.page(member)
     context |= {"sentence": str(error), "title": _("Please check your input"), "comment": request.POST.get("comment")}
     return _page(request, context, status=422)
 

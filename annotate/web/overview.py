@@ -15,8 +15,8 @@ from annotate.models import Estimate, Member, Project, Round
 from annotate.models.project import Role
 from annotate.reports import confusion, next_step, progress
 from annotate.web import charts, run_status
-from annotate.web.doors import ProjectRequest, project_page
-from annotate.web.htmx import go_to, render_page
+from annotate.web.http.guards import ProjectRequest, project_page
+from annotate.web.http.htmx import go_to, render_page
 from annotate.web.runs import last_of_kinds
 
 _KIND = Estimate.Estimand

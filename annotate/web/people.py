@@ -23,9 +23,9 @@ from annotate.models import Member
 from annotate.models.project import Role
 from annotate.reports import agreement
 from annotate.reports.agreement import Agreement
-from annotate.web.doors import ProjectRequest, home_of, project_page
 from annotate.web.forms import ROLES, InviteForm, MemberForm, role_name
-from annotate.web.htmx import go_to
+from annotate.web.http.guards import ProjectRequest, home_of, project_page
+from annotate.web.http.htmx import go_to
 
 
 @require_GET

@@ -21,8 +21,8 @@ from annotate.money import budgets
 from annotate.silver import connections, prompts, quotes
 from annotate.silver.quotes import Preview, Quote
 from annotate.web.connections import server_of
-from annotate.web.doors import ProjectRequest, project_page
-from annotate.web.htmx import go_to, render_page
+from annotate.web.http.guards import ProjectRequest, project_page
+from annotate.web.http.htmx import go_to, render_page
 from annotate.web.run_status import status
 from annotate.web.runs import last_of_kinds
 

@@ -15,9 +15,9 @@ from annotate.accounts import sign_in, tokens
 from annotate.errors import Conflict, InvalidInput
 from annotate.models import User
 from annotate.models.base import database_now, time_zones
-from annotate.web.clock import OF_THE_DEVICE, UTC
 from annotate.web.forms import SCOPES, ProfileForm, TokenForm
-from annotate.web.htmx import go_to
+from annotate.web.http.clock import OF_THE_DEVICE, UTC
+from annotate.web.http.htmx import go_to
 
 _FIELD_IDS = "new_%s"  # of the second form: both have a name
 

@@ -16,8 +16,8 @@ from annotate import project_settings, projects
 from annotate.errors import Conflict, InvalidInput, NotFound
 from annotate.models import GuidelineVersion, Project
 from annotate.silver import connections
-from annotate.web.doors import ProjectRequest, project_page
-from annotate.web.htmx import go_to
+from annotate.web.http.guards import ProjectRequest, project_page
+from annotate.web.http.htmx import go_to
 from annotate.web.profile import zones
 from annotate.web.project_forms import (
     MODALITIES,

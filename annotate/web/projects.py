@@ -17,10 +17,10 @@ from annotate.models import GuidelineVersion, Project, User
 from annotate.models.draw import Round
 from annotate.reports import my_projects
 from annotate.reports.my_projects import Standing
-from annotate.web.clock import OF_THE_DEVICE, UTC
-from annotate.web.doors import home_of
 from annotate.web.forms import role_name
-from annotate.web.htmx import go_to
+from annotate.web.http.clock import OF_THE_DEVICE, UTC
+from annotate.web.http.guards import home_of
+from annotate.web.http.htmx import go_to
 from annotate.web.profile import zones
 from annotate.web.project_forms import CreateForm, initial_of
 

@@ -26,10 +26,10 @@ from annotate.labeling import adjudication, disputes
 from annotate.labeling.adjudication import Dispute, Said
 from annotate.models import Annotation, Label, Member, Project, QueueEntry
 from annotate.models.annotation import SkipReason
-from annotate.web.doors import ProjectRequest, project_page
-from annotate.web.htmx import SeeOther, render_page
+from annotate.web.http.guards import ProjectRequest, project_page
+from annotate.web.http.htmx import SeeOther, render_page
 from annotate.web.items import Text, texts_of
-from annotate.web.screen import SKIP_REASONS
+from annotate.web.labeling_io import SKIP_REASONS
 
 _PAGE = 25
 _MANY = 10  # labels beyond which there are more than keys

@@ -18,8 +18,8 @@ from annotate.labeling import queue
 from annotate.models import Project, QueueEntry, Run
 from annotate.runs import lifecycle
 from annotate.templatetags.figures import count
-from annotate.web.doors import ProjectRequest, project_page
-from annotate.web.htmx import go_to, render_page
+from annotate.web.http.guards import ProjectRequest, project_page
+from annotate.web.http.htmx import go_to, render_page
 from annotate.web.run_status import Seen, status
 
 _PAGE = 50

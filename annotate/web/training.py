@@ -14,8 +14,8 @@ from annotate.reports import confusion, model_versions, progress
 from annotate.reports.model_versions import Trained
 from annotate.web import charts, run_status
 from annotate.web.charts import LineChart, Point
-from annotate.web.doors import ProjectRequest, project_page
-from annotate.web.htmx import render_page
+from annotate.web.http.guards import ProjectRequest, project_page
+from annotate.web.http.htmx import render_page
 from annotate.web.runs import last_of_kinds
 
 _WON_BY: dict[str | None, Promise] = {

@@ -7,7 +7,6 @@ from annotate.web import (
     budget,
     connections,
     exports,
-    health,
     imports,
     items,
     labeling,
@@ -19,9 +18,9 @@ from annotate.web import (
     projects,
     review,
     runs,
-    theme,
     training,
 )
+from annotate.web.http import health, theme
 
 urlpatterns = [
     path("", projects.list_projects, name="projects-list"),

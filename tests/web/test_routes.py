@@ -15,7 +15,7 @@ from django.test import Client
 from annotate.access import MAY
 from annotate.models import Lease
 from annotate.models.project import Role
-from annotate.web.doors import PUBLIC_ROUTES
+from annotate.web.http.guards import PUBLIC_ROUTES
 from tests.web.site import Place, address, all_routes, make_newcomer, make_place, make_stranger
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")

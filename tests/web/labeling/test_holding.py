@@ -100,9 +100,9 @@ class TestWhy:
         assert "not blind" in html
 
     def test_every_arm_has_its_words(self):
-        from annotate.web import screen
+        from annotate.web import labeling_io
 
-        assert set(screen._REASONS) == set(Arm)
+        assert set(labeling_io._REASONS) == set(Arm)
 
 
 class TestHistory:

@@ -11,8 +11,8 @@ from django.utils.translation import gettext as _
 from annotate import problems
 from annotate.accounts.sign_in import TooManyAttempts
 from annotate.templatetags.figures import file_size
-from annotate.web.doors import wants_json
-from annotate.web.htmx import wants_fragment
+from annotate.web.http.guards import wants_json
+from annotate.web.http.htmx import wants_fragment
 
 
 class ErrorPages:

@@ -9,7 +9,7 @@ from annotate.access import MAY
 from annotate.errors import GoldloopError
 from annotate.labeling import adjudication
 from annotate.models import Member
-from annotate.web.clock import chosen
+from annotate.web.http.clock import chosen
 
 _MOST_DISPUTES = 100  # counted for the navigation
 THEMES = {"light": "goldloop", "dark": "goldloop-dark"}  # anything else: what the system prefers

@@ -6,7 +6,7 @@ import pytest
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
-from annotate.web.sessions import Backend, SessionStore
+from annotate.web.http.sessions import Backend, SessionStore
 from tests.factories import make_user
 
 pytestmark = pytest.mark.django_db

@@ -16,7 +16,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from annotate import access
 from annotate.models import Member
-from annotate.web.htmx import wants_fragment
+from annotate.web.http.htmx import wants_fragment
 
 View = Callable[..., HttpResponse]
 

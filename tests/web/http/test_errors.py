@@ -90,7 +90,7 @@ class TestCrash:
 
         client = signed(ann)
         monkeypatch.setattr(projects.people, "standings", gone)
-        monkeypatch.setattr("annotate.web.errors.render", gone)
+        monkeypatch.setattr("annotate.web.http.errors.render", gone)
         response = client.get("/")
         assert response.status_code == 500
         assert response.content == b"Something broke on our side. What was stored before is safe."

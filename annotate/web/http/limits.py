@@ -9,8 +9,8 @@ from django.http.multipartparser import MultiPartParserError
 from django.utils.translation import gettext as _
 
 from annotate import problems
-from annotate.web.errors import answer, not_understood, too_large, too_large_file
-from annotate.web.uploading import takes_file
+from annotate.web.http.errors import answer, not_understood, too_large, too_large_file
+from annotate.web.http.uploading import takes_file
 
 Answering = Callable[[HttpRequest], HttpResponse]
 

@@ -3,8 +3,8 @@
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_POST
 
-from annotate.web.context import THEMES
-from annotate.web.doors import own_url
+from annotate.web.http.context import THEMES
+from annotate.web.http.guards import own_url
 
 _YEAR = 365 * 24 * 3600
 
