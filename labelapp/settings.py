@@ -246,11 +246,11 @@ IMPORT_MAX_BYTES = _read("IMPORT_MAX_BYTES", env.int, 2_000_000_000)  # of one u
 
 # The API (annotate/api). What every endpoint is allowed, takes and answers it says itself; these are for the rest.
 REST_FRAMEWORK = {
-    "DEFAULT_SCHEMA_CLASS": "annotate.api.description.Description",
-    "DEFAULT_AUTHENTICATION_CLASSES": ["annotate.api.authentication.BearerToken"],
+    "DEFAULT_SCHEMA_CLASS": "annotate.api.http.description.Description",
+    "DEFAULT_AUTHENTICATION_CLASSES": ["annotate.api.http.authentication.BearerToken"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_PARSER_CLASSES": ["annotate.api.media.Json"],
-    "DEFAULT_RENDERER_CLASSES": ["annotate.api.media.AsJson"],
+    "DEFAULT_PARSER_CLASSES": ["annotate.api.http.media.Json"],
+    "DEFAULT_RENDERER_CLASSES": ["annotate.api.http.media.AsJson"],
     "UNAUTHENTICATED_USER": None,
     "FORMAT_SUFFIX_KWARG": None,
     "URL_FORMAT_OVERRIDE": None,

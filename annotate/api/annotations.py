@@ -7,10 +7,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from annotate.access import MAY
-from annotate.api.endpoint import Endpoint, operation
-from annotate.api.fields import Shown
+from annotate.api.http.endpoint import Endpoint, operation
+from annotate.api.http.fields import Shown
+from annotate.api.http.paging import PageQuery
 from annotate.api.labeling import content
-from annotate.api.paging import PageQuery
 from annotate.api.runs import PersonShown
 from annotate.models import Annotation, Member, QueueEntry, Round
 from annotate.models.annotation import SkipReason

@@ -6,8 +6,8 @@ from django.utils.translation import gettext as _
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from annotate.api.endpoint import Endpoint, operation
-from annotate.api.fields import Choice, Flag, Given, Integer, PublicId, Shown, Text
+from annotate.api.http.endpoint import Endpoint, operation
+from annotate.api.http.fields import Choice, Flag, Given, Integer, PublicId, Shown, Text
 from annotate.errors import AccessDenied, NotFound
 from annotate.models import Connection, Project
 from annotate.models.connection import LIMIT_NAMES

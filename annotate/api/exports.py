@@ -7,8 +7,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from annotate.api import runs
-from annotate.api.endpoint import Endpoint, operation
-from annotate.api.fields import Shown
+from annotate.api.http.endpoint import Endpoint, operation
+from annotate.api.http.fields import Shown
 from annotate.api.runs import ExportGiven, RunShown
 from annotate.dataset import files as dataset_files
 from annotate.models import Run

@@ -11,9 +11,9 @@ from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
 from annotate import tasks
-from annotate.api import hourly
-from annotate.api.endpoint import Endpoint, operation
-from annotate.api.fields import Choice, Given, Integer, PublicId, Shown, Text
+from annotate.api.http import hourly
+from annotate.api.http.endpoint import Endpoint, operation
+from annotate.api.http.fields import Choice, Given, Integer, PublicId, Shown, Text
 from annotate.api.runs import RunShown
 from annotate.errors import Conflict, NotFound
 from annotate.formats.dialect import DELIMITERS, ENCODINGS, FORMATS

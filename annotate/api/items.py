@@ -9,9 +9,9 @@ from rest_framework.request import Request
 
 from annotate import items
 from annotate.access import MAY
-from annotate.api.endpoint import Endpoint, operation
-from annotate.api.fields import Given, PublicId, Shown, Text
-from annotate.api.paging import PageQuery
+from annotate.api.http.endpoint import Endpoint, operation
+from annotate.api.http.fields import Given, PublicId, Shown, Text
+from annotate.api.http.paging import PageQuery
 from annotate.api.runs import PersonShown
 from annotate.errors import NotFound
 from annotate.modalities import modality

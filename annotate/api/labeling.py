@@ -12,9 +12,9 @@ from rest_framework.request import Request
 from rest_framework.serializers import Serializer
 
 from annotate import projects
-from annotate.api import idempotency
-from annotate.api.endpoint import Endpoint, operation
-from annotate.api.fields import Choice, Flag, Given, Integer, Number, PublicId, Shown, Text
+from annotate.api.http import idempotency
+from annotate.api.http.endpoint import Endpoint, operation
+from annotate.api.http.fields import Choice, Flag, Given, Integer, Number, PublicId, Shown, Text
 from annotate.errors import Conflict, InvalidInput, LeaseLost
 from annotate.labeling import answers
 from annotate.labeling import leases as leasing

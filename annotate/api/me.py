@@ -5,8 +5,8 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from annotate.api.endpoint import Endpoint, operation
-from annotate.api.fields import Shown
+from annotate.api.http.endpoint import Endpoint, operation
+from annotate.api.http.fields import Shown
 
 
 class MeShown(Shown):

@@ -11,8 +11,8 @@ from rest_framework.request import Request
 from annotate import members
 from annotate.accounts import invitations, passwords
 from annotate.accounts.invitations import GIVABLE, MAX_DAYS
-from annotate.api.endpoint import Endpoint, operation
-from annotate.api.fields import Choice, Flag, Given, Integer, Shown
+from annotate.api.http.endpoint import Endpoint, operation
+from annotate.api.http.fields import Choice, Flag, Given, Integer, Shown
 from annotate.api.labeling import ReleasedShown
 from annotate.models.project import Role
 

@@ -5,9 +5,9 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from annotate.api.endpoint import Endpoint, operation
-from annotate.api.fields import Shown
-from annotate.api.paging import PageQuery
+from annotate.api.http.endpoint import Endpoint, operation
+from annotate.api.http.fields import Shown
+from annotate.api.http.paging import PageQuery
 from annotate.models import Prediction
 
 

@@ -10,8 +10,8 @@ from rest_framework.request import Request
 
 from annotate import modalities, project_settings, projects
 from annotate.access import MAY
-from annotate.api.endpoint import Endpoint, operation
-from annotate.api.fields import Choice, Given, Integer, Number, Shown, Text
+from annotate.api.http.endpoint import Endpoint, operation
+from annotate.api.http.fields import Choice, Given, Integer, Number, Shown, Text
 from annotate.api.schemas import LabelGiven, new_labels
 from annotate.models import Member, Project
 from annotate.models.project import GoldRule, Role, Strategy, SuggestionPolicy

@@ -14,10 +14,10 @@ from django.views.decorators.http import require_GET
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from annotate.api import description
-from annotate.api.authentication import BearerToken, Session
-from annotate.api.endpoint import Endpoint, operation
-from annotate.api.fields import Shown
+from annotate.api.http import description
+from annotate.api.http.authentication import BearerToken, Session
+from annotate.api.http.endpoint import Endpoint, operation
+from annotate.api.http.fields import Shown
 
 _DEEPEST = 4  # objects within objects of an example
 

@@ -7,8 +7,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from annotate.access import MAY
-from annotate.api.endpoint import Endpoint, operation
-from annotate.api.fields import Given, Integer, PublicId, Shown, Text
+from annotate.api.http.endpoint import Endpoint, operation
+from annotate.api.http.fields import Given, Integer, PublicId, Shown, Text
 from annotate.api.labeling import content
 from annotate.api.runs import PersonShown
 from annotate.labeling import adjudication

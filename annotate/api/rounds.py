@@ -6,8 +6,8 @@ from django.db.models import Count, Q
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from annotate.api.endpoint import Endpoint, operation
-from annotate.api.fields import Shown
+from annotate.api.http.endpoint import Endpoint, operation
+from annotate.api.http.fields import Shown
 from annotate.models import QueueEntry, Round
 
 _State = QueueEntry.State

@@ -7,10 +7,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from annotate import tasks
-from annotate.api import hourly
-from annotate.api.endpoint import Endpoint, operation
-from annotate.api.fields import Choice, Flag, Given, Integer, Shown
-from annotate.api.paging import PageQuery
+from annotate.api.http import hourly
+from annotate.api.http.endpoint import Endpoint, operation
+from annotate.api.http.fields import Choice, Flag, Given, Integer, Shown
+from annotate.api.http.paging import PageQuery
 from annotate.dataset.export import FORMATS
 from annotate.errors import InvalidInput
 from annotate.models import Project, Run, User

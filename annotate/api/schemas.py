@@ -8,8 +8,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from annotate import projects
-from annotate.api.endpoint import Endpoint, operation
-from annotate.api.fields import Given, Shown, Text
+from annotate.api.http.endpoint import Endpoint, operation
+from annotate.api.http.fields import Given, Shown, Text
 from annotate.errors import NotFound
 from annotate.projects import NewLabel
 

@@ -5,7 +5,7 @@ import pytest
 from annotate.models import Annotation, IdempotentRequest, Lease, QueueEntry
 from annotate.models.project import Role
 from tests.api.conftest import Program
-from tests.api.test_endpoint import is_problem
+from tests.api.http.test_endpoint import is_problem
 from tests.api.test_routes import NEEDS
 from tests.factories import make_member
 from tests.web.labeling.test_blindness import machines_say

@@ -3,7 +3,7 @@
 import pytest
 from django.test import Client
 
-from annotate.api import description
+from annotate.api.http import description
 from tests.factories import make_user
 
 pytestmark = pytest.mark.django_db

@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from annotate.access import MAY
 from annotate.accounts import tokens
-from annotate.api.endpoint import SCOPES, Endpoint
+from annotate.api.http.endpoint import SCOPES, Endpoint
 from annotate.imports import uploads
 from annotate.models import ApiToken, User
 from annotate.models.project import Role

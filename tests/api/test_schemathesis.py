@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode, checks
 from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
 
-from annotate.api import description
+from annotate.api.http import description
 from tests.api.conftest import Program
 from tests.factories import make_project, owner_of
 from tests.web.site import Place, make_place

@@ -7,11 +7,11 @@ import pytest
 from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 
-from annotate.api import throttling
+from annotate.api.http import throttling
 from annotate.models import GuidelineVersion, IdempotentRequest, Invitation, Run
 from annotate.models.base import database_now
 from tests.api.conftest import Program
-from tests.api.test_endpoint import is_problem
+from tests.api.http.test_endpoint import is_problem
 from tests.factories import make_project, owner_of
 from tests.rows import make_items, make_run
 

@@ -6,7 +6,7 @@ from annotate import tasks
 from annotate.models import Connection, Import, Item, Run
 from annotate.models.project import Role
 from annotate.runs import lifecycle
-from tests.api.test_endpoint import is_problem
+from tests.api.http.test_endpoint import is_problem
 from tests.factories import make_member, make_user
 from tests.rows import make_run
 

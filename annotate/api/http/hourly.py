@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
-from annotate.api.throttling import TooOften
+from annotate.api.http.throttling import TooOften
 from annotate.models.base import database_now
 
 _HOUR = timedelta(hours=1)

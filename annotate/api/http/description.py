@@ -10,9 +10,9 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 
 from annotate import problems
-from annotate.api import idempotency, paging
-from annotate.api.endpoint import Operation
-from annotate.api.fields import Given, Problem
+from annotate.api.http import idempotency, paging
+from annotate.api.http.endpoint import Operation
+from annotate.api.http.fields import Given, Problem
 
 _MEANINGS = {
     400: "The request cannot be read.",

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from annotate.api.fields import Given
+from annotate.api.http.fields import Given
 
 MOST = 200
 _USUAL = 50

@@ -19,10 +19,10 @@ from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
 from annotate import access
-from annotate.api import errors, idempotency, paging, throttling
-from annotate.api.authentication import BearerToken
-from annotate.api.fields import Given, Shown
-from annotate.api.media import AsJson, Json
+from annotate.api.http import errors, idempotency, paging, throttling
+from annotate.api.http.authentication import BearerToken
+from annotate.api.http.fields import Given, Shown
+from annotate.api.http.media import AsJson, Json
 from annotate.models import ApiToken, Member, User
 
 _Scope = ApiToken.Scope
