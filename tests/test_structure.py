@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import grimp
 import pytest
 from django.core.management import call_command
 from django.db import DatabaseError, transaction
@@ -39,6 +40,34 @@ def test_torch_loads_only_with_an_encoder(module, tmp_path):
     )
     environment = {"VAR_DIR": str(tmp_path), "PATH": "/usr/bin"}
     subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=60)
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Imports inside functions count too: a circle that is put off is still a circle."""
+    graph = grimp.build_graph("annotate", "models_ml", "labelapp", "benchmarks")
+    assert circles({module: graph.find_modules_directly_imported_by(module) for module in graph.modules}) == []
+
+
+def test_a_circle_is_found():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"d"}}) == [["b", "c"]]
+
+
+def circles(imports: dict[str, set[str]]) -> list[list[str]]:
+    """The groups of two and more modules in which each reaches the others by imports."""
+    reached = {module: reachable(module, imports) for module in imports}
+    groups = {tuple(sorted(other for other in reached[module] if module in reached[other])) for module in imports}
+    return sorted(list(group) for group in groups if len(group) > 1)
+
+
+def reachable(module: str, imports: dict[str, set[str]]) -> set[str]:
+    """What `module` imports, directly or through others."""
+    seen: set[str] = set()
+    waiting = list(imports[module])
+    while waiting:
+        if (one := waiting.pop()) not in seen:
+            seen.add(one)
+            waiting.extend(imports.get(one, ()))
+    return seen
 
 
 @pytest.mark.django_db

@@ -1,6 +1,6 @@
 """How much may be spent: a hard cap for each project and kind of money, and a switch that stops all of it.
 
-Amounts are integers in micro-units of the project's currency. What moves money is in annotate/ledger.py.
+Amounts are integers in micro-units of the project's currency. What moves money is in annotate/money/ledger.py.
 """
 
 from decimal import Decimal

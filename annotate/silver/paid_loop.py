@@ -2,7 +2,7 @@
 
 One thread keeps the ledger. In each turn one transaction ends what has come back, stores its answers and reserves for
 what goes out next; only after it has committed is anything sent. So a crash at any moment leaves reservations of which
-nobody knows how they ended, and the next attempt writes those off (annotate/ledger.py).
+nobody knows how they ended, and the next attempt writes those off (annotate/money/ledger.py).
 """
 
 import heapq

@@ -693,7 +693,7 @@ class TestKill:
     N = 40_000
 
     def test_it_loses_and_doubles_nothing(self, tmp_path):
-        root, env = Path(__file__).parents[2], {**os.environ, "VAR_DIR": str(tmp_path)}
+        root, env = Path(__file__).parents[3], {**os.environ, "VAR_DIR": str(tmp_path)}
         env.pop("DATABASE_URL", None)
         subprocess.run([sys.executable, "-c", SCRIPT], cwd=root, env=env, check=True)
         path = tmp_path / "items.jsonl"
