@@ -17,6 +17,7 @@ _ME = Path(__file__).resolve()
 _FENCED = re.compile(r"^```.*?^```", re.M | re.S)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _SECTION = re.compile(r'(docs/[\w/-]+\.md), "([^"\n]+)"')
+_PATH = re.compile(r"`((?:annotate|models_ml|tests|benchmarks|docs|templates|static)/[^`\s]*)`")
 _DECISION = re.compile(r"docs/decisions/(\d{3})")
 
 
@@ -64,7 +65,32 @@ def missing_sections(text: str) -> list[str]:
     return wrong + [n for n in _DECISION.findall(text) if not list((ROOT / "docs" / "decisions").glob(f"{n}-*.md"))]
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def missing_paths(text: str) -> list[str]:
+    """Paths in backticks, from the repository's root, at which nothing lies; patterns (<name>.py) are left out."""
+    return [name for name in _PATH.findall(text) if not re.search(r"[<{*…]", name) and not (ROOT / name).exists()]
+
+
+def unknown_names(text: str) -> list[str]:
+    """Names in the last two columns of the glossary's tables that occur nowhere in the code."""
+    cells = [line.split(" | ")[2:] for line in text.splitlines() if line.startswith("| ") and "`" in line]
+    named = [name for row in cells for name in re.findall(r"`(\w[\w.]*|_\w+)`", " ".join(row))]
+    code = "".join(path.read_text() for path in sources() if path.parts[len(ROOT.parts)] in ("annotate", "models_ml"))
+    return [name for name in named if not all(part in code for part in name.split("."))]
+
+
+_by_name = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+@_by_name
+def test_paths_lead_somewhere(path):
+    assert missing_paths(path.read_text()) == []
+
+
+def test_names_in_the_glossary_are_those_of_the_code():
+    assert unknown_names((ROOT / "docs" / "glossary.md").read_text()) == []
+
+
+@_by_name
 def test_links_lead_somewhere(path):
     assert broken_links(path.read_text(), path.parent) == []
 
@@ -112,6 +138,16 @@ class TestItself:
 
     def test_it_sees_a_link_to_a_heading_of_another_document_that_is_not_there(self):
         assert broken_links("[a](docs/invariants.md#nothing)", ROOT) == ["docs/invariants.md#nothing"]
+
+    def test_it_sees_a_path_to_nothing(self):
+        text = (
+            "`annotate/access.py` `annotate/nowhere.py` `tests/web/` `models_ml/none/` `annotate/api/<thing>.py` `a/b`"
+        )
+        assert missing_paths(text) == ["annotate/nowhere.py", "models_ml/none/"]
+
+    def test_it_sees_a_name_that_the_code_does_not_have(self):
+        text = "| term | `meant` | in code | stored as |\n| arm | why | `Arm.AUDIT`, `Arm.LEG` | `nobody_has_this` |"
+        assert unknown_names(text) == ["Arm.LEG", "nobody_has_this"]
 
     def test_it_sees_an_invariant_without_a_section(self):
         assert undefined_invariants("I-2 and I-98, UTF-8, S-99") == {"I-98", "S-99"}
