@@ -79,7 +79,7 @@ def simulated_user(email: str, name: str) -> User:
 
 
 def simulate(setup: Setup, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
-    """Run one project to its end; yields one record per round (the keys of BENCHMARKS)."""
+    """Run one project to its end; yields one record per round, as `simulate --json` prints it."""
     owner = simulated_user("simulation@goldloop.invalid", "Simulation")
     project = _make_project(setup, seed, owner)
     path = folder / f"items-{project.public_id}.jsonl"

@@ -1,4 +1,4 @@
-"""Recomputes from the rows what must stay true (INVARIANTS); each check yields what is wrong, naming rows."""
+"""Recomputes from the rows what must stay true (docs/invariants.md); each check yields violations, naming rows."""
 
 from collections.abc import Callable, Iterator
 

@@ -59,7 +59,7 @@ class Audit:
 
 
 def estimate(*, project: Project, by: User, show: lifecycle.Show | None = None) -> list[Estimate]:
-    """Every figure of LOOP's table about the project as it is now; those that cannot be given say why."""
+    """Every figure about the project as it is now, or why it has none (docs/loop.md, "Estimates")."""
     access.require(by, project, to="manage")
     with lifecycle.start(kind="estimate", project=project, by=by, show=show) as attempt:
         frozen = delivery.current(project=project, by=by)

@@ -152,7 +152,7 @@ def drawn(pool: Pool, project: Project, *arms: str) -> Bools:
 
 
 def in_a(pool: Pool, project: Project) -> Bools:
-    """(N,) A: every item picked by any arm but audit, or imported with gold (LOOP, "Words")."""
+    """(N,) A: every item picked by any arm but audit, or imported with gold (docs/loop.md, "A, S and R")."""
     return drawn(pool, project, *(arm for arm in Arm.values if arm not in (Arm.AUDIT, Arm.GOLD_CHECK)))
 
 

@@ -1,4 +1,4 @@
-"""The event log refuses updates and deletions in the database itself (INVARIANTS, I-5)."""
+"""The event log refuses updates and deletions in the database itself (I-5 in docs/invariants.md)."""
 
 from django.db import migrations
 

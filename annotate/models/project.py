@@ -8,7 +8,7 @@ from annotate.models.user import User
 
 
 class Arm(models.TextChoices):
-    """Why an item was drawn (LOOP, "Words")."""
+    """Why an item was drawn (docs/loop.md, "Arms")."""
 
     START = "start"
     ACTIVE = "active"
@@ -69,7 +69,7 @@ class Project(models.Model):
     agree_k = models.PositiveSmallIntegerField(default=2)
     suggestion_policy = models.JSONField(default=hidden_suggestions)
     strategy = models.CharField(max_length=20, choices=Strategy.choices, default=Strategy.MARGIN)
-    audit_share = models.FloatField(null=True, blank=True)  # NULL: the shares of LOOP
+    audit_share = models.FloatField(null=True, blank=True)  # NULL: docs/loop.md, "Drawing a round"
     audit_target = models.PositiveIntegerField(default=200)
     reference_target = models.PositiveIntegerField(default=150)
     target_accuracy = models.FloatField(null=True, blank=True)

@@ -32,7 +32,7 @@ class Confusion:
 
     @property
     def wanted(self) -> int:
-        """Below so much reference gold everything that rests on Ĉ carries a warning (LOOP, "Estimating Ĉ")."""
+        """Reference gold below which Ĉ is shown with a warning (docs/loop.md, "The noise matrix Ĉ")."""
         return max(50, 5 * len(self.labels))
 
     def pairs(self, most: int) -> list[tuple[int, int]]:

@@ -15,10 +15,10 @@ Floats = NDArray[np.floating[Any]]
 Matrix = NDArray[np.float64]
 
 # Pseudo-answers of the prior in every row: with 50-100 gold items this halved the error of plain counts
-# (LOOP.md).
+# (docs/loop.md, "The noise matrix Ĉ", has the formula).
 PRIOR_STRENGTH = 5.0
 # Pseudo-answers of the pooled Ĉ in every stratum: costs nothing where strata do not matter, kept most of
-# the gain where they do (shrinkage 20 in the SST probes).
+# the gain where they do (measured on noise added to SST).
 STRATUM_STRENGTH = 20.0
 # The error rate before anything is known, worth ERROR_STRENGTH answers: annotators seen so far are 60-95 %
 # right.

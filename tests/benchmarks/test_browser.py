@@ -1,4 +1,4 @@
-"""The browser benchmark prints what BENCHMARKS promises, and loses nothing on the way."""
+"""The browser benchmark prints what its --help explains, and loses nothing on the way."""
 
 import json
 import os

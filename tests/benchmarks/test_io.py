@@ -1,4 +1,4 @@
-"""The import and export benchmark prints what BENCHMARKS promises."""
+"""The import and export benchmark prints what its --help explains."""
 
 import json
 import os
