@@ -5,7 +5,7 @@ from django.utils.translation import gettext as _
 
 from annotate.errors import AccessDenied, NotFound
 from annotate.models import Member, Project, User
-from annotate.models.prepared import Prepared
+from annotate.models.compiled import CompiledQuery
 from annotate.models.project import Role
 
 # What each role may do; a role that is not named may not.
@@ -65,7 +65,7 @@ def _member(*, slug: Value, person: Value) -> QuerySet[Member]:
 
 
 # Asked by every page of a project.
-_MEMBER = Prepared(_member, slug=CharField(), person=BigIntegerField())
+_MEMBER = CompiledQuery(_member, slug=CharField(), person=BigIntegerField())
 
 
 def _checked(member: Member, to: str) -> Member:

@@ -14,7 +14,7 @@ _POINTS = {point for point in os.environ.get("CHAOS_POINTS", "").split(",") if p
 _seen: Counter[str] = Counter()
 
 
-def point(name: str) -> None:
+def hit(name: str) -> None:
     """Die here as by `kill -9`, if the environment asks for it."""
     if not _POINTS:
         return

@@ -43,7 +43,7 @@ def write_whole(path: Path, blocks: Iterable[bytes]) -> str:
     return draft.sha256
 
 
-class Draft:
+class UnfinishedFile:
     """A file on its way to its name: where it is written, how long it is, its checksum."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -59,7 +59,7 @@ class Draft:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Draft]:
+def whole(path: Path) -> Iterator[UnfinishedFile]:
     """What the body writes appears as `path` when it ends well, else nothing does.
 
     Temporary file, fsync, rename, fsync of the folder.
@@ -68,13 +68,13 @@ def whole(path: Path) -> Iterator[Draft]:
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            yield Draft(file)
+            yield UnfinishedFile(file)
             file.flush()
             os.fsync(file.fileno())
-        failpoints.point("files.written")
+        failpoints.hit("files.written")
         Path(draft).chmod(0o644)
         Path(draft).replace(path)
-        failpoints.point("files.renamed")
+        failpoints.hit("files.renamed")
     except BaseException:
         Path(draft).unlink(missing_ok=True)
         raise

@@ -112,7 +112,7 @@ def withdraw(*, project: Project, by: User, external_ids: Sequence[str] = (), pu
 
 
 @dataclass(frozen=True)
-class Loss:
+class WithdrawalImpact:
     """What withdrawing an item touches."""
 
     n_answers: int  # stay
@@ -121,9 +121,9 @@ class Loss:
     has_gold: bool  # stays, but leaves what is delivered
 
 
-def loss(item: Item) -> Loss:
+def withdrawal_impact(item: Item) -> WithdrawalImpact:
     open_ones = QueueEntry.objects.filter(item=item, state=QueueEntry.State.OPEN)
-    return Loss(
+    return WithdrawalImpact(
         n_answers=Annotation.objects.filter(item=item, is_current=True, label__isnull=False).count(),
         n_held=Lease.objects.filter(entry__in=open_ones, ended_at__isnull=True).count(),
         n_open=open_ones.count(),
@@ -262,7 +262,7 @@ def _insert(project: Project, source: Import, old: Item, payload: dict[str, Any]
         content_hash=content_hash,
         external_id=old.external_id,
         replaces=old,
-        u=randomness.unit_interval(key, content_hash),
+        prn=randomness.unit_interval(key, content_hash),
         fold=randomness.fold(key, content_hash, project.n_folds),
     )
     ItemPayload.objects.create(item=new, payload=payload, metadata=old.content.metadata)

@@ -17,7 +17,7 @@ from annotate.models.base import database_now
 from annotate.models.event import record
 from annotate.models.project import Arm, Strategy, SuggestionPolicy
 from annotate.runs import lifecycle
-from annotate.samples import absorb_late, advance_marks
+from annotate.samples import absorb_late, advance_cutoffs
 from models_ml.acquisition import rounds, scores
 from models_ml.seeds import generator
 
@@ -70,9 +70,9 @@ def close_round(*, project: Project, by: User, force: bool = False) -> Round:
             )
         now = database_now()
         leases.close_questions(waiting, now=now)
-        advance_marks(current)
+        advance_cutoffs(current)
         current.state, current.closed_at, current.closed_by = Round.State.CLOSED, now, by
-        current.save(update_fields=["state", "closed_at", "closed_by", "audit_mark", "reference_mark"])
+        current.save(update_fields=["state", "closed_at", "closed_by", "audit_cutoff", "reference_cutoff"])
         absorb_late(project=project)
         record("round.closed", project=project, by=by, round=current.index, n_unresolved=n_waiting)
         return current
@@ -101,8 +101,8 @@ def _state(project: Project, items: pool.Pool) -> rounds.Pool:
     # Owed: in the sample, no blind answer, and nobody answered or skipped it under blind conditions.
     owed = ~has_blind & ~_tried_blind(project, items)
     return rounds.Pool(
-        u=items.u,
-        in_a=pool.in_a(items, project),
+        u=items.prn,
+        in_a=pool.is_selected(items, project),
         in_audit=in_audit,
         audit_open=in_audit & owed,
         in_reference=in_reference,
@@ -136,7 +136,7 @@ def _with_known_pi(plan: rounds.RoundPlan, project: Project, items: pool.Pool) -
     if project.strategy != Strategy.RANDOM:
         return plan
     n_picked = len(plan.picked(Arm.ACTIVE))
-    n_candidates = len(items) - int(pool.in_a(items, project).sum()) - len(plan.picked(Arm.RANDOM))
+    n_candidates = len(items) - int(pool.is_selected(items, project).sum()) - len(plan.picked(Arm.RANDOM))
     pi = min(1.0, n_picked / max(n_candidates, 1))
     picks = (replace(pick, pi=pi, reason="at random") if pick.arm == Arm.ACTIVE else pick for pick in plan.picks)
     return replace(plan, picks=tuple(picks))

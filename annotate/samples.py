@@ -10,10 +10,10 @@ def absorb_late(*, project: Project) -> int:
     """Items beyond a mark that carry no draw yet belong to that sample at once; returns how many joined."""
     project = Project.objects.get(pk=project.pk)  # the marks as they are now
     joined = 0
-    if project.audit_mark is not None:
-        joined += _join(project, Arm.AUDIT, u__lte=project.audit_mark)
-    if project.reference_mark is not None:
-        joined += _join(project, Arm.RANDOM, u__gte=project.reference_mark)
+    if project.audit_cutoff is not None:
+        joined += _join(project, Arm.AUDIT, prn__lte=project.audit_cutoff)
+    if project.reference_cutoff is not None:
+        joined += _join(project, Arm.RANDOM, prn__gte=project.reference_cutoff)
     return joined
 
 
@@ -31,15 +31,15 @@ def _join(project: Project, arm: str, **beyond: float) -> int:
     return len(draws)
 
 
-def advance_marks(current: Round) -> None:
+def advance_cutoffs(current: Round) -> None:
     """Marks move to the end of what this round drew, and never back."""
     project = Project.objects.select_for_update().get(pk=current.project_id)
     drawn = Draw.objects.filter(round=current)
-    top = drawn.filter(arm=Arm.AUDIT).aggregate(u=Max("item__u"))["u"]
-    bottom = drawn.filter(arm=Arm.RANDOM).aggregate(u=Min("item__u"))["u"]
-    if top is not None and (project.audit_mark is None or top > project.audit_mark):
-        project.audit_mark = top
-    if bottom is not None and (project.reference_mark is None or bottom < project.reference_mark):
-        project.reference_mark = bottom
-    project.save(update_fields=["audit_mark", "reference_mark"])
-    current.audit_mark, current.reference_mark = project.audit_mark, project.reference_mark
+    top = drawn.filter(arm=Arm.AUDIT).aggregate(u=Max("item__prn"))["u"]
+    bottom = drawn.filter(arm=Arm.RANDOM).aggregate(u=Min("item__prn"))["u"]
+    if top is not None and (project.audit_cutoff is None or top > project.audit_cutoff):
+        project.audit_cutoff = top
+    if bottom is not None and (project.reference_cutoff is None or bottom < project.reference_cutoff):
+        project.reference_cutoff = bottom
+    project.save(update_fields=["audit_cutoff", "reference_cutoff"])
+    current.audit_cutoff, current.reference_cutoff = project.audit_cutoff, project.reference_cutoff

@@ -158,7 +158,7 @@ def _measure(
         "llm_filled_accuracy": float((np.where(said, silver.label, model) == true).mean()),
         "model_accuracy": _test_accuracy(setup, frozen),
         "delivered_accuracy": pool_truth[Estimate.Estimand.DELIVERED],
-        "delivered_by": frozen.row.chooser,
+        "delivered_by": frozen.row.rule,
         "ece": float(metrics.ece(posterior[~has_gold], true[~has_gold])) if not has_gold.all() else None,
         "c_hat": frozen.row.delivery["transition"],
         "gold_weight": artefacts.load_version(frozen.row.model).gold_weight if frozen.row.model else None,

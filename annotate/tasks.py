@@ -23,7 +23,7 @@ Facts = dict[str, Any]  # what a run made, for pages: counts, public ids, file n
 
 
 @dataclass(frozen=True)
-class Kind:
+class RunKind:
     """How a run of this kind is done, and its parameters with their defaults."""
 
     work: Callable[..., Facts]  # (attempt, by, **parameters)
@@ -97,12 +97,12 @@ def sweep() -> int:
     return n_lost
 
 
-def keep_house() -> int:
+def hourly_cleanup() -> int:
     """What nobody asked for and has to be done now and then: workers do it every hour. Returns how much was cleared."""
     return uploads.sweep()
 
 
-def _kind(name: str) -> Kind:
+def _kind(name: str) -> RunKind:
     if name not in KINDS:
         raise InvalidInput(f"No worker can do a {name!r}; there are: {', '.join(KINDS)}.")
     return KINDS[name]
@@ -219,17 +219,17 @@ def _model_since(run: Run) -> ModelVersion | None:
 
 
 KINDS = {
-    "import": Kind(
+    "import": RunKind(
         _import,
         {"upload": "", "dialect": {}, "columns": {}, "abandon": False},
         queue="io",
         check=_readable,
         tidy=_abandon,
     ),
-    "prelabel": Kind(_prelabel, check=prelabel.check),
-    "draw": Kind(_draw, {"batch": 100}),
-    "close": Kind(_close, {"force": False}, queue="io"),
-    "train": Kind(_train),
-    "estimate": Kind(_estimate),
-    "export": Kind(_export, {"formats": list(export.FORMATS)}),
+    "prelabel": RunKind(_prelabel, check=prelabel.check),
+    "draw": RunKind(_draw, {"batch": 100}),
+    "close": RunKind(_close, {"force": False}, queue="io"),
+    "train": RunKind(_train),
+    "estimate": RunKind(_estimate),
+    "export": RunKind(_export, {"formats": list(export.FORMATS)}),
 }

@@ -49,7 +49,7 @@ def vectors_of(project: Project, show: lifecycle.Show | None = None) -> NDArray[
                 file.write(np.ascontiguousarray(encoder.encode(items), dtype="<f4").tobytes())
                 file.flush()
                 os.fsync(file.fileno())
-                failpoints.point("vectors.chunk")
+                failpoints.hit("vectors.chunk")
                 n_known += len(items)
                 if show:
                     show(n_known, n_items)

@@ -70,7 +70,7 @@ def _numbers_follow_from_key(project: Project) -> Iterator[str]:
         digest = modality(item.modality).content_hash(item.content.payload)
         if digest != item.content_hash:
             yield f"item {item.public_id}: its content does not have its hash"
-        if item.u != randomness.unit_interval(key, digest):
+        if item.prn != randomness.unit_interval(key, digest):
             yield f"item {item.public_id}: u does not follow from the key"
         if item.fold != randomness.fold(key, digest, project.n_folds):
             yield f"item {item.public_id}: its fold does not follow from the key"
@@ -78,10 +78,10 @@ def _numbers_follow_from_key(project: Project) -> Iterator[str]:
 
 def _samples_are_complete(project: Project) -> Iterator[str]:
     """S-3: audit and reference are complete runs of u up to their marks, and never meet."""
-    low, high = project.audit_mark, project.reference_mark
+    low, high = project.audit_cutoff, project.reference_cutoff
     if low is not None and high is not None and low >= high:
         yield f"the marks have crossed ({low} and {high})"
-    for arm, beyond in ((Arm.AUDIT, Q(u__lte=low)), (Arm.RANDOM, Q(u__gte=high))):
+    for arm, beyond in ((Arm.AUDIT, Q(prn__lte=low)), (Arm.RANDOM, Q(prn__gte=high))):
         mark = low if arm == Arm.AUDIT else high
         drawn = Draw.objects.filter(project=project, arm=arm).exclude(round__state=Round.State.OPEN)
         inside = Item.objects.filter(project=project).filter(beyond) if mark is not None else Item.objects.none()
@@ -97,12 +97,12 @@ def _samples_are_complete(project: Project) -> Iterator[str]:
 def _marks_only_move_outwards(project: Project) -> Iterator[str]:
     audit, reference = -1.0, 2.0
     for closed in project.rounds.filter(state=Round.State.CLOSED).order_by("index"):
-        if closed.audit_mark is not None and closed.audit_mark < audit:
+        if closed.audit_cutoff is not None and closed.audit_cutoff < audit:
             yield f"the audit mark moved back in round {closed.index}"
-        if closed.reference_mark is not None and closed.reference_mark > reference:
+        if closed.reference_cutoff is not None and closed.reference_cutoff > reference:
             yield f"the reference mark moved back in round {closed.index}"
-        audit = closed.audit_mark if closed.audit_mark is not None else audit
-        reference = closed.reference_mark if closed.reference_mark is not None else reference
+        audit = closed.audit_cutoff if closed.audit_cutoff is not None else audit
+        reference = closed.reference_cutoff if closed.reference_cutoff is not None else reference
 
 
 def _answers_within_overlap(project: Project) -> Iterator[str]:

@@ -193,7 +193,7 @@ def _label(project: Any, owner: Any) -> Any:
     }
     name = f"bench-{project.pk}.safetensors"
     return DeliveredVersion.objects.create(
-        project=project, version=1, schema=schema, prompt=prompt, chooser="combiner", delivery={},
+        project=project, version=1, schema=schema, prompt=prompt, rule="combiner", delivery={},
         last_ordinal=n - 1, n_pool=n, n_in_a=0, file=name,
         file_sha256=files.save(name, [checkpoints.to_bytes(arrays, {})]), fingerprint=name,
     )  # fmt: skip

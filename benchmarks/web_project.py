@@ -97,7 +97,7 @@ def open_round(project: Any, owner: Any, n: int) -> None:
 
     from annotate.models import Draw, Item, QueueEntry, Round
 
-    items = list(Item.objects.filter(project=project).order_by("u").values_list("pk", flat=True)[:n])
+    items = list(Item.objects.filter(project=project).order_by("prn").values_list("pk", flat=True)[:n])
     with transaction.atomic():
         new = Round.objects.create(
             project=project, index=1, batch=n, shares={}, strategy="random", seed=1, opened_by=owner

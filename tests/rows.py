@@ -37,7 +37,7 @@ def make_items(project, n=4, texts=None):
             source=source,
             ordinal=place,
             content_hash=hashlib.sha256(f"{project.pk} {place}".encode()).hexdigest(),
-            u=place / 1000,
+            prn=place / 1000,
             fold=0,
         )
         for place in range(first, first + n)
@@ -100,7 +100,7 @@ def delivery_of(k):
 def make_version(project, model=None, prompt=None, version=1, delivery=None):
     schema = projects.current_schema(project)
     return DeliveredVersion.objects.create(
-        project=project, version=version, schema=schema, model=model, prompt=prompt, chooser="llm",
+        project=project, version=version, schema=schema, model=model, prompt=prompt, rule="llm",
         delivery=delivery or delivery_of(schema.labels.count()), last_ordinal=0, n_pool=project.items.count(),
         n_in_a=0, file="", file_sha256="", fingerprint=str(version),
     )  # fmt: skip

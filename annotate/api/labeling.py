@@ -300,7 +300,7 @@ def content(name: str, payload: dict[str, Any]) -> dict[str, str]:
     return {part.field: part.text for part in modality(name).screen_parts(payload)}
 
 
-def _past(one: answers.Past, name: str) -> dict[str, Any]:
+def _past(one: answers.OwnAnswer, name: str) -> dict[str, Any]:
     row = one.annotation
     assert row.entry is not None
     names = ("public_id", "label", "skip_reason", "revision", "is_counted", "is_flagged", "comment", "created_at")

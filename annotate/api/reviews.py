@@ -12,7 +12,7 @@ from annotate.api.http.fields import Given, Integer, PublicId, Shown, Text
 from annotate.api.labeling import content
 from annotate.api.runs import PersonShown
 from annotate.labeling import adjudication
-from annotate.labeling.adjudication import Dispute, Said
+from annotate.labeling.adjudication import Dispute, ReviewedAnswer
 from annotate.models import Adjudication, Annotation
 
 
@@ -122,7 +122,7 @@ class Adjudications(Endpoint):
         return Adjudication.objects.select_related("entry__round", "item", "label", "created_by").get(pk=made.pk)
 
 
-def _voice(said: Said, *, with_name: bool) -> dict[str, Any]:
+def _voice(said: ReviewedAnswer, *, with_name: bool) -> dict[str, Any]:
     first, later = said.annotation, said.later
     return {
         "person": first.annotator if with_name else None,

@@ -30,7 +30,9 @@ class RunShown(Shown):
     kind = serializers.CharField()
     state = serializers.ChoiceField(choices=Run.State.choices)
     wish = serializers.ChoiceField(
-        choices=[("", ""), *Run.Wish.choices[1:]], help_text="What it was told and has not obeyed yet."
+        source="requested_action",
+        choices=[("", ""), *Run.Action.choices[1:]],
+        help_text="What it was told and has not obeyed yet.",
     )
     step = serializers.CharField(help_text="What it does now.")
     n_done = serializers.IntegerField(help_text="Of this step.")

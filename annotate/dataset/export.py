@@ -58,10 +58,10 @@ def export(
         ]
         content = manifest.build(delivered, provenance.counts, written)
     sha256 = files.write_whole(target, [manifest.dump(content)])
-    failpoints.point("export.manifest")
+    failpoints.hit("export.manifest")
     completed = {"version": delivered.version, "n_rows": provenance.counts.rows, "manifest_sha256": sha256}
     record("export.completed", project=project, by=by, **completed)
-    failpoints.point("export.recorded")
+    failpoints.hit("export.recorded")
     return target
 
 
@@ -90,7 +90,7 @@ def _blocks(
         yield {"csv": csv.lines([_header(fields)])}
     for rows in provenance.chunks():
         yield {name: encode[name](rows) for name in formats}
-        failpoints.point("export.chunk")
+        failpoints.hit("export.chunk")
         if show:
             show(provenance.counts.rows, n_rows)
 

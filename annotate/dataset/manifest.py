@@ -52,7 +52,7 @@ def build(delivered: DeliveredVersion, counts: Counts, written: list[dict[str, A
             for label in delivered.schema.labels.order_by("index")
         ],
         "versions": {
-            "machine_label_chosen_by": delivered.chooser,
+            "machine_label_chosen_by": delivered.rule,
             "llm": prompt.model if prompt else None,
             "prompt": prompt.version if prompt else None,
             "model": model.version if model else None,

@@ -55,7 +55,7 @@ Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
-class Said:
+class AnswerSummary:
     """Answers of people about one item that count."""
 
     people: tuple[str, ...] = ()
@@ -179,7 +179,7 @@ class Provenance:
         return found
 
     @staticmethod
-    def _said(among: dict[str, Any]) -> dict[int, Said]:
+    def _said(among: dict[str, Any]) -> dict[int, AnswerSummary]:
         answers: dict[int, list[tuple[str, int, int | None]]] = defaultdict(list)
         counted = Annotation.objects.filter(**among, is_current=True, is_counted=True, label__isnull=False)
         for item, person, label, guidelines in counted.values_list(
@@ -234,7 +234,7 @@ class _Machine:
 
 _NO_GOLD = (None, None, None, None, False)
 _NO_SILVER = (None, None, None)
-_NOBODY = Said()
+_NOBODY = AnswerSummary()
 _SAMPLE_OF = {"audit": Arm.AUDIT.value, "reference": Arm.RANDOM.value}
 
 
@@ -246,11 +246,11 @@ def _split(drawn: dict[str, float | None], is_trainable: bool) -> str:
     return "train" if is_trainable else "pool"
 
 
-def _summary(given: list[tuple[str, int, int | None]]) -> Said:
+def _summary(given: list[tuple[str, int, int | None]]) -> AnswerSummary:
     most = Counter(label for _, label, _ in given).most_common(1)[0][1]
     versions = [guidelines for _, _, guidelines in given if guidelines is not None]
     people = tuple(sorted(person for person, _, _ in given))
-    return Said(people, round(most / len(given), DIGITS), max(versions, default=None))
+    return AnswerSummary(people, round(most / len(given), DIGITS), max(versions, default=None))
 
 
 def _numbers(values: NDArray[Any]) -> list[float | None]:

@@ -15,7 +15,7 @@ from annotate.formats import detection
 from annotate.formats.columns import Chosen, check, propose
 from annotate.formats.dialect import Dialect
 from annotate.formats.reader import Line, Reader, reader_of
-from annotate.imports.rows import Admitted, Kind, Row, Rules, decide, read
+from annotate.imports.rows import Admitted, Kind, ParsedRow, Rules, decide, read
 from annotate.imports.uploads import opened
 from annotate.imports.writer import checked, rules_of, what_is_there
 from annotate.modalities import modality
@@ -46,7 +46,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class ShownRow:
+class PreviewRow:
     """A row as it would be stored."""
 
     line: int
@@ -83,7 +83,7 @@ class Preview:
     n_duplicates: int = 0  # of each other, or of items that are there
     n_revived: int = 0
     n_rejected: int = 0
-    rows: tuple[ShownRow, ...] = ()
+    rows: tuple[PreviewRow, ...] = ()
     rejected: tuple[RejectedRow, ...] = ()  # not stored; line, reason, external_id and excerpt are set
     labels: dict[str, tuple[LabelSeen, ...]] = field(default_factory=dict)  # of gold and silver, the most frequent
     mean_characters: float = 0.0  # of the content of new items
@@ -157,7 +157,7 @@ def _columns(names: list[str], mapping: Chosen, reader: Reader, sample: list[Lin
 def _outcome(project: Project, rules: Rules, sample: list[Line]) -> dict[str, Any]:
     """What the rows of the sample would become."""
     rows = [read(*line, rules) for line in sample]
-    there = what_is_there(project, [row for row in rows if isinstance(row, Row)])
+    there = what_is_there(project, [row for row in rows if isinstance(row, ParsedRow)])
     admitted = decide(rows, *there, rules.reader.excerpt)
     new = [row for row, _ in admitted.new]
     n_characters = sum(sum(map(len, orjson.loads(row.payload).values())) for row in new)
@@ -173,7 +173,7 @@ def _outcome(project: Project, rules: Rules, sample: list[Line]) -> dict[str, An
     }
 
 
-def _shown_row(row: Row, rules: Rules) -> ShownRow:
+def _shown_row(row: ParsedRow, rules: Rules) -> PreviewRow:
     silver = None
     if row.silver is not None:
         names = {label.index: label.name for label in rules.labels.values()}
@@ -181,7 +181,7 @@ def _shown_row(row: Row, rules: Rules) -> ShownRow:
         silver = silver if row.silver.index is None else names[row.silver.index]
     gold = row.gold.name if row.gold else None
     payload, metadata = orjson.loads(row.payload), orjson.loads(row.metadata)
-    return ShownRow(row.line, row.external_id, payload, metadata, gold, silver)
+    return PreviewRow(row.line, row.external_id, payload, metadata, gold, silver)
 
 
 def _rejected(admitted: Admitted) -> tuple[RejectedRow, ...]:

@@ -42,7 +42,7 @@ class Rules:
 
 
 @dataclass(slots=True, frozen=True)
-class Silver:
+class ImportedSilver:
     """A machine's label that came with the row, or how it failed to give one."""
 
     status: str
@@ -52,7 +52,7 @@ class Silver:
 
 
 @dataclass(slots=True)
-class Row:
+class ParsedRow:
     """A line that can become an item."""
 
     line: int
@@ -62,8 +62,8 @@ class Row:
     payload: str  # JSON
     metadata: str  # JSON
     gold: Label | None
-    silver: Silver | None
-    u: float = 0.0  # set by whoever stores it: they follow from the project's key
+    silver: ImportedSilver | None
+    prn: float = 0.0  # set by whoever stores it: they follow from the project's key
     fold: int = 0
 
 
@@ -82,16 +82,16 @@ class Known:
 class Admitted:
     """What a chunk of rows comes to."""
 
-    new: list[tuple[Row, Known]] = field(default_factory=list)
+    new: list[tuple[ParsedRow, Known]] = field(default_factory=list)
     gold: list[tuple[Known, Label]] = field(default_factory=list)
-    silver: list[tuple[Known, Silver]] = field(default_factory=list)
+    silver: list[tuple[Known, ImportedSilver]] = field(default_factory=list)
     lines: list[RejectedRow] = field(default_factory=list)  # duplicates and revivals included
 
     def count(self, kind: str) -> int:
         return sum(line.kind == kind for line in self.lines)
 
 
-def read(number: int, raw: Any, is_whole: bool, rules: Rules) -> Row | RejectedRow:
+def read(number: int, raw: Any, is_whole: bool, rules: Rules) -> ParsedRow | RejectedRow:
     """One line as a row, or as the rejected line that says why not."""
     external_id = None
     try:
@@ -107,11 +107,11 @@ def read(number: int, raw: Any, is_whole: bool, rules: Rules) -> Row | RejectedR
     except InvalidInput as error:
         return _line(Kind.REJECTED, number, str(error), external_id, rules.reader.excerpt(raw))
     content_hash = rules.modality.content_hash(payload)
-    return Row(number, raw, external_id, content_hash, jsonl.dumps(payload), metadata, gold, silver)
+    return ParsedRow(number, raw, external_id, content_hash, jsonl.dumps(payload), metadata, gold, silver)
 
 
 def decide(
-    rows: Iterable[Row | RejectedRow],
+    rows: Iterable[ParsedRow | RejectedRow],
     known: dict[str, Known],
     holders: dict[str, str],
     excerpt: Callable[[Any], str] = jsonl.excerpt,
@@ -150,12 +150,12 @@ def decide(
     return admitted
 
 
-def _hold(row: Row, holders: dict[str, str]) -> None:
+def _hold(row: ParsedRow, holders: dict[str, str]) -> None:
     if row.external_id is not None:
         holders[row.external_id] = row.content_hash
 
 
-def _why_not(row: Row, item: Known | None, holders: dict[str, str]) -> str:
+def _why_not(row: ParsedRow, item: Known | None, holders: dict[str, str]) -> str:
     if row.external_id is not None and holders.get(row.external_id, row.content_hash) != row.content_hash:
         return f"the id {_short(row.external_id)} already belongs to an item with other content"
     if row.gold is not None and item is not None and item.gold not in (None, row.gold.name):
@@ -165,7 +165,7 @@ def _why_not(row: Row, item: Known | None, holders: dict[str, str]) -> str:
     return ""
 
 
-def _why_duplicate(row: Row, item: Known) -> str:
+def _why_duplicate(row: ParsedRow, item: Known) -> str:
     attaches = row.gold is not None and item.gold is None
     return "same content as an item that is there" + ("; its gold label was added to it" if attaches else "")
 
@@ -198,22 +198,22 @@ def _gold(columns: dict[str, Any], rules: Rules) -> Label | None:
     return label
 
 
-def _silver(columns: dict[str, Any], rules: Rules) -> Silver:
+def _silver(columns: dict[str, Any], rules: Rules) -> ImportedSilver:
     """The machine's label where it is exactly one of ours; a near match would be a guess."""
     assert rules.fields.silver
     value = rules.value(columns, rules.fields.silver)
     if value is None:
-        return Silver(Prediction.Status.MISSING)
+        return ImportedSilver(Prediction.Status.MISSING)
     name = _name(value)
     if not name.strip():
-        return Silver(Prediction.Status.EMPTY)
+        return ImportedSilver(Prediction.Status.EMPTY)
     label = rules.labels.get(name)
     if label is None:
-        return Silver(Prediction.Status.OUT_OF_SET, message=f"answered {_short(name)}")
+        return ImportedSilver(Prediction.Status.OUT_OF_SET, message=f"answered {_short(name)}")
     confidence = rules.value(columns, rules.fields.confidence)
     if isinstance(confidence, str) and not rules.reader.is_typed:
         confidence = _number(confidence)
-    return Silver(Prediction.Status.OK, label.index, _vector(label.index, confidence, len(rules.labels)))
+    return ImportedSilver(Prediction.Status.OK, label.index, _vector(label.index, confidence, len(rules.labels)))
 
 
 def _vector(index: int, confidence: object, n_labels: int) -> bytes | None:

@@ -10,7 +10,7 @@ from django.db.models.functions import Coalesce
 from annotate.errors import InvalidInput, RunLost
 from annotate.formats.columns import Chosen, Fields, check, chosen
 from annotate.formats.reader import JsonLines, Line, Reader
-from annotate.imports.rows import Admitted, Kind, Known, Row, Rules, Silver, decide, read
+from annotate.imports.rows import Admitted, ImportedSilver, Kind, Known, ParsedRow, Rules, decide, read
 from annotate.modalities import modality
 from annotate.models import (
     Draw,
@@ -31,7 +31,7 @@ from annotate.models.project import Arm
 from annotate.runs import lifecycle
 from models_ml import randomness
 
-Read = Row | RejectedRow
+Read = ParsedRow | RejectedRow
 IMPORTED = "imported"  # the annotator, and the gold rule, of labels that came in a file
 
 
@@ -51,8 +51,8 @@ class Writer:
         """All that asks nothing of the database: `store` keeps others waiting. May run in another thread."""
         rows = [read(*line, self.rules) for line in chunk]
         for row in rows:
-            if isinstance(row, Row):
-                row.u = randomness.unit_interval(self.key, row.content_hash)
+            if isinstance(row, ParsedRow):
+                row.prn = randomness.unit_interval(self.key, row.content_hash)
                 row.fold = randomness.fold(self.key, row.content_hash, self.project.n_folds)
         return rows
 
@@ -61,7 +61,9 @@ class Writer:
         with transaction.atomic():
             self.attempt.write(done, self.n_lines)
             admitted = decide(
-                rows, *self._what_is_there([row for row in rows if isinstance(row, Row)]), self.rules.reader.excerpt
+                rows,
+                *self._what_is_there([row for row in rows if isinstance(row, ParsedRow)]),
+                self.rules.reader.excerpt,
             )
             self._insert_items(admitted)
             self._insert_labels(admitted)
@@ -73,7 +75,7 @@ class Writer:
         self.project.refresh_from_db(fields=["next_ordinal"])
         self.source.refresh_from_db(fields=["cursor", "n_items", "n_revived", "n_duplicates", "n_rejected"])
 
-    def _what_is_there(self, rows: list[Row]) -> tuple[dict[str, Known], dict[str, str]]:
+    def _what_is_there(self, rows: list[ParsedRow]) -> tuple[dict[str, Known], dict[str, str]]:
         """What the project holds, and what earlier chunks of this import will bring back."""
         known, holders = what_is_there(self.project, rows)
         if self.source.n_revived:
@@ -108,7 +110,7 @@ class Writer:
                 "modality",
                 "content_hash",
                 "external_id",
-                "u",
+                "prn",
                 "fold",
             ),
             [
@@ -120,7 +122,7 @@ class Writer:
                     name,
                     row.content_hash,
                     row.external_id,
-                    row.u,
+                    row.prn,
                     row.fold,
                 )
                 for ordinal, row in enumerate(new, start=first)
@@ -166,7 +168,7 @@ class Writer:
             (self._prediction(item, silver) for item, silver in admitted.silver), ignore_conflicts=True
         )
 
-    def _prediction(self, item: Known, silver: Silver) -> Prediction:
+    def _prediction(self, item: Known, silver: ImportedSilver) -> Prediction:
         return Prediction(
             item_id=item.id,
             prompt=self.prompt,
@@ -205,7 +207,7 @@ def rules_of(project: Project, schema: LabelSchema | None, fields: Fields, reade
     return Rules(modality(project.modality), fields, labels, reader)
 
 
-def what_is_there(project: Project, rows: list[Row]) -> tuple[dict[str, Known], dict[str, str]]:
+def what_is_there(project: Project, rows: list[ParsedRow]) -> tuple[dict[str, Known], dict[str, str]]:
     """Items with the content of these rows, and who holds the external ids of these rows."""
     fields = ("id", "public_id", "content_hash", "withdrawn_at")
     hashes = [row.content_hash for row in rows]

@@ -16,13 +16,13 @@ from annotate.models import Adjudication, Annotation, Gold, Label, Lease, Member
 from annotate.models.base import database_now, is_storable
 from annotate.models.event import record
 from annotate.models.project import Arm
-from annotate.models.turn import write_turn
+from annotate.models.write_lock import sqlite_write_lock
 
 MAX_REASON = 2_000  # characters
 
 
 @dataclass(frozen=True)
-class Said:
+class ReviewedAnswer:
     """What one person said of a disputed item: the answer that counts here, and the last one where it differs."""
 
     annotation: Annotation
@@ -34,7 +34,7 @@ class Dispute:
     """A question in the eyes of who decides it: people's answers, and nothing of a machine's."""
 
     entry: QueueEntry
-    said: Sequence[Said]
+    said: Sequence[ReviewedAnswer]
     decision: Adjudication | None  # that stands
     obstacle: str  # why this person cannot decide it now, as a sentence; empty where they can
 
@@ -69,7 +69,7 @@ def find(*, project: Project, round_index: int, item: str, by: User) -> Dispute:
     return Dispute(entry, said, decision, _obstacle(entry, decision, by))
 
 
-@write_turn()
+@sqlite_write_lock()
 @transaction.atomic
 def adjudicate(
     *,
@@ -188,11 +188,11 @@ def _answers(entry: QueueEntry) -> Answers:
     return Answers(tuple(rows.order_by("revision", "pk")))
 
 
-def _said(counted: Annotation | None, last: Annotation | None) -> Said:
+def _said(counted: Annotation | None, last: Annotation | None) -> ReviewedAnswer:
     shown = counted or last
     assert shown is not None
     differs = last and (last.label_id, last.skip_reason) != (shown.label_id, shown.skip_reason)
-    return Said(shown, last if differs else None)
+    return ReviewedAnswer(shown, last if differs else None)
 
 
 def _label(project: Project, label: Label | int | None) -> Label | None:

@@ -15,13 +15,13 @@ from django.db.models.functions import Coalesce
 from annotate import access
 from annotate.errors import AccessDenied, Conflict, InvalidInput, LeaseLost, NotFound
 from annotate.labeling import context, gold, slots
-from annotate.labeling.context import Answers, Question
+from annotate.labeling.context import AnswerContext, Answers
 from annotate.models import Annotation, Draft, Draw, Label, Lease, Prediction, Project, QueueEntry, Round, User
 from annotate.models.annotation import SkipReason
 from annotate.models.base import is_storable
-from annotate.models.prepared import PreparedUpdate
+from annotate.models.compiled import CompiledUpdate
 from annotate.models.project import SuggestionPolicy
-from annotate.models.turn import write_turn
+from annotate.models.write_lock import sqlite_write_lock
 from annotate.money import payments
 from annotate.silver import prompts
 
@@ -51,7 +51,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Past:
+class OwnAnswer:
     """One of a person's own answers, and the lease by which it can be changed."""
 
     annotation: Annotation
@@ -78,14 +78,14 @@ def submit(
     """
     # 1. What stays true is read before the transaction: the database has one writer at a time.
     question = _load(lease_id, project, answer, key, by, now)
-    with write_turn(), transaction.atomic():
+    with sqlite_write_lock(), transaction.atomic():
         # 2. Under the lock of the question, what others may have said in the meantime.
         slots.lock([question.entry.pk])
         answers, first = context.answers(question, key)
         return _replayed(first, question, answer) if first else _submit(question, answers, answer, key)
 
 
-def _submit(question: Question, answers: Answers, answer: Answer, key: str) -> Annotation:
+def _submit(question: AnswerContext, answers: Answers, answer: Answer, key: str) -> Annotation:
     is_counted = _end_lease(question, answer)
     # An uncounted answer never takes a counted one's place.
     is_current = is_counted or answers.current(question.person) is None
@@ -97,7 +97,7 @@ def _submit(question: Question, answers: Answers, answer: Answer, key: str) -> A
     return annotation
 
 
-@write_turn()
+@sqlite_write_lock()
 @transaction.atomic
 def change(
     *, lease_id: str, project: Project, answer: Answer, key: str, by: User, now: datetime | None = None
@@ -124,7 +124,7 @@ def change(
     return annotation
 
 
-def history(*, project: Project, by: User, n: int = 10) -> list[Past]:
+def history(*, project: Project, by: User, n: int = 10) -> list[OwnAnswer]:
     """This person's last answers and skips in the open round, newest first; one query."""
     lease = Lease.objects.filter(entry=OuterRef("entry"), annotator=by).order_by("-pk")
     rows: Any = (
@@ -134,7 +134,7 @@ def history(*, project: Project, by: User, n: int = 10) -> list[Past]:
         .annotate(lease_public_id=Subquery(lease.values("public_id")[:1]))
         .order_by("-pk")[:n]
     )
-    return [Past(row, row.lease_public_id) for row in rows]
+    return [OwnAnswer(row, row.lease_public_id) for row in rows]
 
 
 def save_draft(
@@ -210,7 +210,7 @@ def check_comment(text: str) -> None:
         raise InvalidInput("The comment holds half a character or a NUL.")
 
 
-def _look(lease_id: str, project: Project, by: User, now: datetime | None) -> Question:
+def _look(lease_id: str, project: Project, by: User, now: datetime | None) -> AnswerContext:
     context.lock(lease_id, by)
     question = context.load(lease_id=lease_id, project=project, by=by, now=now)
     if question is None:
@@ -219,17 +219,19 @@ def _look(lease_id: str, project: Project, by: User, now: datetime | None) -> Qu
     return question
 
 
-def _has_labeled(question: Question) -> bool:
+def _has_labeled(question: AnswerContext) -> bool:
     mine = Annotation.objects.filter(entry=question.entry, annotator=question.person)
     return mine.filter(label__isnull=False, is_counted=True).exists()
 
 
-def _mark_revealed(question: Question) -> None:
+def _mark_revealed(question: AnswerContext) -> None:
     seen = Coalesce(F("revealed_at"), question.now)
     Lease.objects.filter(pk=question.lease.pk).update(revealed_at=seen)
 
 
-def _load(lease_id: str, project: Project | str, answer: Answer, key: str, by: User, now: datetime | None) -> Question:
+def _load(
+    lease_id: str, project: Project | str, answer: Answer, key: str, by: User, now: datetime | None
+) -> AnswerContext:
     """The question that this is an answer to, once access and the answer itself were checked."""
     if not 1 <= len(key) <= _MAX_KEY or not is_storable(key):
         raise InvalidInput(f"An answer's key has 1 to {_MAX_KEY} characters.")
@@ -247,11 +249,11 @@ def _load(lease_id: str, project: Project | str, answer: Answer, key: str, by: U
     return question
 
 
-def _label_id(question: Question, answer: Answer) -> int | None:
+def _label_id(question: AnswerContext, answer: Answer) -> int | None:
     return answer.label.pk if isinstance(answer.label, Label) else question.label_id
 
 
-def _replayed(first: Annotation, question: Question, answer: Answer) -> Annotation:
+def _replayed(first: Annotation, question: AnswerContext, answer: Answer) -> Annotation:
     before = (first.entry_id, first.annotator_id, first.label_id, first.skip_reason, first.is_flagged, first.comment)
     again = (question.entry.pk, question.person.pk, _label_id(question, answer), answer.skip_reason)
     if before != (*again, answer.is_flagged, answer.comment):
@@ -259,7 +261,7 @@ def _replayed(first: Annotation, question: Question, answer: Answer) -> Annotati
     return first
 
 
-def _end_lease(question: Question, answer: Answer) -> bool:
+def _end_lease(question: AnswerContext, answer: Answer) -> bool:
     """Whether the question was still held for this person. A label keeps the slot."""
     outcome = Lease.Outcome.SKIPPED if answer.label is None else Lease.Outcome.ANSWERED
     # Run out or not: while nobody else needed the question it was still theirs (see routing).
@@ -271,10 +273,10 @@ def _end(*, lease: Value, now: Value, outcome: Value) -> tuple[QuerySet[Lease], 
     return active, {"ended_at": now, "outcome": outcome}
 
 
-_END = PreparedUpdate(_end, lease=BigIntegerField(), now=DateTimeField(), outcome=CharField())
+_END = CompiledUpdate(_end, lease=BigIntegerField(), now=DateTimeField(), outcome=CharField())
 
 
-def _move_slot(question: Question, earlier: Annotation, answer: Answer) -> None:
+def _move_slot(question: AnswerContext, earlier: Annotation, answer: Answer) -> None:
     """A label taken back frees its slot; a skip that becomes a label needs one again."""
     if (earlier.label_id is None) == (answer.label is None):
         return
@@ -294,7 +296,7 @@ def _move_slot(question: Question, earlier: Annotation, answer: Answer) -> None:
 
 
 def _append(
-    question: Question, answers: Answers, answer: Answer, key: str, *, is_counted: bool, is_current: bool
+    question: AnswerContext, answers: Answers, answer: Answer, key: str, *, is_counted: bool, is_current: bool
 ) -> Annotation:
     """The next revision of this person's answer; a draft of it is no longer needed."""
     mine = answers.by(question.person)
@@ -330,7 +332,7 @@ def _append(
     return _insert(annotation)
 
 
-def _paid(question: Question, *, is_owed: bool) -> int:
+def _paid(question: AnswerContext, *, is_owed: bool) -> int:
     """What the answer is paid, in micros; what was reserved for it and is not owed is free again."""
     if is_owed:
         return payments.settle(question.lease, question.project, now=question.now)
@@ -339,7 +341,7 @@ def _paid(question: Question, *, is_owed: bool) -> int:
     return 0
 
 
-def _came_late(question: Question) -> bool:
+def _came_late(question: AnswerContext) -> bool:
     """The work was done, and the question went to somebody else meanwhile; not: it was given back, or answered."""
     lease, current = question.lease, question.entry.round
     if lease.outcome == Lease.Outcome.RELEASED:  # by the round's end, not by themselves

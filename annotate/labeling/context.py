@@ -39,12 +39,12 @@ from annotate.models import (
     QueueEntry,
     User,
 )
-from annotate.models.prepared import Prepared
+from annotate.models.compiled import CompiledQuery
 from annotate.models.project import Arm, SuggestionPolicy
 
 
 @dataclass(frozen=True)
-class Question:
+class AnswerContext:
     """One person's lease on one question, with the facts around it as they are at `now`."""
 
     lease: Lease
@@ -104,7 +104,7 @@ class Answers:
 
 def load(
     *, lease_id: str, project: Project | str, by: User, index: int | None = None, now: datetime | None = None
-) -> Question | None:
+) -> AnswerContext | None:
     """The question of this person's lease, active or not; None if they never had such a lease here.
 
     `project` is a row, or the slug of one that need not be loaded before. `index` is the place of a label among
@@ -116,8 +116,8 @@ def load(
     found = next(iter(rows), None)
     if found is None:
         return None
-    names = Question.__dataclass_fields__.keys() - {"lease", "project", "person", "role"}
-    return Question(
+    names = AnswerContext.__dataclass_fields__.keys() - {"lease", "project", "person", "role"}
+    return AnswerContext(
         lease=found,
         project=found.entry.round.project,
         person=by,
@@ -135,7 +135,7 @@ def lock(lease_id: str, by: User) -> None:
     slots.lock(Lease.objects.filter(public_id=lease_id, annotator=by).values("entry"))
 
 
-def others_may_answer(question: Question) -> bool:
+def others_may_answer(question: AnswerContext) -> bool:
     """Whether somebody else may answer this question and has not yet."""
     entry = question.entry
     members = Member.objects.filter(project=question.project, role__in=MAY["annotate"], user__is_active=True)
@@ -150,7 +150,7 @@ def others_may_answer(question: Question) -> bool:
     )
 
 
-def answers(question: Question, key: str) -> tuple[Answers, Annotation | None]:
+def answers(question: AnswerContext, key: str) -> tuple[Answers, Annotation | None]:
     """All answers to the item, and the one that `key` was used for, whatever it answered."""
     rows: Iterable[Any] = _ANSWERS.objects(project=question.project.pk, item=question.entry.item_id, key=key)
     first = next((row for row in rows if row.idempotency_key == key), None)
@@ -171,7 +171,7 @@ def _answers(*, project: Value, item: Value, key: Value) -> QuerySet[Annotation]
     return rows.annotate(is_trusted=Exists(trusted)).order_by("revision", "pk")
 
 
-_QUESTION = Prepared(
+_QUESTION = CompiledQuery(
     _question,
     lease=CharField(),
     slug=CharField(),
@@ -179,7 +179,7 @@ _QUESTION = Prepared(
     index=IntegerField(),
     now=DateTimeField(),
 )
-_ANSWERS = Prepared(_answers, project=BigIntegerField(), item=BigIntegerField(), key=CharField())
+_ANSWERS = CompiledQuery(_answers, project=BigIntegerField(), item=BigIntegerField(), key=CharField())
 
 
 def _facts(by: Value, index: Value) -> dict[str, Any]:

@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 
 from annotate.labeling import context
-from annotate.labeling.context import Answers, Question
+from annotate.labeling.context import AnswerContext, Answers
 from annotate.models import Adjudication, Annotation, Gold, Project, QueueEntry
 from annotate.models.project import Arm, GoldRule
 
 ADJUDICATED = "adjudicated"  # the gold rule of a label that a reviewer decided
 
 
-def settle(question: Question, answers: Answers) -> Gold | None:
+def settle(question: AnswerContext, answers: Answers) -> Gold | None:
     """Call after each counted answer or skip, in its transaction. Returns the gold that now stands, if any."""
     if question.entry.state == QueueEntry.State.UNRESOLVED:
         return None
@@ -39,7 +39,7 @@ def gold_label(project: Project, answers: Sequence[tuple[int, bool]]) -> int | N
     return agreed[0] if len(agreed) == 1 else None
 
 
-def _n_labels(question: Question, answers: Answers) -> int:
+def _n_labels(question: AnswerContext, answers: Answers) -> int:
     """How many people's labels the question has.
 
     A blind label counts here though its author took it back after seeing the machine's: else looking would
@@ -51,7 +51,7 @@ def _n_labels(question: Question, answers: Answers) -> int:
     return max(len(now), len(blind)) if entry.is_blind else len(now)
 
 
-def _state_while_not_full(question: Question, answers: Answers) -> str:
+def _state_while_not_full(question: AnswerContext, answers: Answers) -> str:
     said = [row for row in answers.standing(blind=False) if row.entry_id == question.entry.pk]
     if any(row.skip_reason for row in said) and not context.others_may_answer(question):
         return QueueEntry.State.SKIPPED
@@ -60,7 +60,7 @@ def _state_while_not_full(question: Question, answers: Answers) -> str:
     return QueueEntry.State.OPEN
 
 
-def _promote(question: Question, answers: Answers) -> Gold | None:
+def _promote(question: AnswerContext, answers: Answers) -> Gold | None:
     """Replace the item's gold by what the rule says now; no gold where people disagree."""
     evidence = evidence_of(question.entry, answers)
     label = gold_label(question.project, [(row.label_id or 0, row.annotator_id in answers.trusted) for row in evidence])
@@ -88,12 +88,12 @@ def evidence_of(entry: QueueEntry, answers: Answers) -> list[Annotation]:
     return [row for row in answers.standing(blind=entry.is_blind) if row.label_id is not None]
 
 
-def _may_have_gold(question: Question, answers: Answers) -> bool:
+def _may_have_gold(question: AnswerContext, answers: Answers) -> bool:
     """Spares the first answer a query. Gold of this round comes with an answer, and those were read under the lock."""
     return question.has_gold or len(answers.rows) > 1
 
 
-def _standing_gold(question: Question) -> Gold | None:
+def _standing_gold(question: AnswerContext) -> Gold | None:
     return standing_gold(question.entry.item_id, is_audited=question.is_audited)
 
 

@@ -37,8 +37,8 @@ from annotate.errors import BudgetReached, Conflict, LeaseLost, NotFound
 from annotate.labeling import queue, slots
 from annotate.models import Annotation, Lease, Project, QueueEntry, Round, User
 from annotate.models.base import database_now
-from annotate.models.prepared import Prepared, PreparedUpdate
-from annotate.models.turn import write_turn
+from annotate.models.compiled import CompiledQuery, CompiledUpdate
+from annotate.models.write_lock import sqlite_write_lock
 from annotate.money import payments
 
 IN_FLIGHT = 7  # leases beyond `n` whose answers may still be on their way
@@ -59,7 +59,7 @@ class Empty:
 
 
 @dataclass(frozen=True)
-class Progress:
+class OwnProgress:
     n_left: int  # questions of the open round that this person can still answer
     n_answered_today: int
     n_in_round: int
@@ -123,7 +123,7 @@ def lease(*, entry: QueueEntry, annotator: User, now: datetime | None = None) ->
 
 def shown(*, lease_id: str, by: User, now: datetime | None = None) -> None:
     """The question is on a screen now: nobody takes it over any more. LeaseLost where that came too late."""
-    with write_turn():
+    with sqlite_write_lock():
         n_marked = _SHOWN.run(settings.ANSWER_LEASE_SECONDS, lease=lease_id, person=by.pk, now=now)
     if n_marked != 1:
         raise LeaseLost("This item is no longer held for you.")
@@ -136,7 +136,7 @@ def renew(
     moment = Value(now) if now else Now()
     mine = queue.leases_in(project).filter(annotator=by, public_id__in=public_ids[:_AT_ONCE])
     on_screen = When(public_id=shown or "", then=Coalesce(F("shown_at"), moment))
-    with write_turn():
+    with sqlite_write_lock():
         mine.update(expires_at=_until(moment), shown_at=Case(on_screen, default=F("shown_at")))
     return list(mine.order_by("pk").values_list("public_id", flat=True))
 
@@ -212,7 +212,7 @@ def why_empty(*, project: Project, annotator: User) -> Empty:
     return Empty(kind, counts["n_waiting"], counts["n_held"])
 
 
-def remaining(*, project: Project, annotator: User, now: datetime | None = None) -> Progress:
+def remaining(*, project: Project, annotator: User, now: datetime | None = None) -> OwnProgress:
     """How far this person is, for the line above the question; one query."""
     midnight = (
         (now or timezone.now())
@@ -226,7 +226,7 @@ def remaining(*, project: Project, annotator: User, now: datetime | None = None)
     counts = Project.objects.filter(pk=project.pk).values_list(
         _count(left), _count(today), _count(queue.of_open_round(project))
     )
-    return Progress(*counts.get())
+    return OwnProgress(*counts.get())
 
 
 def _held(project: Project, annotator: User, now: datetime | None) -> list[Lease]:
@@ -283,12 +283,12 @@ def _shown(lease_seconds: int, *, lease: Value, person: Value, now: Value) -> tu
     return active, changes
 
 
-_HELD = Prepared(_held_by, person=BigIntegerField(), now=DateTimeField())
-_FREE = Prepared(_free, project=BigIntegerField(), person=BigIntegerField(), now=DateTimeField())
-_SHOWN = PreparedUpdate(_shown, lease=CharField(), person=BigIntegerField(), now=DateTimeField())
+_HELD = CompiledQuery(_held_by, person=BigIntegerField(), now=DateTimeField())
+_FREE = CompiledQuery(_free, project=BigIntegerField(), person=BigIntegerField(), now=DateTimeField())
+_SHOWN = CompiledUpdate(_shown, lease=CharField(), person=BigIntegerField(), now=DateTimeField())
 
 
-@write_turn()
+@sqlite_write_lock()
 @transaction.atomic
 def _grant(entries: list[Any], wanted: int, annotator: User) -> list[Lease] | None:
     """Hold the first `wanted` of these questions that are still free; others may have been quicker.

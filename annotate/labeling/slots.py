@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django.db.models import BigIntegerField, Exists, F, OuterRef, QuerySet, Value
 
 from annotate.models import Annotation, Lease, QueueEntry
-from annotate.models.prepared import PreparedUpdate
+from annotate.models.compiled import CompiledUpdate
 from annotate.money import payments
 
 
@@ -51,7 +51,7 @@ def _said(person: int | Value) -> Exists:
     return Exists(Annotation.objects.filter(entry=OuterRef("pk"), annotator=person, is_current=True, is_counted=True))
 
 
-_TAKE = PreparedUpdate(_take, entry=BigIntegerField(), person=BigIntegerField())
+_TAKE = CompiledUpdate(_take, entry=BigIntegerField(), person=BigIntegerField())
 
 
 def give_back(entries: Iterable[int]) -> None:

@@ -105,7 +105,7 @@ def _freeze(project: Project, fingerprint: str, by: User, show: lifecycle.Show |
         fold=items.fold,
         n_classes=silver.n_classes,
     )
-    in_a = pool.in_a(items, project)
+    in_a = pool.is_selected(items, project)
     arrays = _arrays(items, silver, p_oof, rule.posterior(silver.label, silver.probabilities, p_oof), in_a)
     content = checkpoints.to_bytes(arrays, {"chooser": rule.chooser})
     name = f"projects/{project.public_id}/delivered/{files.hashed_bytes(content)[:24]}.safetensors"
@@ -118,7 +118,7 @@ def _freeze(project: Project, fingerprint: str, by: User, show: lifecycle.Show |
                 schema=schema,
                 model=champion,
                 prompt=prompt,
-                chooser=rule.chooser,
+                rule=rule.chooser,
                 delivery=rule.to_dict(),
                 last_ordinal=int(items.ordinal[-1]) if len(items) else -1,
                 n_pool=len(items),
@@ -147,7 +147,7 @@ def _out_of_fold(
 
 def _arrays(
     items: pool.Pool,
-    silver: pool.Silver,
+    silver: pool.SilverLabels,
     p_oof: NDArray[np.float32] | None,
     posterior: NDArray[np.float64],
     in_a: NDArray[np.bool_],

@@ -92,7 +92,7 @@ def load_audit(project: Project, frozen: delivery.Frozen) -> Audit:
         version=frozen.row.public_id,
         in_sample=pool.drawn(items, project, Arm.AUDIT),
         gold=np.where(items.is_withdrawn, pool.NO_LABEL, gold.blind),
-        in_a=pool.in_a(items, project),
+        in_a=pool.is_selected(items, project),
         has_gold=delivered != pool.NO_LABEL,
         part=items.source,
         silver=silver.label,

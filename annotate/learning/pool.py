@@ -33,7 +33,7 @@ class Pool:
     ordinal: Ints
     source: Ints  # id of the import
     fold: Ints
-    u: NDArray[np.float64]
+    prn: NDArray[np.float64]
     is_withdrawn: Bools  # only audited items stay after they were withdrawn, as unresolved
 
     def __len__(self) -> int:
@@ -62,7 +62,7 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class Silver:
+class SilverLabels:
     """Machine answers of one prompt version, by position. `label` K: no valid answer; -1: never asked."""
 
     prompt: PromptVersion | None
@@ -105,7 +105,7 @@ def load(project: Project, *, with_withdrawn_audit: bool = False) -> Pool:
         items.visible()
         .filter(present)
         .order_by("ordinal")
-        .values_list("id", "ordinal", "source_id", "fold", "u", "withdrawn_at")
+        .values_list("id", "ordinal", "source_id", "fold", "prn", "withdrawn_at")
     )
     columns: list[tuple[Any, ...]] = list(zip(*rows.iterator(chunk_size=10_000), strict=True)) or [()] * 6
     whole = [np.array(column, dtype=np.int64) for column in columns[:4]]
@@ -113,11 +113,11 @@ def load(project: Project, *, with_withdrawn_audit: bool = False) -> Pool:
     return Pool(whole[0], whole[1], whole[2], whole[3], np.array(columns[4], dtype=np.float64), is_withdrawn)
 
 
-def load_silver(pool: Pool, prompt: PromptVersion | None, n_classes: int) -> Silver:
+def load_silver(pool: Pool, prompt: PromptVersion | None, n_classes: int) -> SilverLabels:
     """The answers of `prompt`, streamed into arrays."""
     label = np.full(len(pool), NO_LABEL, dtype=np.int64)
     if prompt is None or not len(pool):
-        return Silver(prompt, label, None, n_classes)
+        return SilverLabels(prompt, label, None, n_classes)
     vectors = np.full((len(pool), n_classes), np.nan, dtype=np.float32)
     place = {int(item): position for position, item in enumerate(pool.ids)}
     rows = Prediction.objects.filter(prompt=prompt).values_list("item_id", "label_index", "probabilities")
@@ -128,7 +128,7 @@ def load_silver(pool: Pool, prompt: PromptVersion | None, n_classes: int) -> Sil
         label[position] = n_classes if index is None else index
         if blob is not None:
             vectors[position] = np.frombuffer(blob, dtype="<f4")
-    return Silver(prompt, label, None if np.isnan(vectors).all() else vectors, n_classes)
+    return SilverLabels(prompt, label, None if np.isnan(vectors).all() else vectors, n_classes)
 
 
 def load_gold(pool: Pool, project: Project) -> GoldLabels:
@@ -151,7 +151,7 @@ def drawn(pool: Pool, project: Project, *arms: str) -> Bools:
     return pool.mask(draws.values_list("item_id", flat=True))
 
 
-def in_a(pool: Pool, project: Project) -> Bools:
+def is_selected(pool: Pool, project: Project) -> Bools:
     """(N,) A: every item picked by any arm but audit, or imported with gold (docs/loop.md, "A, S and R")."""
     return drawn(pool, project, *(arm for arm in Arm.values if arm not in (Arm.AUDIT, Arm.GOLD_CHECK)))
 

@@ -43,7 +43,7 @@ def train(
         _check_learnable(project, snapshot)
         config = crossfit.TrainingConfig(method=METHODS[method], n_folds=project.n_folds, seed=project.seed)
         trained = crossfit.train(snapshot, config, progress=attempt.beat)
-        failpoints.point("train.fitted")
+        failpoints.hit("train.fitted")
         stored = _store_files(project, snapshot, trained, facts)
         with transaction.atomic():
             attempt.write(1, 1)
@@ -57,7 +57,7 @@ def train(
                 champion=model.is_champion,
                 n_gold=int((snapshot.gold >= 0).sum()),
             )
-        failpoints.point("train.stored")
+        failpoints.hit("train.stored")
     return model
 
 

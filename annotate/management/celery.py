@@ -45,10 +45,10 @@ def _sweep() -> None:
     performer = Performer(_stopping, _log.warning)
     while not _stopping.wait(settings.RUN_SWEEP_SECONDS):
         worker_alive.worker_lives()
-        performer.keep_house()
+        performer.hourly_cleanup()
         try:
             tasks.sweep()
-            lifecycle.ring_unheard()
+            lifecycle.notify_unheard()
         except DatabaseError as error:
             connection.close()
             _log.warning("sweeper: %s", error)

@@ -43,13 +43,13 @@ class Performer:
                 break
         processes.stop(child, seconds=_GRACE_SECONDS)
         # Changes nothing where the child ended its run itself.
-        self.patiently(lambda: lifecycle.give_back(run) if self._asked.is_set() else lifecycle.lose(run))
+        self.patiently(lambda: lifecycle.return_to_queue(run) if self._asked.is_set() else lifecycle.requeue_lost(run))
 
-    def keep_house(self) -> None:
+    def hourly_cleanup(self) -> None:
         """Every hour, between two runs."""
         if time.monotonic() - self._last_cleared >= _HOUR:
             self._last_cleared = time.monotonic()
-            self.patiently(tasks.keep_house)
+            self.patiently(tasks.hourly_cleanup)
 
     def patiently(self, ask: Callable[[], _T]) -> _T | None:
         """The answer, or None while the database is busy or away: a run in progress need not die of that."""

@@ -27,8 +27,9 @@ class Round(models.Model):
     opened_at = models.DateTimeField(auto_now_add=True)
     closed_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="+")
     closed_at = models.DateTimeField(null=True)
-    audit_mark = models.FloatField(null=True)  # where the marks stood after it closed
-    reference_mark = models.FloatField(null=True)
+    # Where the cut-offs of the samples stood after the round closed.
+    audit_cutoff = models.FloatField(null=True, db_column="audit_mark")
+    reference_cutoff = models.FloatField(null=True, db_column="reference_mark")
 
     class Meta:
         constraints = [

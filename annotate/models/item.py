@@ -79,7 +79,7 @@ class Item(models.Model):
     content_hash = models.CharField(max_length=64)
     external_id = models.CharField(max_length=200, null=True)
     replaces = models.OneToOneField("self", null=True, on_delete=models.PROTECT, related_name="replaced_by")
-    u = models.FloatField()
+    prn = models.FloatField(db_column="u")  # permanent random number, from key and content (docs/loop.md)
     fold = models.PositiveSmallIntegerField()
     withdrawn_at = models.DateTimeField(null=True)
 
@@ -95,7 +95,7 @@ class Item(models.Model):
                 name="item_external_id_once",
             ),
             models.UniqueConstraint(fields=["project", "ordinal"], name="item_ordinal_once"),
-            models.CheckConstraint(condition=Q(u__gte=0, u__lt=1), name="item_u_in_unit_interval"),
+            models.CheckConstraint(condition=Q(prn__gte=0, prn__lt=1), name="item_u_in_unit_interval"),
         ]
 
     def __str__(self) -> str:

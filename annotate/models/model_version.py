@@ -40,7 +40,7 @@ class ModelVersion(models.Model):
 
 
 class DeliveredVersion(models.Model):
-    """The frozen tuple that an estimate speaks of: (model, prompt, Ĉ, chooser, last ordinal, A)."""
+    """The frozen tuple that an estimate speaks of: (model, prompt, Ĉ, rule, last ordinal, A)."""
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="delivered_versions")
     public_id = PublicIdField()
@@ -48,8 +48,8 @@ class DeliveredVersion(models.Model):
     schema = models.ForeignKey(LabelSchema, on_delete=models.PROTECT)
     model = models.ForeignKey(ModelVersion, null=True, on_delete=models.PROTECT)
     prompt = models.ForeignKey(PromptVersion, null=True, on_delete=models.PROTECT)
-    chooser = models.CharField(max_length=20)
-    delivery = models.JSONField()  # parameters of the chooser, Ĉ with counts, cross-validation table
+    rule = models.CharField(max_length=20, db_column="chooser")  # which machine label is delivered
+    delivery = models.JSONField()  # parameters of the rule, Ĉ with counts, cross-validation table
     last_ordinal = models.BigIntegerField()
     n_pool = models.PositiveBigIntegerField()
     n_in_a = models.PositiveBigIntegerField()

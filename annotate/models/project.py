@@ -59,8 +59,10 @@ class Project(models.Model):
     key_commitment = models.CharField(max_length=64)
     seed = models.BigIntegerField()
     n_folds = models.PositiveSmallIntegerField(default=5)
-    audit_mark = models.FloatField(null=True, blank=True)  # audit sample: u <= audit_mark; only ever moves up
-    reference_mark = models.FloatField(null=True, blank=True)  # reference sample: u >= reference_mark; only moves down
+    # The audit sample is prn <= audit_cutoff, which only moves up; the reference sample prn >= reference_cutoff,
+    # which only moves down.
+    audit_cutoff = models.FloatField(null=True, blank=True, db_column="audit_mark")
+    reference_cutoff = models.FloatField(null=True, blank=True, db_column="reference_mark")
     next_ordinal = models.PositiveBigIntegerField(default=0)
 
     # Rules

@@ -18,8 +18,8 @@ class Run(models.Model):
         ERRORED = "errored"  # a crash or a lost worker: the trace is kept
         CANCELLED = "cancelled"
 
-    class Wish(models.TextChoices):
-        """What people want of a run that a worker is at; it obeys at its next beat."""
+    class Action(models.TextChoices):
+        """What people ask of a run that a worker is at; the run obeys at its next beat."""
 
         NONE = ""
         PAUSE = "pause"
@@ -46,8 +46,10 @@ class Run(models.Model):
     result = models.JSONField(default=dict)  # counts, public ids and file names, for pages
     message = models.TextField(blank=True)
     trace = models.TextField(blank=True)
-    wish = models.CharField(max_length=10, choices=Wish.choices, blank=True, default=Wish.NONE)
-    rung_at = models.DateTimeField(null=True)  # when a broker was last told of it
+    requested_action = models.CharField(
+        max_length=10, choices=Action.choices, blank=True, default=Action.NONE, db_column="wish"
+    )
+    notified_at = models.DateTimeField(null=True, db_column="rung_at")  # when a broker was last told of it
     retry_of = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="retries")
     started_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -21,8 +21,8 @@ _THRESHOLDS = (100, 80, 50)  # percent
 
 def of(project: Project, kind: str) -> Budget:
     """This project's budget for machines or for people, as it is now; InvalidInput for any other kind."""
-    if kind not in Kind.values:
-        raise InvalidInput(_("Money is for one of: %(kinds)s.") % {"kinds": ", ".join(Kind.values)})
+    if kind not in Budget.Kind.values:
+        raise InvalidInput(_("Money is for one of: %(kinds)s.") % {"kinds": ", ".join(Budget.Kind.values)})
     budget = Budget.objects.get(project=project, kind=kind)
     budget.project = project
     return budget
@@ -68,7 +68,9 @@ def entries(
     """
     if state and state not in LedgerEntry.State.values:
         raise InvalidInput(_("An entry is one of: %(states)s.") % {"states": ", ".join(LedgerEntry.State.values)})
-    found = LedgerEntry.objects.filter(budget__in=[of(project, name).pk for name in ([kind] if kind else Kind.values)])
+    found = LedgerEntry.objects.filter(
+        budget__in=[of(project, name).pk for name in ([kind] if kind else Budget.Kind.values)]
+    )
     found = found.filter(state=state) if state else found
     found = found.filter(**{"run" if isinstance(run, Run) else "run__public_id": run}) if run else found
     found = found.filter(item__public_id=item) if item else found
@@ -92,7 +94,7 @@ def refusal(budget: Budget, next_micros: int) -> str | None:
     if budget.is_stopped:
         return _("An admin has stopped spending on %(kind)s. Let it go on first.") % names
     if budget.cap_micros is None:
-        if budget.kind == Kind.HUMAN or not next_micros:
+        if budget.kind == Budget.Kind.HUMAN or not next_micros:
             return None
         return _("No cap is set for %(kind)s, and nothing is spent without one. Set a cap first.") % names
     if (budget.left_micros or 0) >= next_micros:
@@ -130,4 +132,4 @@ def _figures(budget: Budget) -> dict[str, str]:
 
 
 def _whom(kind: str) -> str:
-    return _("machines") if kind == Kind.MACHINE else _("people")
+    return _("machines") if kind == Budget.Kind.MACHINE else _("people")

@@ -30,7 +30,7 @@ _EVENTS = ("items.withdrawn", "item.brought_back", "item.corrected")
 
 
 @dataclass(frozen=True)
-class Sight:
+class Visibility:
     """What somebody may see of an item without being swayed where they may still be asked."""
 
     people: bool  # what others answered
@@ -49,22 +49,22 @@ class Happening:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def sight(item: Item, member: Member) -> Sight:
+def sight(item: Item, member: Member) -> Visibility:
     """Who only reads sees all; who also answers sees no machine's answer while the question is open or disputed.
 
     Reviewers answer blind: they never see a machine's, and other people's only once nobody is asked any more.
     """
     if member.role not in MAY["annotate"]:
-        return Sight(people=True, machines=True, work=True)
+        return Visibility(people=True, machines=True, work=True)
     is_asked = QueueEntry.objects.filter(item=item, round__state=Round.State.OPEN).exists()
     if member.role in MAY["download"]:
         is_disputed = not is_asked and disputes.undecided(member.project).filter(item=item).exists()
-        return Sight(people=True, machines=not (is_asked or is_disputed), work=True)
+        return Visibility(people=True, machines=not (is_asked or is_disputed), work=True)
     is_settled = not is_asked and Gold.objects.current().filter(item=item).exists()
-    return Sight(people=is_settled, machines=False, work=False)
+    return Visibility(people=is_settled, machines=False, work=False)
 
 
-def load(item: Item, seen: Sight) -> list[Happening]:
+def load(item: Item, seen: Visibility) -> list[Happening]:
     """Oldest first; a fixed number of queries."""
     found = [*_imported(item), *_moved(item)]
     if seen.machines:

@@ -27,7 +27,7 @@ class Trained:
     log_loss: float | None  # on the reference sample as it was at that time
     incumbent_log_loss: float | None  # of the champion of that time, on the same items
     has_rival: bool
-    won_by: str | None  # training.WON_BY; None: the incumbent was kept
+    promoted_because: str | None  # as champion.promote recorded it; None: the incumbent was kept
     method: str
 
 
@@ -52,6 +52,6 @@ def _trained(model: ModelVersion) -> Trained:
         log_loss=facts.get("log_loss_here", facts.get("reference_log_loss")),
         incumbent_log_loss=facts.get("incumbent_log_loss_here"),
         has_rival="incumbent_log_loss_here" in facts,
-        won_by=facts.get("won_by"),
+        promoted_because=facts.get("won_by"),
         method=str(model.config.get("method", "")),
     )

@@ -12,7 +12,7 @@ from annotate.models.project import Arm
 
 
 @dataclass(frozen=True)
-class Standing:
+class ProjectProgress:
     """Where one of my projects stands."""
 
     member: Member
@@ -22,7 +22,7 @@ class Standing:
     n_mine: int = 0  # questions that I could answer now
 
 
-def standings(user: User) -> list[Standing]:
+def standings(user: User) -> list[ProjectProgress]:
     """The projects that `user` belongs to, by name; four queries however many they are."""
     members = list(Member.objects.filter(user=user).select_related("project").order_by("project__name", "pk"))
     for member in members:
@@ -33,7 +33,7 @@ def standings(user: User) -> list[Standing]:
     counts = {row.pop("project"): row for row in _questions(rounds.filter(state=Round.State.OPEN))}
     mine = dict(_askable(user).order_by().values_list("round__project").annotate(n=Count("pk")))
     return [
-        Standing(
+        ProjectProgress(
             member=member,
             round=latest.get(member.project_id),
             n_mine=mine.get(member.project_id, 0) if member.role in access.MAY["annotate"] else 0,

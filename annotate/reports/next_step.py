@@ -20,7 +20,7 @@ from annotate.models import (
     Run,
 )
 from annotate.models.project import Role
-from annotate.reports.progress import Progress
+from annotate.reports.progress import LoopProgress
 
 # What each kind of run is called where people read of it.
 RUN_NAMES: dict[str, Promise] = {
@@ -46,7 +46,7 @@ class NextStep:
         return self.sentence
 
 
-def choose(project: Project, now: Progress) -> NextStep:
+def choose(project: Project, now: LoopProgress) -> NextStep:
     """What to do next. People's questions come first: nothing that runs keeps them from answering."""
     if now.round and now.round.state == Round.State.OPEN and now.n_waiting:
         return _label(now, now.round)
@@ -62,7 +62,7 @@ def choose(project: Project, now: Progress) -> NextStep:
     return _before_training(now) or _after_round(project, now)
 
 
-def _label(now: Progress, current: Round) -> NextStep:
+def _label(now: LoopProgress, current: Round) -> NextStep:
     sentence = ngettext(
         "%(n)s of %(total)s questions of round %(round)s waits for an answer.",
         "%(n)s of %(total)s questions of round %(round)s wait for an answer.",
@@ -72,7 +72,7 @@ def _label(now: Progress, current: Round) -> NextStep:
     return NextStep("label", sentence % counts, counts)
 
 
-def _before_training(now: Progress) -> NextStep | None:
+def _before_training(now: LoopProgress) -> NextStep | None:
     if not now.n_items:
         return NextStep("import", _("Import items: there is nothing to label yet."))
     if not now.n_silver:
@@ -90,7 +90,7 @@ def _before_training(now: Progress) -> NextStep | None:
     return None
 
 
-def _after_round(project: Project, now: Progress) -> NextStep:
+def _after_round(project: Project, now: LoopProgress) -> NextStep:
     """The last round is closed, and every item has silver."""
     assert now.round is not None
     assert now.round.closed_at is not None
@@ -127,7 +127,7 @@ def _imported_since(project: Project, model: ModelVersion) -> bool:
     return imports.filter(Q(n_items__gt=0) | Q(n_revived__gt=0)).exists()
 
 
-def _estimated(project: Project, now: Progress) -> DeliveredVersion | None:
+def _estimated(project: Project, now: LoopProgress) -> DeliveredVersion | None:
     """The version that the estimates of the project as it is now speak of: this round, champion and pool."""
     fresh = project.estimates.filter(estimand=Estimate.Estimand.DELIVERED, round=now.round)
     row = (
@@ -140,7 +140,7 @@ def _estimated(project: Project, now: Progress) -> DeliveredVersion | None:
     return row.delivered_version if row else None
 
 
-def _draw_or_export(project: Project, now: Progress, version: DeliveredVersion) -> NextStep:
+def _draw_or_export(project: Project, now: LoopProgress, version: DeliveredVersion) -> NextStep:
     assert now.round is not None
     is_exported = project.events.filter(kind="export.completed", data__version=version.version).exists()
     counts = {"round": now.round.index + 1, "version": version.version}
@@ -156,7 +156,7 @@ def _draw_or_export(project: Project, now: Progress, version: DeliveredVersion) 
     return NextStep("draw", sentence % counts, counts)
 
 
-def _why_enough(project: Project, now: Progress) -> str:
+def _why_enough(project: Project, now: LoopProgress) -> str:
     """Why another round is not called for; only a look at its preset size may say that the target is reached."""
     target = project.target_accuracy
     look = (

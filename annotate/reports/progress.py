@@ -27,7 +27,7 @@ _KIND = Estimate.Estimand
 
 
 @dataclass(frozen=True)
-class Progress:
+class LoopProgress:
     """Where the loop stands; counts of rows, money in micro-units."""
 
     n_items: int
@@ -53,7 +53,7 @@ class Progress:
         return self.machine_micros + self.human_micros
 
 
-def progress(project: Project) -> Progress:
+def progress(project: Project) -> LoopProgress:
     # Counted in single tables: at 100,000 items each join took as long as all of this.
     complete = list(project.imports.filter(state=Import.State.COMPLETE).values_list("pk", flat=True))
     items = Item.objects.filter(source__in=complete).aggregate(
@@ -71,7 +71,7 @@ def progress(project: Project) -> Progress:
     last = project.rounds.order_by("-index").first()
     state = QueueEntry.State
     queue = dict(last.queue.values_list("state").annotate(n=Count("id"))) if last else {}
-    return Progress(
+    return LoopProgress(
         n_items=items["n"] - items["withdrawn"],
         n_withdrawn=items["withdrawn"],
         n_silver=n_silver,

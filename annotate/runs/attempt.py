@@ -38,7 +38,7 @@ class Attempt:
         self._stored = self._progress
         self._last_word = self._last_renewal = time.monotonic()
         self._is_lost = False
-        self._wish: str = Run.Wish.NONE
+        self._requested_action: str = Run.Action.NONE
         self._has_obeyed = False
 
     def beat(self, done: int, total: int | None = None, *, force: bool = False) -> None:
@@ -62,7 +62,7 @@ class Attempt:
         self._progress, self._last_word = (done, total), time.monotonic()
         self._renew(cursor=done)
         self._obey()
-        failpoints.point("run.write")
+        failpoints.hit("run.write")
 
     def step(self, name: str) -> None:
         """Say what is done now; progress starts again at nothing."""
@@ -76,12 +76,12 @@ class Attempt:
         write_line(self.run, text)
 
     def finish(self, state: str, *, message: str = "", trace: str = "") -> None:
-        failpoints.point("run.finish")
+        failpoints.hit("run.finish")
         now = database_now()
         done, total = self._progress
         is_mine = mine(self.run).update(
             state=state, message=message, trace=trace, result=self.result, n_done=done, n_total=total,
-            wish=Run.Wish.NONE, heartbeat_at=now, finished_at=None if state == Run.State.PAUSED else now,
+            requested_action=Run.Action.NONE, heartbeat_at=now, finished_at=None if state == Run.State.PAUSED else now,
         )  # fmt: skip
         if is_mine:
             self.say(message or f"{Run.State(state).label}.")
@@ -93,9 +93,9 @@ class Attempt:
     def _obey(self) -> None:
         if self._has_obeyed:
             return
-        if self._wish == Run.Wish.CANCEL:
+        if self._requested_action == Run.Action.CANCEL:
             raise RunCancelled("Cancelled. What was finished is kept.")
-        if self._wish == Run.Wish.PAUSE:
+        if self._requested_action == Run.Action.PAUSE:
             raise RunPaused("Paused. It goes on from here when somebody resumes it.")
 
     def keep_alive(self, stop: threading.Event) -> None:
@@ -113,7 +113,9 @@ class Attempt:
         is_due = now - self._last_renewal >= settings.RUN_LEASE_SECONDS / 3
         is_hung = now - self._last_word > SILENT_SECONDS
         try:
-            self._wish = mine(self.run).values_list("wish", flat=True).first() or Run.Wish.NONE
+            self._requested_action = (
+                mine(self.run).values_list("requested_action", flat=True).first() or Run.Action.NONE
+            )
             if not is_hung and (is_due or self._progress != self._stored):
                 self._renew()
         except DatabaseError:

@@ -43,7 +43,7 @@ def create_queued(
     try:
         with transaction.atomic():
             run = Run.objects.create(project=project, kind=kind, **fields)
-            notify.ring_on_commit(run)
+            notify.on_commit(run)
             return run
     except IntegrityError:
         alive = Run.objects.filter(project=project, kind=kind, state__in=Run.ALIVE).first()
@@ -69,9 +69,10 @@ def pause(*, run: Run, by: User) -> Run:
     """It stops at its next beat, within seconds, and waits for somebody to resume it."""
     access.require(by, run.project, to="manage")
     waiting = Run.objects.filter(pk=run.pk, state=Run.State.QUEUED)
-    working = Run.objects.filter(pk=run.pk, state=Run.State.RUNNING, wish=Run.Wish.NONE)
+    working = Run.objects.filter(pk=run.pk, state=Run.State.RUNNING, requested_action=Run.Action.NONE)
     message = _("Paused. It goes on from here when somebody resumes it.")
-    if not waiting.update(state=Run.State.PAUSED, message=message) and not working.update(wish=Run.Wish.PAUSE):
+    is_paused = waiting.update(state=Run.State.PAUSED, message=message)
+    if not is_paused and not working.update(requested_action=Run.Action.PAUSE):
         raise Conflict(_("This run does not work now, so it cannot be paused."))
     return _told(run, by, "paused")
 
@@ -80,12 +81,14 @@ def resume(*, run: Run, by: User) -> Run:
     """A paused run waits for a worker again and goes on where it stopped; one that was asked to pause does not."""
     access.require(by, run.project, to="manage")
     paused = Run.objects.filter(pk=run.pk, state=Run.State.PAUSED)
-    asked = Run.objects.filter(pk=run.pk, state__in=[Run.State.RUNNING, Run.State.QUEUED], wish=Run.Wish.PAUSE)
-    again = {"state": Run.State.QUEUED, "wish": Run.Wish.NONE, "message": "", **_NOBODY, **_NOTHING}
+    asked = Run.objects.filter(
+        pk=run.pk, state__in=[Run.State.RUNNING, Run.State.QUEUED], requested_action=Run.Action.PAUSE
+    )
+    again = {"state": Run.State.QUEUED, "requested_action": Run.Action.NONE, "message": "", **_NOBODY, **_NOTHING}
     with transaction.atomic():
-        if not paused.update(**again) and not asked.update(wish=Run.Wish.NONE):
+        if not paused.update(**again) and not asked.update(requested_action=Run.Action.NONE):
             raise Conflict(_("This run is not paused."))
-        notify.ring_on_commit(run)
+        notify.on_commit(run)
         return _told(run, by, "resumed")
 
 
@@ -97,18 +100,18 @@ def cancel(*, run: Run, by: User, needs_tidying: bool) -> Run:
     access.require(by, run.project, to="manage")
     ended = {"state": Run.State.CANCELLED, "message": _("Cancelled."), "finished_at": database_now()}
     # Clearing away is work: a worker takes the run once more to end it.
-    again = {"state": Run.State.QUEUED, "wish": Run.Wish.CANCEL, **_NOBODY, **_NOTHING}
+    again = {"state": Run.State.QUEUED, "requested_action": Run.Action.CANCEL, **_NOBODY, **_NOTHING}
     still = Run.objects.filter(pk=run.pk, state__in=[Run.State.QUEUED, Run.State.PAUSED])
     has_begun = Q(attempt__gt=1) | Q(started_at__isnull=False)
     with transaction.atomic():
         n_changed = (
             (still.filter(has_begun).update(**again) if needs_tidying else 0)
             or still.update(**ended)
-            or Run.objects.filter(pk=run.pk, state=Run.State.RUNNING).update(wish=Run.Wish.CANCEL)
+            or Run.objects.filter(pk=run.pk, state=Run.State.RUNNING).update(requested_action=Run.Action.CANCEL)
         )
         if not n_changed:
             raise Conflict(_("This run has ended already."))
-        notify.ring_on_commit(run)
+        notify.on_commit(run)
         return _told(run, by, "cancelled")
 
 
@@ -140,7 +143,7 @@ def taken_up(*, public_id: str, attempt: int) -> Iterator[Attempt]:
     run = Run.objects.select_related("project", "started_by").filter(public_id=public_id).first()
     if run is None or mine(run).filter(attempt=attempt).update(**lease(), **here()) != 1:
         raise RunLost(f"Attempt {attempt} of run {public_id} is not to be performed any more.")
-    failpoints.point("run.taken_up")
+    failpoints.hit("run.taken_up")
     with performed(Attempt(run)) as performing_now:
         yield performing_now
 
@@ -160,13 +163,13 @@ def claim(public_id: str) -> Run | None:
     return run if run is not None and _take(run) else None
 
 
-def ring_unheard() -> int:
+def notify_unheard() -> int:
     """Ring again for every run that waits though it was rung for: the broker lost it, or nobody was there."""
     before = database_now() - timedelta(seconds=1.5 * settings.RUN_SWEEP_SECONDS)
     unheard = Run.objects.filter(Q(rung_at__isnull=True) | Q(rung_at__lt=before), state=Run.State.QUEUED)
     n_rung = 0
     for run in unheard.filter(created_at__lt=before).order_by("created_at"):
-        notify.ring(run)
+        notify.notify_workers(run)
         n_rung += 1
     return n_rung
 
@@ -174,12 +177,12 @@ def ring_unheard() -> int:
 def sweep() -> int:
     """Deal with every run whose worker is gone; returns how many there were."""
     running = Run.objects.filter(state=Run.State.RUNNING)
-    return sum(lose(run) for run in running if _is_dead(run))
+    return sum(requeue_lost(run) for run in running if _is_dead(run))
 
 
-def lose(run: Run) -> bool:
+def requeue_lost(run: Run) -> bool:
     """Its process is gone: it waits for the next attempt, or ends where another one would not help."""
-    if run.wish == Run.Wish.PAUSE:
+    if run.requested_action == Run.Action.PAUSE:
         return _end_lost(run, _("Paused. It goes on from here when somebody resumes it."), state=Run.State.PAUSED)
     if run.parameters == _BY_HAND:
         return _end_lost(run, f"The process of this {run.kind} is gone. Started again, it goes on from there.")
@@ -192,7 +195,7 @@ def lose(run: Run) -> bool:
     return _requeue(run, attempt=run.attempt + 1)
 
 
-def give_back(run: Run) -> bool:
+def return_to_queue(run: Run) -> bool:
     """The worker stops: the run waits again, and this attempt was none. Its process must have ended."""
     return _requeue(run, attempt=run.attempt)
 
@@ -242,13 +245,13 @@ def _requeue(run: Run, *, attempt: int) -> bool:
         if mine(run).update(state=Run.State.QUEUED, attempt=attempt, **_NOBODY, **_NOTHING) != 1:
             return False
         write_line(run, "Given back." if attempt == run.attempt else "The worker was lost; the run waits for another.")
-        notify.ring_on_commit(run)
+        notify.on_commit(run)
         return True
 
 
 def _end_lost(run: Run, message: str, state: str = Run.State.ERRORED) -> bool:
     ended = None if state == Run.State.PAUSED else database_now()
-    if mine(run).update(state=state, message=message, finished_at=ended, wish=Run.Wish.NONE) != 1:
+    if mine(run).update(state=state, message=message, finished_at=ended, requested_action=Run.Action.NONE) != 1:
         return False
     write_line(run, message)
     return True

@@ -11,16 +11,16 @@ from annotate.models.base import database_now
 _log = logging.getLogger(__name__)
 
 
-def ring_on_commit(run: Run) -> None:
+def on_commit(run: Run) -> None:
     """Ring once the row can be seen by others; nobody who asked for the run notices when that fails."""
-    transaction.on_commit(lambda: ring(run), robust=True)
+    transaction.on_commit(lambda: notify_workers(run), robust=True)
 
 
-def ring(run: Run) -> None:
+def notify_workers(run: Run) -> None:
     """Through the broker where there is one; without one workers look by themselves."""
     if not settings.REDIS_URL:
         return
-    Run.objects.filter(pk=run.pk).update(rung_at=database_now())
+    Run.objects.filter(pk=run.pk).update(notified_at=database_now())
     from labelapp.celery import app  # here: a process that never rings never loads it
 
     try:

@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from annotate import failpoints
 from annotate.errors import BudgetReached, GoldloopError, RunCancelled, RunLost, RunPaused
 from annotate.models import Budget, Item, LedgerEntry, PromptVersion
-from annotate.models.turn import write_turn
+from annotate.models.write_lock import sqlite_write_lock
 from annotate.money import budgets, ledger
 from annotate.money.ledger import Ask, End, State
 from annotate.providers.client import Client
@@ -154,12 +154,12 @@ class Asking:
         if not (wanted or self._back or self._answers):
             return
         entries = self._commit(wanted)
-        failpoints.point("prelabel.reserved")
+        failpoints.hit("prelabel.reserved")
         for entry in entries:
             one = self._ready.popleft()
             self._out[entry.pk] = entry, one
             client.submit(entry.pk, one.messages)
-        failpoints.point("prelabel.sent")
+        failpoints.hit("prelabel.sent")
 
     def _commit(self, wanted: Sequence[_Try]) -> list[LedgerEntry]:
         """End what came back, store what was answered, reserve for what goes out: all of it, or none."""
@@ -168,12 +168,12 @@ class Asking:
         answered += self._answers
         n_done = self._n_done + len(answered)
         try:
-            with write_turn(), transaction.atomic():
+            with sqlite_write_lock(), transaction.atomic():
                 self._attempt.write(n_done, self._n_total)
                 ledger.end(self._budget, ends)
                 prompts.store(prompt=self._prompt, items=[i for i, _a in answered], answers=[a for _i, a in answered])
                 entries = self._reserve(wanted) if self._stop is None else []
-                failpoints.point("prelabel.commit")
+                failpoints.hit("prelabel.commit")
         except (RunPaused, RunCancelled) as wish:  # nothing was written: what is here is ended once more below
             self._halt(wish)
             return self._commit([])

@@ -70,7 +70,7 @@ def quote(*, project: Project, by: User, n_previews: int = 3) -> Quote:
     endpoint = connections.endpoint_of(connection)
     found = prompts.pending(project, prompts.existing(**prompts.of_connection(project, connection, endpoint)))
     # u is random and permanent: the first by u are a random sample.
-    items = list(found.select_related("content").order_by("u")[:_SAMPLE])
+    items = list(found.select_related("content").order_by("prn")[:_SAMPLE])
     n_items = len(items) if len(items) < _SAMPLE else found.count()
     previews = [_preview(project, item, endpoint) for item in items[:n_previews]]
     budget = budgets.of(project, Budget.Kind.MACHINE)

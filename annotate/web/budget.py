@@ -125,7 +125,7 @@ class Purse:
 
 
 @dataclass(frozen=True)
-class Row:
+class LedgerRow:
     """One entry of the ledger in words."""
 
     entry: LedgerEntry
@@ -240,9 +240,9 @@ def _rows(request: ProjectRequest, asked: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _row(entry: LedgerEntry, may_know: bool) -> Row:
+def _row(entry: LedgerEntry, may_know: bool) -> LedgerRow:
     person = str(entry.lease.annotator) if may_know and entry.lease else ""
-    return Row(entry, KINDS[entry.budget.kind], STATES[entry.state], person)
+    return LedgerRow(entry, KINDS[entry.budget.kind], STATES[entry.state], person)
 
 
 def _asked(request: ProjectRequest) -> dict[str, str]:

@@ -180,7 +180,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class ConfusionRow:
     number: int
     name: str
     n: int
@@ -208,7 +208,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class HeatMap:
-    rows: list[Row]
+    rows: list[ConfusionRow]
     cells: list[Cell]
     columns: list[Tick]
     numbers: list[Tick]  # of rows, at the left
@@ -294,8 +294,8 @@ def _cell(confusion: Confusion, names: list[str], i: int, j: int, x: float, y: f
     return Cell(round(x, 2), round(y, 2), round(_STRONGEST * float(share), 3), title, count, text, i == j)
 
 
-def _row(confusion: Confusion, i: int) -> Row:
-    return Row(
+def _row(confusion: Confusion, i: int) -> ConfusionRow:
+    return ConfusionRow(
         number=i + 1,
         name=confusion.labels[i],
         n=int(confusion.n[i]),

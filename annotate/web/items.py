@@ -62,7 +62,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Row:
+class ItemRow:
     """One item in the list."""
 
     item: Item
@@ -111,7 +111,7 @@ def show(request: ProjectRequest, item: str) -> HttpResponse:
         "happenings": [(one, words(one)) for one in item_history.load(found, seen)],
     }
     if member.role in MAY["manage"]:
-        context |= {"loss": items.loss(found), "is_correctable": items.is_correctable(project)}
+        context |= {"loss": items.withdrawal_impact(found), "is_correctable": items.is_correctable(project)}
     return render(request, "annotate/items/show.html", context)
 
 
@@ -151,7 +151,7 @@ def correct(request: ProjectRequest, item: str) -> HttpResponse:
             messages.success(request, _("The corrected item is in the pool; the one before is withdrawn."))
             return _to(request, new.public_id)
     fields = [(part, values[part.field]) for part in parts]
-    context = {"item": found, "fields": fields, "loss": items.loss(found), "problem": problem}
+    context = {"item": found, "fields": fields, "loss": items.withdrawal_impact(found), "problem": problem}
     return render(request, "annotate/items/correct.html", context, status=status)
 
 
@@ -240,13 +240,13 @@ def _after(request: ProjectRequest) -> int:
     return int(after) if after.isascii() and after.isdigit() and len(after) < 16 else -1
 
 
-def _rows(found: list[Item], project: Project) -> list[Row]:
+def _rows(found: list[Item], project: Project) -> list[ItemRow]:
     keys = [item.pk for item in found]
     gold = set(project.gold.filter(item__in=keys, is_current=True).values_list("item", flat=True))
     flagged = project.annotations.filter(item__in=keys, is_current=True, is_flagged=True).order_by()
     flags = dict(flagged.values_list("item").annotate(n=Count("id")))
     return [
-        Row(item, texts_of(item.content.payload, project), item.pk in gold, flags.get(item.pk, 0)) for item in found
+        ItemRow(item, texts_of(item.content.payload, project), item.pk in gold, flags.get(item.pk, 0)) for item in found
     ]
 
 

@@ -56,7 +56,7 @@ class Given:
 
 
 @dataclass(frozen=True)
-class GivenDraft:
+class DraftInput:
     lease: str
     label: int | None
     is_flagged: bool
@@ -89,9 +89,9 @@ def read_answer(data: QueryDict) -> Given:
     return Given(given["lease"], given["key"], answer)
 
 
-def read_draft(data: QueryDict) -> GivenDraft:
+def read_draft(data: QueryDict) -> DraftInput:
     given = _clean(_DraftForm(data))
-    return GivenDraft(given["lease"], given["label"], given["is_flagged"], _one_line_end(given["comment"]))
+    return DraftInput(given["lease"], given["label"], given["is_flagged"], _one_line_end(given["comment"]))
 
 
 def ids(data: QueryDict, name: str) -> list[str]:
@@ -165,7 +165,7 @@ def items(project: Project, person: User, leases: Sequence[Lease], *, with_draft
     return found
 
 
-def past(one: answering.Past, project: Project) -> dict[str, Any]:
+def past(one: answering.OwnAnswer, project: Project) -> dict[str, Any]:
     """One of a person's own answers, with its question."""
     annotation = one.annotation
     assert annotation.entry is not None

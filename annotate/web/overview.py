@@ -107,7 +107,7 @@ def _standing(member: Member) -> dict[str, Any]:
     return context
 
 
-def _actions(project: Project, now: progress.Progress) -> list[Action]:
+def _actions(project: Project, now: progress.LoopProgress) -> list[Action]:
     """What can be started at all in this state."""
     is_open = now.round is not None and now.round.state == Round.State.OPEN
     possible = {

@@ -234,7 +234,7 @@ def _look(text: str) -> int:
 
 def _item(project: Project, look: int) -> tuple[Item | None, int]:
     """The item at this place of a random order that stays the same, and its place; behind the last the first."""
-    pool = Item.objects.filter(project=project).in_pool().select_related("content").order_by("u", "pk")
+    pool = Item.objects.filter(project=project).in_pool().select_related("content").order_by("prn", "pk")
     found = pool[look : look + 1].first() if look else None
     return (found, look) if found else (pool.first(), 0)
 

@@ -16,7 +16,7 @@ from annotate.errors import InvalidInput
 from annotate.models import GuidelineVersion, Project, User
 from annotate.models.draw import Round
 from annotate.reports import my_projects
-from annotate.reports.my_projects import Standing
+from annotate.reports.my_projects import ProjectProgress
 from annotate.web.forms import role_name
 from annotate.web.http.clock import OF_THE_DEVICE, UTC
 from annotate.web.http.guards import home_of
@@ -82,7 +82,7 @@ def _new(by: User) -> dict[str, object]:
     return {**initial_of(Project(time_zone=chosen)), "modality": "text"}
 
 
-def _shown(standing: Standing) -> dict[str, object]:
+def _shown(standing: ProjectProgress) -> dict[str, object]:
     member = standing.member
     home, label_page = home_of(member), reverse("labeling-work", args=[member.project.slug])
     return {
@@ -99,7 +99,7 @@ def _shown(standing: Standing) -> dict[str, object]:
     }
 
 
-def _line(standing: Standing) -> str:
+def _line(standing: ProjectProgress) -> str:
     """Where it stands, for the one who reads it."""
     if standing.round is None:
         return _("No round yet: nothing is asked.")

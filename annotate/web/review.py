@@ -23,7 +23,7 @@ from annotate import modalities, projects
 from annotate.access import MAY
 from annotate.errors import Conflict, InvalidInput
 from annotate.labeling import adjudication, disputes
-from annotate.labeling.adjudication import Dispute, Said
+from annotate.labeling.adjudication import Dispute, ReviewedAnswer
 from annotate.models import Annotation, Label, Member, Project, QueueEntry
 from annotate.models.annotation import SkipReason
 from annotate.web.http.guards import ProjectRequest, project_page
@@ -38,7 +38,7 @@ UNDECIDABLE = "none"
 
 
 @dataclass(frozen=True)
-class Row:
+class DisputeRow:
     """One disputed question in the list."""
 
     entry: QueueEntry
@@ -186,7 +186,7 @@ def _voices(dispute: Dispute, member: Member) -> list[Voice]:
     return [_voice(place, one, with_names) for place, one in enumerate(order)]
 
 
-def _voice(place: int, said: Said, with_name: bool) -> Voice:
+def _voice(place: int, said: ReviewedAnswer, with_name: bool) -> Voice:
     annotation, later = said.annotation, said.later
     letter = ascii_uppercase[place] if place < len(ascii_uppercase) else str(place + 1)
     return Voice(
@@ -204,12 +204,14 @@ def _skipped(annotation: Annotation) -> Promise | str:
     return SKIP_REASONS[SkipReason(annotation.skip_reason)] if annotation.skip_reason else ""
 
 
-def _rows(project: Project, entries: Sequence[QueueEntry]) -> list[Row]:
+def _rows(project: Project, entries: Sequence[QueueEntry]) -> list[DisputeRow]:
     said: dict[int, Counter[str]] = defaultdict(Counter)
     for item, name in _standing().filter(item__in=[one.item_id for one in entries]).values_list("item", "label__name"):
         said[item][name] += 1
     return [
-        Row(one, texts_of(one.item.content.payload, project), sorted(said[one.item_id].items(), key=lambda n: -n[1]))
+        DisputeRow(
+            one, texts_of(one.item.content.payload, project), sorted(said[one.item_id].items(), key=lambda n: -n[1])
+        )
         for one in entries
     ]
 

@@ -24,9 +24,9 @@ STATES: dict[str, Promise] = {
     Run.State.ERRORED: gettext_lazy("broke off"),
     Run.State.CANCELLED: gettext_lazy("cancelled"),
 }
-_WISHES: dict[str, Promise] = {
-    Run.Wish.PAUSE: gettext_lazy("stops in a moment, to pause"),
-    Run.Wish.CANCEL: gettext_lazy("stops in a moment, for good"),
+_REQUESTED: dict[str, Promise] = {
+    Run.Action.PAUSE: gettext_lazy("stops in a moment, to pause"),
+    Run.Action.CANCEL: gettext_lazy("stops in a moment, for good"),
 }
 _STEPS: dict[str, Promise] = {
     "Importing": gettext_lazy("Importing"),
@@ -75,15 +75,15 @@ class Status:
 
     @property
     def can_pause(self) -> bool:
-        return self.is_alive and not self.run.wish
+        return self.is_alive and not self.run.requested_action
 
     @property
     def can_resume(self) -> bool:
-        return self.is_paused or (self.is_alive and self.run.wish == Run.Wish.PAUSE)
+        return self.is_paused or (self.is_alive and self.run.requested_action == Run.Action.PAUSE)
 
     @property
     def can_cancel(self) -> bool:
-        return self.is_paused or (self.is_alive and self.run.wish != Run.Wish.CANCEL)
+        return self.is_paused or (self.is_alive and self.run.requested_action != Run.Action.CANCEL)
 
     @property
     def can_retry(self) -> bool:
@@ -115,7 +115,9 @@ def status(run: Run, seen: Seen | None = None) -> Status:
     return Status(
         run=run,
         name=str(next_step.RUN_NAMES.get(run.kind, run.kind)),
-        state=str(_WISHES.get(run.wish, STATES[run.state]) if run.state in Run.AT_WORK else STATES[run.state]),
+        state=str(
+            _REQUESTED.get(run.requested_action, STATES[run.state]) if run.state in Run.AT_WORK else STATES[run.state]
+        ),
         step=str(_STEPS.get(run.step, run.step)),
         sentence=_sentence(run),
         took=None if run.state == Run.State.QUEUED else (end - began).total_seconds(),

@@ -47,9 +47,9 @@ def show(request: ProjectRequest) -> HttpResponse:
 
 
 def _verdict(one: Trained) -> str:
-    if "won_by" not in one.model.metrics and one.won_by is None and not one.has_rival:
+    if "won_by" not in one.model.metrics and one.promoted_because is None and not one.has_rival:
         return ""  # trained before this was written down
-    return str(_WON_BY[one.won_by])
+    return str(_WON_BY[one.promoted_because])
 
 
 def _runs(project: Any) -> list[run_status.Status]:

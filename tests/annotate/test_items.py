@@ -171,7 +171,7 @@ class TestBringBack:
         withdraw(project, external_ids=["item-1"])
         rounds.draw_round(project=project, batch=4, by=owner_of(project))
         rounds.close_round(project=project, by=owner_of(project), force=True)
-        type(project).objects.filter(pk=project.pk).update(audit_mark=item.u)
+        type(project).objects.filter(pk=project.pk).update(audit_cutoff=item.prn)
         self.bring_back(project, item)
         assert item.draws.filter(arm="audit").exists()
 
@@ -209,7 +209,7 @@ class TestCorrect:
         assert old.withdrawn_at is not None
         assert (new.external_id, new.replaces, new.ordinal, new.withdrawn_at) == ("item-1", old, 5, None)
         assert new.content.payload == {"text": "put\nright"}
-        assert (new.u, new.content_hash) != (old.u, old.content_hash)
+        assert (new.prn, new.content_hash) != (old.prn, old.content_hash)
         assert len(in_pool(project)) == 5
         assert project.next_ordinal == 6
         assert problems(project) == {}
@@ -225,7 +225,7 @@ class TestCorrect:
     def test_behind_a_mark_it_joins_the_sample(self, project):
         rounds.draw_round(project=project, batch=4, by=owner_of(project))
         rounds.close_round(project=project, by=owner_of(project), force=True)
-        type(project).objects.filter(pk=project.pk).update(audit_mark=1 - 1e-9, reference_mark=None)
+        type(project).objects.filter(pk=project.pk).update(audit_cutoff=1 - 1e-9, reference_cutoff=None)
         assert correct(project, item_of(project)).draws.filter(arm="audit").exists()
 
     def test_corrections_are_one_import(self, project):
@@ -295,4 +295,6 @@ class TestCorrect:
 def test_what_a_withdrawal_touches_is_counted(project):
     rounds.draw_round(project=project, batch=5, by=owner_of(project))
     [lease] = leases.lease_next(project=project, annotator=make_member(project))
-    assert items.loss(lease.entry.item) == items.Loss(n_answers=0, n_held=1, n_open=1, has_gold=False)
+    assert items.withdrawal_impact(lease.entry.item) == items.WithdrawalImpact(
+        n_answers=0, n_held=1, n_open=1, has_gold=False
+    )

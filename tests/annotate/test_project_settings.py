@@ -44,7 +44,7 @@ class TestChange:
         with pytest.raises(AccessDenied):
             change(project, by=make_member(project, role=role), overlap=2)
 
-    @pytest.mark.parametrize("name", ["modality", "seed", "key", "slug", "is_simulated", "audit_mark", "nonsense"])
+    @pytest.mark.parametrize("name", ["modality", "seed", "key", "slug", "is_simulated", "audit_cutoff", "nonsense"])
     def test_what_is_fixed_is_named(self, project, name):
         with pytest.raises(InvalidInput, match=name):
             change(project, **{name: "x"})

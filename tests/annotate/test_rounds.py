@@ -37,7 +37,7 @@ class TestFirstRound:
         project = make_project()
         import_rows(project, tmp_path, 60)
         current = rounds.draw_round(project=project, batch=10, by=owner_of(project))
-        by_u = list(Item.objects.filter(project=project).order_by("u").values_list("id", flat=True))
+        by_u = list(Item.objects.filter(project=project).order_by("prn").values_list("id", flat=True))
         drawn = {arm: set(current.draws.filter(arm=arm).values_list("item_id", flat=True)) for arm in Arm.values}
         assert drawn[Arm.AUDIT] == set(by_u[:2])
         assert drawn[Arm.RANDOM] == set(by_u[-8:])
@@ -53,11 +53,11 @@ class TestFirstRound:
         import_rows(project, tmp_path, 60)
         rounds.draw_round(project=project, batch=10, by=owner_of(project))
         project.refresh_from_db()
-        assert project.audit_mark is None
+        assert project.audit_cutoff is None
         answer_round(project)
         rounds.close_round(project=project, by=owner_of(project))
         project.refresh_from_db()
-        assert project.audit_mark == sorted(project.items.values_list("u", flat=True))[1]
+        assert project.audit_cutoff == sorted(project.items.values_list("prn", flat=True))[1]
 
     def test_samples_take_at_most_a_third_each(self, tmp_path):
         project = make_project()
@@ -115,7 +115,7 @@ class TestLateImports:
         rounds.close_round(project=project, by=owner_of(project))
         import_rows(project, tmp_path, 60, prefix="late")
         project.refresh_from_db()
-        behind = set(project.items.filter(u__lte=project.audit_mark).values_list("id", flat=True))
+        behind = set(project.items.filter(prn__lte=project.audit_cutoff).values_list("id", flat=True))
         in_audit = Draw.objects.filter(project=project, arm=Arm.AUDIT).values_list("item_id", flat=True)
         assert set(in_audit) == behind
         assert Draw.objects.filter(project=project, round__isnull=True).exists()
@@ -191,7 +191,7 @@ def test_samples_stay_complete_prefixes_whatever_happens(sizes, batches, withdra
         answer_round(project, leave=2 if force else 0)
         rounds.close_round(project=project, by=owner, force=force)
         project.refresh_from_db()
-        marks.append((project.audit_mark, project.reference_mark))
+        marks.append((project.audit_cutoff, project.reference_cutoff))
         ids = list(project.items.filter(withdrawn_at__isnull=True).values_list("public_id", flat=True)[:withdrawn])
         if ids:
             items.withdraw(project=project, public_ids=ids, by=owner)

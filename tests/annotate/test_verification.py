@@ -63,7 +63,7 @@ class TestNumbers:
 
     def test_it_sees_a_bent_u(self, project):
         item = project.items.first()
-        Item.objects.filter(pk=item.pk).update(u=0.5)
+        Item.objects.filter(pk=item.pk).update(prn=0.5)
         assert item.public_id in problem(project, NUMBERS)
 
     def test_it_sees_a_moved_fold(self, project):
@@ -91,7 +91,7 @@ class TestSamples:
         rounds.draw_round(project=project, batch=10, by=owner_of(project))
         answer_round(project)
         closed = rounds.close_round(project=project, by=owner_of(project))
-        type(closed).objects.filter(pk=closed.pk).update(audit_mark=0.0)
+        type(closed).objects.filter(pk=closed.pk).update(audit_cutoff=0.0)
         assert "moved back" in problem(project, SAMPLES)
 
 

@@ -93,7 +93,7 @@ def work_until_it_rests(run, folder, *, kill_after=None):
             process.kill()
             kill_after = None
         process.wait(timeout=60)
-        lifecycle.lose(claimed)  # changes nothing where the process ended its run itself
+        lifecycle.requeue_lost(claimed)  # changes nothing where the process ended its run itself
         tasks.sweep()
     run.refresh_from_db()
     return run

@@ -139,7 +139,7 @@ def has_ended(run: Run) -> bool:
 
 def rows_of(kind: str, project: Project) -> Any:
     """What the run made, without ids and times."""
-    items = list(project.items.order_by("ordinal").values_list("external_id", "ordinal", "u", "fold", "content_hash"))
+    items = list(project.items.order_by("ordinal").values_list("external_id", "ordinal", "prn", "fold", "content_hash"))
     if kind == "import":
         source = Import.objects.get(project=project)
         rejected = source.rejected_rows.order_by("line").values_list("line", "kind", "reason")

@@ -48,7 +48,7 @@ def ring(environment, monkeypatch):
     import types
 
     monkeypatch.setitem(sys.modules, "labelapp.celery", types.SimpleNamespace(app=app))
-    return notify.ring
+    return notify.notify_workers
 
 
 def asked(project, kind="prelabel"):
@@ -61,7 +61,7 @@ def test_a_run_is_performed_because_the_bell_rang(tmp_path, environment, ring):
         run = asked(project)
         wait_until(lambda: succeeded(run), seconds=60)
     assert len(silver(project)) == 40
-    assert run.rung_at is not None
+    assert run.notified_at is not None
 
 
 def test_rung_for_five_times_it_is_performed_once(tmp_path, environment, ring):

@@ -54,7 +54,7 @@ def test_the_curve_goes_by_gold_and_needs_two_amounts_of_it():
 
 def test_why_a_version_took_over_or_did_not_is_said(signed_in):
     project = make_project()
-    trained(project, 1, 10, 0.7, won_by="first")
+    trained(project, 1, 10, 0.7, promoted_because="first")
     kept = trained(project, 2, 10, 0.7, log_loss_here=0.9, incumbent_log_loss_here=0.5)
     ModelVersion.objects.filter(version=1).update(is_champion=True)
     text = page(signed_in(owner_of(project)), project).content.decode()

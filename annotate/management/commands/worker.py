@@ -40,6 +40,6 @@ class Command(GoldloopCommand):
             elif options["once"]:
                 break
             else:
-                performer.keep_house()
+                performer.hourly_cleanup()
                 asked.wait(performer.poll_seconds)
         worker_alive.worker_ends()

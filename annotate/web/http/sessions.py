@@ -9,7 +9,7 @@ from django.db.models import BigIntegerField, CharField, DateTimeField, QuerySet
 from django.utils import timezone
 
 from annotate.models import User
-from annotate.models.prepared import Prepared
+from annotate.models.compiled import CompiledQuery
 
 
 class SessionStore(db.SessionStore):
@@ -38,5 +38,5 @@ def _user(*, person: Value) -> QuerySet[User]:
     return User.objects.filter(pk=person)
 
 
-_SESSION = Prepared(_session, key=CharField(), now=DateTimeField())
-_USER = Prepared(_user, person=BigIntegerField())
+_SESSION = CompiledQuery(_session, key=CharField(), now=DateTimeField())
+_USER = CompiledQuery(_user, person=BigIntegerField())

@@ -183,7 +183,7 @@ class TestItems:
         for item in pool_of(project):
             digest = text.content_hash(item.content.payload)
             assert item.content_hash == digest
-            assert item.u == randomness.unit_interval(bytes(project.key), digest)
+            assert item.prn == randomness.unit_interval(bytes(project.key), digest)
             assert item.fold == randomness.fold(bytes(project.key), digest, project.n_folds)
 
     def test_it_numbers_items_densely_across_imports(self, project, tmp_path, small_chunks):
@@ -475,16 +475,16 @@ class TestSilver:
 class TestLateImports:
     def test_it_puts_items_behind_a_mark_into_the_sample_at_once(self, project, tmp_path):
         take_in_rows(project, tmp_path, rows_of(20))
-        project.audit_mark, project.reference_mark = 0.3, 0.7
+        project.audit_cutoff, project.reference_cutoff = 0.3, 0.7
         project.save()  # every field: the import must have told this instance how many ordinals are taken
         take_in_rows(project, tmp_path, rows_of(40, "late"))
         for item in pool_of(project):
             arms = list(item.draws.values_list("arm", flat=True))
-            expected = ["audit"] if item.u <= 0.3 else ["random"] if item.u >= 0.7 else []
+            expected = ["audit"] if item.prn <= 0.3 else ["random"] if item.prn >= 0.7 else []
             assert arms == expected
 
     def test_it_stays_out_of_the_sample_while_it_is_hidden(self, project, tmp_path, monkeypatch, small_chunks):
-        project.audit_mark, project.reference_mark = 0.5, 0.6
+        project.audit_cutoff, project.reference_cutoff = 0.5, 0.6
         project.save()
         stop_after(monkeypatch, 2)
         with pytest.raises(Stop):
@@ -743,4 +743,4 @@ def test_it_stores_json_as_the_orm_would(project, tmp_path):
     stored.save()
     stored.refresh_from_db()
     assert stored.payload == {"text": row["text"]} and stored.metadata == {"m": row["m"]}
-    assert json.dumps(stored.payload) and np.isfinite(Item.objects.get().u)
+    assert json.dumps(stored.payload) and np.isfinite(Item.objects.get().prn)

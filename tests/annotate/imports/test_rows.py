@@ -6,7 +6,7 @@ import orjson
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from annotate.imports.rows import Fields, Row, Rules, read
+from annotate.imports.rows import Fields, ParsedRow, Rules, read
 from annotate.modalities import text
 from annotate.models import Label, RejectedRow
 
@@ -30,7 +30,7 @@ def check(raw: bytes) -> None:
         assert len(found.excerpt) <= 300 and "\x00" not in found.excerpt
         assert found.external_id is None or len(found.external_id) <= 200
         return
-    assert isinstance(found, Row)
+    assert isinstance(found, ParsedRow)
     payload = orjson.loads(found.payload)
     assert payload == {"text": orjson.loads(raw)["text"]}
     assert found.content_hash == text.content_hash(payload)

@@ -497,7 +497,7 @@ class TestRemaining:
         with Statements() as statements:
             progress = leasing.remaining(project=project, annotator=olga)
         # Ten, less one answered, one skipped and handed to Ann.
-        assert progress == leasing.Progress(n_left=8, n_answered_today=1, n_in_round=10)
+        assert progress == leasing.OwnProgress(n_left=8, n_answered_today=1, n_in_round=10)
         assert leasing.remaining(project=project, annotator=ann).n_left == 7
         assert len(statements) == 1
 
@@ -515,7 +515,7 @@ class TestRemaining:
     def test_without_a_round_it_is_nothing(self):
         project = make_project()
         progress = leasing.remaining(project=project, annotator=owner_of(project))
-        assert progress == leasing.Progress(0, 0, 0)
+        assert progress == leasing.OwnProgress(0, 0, 0)
 
 
 class TestSuggestionPolicy:

@@ -9,7 +9,7 @@ from django.db.models import Sum
 
 from annotate.errors import BudgetReached, Conflict
 from annotate.models import Budget, LedgerEntry, Run
-from annotate.models.turn import write_turn
+from annotate.models.write_lock import sqlite_write_lock
 from annotate.money import budgets, ledger
 from annotate.money.ledger import Ask, End, State
 from tests.factories import make_project, owner_of
@@ -139,11 +139,11 @@ def test_many_at_once_never_pass_the_cap_and_come_close(group):
         try:
             for _ in range(N_EACH):
                 try:
-                    with write_turn(), transaction.atomic():
+                    with sqlite_write_lock(), transaction.atomic():
                         entries = ledger.reserve(budget, asks(*(rng.randint(1, MOST) for _ in range(group))))
                 except BudgetReached:
                     continue
-                with write_turn(), transaction.atomic():
+                with sqlite_write_lock(), transaction.atomic():
                     ledger.end(budget, [End(e, State.SETTLED, e.reserved_micros) for e in entries])
                 seen.append(Budget.objects.values_list("settled_micros", "reserved_micros").get(pk=budget.pk))
         except BaseException as error:

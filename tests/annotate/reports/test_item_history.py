@@ -11,7 +11,7 @@ from tests.factories import make_member, owner_of
 from tests.rows import make_silver
 
 pytestmark = pytest.mark.django_db
-ALL = item_history.Sight(people=True, machines=True, work=True)
+ALL = item_history.Visibility(people=True, machines=True, work=True)
 
 
 def member_of(project, role):
@@ -67,8 +67,8 @@ class TestLoad:
         entry = question(project)
         make_silver(project, [entry.item])
         answer(entry, owner_of(project))
-        assert kinds(entry.item, item_history.Sight(people=False, machines=False, work=False)) == ["imported"]
-        nothing_of_machines = kinds(entry.item, item_history.Sight(people=True, machines=False, work=True))
+        assert kinds(entry.item, item_history.Visibility(people=False, machines=False, work=False)) == ["imported"]
+        nothing_of_machines = kinds(entry.item, item_history.Visibility(people=True, machines=False, work=True))
         assert not {"predicted", "drawn"} & set(nothing_of_machines)
 
     @pytest.mark.parametrize("n", [2, 6])

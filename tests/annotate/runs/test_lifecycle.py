@@ -181,7 +181,7 @@ class TestClaiming:
         run = queued(make_project())
         lifecycle.claim_next()
         run.refresh_from_db()
-        assert lifecycle.give_back(run)
+        assert lifecycle.return_to_queue(run)
         run.refresh_from_db()
         assert (run.state, run.attempt, run.pid) == (Run.State.QUEUED, 1, None)
 

@@ -101,12 +101,12 @@ def test_a_lost_worker_that_was_asked_to_pause_leaves_a_paused_run():
     run = asked(make_project())
     taken = lifecycle.claim_next()
     lifecycle.pause(run=run, by=run.started_by)
-    lifecycle.lose(taken)
+    lifecycle.requeue_lost(taken)
     assert states(run) == [Run.State.QUEUED]  # as it was seen when it was taken
     run = Run.objects.get(pk=run.pk)
     taken = lifecycle.claim_next()
-    assert taken.wish == Run.Wish.PAUSE
-    lifecycle.lose(taken)
+    assert taken.requested_action == Run.Action.PAUSE
+    lifecycle.requeue_lost(taken)
     assert states(run) == [Run.State.PAUSED]
 
 
@@ -114,11 +114,11 @@ def test_cancelling_what_a_worker_has_to_tidy_is_work_for_a_worker(monkeypatch):
     from annotate import tasks
 
     tidied = []
-    kind = tasks.Kind(lambda attempt, by: attempt.write(1), tidy=lambda attempt, by: tidied.append(attempt.write(2)))
+    kind = tasks.RunKind(lambda attempt, by: attempt.write(1), tidy=lambda attempt, by: tidied.append(attempt.write(2)))
     monkeypatch.setitem(tasks.KINDS, "train", kind)
     run = asked(make_project())
     taken = lifecycle.claim_next()
-    lifecycle.lose(taken)
+    lifecycle.requeue_lost(taken)
     tasks.cancel(run=run, by=run.started_by)
     assert states(run) == [Run.State.QUEUED]
     taken = lifecycle.claim_next()
@@ -190,6 +190,6 @@ def test_the_cursor_is_what_is_committed_and_survives_a_lost_worker():
     with lifecycle.taken_up(public_id=run.public_id, attempt=1) as attempt:
         attempt.write(40, 100)
         attempt.beat(60, 100)
-        lifecycle.lose(taken)
+        lifecycle.requeue_lost(taken)
     run.refresh_from_db()
     assert (run.cursor, run.n_done, run.state) == (40, 0, Run.State.QUEUED)

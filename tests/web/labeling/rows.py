@@ -31,7 +31,7 @@ def make_round(
             modality=project.modality,
             content_hash=f"{index}-{place}",
             external_id=f"secret-id-{start + place}",
-            u=0.5,
+            prn=0.5,
             fold=0,
         )
         ItemPayload.objects.create(item=item, payload=payload, metadata={"source": "secret-metadata"})

@@ -11,7 +11,7 @@ _threads = threading.Lock()
 
 
 @contextmanager
-def write_turn() -> Iterator[None]:
+def sqlite_write_lock() -> Iterator[None]:
     """Around a short transaction that many people make at once: whoever waits is woken when it is their turn.
 
     Threads wait for each other by a lock, processes by one on a file beside the database. Nothing depends on it

@@ -64,7 +64,7 @@ class _Select(_Statement):
         return row
 
 
-class Prepared:
+class CompiledQuery:
     """One query of which only the values change. `build` makes its queryset from keyword arguments.
 
     `fields` names these arguments, each with the kind of column that its values would fit. What `build` takes
@@ -88,7 +88,7 @@ class Prepared:
         return [select.made(row) for row in select.rows(_stored(values))]
 
     def run(self, *shape: Any, **values: Any) -> int:
-        """For an update, see PreparedUpdate: how many rows changed."""
+        """For an update, see CompiledUpdate: how many rows changed."""
         statement = self._statement(shape)
         with _cursor() as cursor:
             cursor.execute(statement.sql, statement.filled(_stored(values)))
@@ -123,7 +123,7 @@ class Prepared:
         )
 
 
-class PreparedUpdate(Prepared):
+class CompiledUpdate(CompiledQuery):
     """The same for an update: `build` gives the rows and, in a dict, what is set in them."""
 
     def _compile(self, built: tuple[QuerySet[Any], dict[str, Any]]) -> _Statement:  # type: ignore[override]

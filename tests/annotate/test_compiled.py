@@ -17,7 +17,7 @@ from annotate.errors import GoldloopError
 from annotate.labeling import answers, context, slots
 from annotate.labeling import leases as leasing
 from annotate.models import Lease, Project, QueueEntry
-from annotate.models.prepared import Prepared, PreparedUpdate
+from annotate.models.compiled import CompiledQuery, CompiledUpdate
 from annotate.models.project import SuggestionPolicy
 from tests.annotate.asking import said
 from tests.factories import make_member, owner_of
@@ -169,12 +169,12 @@ class TestPrepared:
             built.append(n)
             return QueueEntry.objects.filter(round__project=project).order_by("position")[:n]
 
-        prepared = Prepared(build, project=BigIntegerField())
+        prepared = CompiledQuery(build, project=BigIntegerField())
         assert [len(prepared.objects(n, project=project.pk)) for n in (2, 3, 2, 3)] == [2, 3, 2, 3]
         assert built == [2, 3]
 
     def test_it_takes_each_value_where_it_belongs(self, people):
-        prepared = Prepared(
+        prepared = CompiledQuery(
             lambda *, a, b: Project.objects.annotate(b=b, c=F("overlap") + b, a=a), a=IntegerField(), b=IntegerField()
         )
         (project,) = same(prepared, a=10, b=20)
@@ -182,7 +182,7 @@ class TestPrepared:
 
     def test_an_update_says_how_many_rows_it_changed(self, people):
         project, _ = people
-        update = PreparedUpdate(
+        update = CompiledUpdate(
             lambda *, project, n: (QueueEntry.objects.filter(item__project=project), {"overlap": n}),
             project=BigIntegerField(),
             n=IntegerField(),
