@@ -22,7 +22,6 @@ def demo(tmp_path_factory, database_url):
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    manage("migrate", "--verbosity", "0")
     return manage, folder
 
 

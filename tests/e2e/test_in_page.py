@@ -12,7 +12,9 @@ from tests.e2e.in_page import settled, within
 
 ROOT = Path(__file__).resolve().parents[2]
 # JavaScript that ends when the page pleases: promises, and what makes them.
-WAITS = re.compile(r"\.finished\b|\bnew Promise\b|\bPromise\.all|\basync *(\(|function\b)|\bawait |\baxe\.run\b|\bfetch\(")
+WAITS = re.compile(
+    r"\.finished\b|\bnew Promise\b|\bPromise\.all|\basync *(\(|function\b)|\bawait |\baxe\.run\b|\bfetch\("
+)
 
 
 @pytest.fixture
@@ -65,9 +67,10 @@ def unlimited_waits(tree: ast.AST) -> Iterator[tuple[int, str]]:
         for part in ast.walk(call)
     }
     for part in ast.walk(tree):
-        if isinstance(part, ast.Constant) and isinstance(part.value, str) and id(part) not in limited:
-            if found := WAITS.search(part.value):
-                yield part.lineno, found.group()
+        if not isinstance(part, ast.Constant) or not isinstance(part.value, str) or id(part) in limited:
+            continue
+        if found := WAITS.search(part.value):
+            yield part.lineno, found.group()
 
 
 @pytest.mark.parametrize("script", ["() => one.finished", "new Promise(() => {})", "async () => 1", "axe.run()"])

@@ -20,6 +20,7 @@ from playwright.sync_api import Locator, Page, expect
 from safetensors.numpy import load_file
 
 from benchmarks.site import Site
+from tests import databases
 from tests.e2e.conftest import Browsing, chromium_path
 from tests.e2e.prepare import DEMO, PASSWORD
 from tests.e2e.test_whole_loop import RUN_MS, at_the_end, begin, close_train_export, label_one
@@ -133,7 +134,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     if chromium_path() is None:  # the test is left out: no need to work for it
         yield site
         return
-    site.manage("migrate", "--verbosity", "0")
+    databases.copy_to(site.database)
     words = ("create_user", "olga@example.org", "--name", "Olga", "--site-owner")
     site.environment["PASSWORD"] = PASSWORD
     site.manage(*words)
