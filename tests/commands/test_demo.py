@@ -7,7 +7,10 @@ import pytest
 
 from tests.processes import run_manage
 
-pytestmark = pytest.mark.only_on("sqlite")  # slow, and about processes rather than rows
+pytestmark = [
+    pytest.mark.only_on("sqlite"),  # slow, and about processes rather than rows
+    pytest.mark.timeout(900),
+]
 
 
 @pytest.fixture(scope="module")

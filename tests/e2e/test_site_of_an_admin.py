@@ -26,6 +26,7 @@ from tests.e2e.prepare import DEMO, PASSWORD
 from tests.e2e.test_whole_loop import RUN_MS, at_the_end, begin, close_train_export, label_one
 from tests.stub_llm import Stub, stub_llm
 
+pytestmark = pytest.mark.timeout(900)  # it waits for a worker five times
 SLUG = "card-questions"
 KEY = "sk-story-0123456789"
 PRICE_IN, PRICE_OUT = 2_500_000, 10_000_000  # micro-units per million tokens
