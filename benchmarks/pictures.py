@@ -93,7 +93,11 @@ def _take(url: str, sessions: dict[str, str], chromium: str, out: Path, only: Co
 
         def open_page(who: str | None, theme: str, width: int) -> Any:
             context = browser.new_context(
-                base_url=url, viewport={"width": width, "height": SIZES[width]}, locale="en-GB", timezone_id="UTC"
+                base_url=url,
+                viewport={"width": width, "height": SIZES[width]},
+                locale="en-GB",
+                timezone_id="UTC",
+                reduced_motion="reduce",  # every colour is the final one
             )
             cookies = [{"name": "theme", "value": theme, "url": url}]
             if who:

@@ -1,6 +1,8 @@
 """Fixtures named as facts; rows come from tests/factories.py."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 from django.conf import settings as project_settings
 from django.db import connection
 
-from tests import services
+from tests import databases, services
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -21,6 +23,16 @@ _SLOW = {"chaos", "e2e", "commands", "benchmarks"}  # start processes, browsers,
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--only-database", action="store_true", help="leave out what touches no database")
     parser.addoption("--slow", action="store_true", help="what is marked slow, too")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The processes of pytest-xdist find here what the first of them has migrated."""
+    if databases.SQLITE_TEMPLATE in os.environ:  # one of these processes
+        return
+    folder = tempfile.mkdtemp(prefix="goldloop-database-")
+    os.environ[databases.SQLITE_TEMPLATE] = folder
+    config.add_cleanup(lambda: os.environ.pop(databases.SQLITE_TEMPLATE))
+    config.add_cleanup(lambda: shutil.rmtree(folder))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -54,17 +66,34 @@ def _touches_the_database(item: pytest.Item) -> bool:
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
-    """Where tests/on_postgres.py has migrated a database, those of the tests are copies of it."""
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> Iterator[None]:
+    """The database of this process is a copy of the migrated one."""
+    test = connection.settings_dict["TEST"]
     if template := os.environ.get("POSTGRES_TEMPLATE"):
-        connection.settings_dict["TEST"]["TEMPLATE"] = template
+        test["TEMPLATE"] = template
+    if connection.vendor == "postgresql":
+        yield
+        return
+    databases.copy_to(Path(test["NAME"]))
+    yield
+    connection.close()
+    for end in ("", "-wal", "-shm", "-turn"):
+        Path(test["NAME"] + end).unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb(django_db_keepdb: bool) -> bool:
+    """Without this, Django would throw the copy away and migrate again."""
+    return django_db_keepdb or connection.vendor == "sqlite"
 
 
 @pytest.fixture(scope="module")
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Of a new database for commands that run in processes of their own, of the kind that the tests run on."""
+    """Of a new, migrated database for commands that run in processes of their own, of the kind the tests run on."""
     if "sqlite" in project_settings.DATABASES["default"]["ENGINE"]:
-        yield f"sqlite:///{tmp_path_factory.mktemp('database') / 'own.sqlite3'}"
+        path = tmp_path_factory.mktemp("database") / "own.sqlite3"
+        databases.copy_to(path)
+        yield f"sqlite:///{path}"
         return
     template = os.environ.get("POSTGRES_TEMPLATE", "template1")
     url = services.create_database(os.environ["DATABASE_URL"], template=template)

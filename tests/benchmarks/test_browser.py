@@ -20,7 +20,7 @@ def test_it_prints_every_figure_as_one_json_line():
     words = [sys.executable, "-m", "benchmarks.browser", "--items", "12", "--server-delay-ms", "100"]
     words += ["--offline-seconds", "2"]
     env = {name: value for name, value in os.environ.items() if name not in ("VAR_DIR", "TEST_DATABASE")}
-    done = subprocess.run(words, cwd=Path(__file__).parents[2], capture_output=True, text=True, env=env)
+    done = subprocess.run(words, cwd=Path(__file__).parents[2], capture_output=True, text=True, env=env, timeout=200)
     assert done.returncode == 0, done.stderr
     [line] = done.stdout.splitlines()
     found = json.loads(line)

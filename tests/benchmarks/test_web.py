@@ -23,6 +23,7 @@ def bench(*words):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(360)
 class TestRace:
     def test_eight_people_on_twenty_items_answer_each_once(self):
         done = bench("--race", "--users", 8, "--items", 20, "--seconds", 60)

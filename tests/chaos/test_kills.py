@@ -23,7 +23,11 @@ from tests.waiting import wait_until
 from tests.workers import CELERY, EMBEDDED, environment_for, working
 
 DEMO = Path(project_settings.BASE_DIR) / "annotate" / "demo" / "banking77.jsonl"
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("events_can_be_flushed")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("events_can_be_flushed"),
+    pytest.mark.timeout(600),
+]
 _LABELS = ("card", "transfer", "exchange")
 
 

@@ -7,7 +7,10 @@ import pytest
 
 from tests.processes import run_manage
 
-pytestmark = pytest.mark.only_on("sqlite")  # slow, and about processes rather than rows
+pytestmark = [
+    pytest.mark.only_on("sqlite"),  # slow, and about processes rather than rows
+    pytest.mark.timeout(900),
+]
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +25,6 @@ def demo(tmp_path_factory, database_url):
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    manage("migrate", "--verbosity", "0")
     return manage, folder
 
 

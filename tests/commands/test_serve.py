@@ -7,12 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.processes import ROOT, run_manage
+from tests.services import free_port
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.only_on("sqlite")  # slow, and about processes rather than rows
@@ -22,25 +23,43 @@ pytestmark = pytest.mark.only_on("sqlite")  # slow, and about processes rather t
 def environment(tmp_path_factory, database_url):
     """A migrated database of its own and a port that was free a moment ago."""
     folder = tmp_path_factory.mktemp("site")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {**os.environ, "VAR_DIR": str(folder), "FILES_DIR": str(folder / "files"), "PORT": str(port)}
+    environment = {**os.environ, "VAR_DIR": str(folder), "FILES_DIR": str(folder / "files"), "PORT": str(free_port())}
     environment |= {"DATABASE_URL": database_url, "WEB_PROCESSES": "1"}
-    assert run_manage("migrate", "--verbosity", "0", environment=environment).returncode == 0
     return environment
 
 
-@pytest.fixture
-def site(environment):
+@contextmanager
+def started(environment):
     """A site that has said it is ready."""
     process = subprocess.Popen(
         [sys.executable, "manage.py", "serve"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
     )
-    wait_until(lambda: "Serving on" in process.stdout.readline())
-    yield process
-    process.kill()
-    process.wait()
+    try:
+        wait_until(lambda: "Serving on" in process.stdout.readline())
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def site(environment):
+    """One for all tests that leave it as it was."""
+    with started(environment) as process:
+        yield process
+
+
+@pytest.fixture
+def elsewhere(environment, tmp_path):
+    """Beside the site that all share."""
+    return {**environment, "VAR_DIR": str(tmp_path), "PORT": str(free_port())}
+
+
+@pytest.fixture
+def own_site(elsewhere):
+    """One that may be ended."""
+    with started(elsewhere) as process:
+        yield process
 
 
 def health(environment):
@@ -125,11 +144,11 @@ def test_nobody_without_a_proxy_says_how_they_came(site, environment):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_nothing_is_left_when_it_ends(site, name):
-    below = children_of(site.pid)
+def test_nothing_is_left_when_it_ends(own_site, name):
+    below = children_of(own_site.pid)
     assert len(below) >= 3  # gunicorn, its process, the worker
-    site.send_signal(name)
-    assert site.wait(timeout=20) == (0 if name != signal.SIGKILL else -signal.SIGKILL)
+    own_site.send_signal(name)
+    assert own_site.wait(timeout=20) == (0 if name != signal.SIGKILL else -signal.SIGKILL)
     wait_until(lambda: all(is_gone(pid) for pid in below))
 
 
@@ -144,18 +163,18 @@ def test_a_worker_that_dies_is_started_again(site, environment):
 
 
 @pytest.mark.parametrize(("variable", "value"), [("PORT", "http"), ("PORT", "99999"), ("WEB_THREADS", "many")])
-def test_a_wrong_setting_is_a_sentence(environment, variable, value):
-    done = run_manage("serve", environment={**environment, variable: value})
+def test_a_wrong_setting_is_a_sentence(elsewhere, variable, value):
+    done = run_manage("serve", environment={**elsewhere, variable: value})
     assert done.returncode == 1
     assert f"is '{value}'" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_limit_that_lets_nothing_in_is_a_sentence(environment):
-    done = run_manage("check", environment={**environment, "UPLOAD_MAX_BYTES": "0"})
+def test_a_limit_that_lets_nothing_in_is_a_sentence(elsewhere):
+    done = run_manage("check", environment={**elsewhere, "UPLOAD_MAX_BYTES": "0"})
     assert done.returncode == 1
     assert "UPLOAD_MAX_BYTES must be at least 1 byte." in done.stderr
 
 
-def test_a_port_can_be_asked_for_before_the_work(environment):
-    assert run_manage("serve", "--check", environment=environment).returncode == 0
+def test_a_port_can_be_asked_for_before_the_work(elsewhere):
+    assert run_manage("serve", "--check", environment=elsewhere).returncode == 0

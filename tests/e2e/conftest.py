@@ -15,6 +15,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response, sync_playwright
 
 from benchmarks.site import Site, session_cookie
+from tests import databases
 
 FLAGS = [
     "--no-sandbox",
@@ -146,7 +147,7 @@ def prepared(folder: Path, what: str) -> Iterator[tuple[Site, dict[str, Any]]]:
         yield Site(folder), {}
         return
     site = Site(folder)
-    site.manage("migrate", "--verbosity", "0")
+    databases.copy_to(site.database)
     made = json.loads(site.python("-m", "tests.e2e.prepare", what))
     with site.served():
         yield site, made

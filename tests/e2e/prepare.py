@@ -1,6 +1,6 @@
 """Projects for the browser tests, made through the product's own functions in a process of its own.
 
-`python -m tests.e2e.prepare loop|pages` with a site's settings; prints what the tests need as JSON.
+`python -m tests.e2e.prepare loop|pages|uploads` with a site's settings; prints what the tests need as JSON.
 """
 
 import csv
@@ -52,7 +52,7 @@ Long words: {"Guidelines" * 20}
 def main() -> None:
     django.setup()
     with tempfile.TemporaryDirectory() as folder:
-        print(json.dumps({"loop": loop, "pages": pages}[sys.argv[1]](Path(folder))))
+        print(json.dumps({"loop": loop, "pages": pages, "uploads": uploads}[sys.argv[1]](Path(folder))))
 
 
 def loop(folder: Path) -> dict[str, Any]:
@@ -100,6 +100,16 @@ def pages(folder: Path) -> dict[str, Any]:
         "invitation": invitations.invite(project=rich, role="annotator", by=people["olga"], email="new@example.org")[1],
         "reset": passwords.make_link(user=people["vera"], by=people["olga"])[1],
     }
+
+
+def uploads(folder: Path) -> dict[str, Any]:
+    """Two projects without items."""
+    from benchmarks.site import session_cookie
+
+    people = {name: user(name) for name in ("olga", "ann", "ravi", "vera")}
+    for slug in ("one", "another"):
+        make(folder, slug, ["yes", "no"], [], people)
+    return {"sessions": {"olga": session_cookie(people["olga"])}}
 
 
 def send(by: Any, project: Any, stopped: Any) -> dict[str, str]:

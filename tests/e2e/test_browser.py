@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.e2e.in_page import within
 from tests.factories import make_user
 
 NOWHERE = "http://127.0.0.1:9999"
@@ -41,7 +42,7 @@ def test_a_request_that_fails_fails_its_test(browsing):
     page.route("**/*", lambda route: route.fulfill(body="<!doctype html><title>x</title>", content_type="text/html"))
     page.goto("/")
     page.unroute_all()
-    page.evaluate("fetch('/').catch(() => 0)")
+    within(page, "() => fetch('/').catch(() => 0)")
     with pytest.raises(AssertionError, match="request failed"):
         browsing.check()
 

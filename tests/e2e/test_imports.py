@@ -12,11 +12,11 @@ ROWS = b"uid;Review\n1;a good line\n2;another good line\n"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, dict[str, Any]]]:
-    with prepared(tmp_path_factory.mktemp("site"), "pages") as found:
+    with prepared(tmp_path_factory.mktemp("site"), "uploads") as found:
         yield found
 
 
-@pytest.mark.parametrize(("project", "has_scripts"), [("empty", True), ("many-labels", False)])
+@pytest.mark.parametrize(("project", "has_scripts"), [("one", True), ("another", False)])
 def test_a_file_is_sent_looked_at_and_imported(site, browsing: Browsing, project, has_scripts):
     server, made = site
     page = browsing.open(server.url, made["sessions"]["olga"], java_script_enabled=has_scripts)

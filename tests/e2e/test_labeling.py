@@ -11,6 +11,7 @@ from annotate import members, projects
 from annotate.labeling import leases
 from annotate.models import Annotation, Lease
 from annotate.models.project import Arm, SuggestionPolicy
+from tests.e2e.in_page import settled, within
 from tests.factories import make_member, make_project, owner_of
 from tests.web.labeling.rows import close, make_round
 from tests.web.labeling.test_work import predict
@@ -528,13 +529,15 @@ class TestForEverybody:
     @pytest.mark.parametrize("width", [320, 1280])
     def test_it_passes_axe_and_fits(self, page_for, ann, project, axe, width, scheme):
         projects.set_guidelines(project=project, markdown="Read it.", by=owner_of(project))
-        page = page_for(ann, viewport={"width": width, "height": 700}, color_scheme=scheme, bypass_csp=True)
+        options = {"viewport": {"width": width, "height": 700}, "color_scheme": scheme, "reduced_motion": "reduce"}
+        page = page_for(ann, bypass_csp=True, **options)
         open_screen(page, project)
         press(page, "Digit1")
         saved(page)
         page.keyboard.press("s")
+        settled(page)
         page.evaluate(axe)
-        found = page.evaluate("axe.run()")["violations"]
+        found = within(page, "() => axe.run()", seconds=60)["violations"]
         assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 

@@ -8,6 +8,7 @@ from playwright.sync_api import Browser, Page
 
 from annotate.web.urls import urlpatterns
 from tests.e2e.conftest import Browsing, prepared
+from tests.e2e.in_page import settled, within
 
 THEMES = ("light", "dark")
 NARROW = (320, 360)
@@ -103,12 +104,7 @@ OVERFLOW = """() => {
   return [document.documentElement.scrollWidth - width,
     wide.slice(0, 3).map((one) => one.outerHTML.slice(0, 120))];
 }"""
-# The other theme on the page that is there, once every colour has arrived.
-DARK = """async () => {
-  document.documentElement.dataset.theme = "goldloop-dark";
-  await new Promise(requestAnimationFrame);
-  await Promise.all(document.getAnimations().filter((one) => one instanceof CSSTransition).map((one) => one.finished));
-}"""
+DARK = "() => { document.documentElement.dataset.theme = 'goldloop-dark'; }"
 # Labels that reach beyond their button, or go on in a new line where there is no joint.
 SPILT = """() => {
   const range = document.createRange();
@@ -150,7 +146,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, dict[s
 
 @pytest.fixture
 def visit(chromium: Browser, site: tuple[Any, dict[str, Any]], browsing: Browsing):  # type: ignore[no-untyped-def]
-    """Opens a page as somebody, in a theme and at a width."""
+    """Opens a page as somebody, in a theme and at a width; without motion, so that every colour is the final one."""
     server, made = site
 
     def visit(who: str | None, path: str, project: str = "", theme: str = "light", **options: Any) -> Page:
@@ -158,6 +154,7 @@ def visit(chromium: Browser, site: tuple[Any, dict[str, Any]], browsing: Browsin
             browsing.expect("404")
         if path == RICH_ONLY["imports-preview unreadable"]:
             browsing.expect("422")
+        options.setdefault("reduced_motion", "reduce")
         page = browsing.open(server.url, made["sessions"][who] if who else None, **options)
         page.context.add_cookies([{"name": "theme", "value": theme, "url": server.url}])
         page.goto(path.format(project=project, invitation=made["invitation"], reset=made["reset"], **made["runs"]))
@@ -181,6 +178,7 @@ def test_a_page_shuts_nobody_out(visit, axe, who, name, path, project):
     if "owned" in page.title():
         wrong.append("a script in a text was run")
     page.evaluate(DARK)
+    settled(page)
     wrong += (f"dark: {text}" for text in accessibility(page, axe, "color-contrast"))
     assert not wrong, "\n".join(wrong)
 
@@ -189,7 +187,7 @@ def accessibility(page: Page, axe: str, *rules: str) -> list[str]:
     """What axe calls serious or critical, by all of its rules or by these."""
     page.evaluate(axe)
     only = {"runOnly": list(rules)} if rules else {}
-    report = page.evaluate("(how) => axe.run(document, how)", {"resultTypes": ["violations"], **only})
+    report = within(page, "(how) => axe.run(document, how)", {"resultTypes": ["violations"], **only}, seconds=60)
     grave = (one for one in report["violations"] if one["impact"] in ("serious", "critical"))
     return [
         f"{one['id']}: {node['html'][:150]}: {node['failureSummary'][:300]}"

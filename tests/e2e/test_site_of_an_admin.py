@@ -20,11 +20,13 @@ from playwright.sync_api import Locator, Page, expect
 from safetensors.numpy import load_file
 
 from benchmarks.site import Site
+from tests import databases
 from tests.e2e.conftest import Browsing, chromium_path
 from tests.e2e.prepare import DEMO, PASSWORD
 from tests.e2e.test_whole_loop import RUN_MS, at_the_end, begin, close_train_export, label_one
 from tests.stub_llm import Stub, stub_llm
 
+pytestmark = pytest.mark.timeout(900)  # it waits for a worker five times
 SLUG = "card-questions"
 KEY = "sk-story-0123456789"
 PRICE_IN, PRICE_OUT = 2_500_000, 10_000_000  # micro-units per million tokens
@@ -133,7 +135,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     if chromium_path() is None:  # the test is left out: no need to work for it
         yield site
         return
-    site.manage("migrate", "--verbosity", "0")
+    databases.copy_to(site.database)
     words = ("create_user", "olga@example.org", "--name", "Olga", "--site-owner")
     site.environment["PASSWORD"] = PASSWORD
     site.manage(*words)

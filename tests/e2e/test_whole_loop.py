@@ -1,4 +1,7 @@
-"""The main job as people do it: real server, real worker, real encoder, real Chromium. From a sign-in to a dataset."""
+"""The main job as people do it: real server, real worker, real encoder, real Chromium. From a sign-in to a dataset.
+
+Every run has the longer story of test_site_of_an_admin.py, in which two people do the same between other things.
+"""
 
 import json
 import re
@@ -13,6 +16,7 @@ from playwright.sync_api import Page, expect
 from benchmarks.site import Site
 from tests.e2e.conftest import Browsing, prepared
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 RUN_MS = 120_000  # a worker starts a process for each run and loads the model there
 READY = "#labeling[data-ready]:not([data-ready=''])"
 
@@ -158,7 +162,6 @@ class TestAlone:
         assert gold == {text: truth[text] for text in gold}
 
 
-@pytest.mark.slow
 class TestTogether:
     def test_two_people_at_once_answer_every_question_once_each(self, browsing, site, truth, tmp_path):
         people = [sign_in(browsing, site, name) for name in ("ann", "ben")]

@@ -35,6 +35,7 @@ from annotate.models import (
 from annotate.models.base import database_now
 from annotate.runs import lifecycle
 from models_ml import randomness
+from tests import databases
 from tests.factories import make_member, make_project, make_user, owner_of, rows_of, write_jsonl
 
 pytestmark = pytest.mark.django_db
@@ -680,8 +681,6 @@ SCRIPT = """
 import django, os, sys
 os.environ["DJANGO_SETTINGS_MODULE"] = "labelapp.settings"
 django.setup()
-from django.core.management import call_command
-call_command("migrate", verbosity=0)
 from tests.factories import make_project, make_user
 make_project(name="Killed", by=make_user("Olga"))
 """
@@ -695,6 +694,7 @@ class TestKill:
     def test_it_loses_and_doubles_nothing(self, tmp_path):
         root, env = Path(__file__).parents[3], {**os.environ, "VAR_DIR": str(tmp_path)}
         env.pop("DATABASE_URL", None)
+        databases.copy_to(tmp_path / "goldloop.sqlite3")
         subprocess.run([sys.executable, "-c", SCRIPT], cwd=root, env=env, check=True)
         path = tmp_path / "items.jsonl"
         path.write_bytes(b"".join(b'{"id": %d, "text": "text number %d"}\n' % (i, i) for i in range(self.N)))

@@ -26,11 +26,11 @@ from hypothesis.stateful import (
 
 from annotate import items, projects, rounds, verification
 from annotate.errors import AccessDenied, Conflict, LeaseLost
-from annotate.imports import ingest
 from annotate.labeling import answers, leases
 from annotate.models import Annotation, Budget, Draw, Gold, Item, Lease, QueueEntry, Round
 from annotate.models.project import ALWAYS_BLIND, Arm, GoldRule
-from tests.factories import make_member, make_project, owner_of, rows_of, write_jsonl
+from tests.factories import make_member, make_project, owner_of
+from tests.rows import make_items
 
 N_ITEMS = 6
 PRICE = 7
@@ -334,15 +334,15 @@ class Labeling(RuleBasedStateMachine):
 
 
 @pytest.mark.django_db
-def test_whatever_people_do_the_rows_add_up(tmp_path):
+@pytest.mark.parametrize("n_walks", [40, pytest.param(400, marks=[pytest.mark.slow, pytest.mark.timeout(1_800)])])
+def test_whatever_people_do_the_rows_add_up(n_walks):
     project = make_project(suggestion_policy={"active": "shown", "start": "revealed", "conflict": "hidden"})
-    path = write_jsonl(tmp_path / "items.jsonl", rows_of(N_ITEMS))
-    ingest.import_items(project=project, path=path, by=owner_of(project))
+    make_items(project, N_ITEMS)
     Labeling.project = project
     Labeling.people = (owner_of(project), make_member(project), make_member(project, "Ben", is_trusted=False))
     schema = projects.current_schema(project)
     Labeling.label_of = {"skip": None, **dict(schema.labels.values_list("name", "pk"))}
     # The rules are searched on SQLite; on PostgreSQL, where it is the slowest test, only that the statements hold.
-    n = 200 if connection.vendor == "sqlite" else 20
+    n = n_walks if connection.vendor == "sqlite" else n_walks // 10
     walks = settings(max_examples=n, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(Labeling, settings=walks)
