@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE  := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-api test-postgres lint format css pictures clean
+.PHONY: help demo test test-slow test-api test-postgres lint format css pictures pictures-readme clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,8 +54,11 @@ format: $(VENV)/.installed-tests  ## Format the code
 css: static/src/node_modules  ## Compile the stylesheet (needs Node; the result is committed)
 	cd static/src && npm run --silent build
 
-pictures: $(VENV)/.installed-tests  ## Take pictures of every page into docs/pictures (needs Chromium)
+pictures: $(VENV)/.installed-tests  ## Take pictures of every page into var/pictures (needs Chromium)
 	$(RUN) -m benchmarks.pictures
+
+pictures-readme: $(VENV)/.installed-tests  ## Take the pictures again that README.md shows
+	$(RUN) -m benchmarks.pictures --readme
 
 static/src/node_modules: static/src/package-lock.json
 	cd static/src && npm ci --ignore-scripts --no-audit --no-fund

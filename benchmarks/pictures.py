@@ -1,25 +1,30 @@
-"""Pictures of every page for docs/pictures: the demo on a temporary site, in light and dark, wide and narrow.
+"""Pictures of every page of the demo on a temporary site: light on a wide screen, dark on a narrow one.
 
-`make pictures` needs Chromium and what the tests need. Only what is on the screen without scrolling.
+`make pictures` puts them into var/pictures, which git ignores, for whoever wants to look at every page.
+`--readme` takes again only what README.md shows, into docs/pictures; nothing else lies there. Each shows what is on the
+screen without scrolling. It needs Chromium and what the tests need.
 """
 
 import argparse
-import base64
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Collection
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from benchmarks.site import ROOT, Site
 
-THEMES = ("light", "dark")
-SIZES = {1280: 800, 360: 740}
-MOST_BYTES = 60_000
-_QUALITIES = (80, 65, 50, 30)
+SHOWN = ROOT / "docs" / "pictures"
+LOOKS = ("light-1280", "dark-360")  # theme and width of the screen
+MOST_BYTES = 45_000
+_HEIGHTS = {1280: 800, 360: 740}
+_QUALITIES = (65, 50, 35)
+_PAGE_MS = 15_000  # the longest that a page may take for one step
+_EXPORT_MS = 120_000
 _PROJECT = "/p/demo-banking"
 
 # name, who looks (a role of the demo; None: a visitor), address
@@ -72,7 +77,9 @@ def main() -> None:
     path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
         raise SystemExit("There is no Chromium: apt-get install chromium, or set CHROMIUM=/path.")
-    options.out.mkdir(parents=True, exist_ok=True)
+    out = SHOWN if options.readme else options.out
+    names = readme_pictures() if options.readme else _pictures_of(options.only)
+    out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="goldloop-pictures-") as folder:
         site = Site(Path(folder))
         site.manage("migrate", "--verbosity", "0")
@@ -80,25 +87,35 @@ def main() -> None:
         site.manage("demo")
         sessions = json.loads(site.python("-m", "benchmarks.pictures", "--sessions"))
         with site.served():
-            _take(site.url, sessions, path, options.out, options.only)
-    total = sum(picture.stat().st_size for picture in options.out.glob("*.webp"))
-    _say(f"{len(list(options.out.glob('*.webp')))} pictures in {options.out}, {total / 1e6:.1f} MB")
+            _take(site.url, sessions, path, [out / name for name in names])
+    _say(f"{len(names)} pictures in {out}, {sum((out / name).stat().st_size for name in names) / 1e6:.2f} MB")
 
 
-def _take(url: str, sessions: dict[str, str], chromium: str, out: Path, only: Collection[str]) -> None:
+def readme_pictures() -> list[str]:
+    """File names of the pictures that README.md shows, in its order."""
+    return re.findall(r"\(docs/pictures/([^)]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+
+
+def _pictures_of(only: list[str]) -> list[str]:
+    """File names of the pictures of these pages; of all pages where none is named."""
+    if unknown := set(only) - {page[0] for page in PAGES}:
+        raise SystemExit(f"No such page: {', '.join(sorted(unknown))}")
+    return [f"{name}-{look}.webp" for name, _, _ in PAGES for look in LOOKS if not only or name in only]
+
+
+def _take(url: str, sessions: dict[str, str], chromium: str, paths: Iterable[Path]) -> None:
     from playwright.sync_api import sync_playwright
 
+    pages = {name: (who, address) for name, who, address in PAGES}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
 
         def open_page(who: str | None, theme: str, width: int) -> Any:
+            viewport = {"width": width, "height": _HEIGHTS[width]}
             context = browser.new_context(
-                base_url=url,
-                viewport={"width": width, "height": SIZES[width]},
-                locale="en-GB",
-                timezone_id="UTC",
-                reduced_motion="reduce",  # every colour is the final one
+                base_url=url, viewport=viewport, locale="en-GB", timezone_id="UTC", reduced_motion="reduce"
             )
+            context.set_default_timeout(_PAGE_MS)
             cookies = [{"name": "theme", "value": theme, "url": url}]
             if who:
                 cookies.append({"name": "sessionid", "value": sessions[who], "url": url})
@@ -106,17 +123,15 @@ def _take(url: str, sessions: dict[str, str], chromium: str, out: Path, only: Co
             return context.new_page()
 
         _work(open_page("annotator", "light", 1280), open_page("owner", "light", 1280))
-        for name, who, address in PAGES:
-            if only and name not in only:
-                continue
-            _say(name)
-            for theme in THEMES:
-                for width in SIZES:
-                    page = open_page(who, theme, width)
-                    page.goto(address)
-                    _arrange(page, name)
-                    _save(page, out / f"{name}-{theme}-{width}.webp")
-                    page.context.close()
+        for path in paths:
+            _say(path.stem)
+            name, theme, width = path.stem.rsplit("-", 2)
+            who, address = pages[name]
+            page = open_page(who, theme, int(width))
+            page.goto(address)
+            _arrange(page, name)
+            _save(page, path)
+            page.context.close()
         browser.close()
 
 
@@ -134,7 +149,7 @@ def _work(annotator: Any, owner: Any) -> None:
     annotator.wait_for_function("() => !Object.keys(localStorage).some((key) => key.startsWith('goldloop.answer.'))")
     owner.goto(f"{_PROJECT}/exports")
     owner.get_by_role("button", name="Export", exact=True).click()
-    owner.locator("a[download]").first.wait_for(timeout=120_000)
+    owner.locator("a[download]").first.wait_for(timeout=_EXPORT_MS)
 
 
 def _arrange(page: Any, name: str) -> None:
@@ -153,11 +168,9 @@ def _arrange(page: Any, name: str) -> None:
 
 
 def _save(page: Any, path: Path) -> None:
-    """As good as fits into MOST_BYTES. WebP, which Playwright itself does not write, is half of a JPEG."""
-    browser = page.context.new_cdp_session(page)
+    """As good as fits into MOST_BYTES. WebP is half of a JPEG."""
     for quality in _QUALITIES:
-        picture = browser.send("Page.captureScreenshot", {"format": "webp", "quality": quality})
-        path.write_bytes(base64.b64decode(picture["data"]))
+        page.screenshot(path=path, type="webp", quality=quality, animations="disabled")
         if path.stat().st_size <= MOST_BYTES:
             return
 
@@ -180,8 +193,9 @@ def _say(text: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pictures", description=__doc__)
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures", metavar="FOLDER")
-    parser.add_argument("--only", nargs="+", default=(), metavar="NAME", help="of a page, for instance budget")
+    parser.add_argument("--out", type=Path, default=ROOT / "var" / "pictures", metavar="FOLDER")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="of a page, for instance budget")
+    parser.add_argument("--readme", action="store_true", help="take what README.md shows, into docs/pictures")
     parser.add_argument("--sessions", action="store_true", help=argparse.SUPPRESS)
     return parser
 

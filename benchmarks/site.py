@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 ROOT = Path(__file__).resolve().parent.parent
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
+_COMMAND_SECONDS = 3600.0  # an import of a million rows is far below
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "CHROMIUM")
 
 
@@ -46,7 +47,12 @@ class Site:
     def python(self, *words: object) -> str:
         """Standard output of a Python process with this site's settings; RuntimeError with what it complained of."""
         done = subprocess.run(  # noqa: S603
-            [sys.executable, *map(str, words)], cwd=ROOT, env=self.environment, capture_output=True, text=True
+            [sys.executable, *map(str, words)],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=_COMMAND_SECONDS,
         )
         if done.returncode:
             raise RuntimeError(f"{' '.join(map(str, words))} ended with {done.returncode}:\n{done.stdout}{done.stderr}")

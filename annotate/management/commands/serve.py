@@ -3,10 +3,12 @@
 import http.client
 import os
 import socket
+import struct
 import subprocess
 import sys
 import time
 from argparse import ArgumentParser
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +22,11 @@ _START_SECONDS = 60.0  # after which a site that does not answer is given up
 _STOP_SECONDS = 8.0
 _GRACEFUL_SECONDS = 5  # for requests that are being answered when the site stops
 _LONGEST_WAIT = 30.0  # between two starts of a worker that keeps dying
+_PAUSE_SECONDS = 10  # the longest within a request, after which its thread is free again; see docs/decisions/014
+_EXPOSED = (
+    "Others can reach this port, and there is no proxy (BEHIND_PROXY): a few slow clients would stop the site. "
+    'See "Reachable by others" in docs/operations.md.'
+)
 
 
 class Command(GoldloopCommand):
@@ -69,6 +76,8 @@ class Command(GoldloopCommand):
     def _greet(self, listener: socket.socket, url: str, page: str) -> bool:
         if not _answers(listener):
             return False
+        if is_exposed(listener.getsockname()[0]):
+            self.stderr.write(_EXPOSED)
         self.say("Ctrl-C stops the site; everything is kept.")
         self.say(f"Serving on {url}" if page == "/" else f"Ready: {url}{page}")
         self.stdout.flush()
@@ -107,7 +116,7 @@ def _gunicorn(listener: socket.socket, n_processes: str, n_threads: str) -> list
     """Each process loads the site itself (no preload), so no two share a connection to the database."""
     options = {
         "--bind": f"fd://{listener.fileno()}",
-        "--worker-class": "annotate.management.connections.PatientWorker",
+        "--worker-class": "gthread",
         "--worker-connections": "500",  # well below the 1024 open files that a process usually may have
         "--workers": n_processes,
         "--threads": n_threads,
@@ -132,8 +141,15 @@ def _listener(host: str, port: int) -> socket.socket:
         raise CommandError(
             f"Port {port} of {host} cannot be had ({reason}). Stop what uses it, or choose another: PORT={port + 1}."
         ) from None
+    # Accepted connections inherit it: without it, who vanishes in mid-request would keep a thread for ever.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _PAUSE_SECONDS, 0))
     listener.set_inheritable(True)
     return listener
+
+
+def is_exposed(address: str) -> bool:
+    """Whether other machines reach this address of ours without a proxy that waits for slow clients."""
+    return not ip_address(address.partition("%")[0]).is_loopback and not settings.SECURE_PROXY_SSL_HEADER
 
 
 def _answers(listener: socket.socket) -> bool:
