@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from models_ml.arrays import AnyArray, Array, Matrix
 from models_ml.noise.objectives import Objective
-
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ class SoftmaxHead:
         return softmax(self.logits(x))
 
 
-def softmax(logits: NDArray[Any]) -> NDArray[Any]:
+def softmax(logits: AnyArray) -> AnyArray:
     """Rows of exp(z)/Σ exp(z); float[n, K] in, the same dtype out."""
     e = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(e / e.sum(axis=1, keepdims=True))
@@ -75,7 +72,7 @@ def fit_softmax(
     shape, penalty = (n_classes, x.shape[1] + 1), np.full(x.shape[1] + 1, l2)
     penalty[-1] = l2 / 100
 
-    def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def loss(flat: Matrix) -> tuple[float, Matrix]:
         w = flat.reshape(shape)
         now = w.astype(np.float32)
         value, d = objective(x @ now[:, :-1].T + now[:, -1])

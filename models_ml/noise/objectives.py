@@ -10,16 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+from models_ml.arrays import Array, Ints, Matrix, Positions
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Array = NDArray[np.float32]
-Ints = NDArray[np.integer[Any]]
 # logits float32[n, K] -> (loss in nats, summed; gradient float32[n, K])
 Objective = Callable[[Array], tuple[float, Array]]
 
@@ -36,7 +35,7 @@ class Targets:
     float32[n].
     """
 
-    rows: NDArray[np.int64]
+    rows: Positions
     likelihood: Array
     weight: Array
 
@@ -47,7 +46,7 @@ def make_targets(
     silver: Ints,
     n_classes: int,
     gold_weight: float,
-    transition: NDArray[np.float64] | None = None,
+    transition: Matrix | None = None,
 ) -> Targets:
     """Targets of one of METHODS; gold int[N] (-1: none), silver int[N] (K: no valid answer, -1: never asked).
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from models_ml.arrays import AnyArray, Array, Matrix
 from models_ml.calibration import apply_temperature, fit_temperature
 from models_ml.classifiers.softmax import ROUGH, fit_softmax, softmax
 from models_ml.metrics import accuracy, ece, log_loss
@@ -27,8 +27,6 @@ from models_ml.training.version import TrainedVersion
 
 __all__ = ["Snapshot", "TrainedVersion", "TrainingConfig", "new_data_predictions", "train"]
 
-Array = NDArray[np.float32]
-Matrix = NDArray[np.float64]
 # The silver-only model of GLC: its own l2, a middle value, for it is averaged and never deployed.
 GLC_L2 = 1.0
 
@@ -108,7 +106,7 @@ def _transitions(
     return kind, candidates[kind], losses
 
 
-def _glc(snapshot: Snapshot, gold: NDArray[Any], silver: NDArray[Any]) -> Matrix:
+def _glc(snapshot: Snapshot, gold: AnyArray, silver: AnyArray) -> Matrix:
     """Ĉ as published: a model of silver alone, failures as one more class, averaged over gold items.
 
     As in the paper gold items are no part of its training set, else it would repeat their silver labels.
@@ -132,11 +130,11 @@ def _whole_transition(snapshot: Snapshot, kind: str) -> Matrix:
     return direct_transition(gold, snapshot.silver, snapshot.n_classes)
 
 
-def _reference_gold(snapshot: Snapshot) -> NDArray[Any]:
+def _reference_gold(snapshot: Snapshot) -> AnyArray:
     return np.where(snapshot.judged, snapshot.gold, -1)
 
 
-def _reference_metrics(logits: Array, labels: NDArray[Any], temperature: float) -> dict[str, Any]:
+def _reference_metrics(logits: Array, labels: AnyArray, temperature: float) -> dict[str, Any]:
     """What the reference sample says of the fold models: to choose between versions, never to report."""
     before, after = softmax(logits), apply_temperature(logits, temperature)
     values = {

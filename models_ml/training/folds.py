@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from models_ml.arrays import AnyArray, Array, Bools, Matrix
 from models_ml.classifiers.softmax import SOLVER, SoftmaxHead, SolverConfig, fit_softmax
 from models_ml.noise.objectives import make_targets, marginal_likelihood
 from models_ml.training.snapshot import Snapshot
 
-Array = NDArray[np.float32]
-Matrix = NDArray[np.float64]
 # One point of the search: λ and l2.
 Setting = tuple[float, float]
 # Gold alone is fitted like gold of this weight, so that one l2 grid serves both: with weight 1 the best l2 was the
@@ -21,9 +18,7 @@ Setting = tuple[float, float]
 GOLD_ALONE = 20.0
 
 
-def fit_head(
-    snapshot: Snapshot, seen: NDArray[np.bool_], method: str, setting: Setting, transition: Matrix
-) -> SoftmaxHead:
+def fit_head(snapshot: Snapshot, seen: Bools, method: str, setting: Setting, transition: Matrix) -> SoftmaxHead:
     """One head, fitted from zero to the end on the items of `seen` bool[N]."""
     (head,) = fit_path(snapshot, seen, method, [setting], transition, SOLVER)
     return head
@@ -31,7 +26,7 @@ def fit_head(
 
 def fit_path(
     snapshot: Snapshot,
-    seen: NDArray[np.bool_],
+    seen: Bools,
     method: str,
     settings: Sequence[Setting],
     transition: Matrix,
@@ -50,7 +45,7 @@ def fit_path(
     return heads
 
 
-def oof_logits(heads: Sequence[SoftmaxHead], x: Array, fold: NDArray[Any], which: NDArray[np.bool_]) -> Array:
+def oof_logits(heads: Sequence[SoftmaxHead], x: Array, fold: AnyArray, which: Bools) -> Array:
     """Logits float32[n, K] of the items where `which` bool[N] holds, each by the head of its own fold."""
     logits = np.zeros((len(x), len(heads[0].bias)), np.float32)
     for f, head in enumerate(heads):

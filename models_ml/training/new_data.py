@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from models_ml.arrays import AnyArray, Array, Bools, Matrix
 from models_ml.calibration import apply_temperature
 from models_ml.training.folds import fit_head
 from models_ml.training.snapshot import Snapshot
 from models_ml.training.version import TrainedVersion
-
-Array = NDArray[np.float32]
 
 # Similarities held at once: 16 MB of float32, whatever the size of the pool.
 BLOCK = 4_000_000
 
 
 def new_data_predictions(
-    version: TrainedVersion, snapshot: Snapshot, positions: NDArray[Any], threshold: float = 0.95
-) -> NDArray[np.float64]:
+    version: TrainedVersion, snapshot: Snapshot, positions: AnyArray, threshold: float = 0.95
+) -> Matrix:
     """Calibrated probabilities float64[n, K] at `positions` int[n], by models without near-duplicates.
 
     An item whose cosine to one of a fold's positions is at least `threshold` leaves that fold's training
@@ -42,7 +38,7 @@ def new_data_predictions(
     return apply_temperature(logits, version.temperature)
 
 
-def near_duplicates(x: Array, positions: NDArray[Any], threshold: float) -> NDArray[np.bool_]:
+def near_duplicates(x: Array, positions: AnyArray, threshold: float) -> Bools:
     """Which items of x float32[N, d] have a cosine of at least `threshold` to a position; bool[N]."""
     norms = np.maximum(np.linalg.norm(x, axis=1), np.float32(1e-12))
     asked = x[positions] / norms[positions, None]

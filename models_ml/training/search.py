@@ -6,15 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from models_ml.arrays import Matrix
 from models_ml.calibration import apply_temperature, fit_temperature
 from models_ml.classifiers.softmax import ROUGH, softmax
 from models_ml.metrics import log_loss
 from models_ml.training.folds import Setting, fit_path, oof_logits
 from models_ml.training.snapshot import Snapshot, TrainingConfig, float_to_json
 
-Matrix = NDArray[np.float64]
 # Called with (heads fitted, heads to fit at most).
 Progress = Callable[[int, int], None]
 

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from models_ml.arrays import AnyArray, Array, Bools
 from models_ml.noise.objectives import METHODS
 
 
@@ -22,11 +22,11 @@ class Snapshot:
     where shapes or ranges do not fit.
     """
 
-    x: NDArray[np.float32]
-    fold: NDArray[Any]
-    silver: NDArray[Any]
-    gold: NDArray[Any]
-    reference: NDArray[np.bool_]
+    x: Array
+    fold: AnyArray
+    silver: AnyArray
+    gold: AnyArray
+    reference: Bools
     n_classes: int
 
     def __post_init__(self) -> None:
@@ -39,7 +39,7 @@ class Snapshot:
             raise ValueError("a label below -1 or a negative fold")
 
     @property
-    def judged(self) -> NDArray[np.bool_]:
+    def judged(self) -> Bools:
         """Reference items that have gold: what may fit Ĉ, calibrate and choose. bool[N]."""
         return np.asarray(self.reference & (self.gold >= 0), np.bool_)
 

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from models_ml.arrays import AnyArray, Array, Ints, Matrix
 from models_ml.classifiers.softmax import softmax
 from models_ml.training.snapshot import TrainingConfig, float_to_json
-
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -34,13 +32,13 @@ class TrainedVersion:
     gold_weight: float
     l2: float
     transition_kind: str
-    transition: NDArray[np.float64]
-    fold_transitions: NDArray[np.float64]
-    counts: NDArray[np.int64]
+    transition: Matrix
+    fold_transitions: Matrix
+    counts: Ints
     config: TrainingConfig
     metrics: dict[str, Any]
 
-    def predict_out_of_fold(self, x: Array, fold: NDArray[Any]) -> Array:
+    def predict_out_of_fold(self, x: Array, fold: AnyArray) -> Array:
         """Calibrated probabilities float32[n, K] for x float32[n, d], row i by the model without fold[i]."""
         logits = np.zeros((len(x), self.biases.shape[1]), np.float32)
         for f in np.unique(fold):
@@ -57,9 +55,9 @@ class TrainedVersion:
         logits = x @ self.new_weight.T + self.new_bias
         return np.asarray(softmax(logits / np.float32(self.temperature)), np.float32)
 
-    def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    def to_arrays(self) -> tuple[dict[str, AnyArray], dict[str, Any]]:
         """Arrays and JSON-able settings, as checkpoints.save_checkpoint takes them."""
-        arrays: dict[str, NDArray[Any]] = {
+        arrays: dict[str, AnyArray] = {
             "weights": self.weights,
             "biases": self.biases,
             "new_weight": self.new_weight,
@@ -79,7 +77,7 @@ class TrainedVersion:
         return arrays, settings
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> TrainedVersion:
+    def from_arrays(cls, arrays: Mapping[str, AnyArray], settings: Mapping[str, Any]) -> TrainedVersion:
         """Undo to_arrays."""
         return cls(
             **arrays,
