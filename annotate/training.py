@@ -13,6 +13,7 @@ from annotate.models import ModelVersion, Project, User
 from annotate.models.event import record
 from annotate.models.project import Arm
 from models_ml import checkpoints, metrics
+from models_ml.methods import Need
 from models_ml.training import crossfit
 
 METHODS = {"corrected": "corrected", "cross-entropy": "cross_entropy", "gold-only": "gold_only"}
@@ -71,6 +72,7 @@ def take_snapshot(project: Project, vectors: NDArray[np.float32]) -> tuple[cross
         gold=gold.trainable,
         reference=reference & (gold.trainable != pool.NO_LABEL),
         n_classes=n_classes,
+        silver_probability=silver.probabilities,
     )
     return snapshot, {"schema": schema, "prompt": prompt, "ordinal": items.ordinal}
 
@@ -127,6 +129,8 @@ def _store_files(
         "gold": snapshot.gold,
         "reference": snapshot.reference.astype(np.uint8),
     }
+    if snapshot.silver_probability is not None and Need.SOFT_SILVER in trained.method.needs:
+        arrays["silver_probability"] = snapshot.silver_probability
     settings = {"n_classes": snapshot.n_classes, "vectors_sha256": _digest(snapshot.x)}
     contents = {
         "snapshot": checkpoints.to_bytes(arrays, settings),
@@ -200,11 +204,11 @@ def _is_lower(mine: float | None, theirs: float | None) -> bool:
 
 def _reference_loss(version: crossfit.TrainedVersion, snapshot: crossfit.Snapshot) -> float | None:
     """Calibrated out-of-fold log-loss on the reference sample; None where it has no gold yet."""
-    judged = snapshot.judged
-    if not judged.any():
+    rows = snapshot.has_reference_gold
+    if not rows.any():
         return None
-    predicted = version.predict_out_of_fold(snapshot.x[judged], snapshot.fold[judged])
-    return float(metrics.log_loss(predicted, snapshot.gold[judged]))
+    predicted = version.predict_out_of_fold(snapshot.x[rows], snapshot.fold[rows])
+    return float(metrics.log_loss(predicted, snapshot.gold[rows]))
 
 
 def _digest(x: NDArray[np.float32]) -> str:
