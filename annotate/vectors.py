@@ -16,9 +16,10 @@ from annotate.modalities import modality
 from annotate.models import Item, ItemPayload, Project
 from annotate.runs import lifecycle
 from models_ml import registry
+from models_ml.arrays import Vectors
 from models_ml.encoders.items import ItemEncoder, item_encoder
 from models_ml.encoders.text import MemoEncoder
-from models_ml.types import Encoder, Parts, Progress, Vectors
+from models_ml.types import Encoder, Parts, Progress
 
 _CHUNK = 1_024  # rows per durable step: at most a few seconds of work are lost with the process
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from benchmarks.machines import parts_of
 from benchmarks.zero_shot import read_rows, sample
 from models_ml import metrics, registry
+from models_ml.arrays import Vectors
 from models_ml.encoders.items import joined
 from models_ml.training.crossfit import Snapshot, TrainingConfig, train
-from models_ml.types import Vectors
 
 FIELDS = """
 Prints one line per representation: accuracy with its standard error over the seeds, and log-loss. Each seed draws folds

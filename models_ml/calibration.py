@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
-Floats = NDArray[np.floating[Any]]
-Ints = NDArray[np.integer[Any]]
-Matrix = NDArray[np.float64]
+from models_ml.arrays import Floats, Ints, Matrix
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,7 @@ class Combiner:
 
     a: float
     b: float
-    c: NDArray[np.float64]
+    c: Matrix
 
     def __call__(self, log_llm: Matrix, log_model: Matrix) -> Matrix:
         """Two float64[n, K] of log-probabilities -> probabilities float64[n, K]."""
@@ -105,7 +101,7 @@ def fit_combiner(log_llm: Matrix, log_model: Matrix, labels: Ints, config: Calib
     ridge = np.concatenate([[config.weight_ridge] * 2, [config.bias_ridge] * k])
     target = np.eye(k)[labels]
 
-    def loss(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def loss(theta: Matrix) -> tuple[float, Matrix]:
         log_p = log_softmax(theta[0] * log_llm + theta[1] * log_model + theta[2:], axis=1)
         d = np.exp(log_p) - target
         away = theta - default

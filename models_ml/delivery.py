@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import softmax
 
+from models_ml.arrays import Bools, Floats, Ints, Matrix
 from models_ml.calibration import (
     Combiner,
     apply_temperature,
@@ -20,11 +20,6 @@ from models_ml.calibration import (
 )
 from models_ml.metrics import item_log_loss
 from models_ml.noise.transition import direct_transition, pooled_error, silver_marginal
-
-Floats = NDArray[np.floating[Any]]
-Ints = NDArray[np.integer[Any]]
-Bools = NDArray[np.bool_]
-Matrix = NDArray[np.float64]
 
 # The default first; another replaces it only when clearly better.
 CHOOSERS = ("combiner", "llm", "model", "posterior")
@@ -37,7 +32,7 @@ class Parts:
     """Everything fitted on gold; error and marginal float64[K] make the one-rate vector."""
 
     error: float
-    marginal: NDArray[np.float64]
+    marginal: Matrix
     llm_temperature: float
     model_temperature: float
     combiner: Combiner
@@ -205,7 +200,7 @@ def _log_model(parts: Parts, p_oof: Floats | None, n: int = 0) -> Matrix:
 
 def _cross_validate(
     data: tuple[Ints, Floats | None, Floats | None], gold: Ints, both: Bools, fold: Ints, n_classes: int
-) -> dict[str, NDArray[np.float64]]:
+) -> dict[str, Matrix]:
     """Log-loss per compared item and candidate, everything fitted without the item's fold."""
     losses = {name: np.zeros(len(gold)) for name in CHOOSERS}
     for f in np.unique(fold[both]):
@@ -217,7 +212,7 @@ def _cross_validate(
     return {name: loss[both] for name, loss in losses.items()}
 
 
-def _choose(losses: dict[str, NDArray[np.float64]]) -> tuple[str, tuple[dict[str, Any], ...]]:
+def _choose(losses: dict[str, Matrix]) -> tuple[str, tuple[dict[str, Any], ...]]:
     """The default, or the best of those that beat it by more than one standard error."""
     default, n = losses[CHOOSERS[0]], len(losses[CHOOSERS[0]])
     table, best, best_gain = [], CHOOSERS[0], 0.0

@@ -6,9 +6,9 @@ from enum import StrEnum
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-Vectors = NDArray[np.float32]  # (n, d), or (K,) for one distribution
+from models_ml.arrays import Vectors
+
 Parts = tuple[str, ...]  # one item's text: (text,) now, (text_a, text_b) for a pair
 Progress = Callable[[int], None]  # called with the number of texts done so far
 

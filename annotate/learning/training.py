@@ -19,6 +19,7 @@ from annotate.models.project import Arm
 from annotate.runs import lifecycle
 from annotate.silver import prompts
 from models_ml import checkpoints
+from models_ml.methods import Need
 from models_ml.training import crossfit
 
 METHODS = {"corrected": "corrected", "cross-entropy": "cross_entropy", "gold-only": "gold_only"}
@@ -77,6 +78,7 @@ def take_snapshot(project: Project, vectors: NDArray[np.float32]) -> tuple[cross
         gold=gold.trainable,
         reference=reference & (gold.trainable != pool.NO_LABEL),
         n_classes=n_classes,
+        silver_probability=silver.probabilities,
     )
     return snapshot, {"schema": schema, "prompt": prompt, "ordinal": items.ordinal}
 
@@ -105,6 +107,8 @@ def _store_files(
         "gold": snapshot.gold,
         "reference": snapshot.reference.astype(np.uint8),
     }
+    if snapshot.silver_probability is not None and Need.SOFT_SILVER in trained.method.needs:
+        arrays["silver_probability"] = snapshot.silver_probability
     settings = {"n_classes": snapshot.n_classes, "vectors_sha256": vectors_digest(snapshot.x)}
     contents = {
         "snapshot": checkpoints.to_bytes(arrays, settings),

@@ -8,13 +8,9 @@ is what makes S ∩ R, the audited items outside A, a simple random sample of R.
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models_ml.acquisition.scores import top_k
-
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
-Positions = NDArray[np.int64]
+from models_ml.arrays import Bools, Floats, Positions
 
 AUDIT, REFERENCE, CONFLICT, START, ACTIVE = "audit", "random", "conflict", "start", "active"
 

