@@ -15,12 +15,14 @@ from annotate import tasks
 from annotate.dataset.export import FORMATS
 from annotate.errors import InvalidInput
 from annotate.labeling import queue
+from annotate.learning import method_choice
 from annotate.models import Project, QueueEntry, Run
 from annotate.runs import lifecycle
 from annotate.templatetags.figures import count
 from annotate.web.http.guards import ProjectRequest, project_page
 from annotate.web.http.htmx import go_to, render_page
 from annotate.web.run_status import Seen, status
+from models_ml import methods
 
 _PAGE = 50
 _MAX_BATCH = 100_000
@@ -147,7 +149,15 @@ def _formats(request: ProjectRequest, project: Project) -> dict[str, Any]:
     return {"formats": chosen}
 
 
-_PARAMETERS = {"draw": _batch, "close": _force, "export": _formats}
+def _method(request: ProjectRequest, project: Project) -> dict[str, Any]:
+    """The method that was chosen, and those of its parameters that somebody filled in."""
+    method = request.POST.get("method", method_choice.DEFAULT)
+    prefix = f"{method}."
+    typed = {key.removeprefix(prefix): text for key, text in request.POST.dict().items() if key.startswith(prefix)}
+    return {"method": method, "parameters": {key: methods.parsed(text) for key, text in typed.items() if text.strip()}}
+
+
+_PARAMETERS = {"draw": _batch, "close": _force, "train": _method, "export": _formats}
 
 
 def _seen(request: HttpRequest) -> Seen | None:

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
 from annotate.access import MAY
+from annotate.learning import method_choice
 from annotate.models import Run
 from annotate.reports import confusion, model_versions, progress
 from annotate.reports.model_versions import Trained
@@ -42,7 +43,7 @@ def show(request: ProjectRequest) -> HttpResponse:
         "statuses": _runs(project),
     }
     if request.member.role in MAY["manage"]:
-        context["seen"] = last_of_kinds(project).get("train", "")
+        context |= {"seen": last_of_kinds(project).get("train", ""), "offers": method_choice.offers(project)}
     return render_page(request, "annotate/training/show.html", "training", context)
 
 

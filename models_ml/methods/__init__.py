@@ -14,7 +14,7 @@ from typing import Any
 from models_ml import registry
 from models_ml.methods.contract import Method, Need
 
-__all__ = ["Description", "Method", "Need", "Parameter", "build", "describe", "find"]
+__all__ = ["Description", "Method", "Need", "Parameter", "build", "describe", "find", "parsed"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,15 @@ def find(name: str) -> type[Method]:
         names = ", ".join(_public(known) for known in registry.METHODS)
         raise ValueError(f"unknown method {name!r}; there are: {names}.")
     return registry.method(key)
+
+
+def parsed(text: str) -> float | str:
+    """What a parameter's value means that was typed: a number where the text reads as one, else the text itself."""
+    try:
+        number = float(text)
+    except ValueError:
+        return text.strip()
+    return number if math.isfinite(number) else text.strip()
 
 
 def _public(name: str) -> str:
