@@ -14,7 +14,7 @@ from annotate.models.event import record
 from annotate.models.project import Arm
 from models_ml import checkpoints, metrics
 from models_ml.methods import Need
-from models_ml.training import crossfit
+from models_ml.training import crossfit, rebuild
 
 METHODS = {"corrected": "corrected", "cross-entropy": "cross_entropy", "gold-only": "gold_only"}
 
@@ -98,11 +98,11 @@ def load_snapshot(model: ModelVersion) -> tuple[crossfit.Snapshot, NDArray[np.in
     return crossfit.Snapshot(x=x, n_classes=facts["n_classes"], **arrays), ordinal
 
 
-def rebuild(model: ModelVersion) -> bytes:
-    """Train again from the recorded snapshot and config; the artefact's bytes, to compare with the stored ones."""
+def broken_promise(model: ModelVersion) -> str | None:
+    """What a training from the recorded snapshot and config does not repeat of the stored version; else None."""
     snapshot, _ = load_snapshot(model)
-    trained = crossfit.train(snapshot, crossfit.TrainingConfig.from_dict(model.config))
-    return checkpoints.to_bytes(*trained.to_arrays())
+    again = crossfit.train(snapshot, crossfit.TrainingConfig.from_dict(model.config))
+    return rebuild.broken_promise(load_version(model), again, snapshot)
 
 
 def _check_vectors(project: Project) -> None:
