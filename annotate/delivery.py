@@ -15,7 +15,7 @@ from annotate.models import DeliveredVersion, Item, ModelVersion, Project, Round
 from annotate.models.event import record
 from annotate.models.project import Arm
 from models_ml import checkpoints
-from models_ml.delivery import fit_delivery
+from models_ml.label_combination import fit_label_combination
 
 Ints = NDArray[np.int64]
 
@@ -92,7 +92,7 @@ def _freeze(project: Project, fingerprint: str, by: User, show: runs.Show | None
     gold = pool.load_gold(items, project)
     p_oof = _out_of_fold(champion, items, show)
     # The rule is fitted on the reference sample: blind gold that no audit draw obtained.
-    rule = fit_delivery(
+    combination = fit_label_combination(
         silver=silver.label,
         silver_probability=silver.probabilities,
         p_oof=p_oof,
@@ -102,8 +102,8 @@ def _freeze(project: Project, fingerprint: str, by: User, show: runs.Show | None
         n_classes=silver.n_classes,
     )
     in_a = pool.in_a(items, project)
-    arrays = _arrays(items, silver, p_oof, rule.posterior(silver.label, silver.probabilities, p_oof), in_a)
-    content = checkpoints.to_bytes(arrays, {"chooser": rule.chooser})
+    arrays = _arrays(items, silver, p_oof, combination.posterior(silver.label, silver.probabilities, p_oof), in_a)
+    content = checkpoints.to_bytes(arrays, {"chooser": combination.rule})
     name = f"projects/{project.public_id}/delivered/{files.hashed_bytes(content)[:24]}.safetensors"
     sha256 = files.save(name, [content])
     try:
@@ -114,8 +114,8 @@ def _freeze(project: Project, fingerprint: str, by: User, show: runs.Show | None
                 schema=schema,
                 model=champion,
                 prompt=prompt,
-                chooser=rule.chooser,
-                delivery=rule.to_dict(),
+                chooser=combination.rule,
+                delivery=combination.to_dict(),
                 last_ordinal=int(items.ordinal[-1]) if len(items) else -1,
                 n_pool=len(items),
                 n_in_a=int(in_a.sum()),
@@ -123,7 +123,7 @@ def _freeze(project: Project, fingerprint: str, by: User, show: runs.Show | None
                 file_sha256=sha256,
                 fingerprint=fingerprint,
             )
-            record("delivered.frozen", project=project, by=by, version=row.version, chooser=rule.chooser)
+            record("delivered.frozen", project=project, by=by, version=row.version, chooser=combination.rule)
     except IntegrityError:  # somebody froze the same at the same moment
         row = project.delivered_versions.get(fingerprint=fingerprint)
         return load(row)
