@@ -16,7 +16,7 @@ from annotate.models import Connection, GuidelineVersion, Item, LabelSchema, Pre
 from annotate.providers.openai import Endpoint
 from models_ml.llm import chat
 from models_ml.llm.chat import Message
-from models_ml.types import Failure, Judgement, LabelSpec, Parts
+from models_ml.types import Contents, Failure, Judgement, LabelSpec
 
 _CHUNK = 512
 
@@ -67,9 +67,9 @@ def labels_of(schema: LabelSchema) -> list[LabelSpec]:
     return [LabelSpec(label.name, label.definition, tuple(label.examples)) for label in labels]
 
 
-def parts_of(item: Item) -> Parts:
+def parts_of(item: Item) -> Contents:
     """What an annotator reads of an item, whose content is loaded."""
-    return modality(item.modality).prompt_parts(item.content.payload)
+    return modality(item.modality).contents(item.content.payload)
 
 
 def pending(project: Project, prompt: PromptVersion | None) -> QuerySet[Item]:
