@@ -185,20 +185,20 @@ class _Draft:
         self.frame = frame
         self.batch = batch
         self.picks: list[Pick] = []
-        self.asked = np.zeros(len(frame), dtype=np.bool_)
+        self.is_asked = np.zeros(len(frame), dtype=np.bool_)
         self.blind = frame.in_audit | frame.in_reference | frame.audit_open | frame.reference_open
         self.joins_a = np.zeros(len(frame), dtype=np.bool_)
 
     @property
     def left(self) -> int:
-        return self.batch - int(self.asked.sum())
+        return self.batch - int(self.is_asked.sum())
 
     def take(
         self, positions: Positions, arm: str, reason: str, pi: float | None = None, ask: Bools | None = None
     ) -> None:
         """Record one pick per position; put to people those in `ask` (default: all)."""
         self.picks += [Pick(int(position), arm, pi, None, reason) for position in positions]
-        self.asked[positions if ask is None else positions[ask[positions]]] = True
+        self.is_asked[positions if ask is None else positions[ask[positions]]] = True
         if arm != AUDIT:
             self.joins_a[positions] = True
         if arm in (AUDIT, REFERENCE):
@@ -208,14 +208,14 @@ class _Draft:
         """(N,) items that cost no question: labeled already, asked anyway, or given up by people."""
         frame = self.frame
         unresolved = frame.in_audit & ~frame.audit_open
-        return frame.has_gold | frame.has_blind_gold | unresolved | self.asked
+        return frame.has_gold | frame.has_blind_gold | unresolved | self.is_asked
 
     def candidates(self) -> Bools:
         """(N,) everything outside A, audited or not: the strategy must not see who is audited."""
         return ~self.frame.is_selected & ~self.frame.in_reference & ~self.joins_a
 
     def plan(self, generator: np.random.Generator) -> RoundPlan:
-        ask = generator.permutation(np.flatnonzero(self.asked)).astype(np.int64)
+        ask = generator.permutation(np.flatnonzero(self.is_asked)).astype(np.int64)
         return RoundPlan(tuple(self.picks), ask, self.blind[ask])
 
 
@@ -269,7 +269,7 @@ def _take_conflicts(draft: _Draft) -> None:
     again as what they are, audit.
     """
     frame = draft.frame
-    disputed = np.flatnonzero(frame.conflict & ~draft.asked)[: draft.left]
+    disputed = np.flatnonzero(frame.conflict & ~draft.is_asked)[: draft.left]
     only_audited = (frame.in_audit & ~frame.is_selected)[disputed]
     sampled = float(frame.in_audit.mean()) if len(frame) else None
     draft.take(disputed[~only_audited], CONFLICT, "people disagree", 1.0)
