@@ -65,8 +65,8 @@ def fit_temperature(log_probabilities: Floats, labels: Ints, sd: float = CALIBRA
         nll = -log_softmax(z * np.exp(-log_t), axis=1)[rows, labels].sum()
         return float(nll + 0.5 * (log_t / sd) ** 2)
 
-    found = minimize_scalar(loss, bounds=(-np.log(20.0), np.log(20.0)), method="bounded")
-    return float(np.exp(found.x))
+    optimum = minimize_scalar(loss, bounds=(-np.log(20.0), np.log(20.0)), method="bounded")
+    return float(np.exp(optimum.x))
 
 
 def apply_temperature(log_probabilities: Floats, temperature: float) -> Matrix:
@@ -74,7 +74,7 @@ def apply_temperature(log_probabilities: Floats, temperature: float) -> Matrix:
     return np.asarray(softmax(log_probabilities.astype(np.float64) / temperature, axis=1), np.float64)
 
 
-def one_rate(silver: Ints, error: float, marginal: Floats) -> Matrix:
+def uniform_noise(silver: Ints, error: float, marginal: Floats) -> Matrix:
     """A distribution for labels of unknown confidence: 1 - e at the label, e spread by the silver marginal.
 
     silver int[n] in 0..K-1; error in 0..1; marginal float[K], positive. Returns float64[n, K].

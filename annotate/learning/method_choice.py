@@ -8,8 +8,7 @@ from annotate.errors import Conflict, InvalidInput
 from annotate.models import Gold, Prediction, Project, User
 from annotate.silver import prompts
 from models_ml import methods
-from models_ml.methods import Description, Need
-from models_ml.methods.contract import unmet
+from models_ml.methods import Description, Need, unmet
 from models_ml.training.crossfit import TrainingConfig
 
 DEFAULT = "corrected"

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from models_ml import registry
-from models_ml.methods.contract import Method, Need
+from models_ml.methods.contract import Method, Need, unmet
 
-__all__ = ["Description", "Method", "Need", "Parameter", "build", "describe", "find", "parsed"]
+__all__ = ["Description", "Method", "Need", "Parameter", "build", "describe", "find", "parsed", "unmet"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Description:
     """What a page says of a method; `dataclasses.asdict` makes JSON of it.
 
     name: what people choose it by ("cross-entropy"), and what `build` takes. needs: what it takes from a project, each
-    with its sentence (`Need.sentence`); contract.unmet says which of them a project cannot serve.
+    with its sentence (`Need.sentence`); `unmet` says which of them a project cannot serve.
     reproduces: "bits" or "seed", what a rebuild promises.
     """
 
@@ -80,7 +80,7 @@ def find(name: str) -> type[Method]:
     key = str(name).replace("-", "_")
     if key not in registry.METHODS:
         names = ", ".join(_public(known) for known in registry.METHODS)
-        raise ValueError(f"unknown method {name!r}; there are: {names}.")
+        raise ValueError(f"There is no method {name!r}; choose one of {names}.")
     return registry.method(key)
 
 
@@ -151,10 +151,13 @@ def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
 def _number(name: str, kind: str, value: Any) -> int | float:
     if value == "inf" and kind == "number":
         return math.inf
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
-    if not is_number or (kind == "integer" and not float(value).is_integer()):
+    try:
+        number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # an integer of hundreds of digits
+        number = math.nan
+    if math.isnan(number) or (kind == "integer" and not number.is_integer()):
         raise ValueError(f"{name} must be {'a whole number' if kind == 'integer' else 'a number'}, not {value!r}.")
-    return int(value) if kind == "integer" else float(value)
+    return int(number) if kind == "integer" else number
 
 
 def _range(low: float, high: float) -> str:

@@ -115,7 +115,7 @@ class Method(ABC):
     # Where the reference sample is too small to choose: over four sets these lie 1.4 points of out-of-fold accuracy
     # behind choosing; a weight of 20 was .5 better on average, but 5 worse on real LLM labels.
     gold_weight: float = parameter(5.0, "How many machine labels one gold label outweighs; inf: gold alone.", low=0.0)
-    l2: float = parameter(3.0, "How strongly weights are held near zero.", low=0.0)
+    l2: float = parameter(3.0, "How strongly weights are held near zero.", low=1e-4, high=1e4)
 
     @abstractmethod
     def fit(self, data: TrainingData, rng: np.random.Generator) -> Classifier:

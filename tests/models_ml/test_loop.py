@@ -223,3 +223,13 @@ def test_a_parameter_that_is_given_is_stored_and_not_varied():
     assert config.parameters["kept"] == 0.5 and not config.grid
     assert TrainingConfig.from_dict(config.to_dict()) == config
     assert config.build().kept == 0.5
+
+
+@pytest.mark.parametrize("value", [2.5, "12", True, None, 0, float("nan")])
+def test_a_whole_number_is_asked_for_where_steps_are_counted(value):
+    with pytest.raises(ValueError, match="epochs must be"):
+        methods.build("plain", {"epochs": value})
+
+
+def test_a_whole_number_may_come_as_json_writes_it():
+    assert methods.build("plain", {"epochs": 12.0}).epochs == 12

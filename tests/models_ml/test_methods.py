@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from models_ml import methods, registry
-from models_ml.methods import Need
-from models_ml.methods.contract import unmet
+from models_ml.methods import Need, unmet
 from models_ml.seeds import generator
 from models_ml.training.crossfit import Snapshot, TrainedVersion, TrainingConfig, train
 from tests.models_ml.problems import make_snapshot, rotate
@@ -210,7 +209,9 @@ class TestBuild:
             ("magic", {}, "unknown method 'magic'; there are: corrected, cross-entropy, gold-only"),
             ("corrected", {"epochs": 3}, "no parameter 'epochs'; it has: gold_weight, l2, transition"),
             ("gold-only", {"gold_weight": 3}, "gold-only has no parameter 'gold_weight'"),
-            ("corrected", {"l2": -1}, "l2 must be at least 0, not -1"),
+            ("corrected", {"l2": -1}, "l2 must be between 0.0001 and 10000, not -1"),
+            ("corrected", {"gold_weight": -1}, "gold_weight must be at least 0, not -1"),
+            ("corrected", {"l2": 10**400}, "l2 must be a number"),
             ("corrected", {"l2": "much"}, "l2 must be a number, not 'much'"),
             ("corrected", {"l2": True}, "l2 must be a number, not True"),
             ("corrected", {"l2": float("nan")}, "l2 must be a number"),
