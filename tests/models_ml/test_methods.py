@@ -206,7 +206,7 @@ class TestBuild:
     @pytest.mark.parametrize(
         ("name", "parameters", "sentence"),
         [
-            ("magic", {}, "unknown method 'magic'; there are: corrected, cross-entropy, gold-only"),
+            ("magic", {}, "There is no method 'magic'; choose one of corrected, cross-entropy, gold-only"),
             ("corrected", {"epochs": 3}, "no parameter 'epochs'; it has: gold_weight, l2, transition"),
             ("gold-only", {"gold_weight": 3}, "gold-only has no parameter 'gold_weight'"),
             ("corrected", {"l2": -1}, "l2 must be between 0.0001 and 10000, not -1"),
