@@ -1,7 +1,7 @@
 """What people are paid: reserved with the lease, settled with the answer, free again where there is none.
 
 Nothing is asked of the database where the price is 0. Whoever calls holds the lock of the leases' questions
-(annotate/slots.py) and is in the transaction that grants or ends the leases: the budget's row comes last.
+(annotate/labeling/slots.py) and is in the transaction that grants or ends the leases: the budget's row comes last.
 """
 
 from collections.abc import Collection, Sequence
