@@ -21,7 +21,7 @@ def broken(monkeypatch):
     def crash(*_, **__):
         raise RuntimeError(_SECRET)
 
-    monkeypatch.setattr(projects.people, "standings", crash)
+    monkeypatch.setattr(projects.my_projects, "standings", crash)
 
 
 def signed(user, **options) -> Client:
