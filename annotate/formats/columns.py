@@ -93,9 +93,7 @@ def check(chosen: Fields, fields: Sequence[str], names: Sequence[str] | None = N
 def _content(names: Sequence[str], by_key: dict[str, str], n_fields: int) -> Sequence[str | None]:
     if n_fields == 2:
         return next(((by_key[a], by_key[b]) for a, b in _PAIRS if a in by_key and b in by_key), (None, None))
-    if len(names) == 1 and not set(names[0]) & set(
-        DELIMITERS
-    ):  # a delimiter in the name: several columns, split by another delimiter
+    if len(names) == 1 and not set(names[0]) & set(DELIMITERS):  # else several columns, split by a wrong delimiter
         return (names[0],)
     return (next((by_key[key] for key in _TEXT if key in by_key), None),)
 
