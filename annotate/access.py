@@ -12,13 +12,13 @@ from annotate.models.project import Role
 MAY: dict[str, frozenset[str]] = {
     "view": frozenset(Role.values),
     "annotate": frozenset({Role.OWNER, Role.ADMIN, Role.REVIEWER, Role.ANNOTATOR}),
-    # Deciding where people disagree, without the machine's answer.
+    # Decide disputes, without seeing the machine's answer.
     "review": frozenset({Role.OWNER, Role.ADMIN, Role.REVIEWER}),
-    # Figures about the machines: not for those who only annotate, whom they could sway.
+    # See figures about the machines. Not for annotators, whose answers these could influence.
     "evidence": frozenset({Role.OWNER, Role.ADMIN, Role.REVIEWER, Role.VIEWER}),
-    # An exported file holds a machine label for every item: not for reviewers, who answer blind.
+    # Get exported files, which hold a machine label for every item. Not for reviewers, who answer blind.
     "download": frozenset({Role.OWNER, Role.ADMIN, Role.VIEWER}),
-    # What is spent, and on what: never those who are paid, or who decide what others are paid for.
+    # See what is spent, and on what. Not for those who are paid, nor for those who decide what is paid.
     "money": frozenset({Role.OWNER, Role.ADMIN, Role.VIEWER}),
     "manage": frozenset({Role.OWNER, Role.ADMIN}),
     "own": frozenset({Role.OWNER}),
