@@ -89,7 +89,7 @@ class TestCrash:
             raise OperationalError(_SECRET)
 
         client = signed(ann)
-        monkeypatch.setattr(projects.people, "standings", gone)
+        monkeypatch.setattr(projects.my_projects, "standings", gone)
         monkeypatch.setattr("annotate.web.http.errors.render", gone)
         response = client.get("/")
         assert response.status_code == 500
