@@ -1,4 +1,4 @@
-"""Training: what each model version learned from, how they compare, and the button that makes the next one."""
+"""The page *Training*: model versions side by side, their learning curve, and the button that trains the next one."""
 
 from typing import Any
 
@@ -48,12 +48,12 @@ def show(request: ProjectRequest) -> HttpResponse:
 
 def _verdict(one: Trained) -> str:
     if "won_by" not in one.model.metrics and one.won_by is None and not one.has_rival:
-        return ""  # trained before this was written down
+        return ""  # a version from before the reason was recorded
     return str(_WON_BY[one.won_by])
 
 
 def _runs(project: Any) -> list[run_status.Status]:
-    """The training that is under way, or the last one while it is news or ended badly."""
+    """The training run in progress, or the last one if it ended just now or badly."""
     last = project.runs.filter(kind="train").select_related("started_by").order_by("-id").first()
     if last is None:
         return []
@@ -62,7 +62,7 @@ def _runs(project: Any) -> list[run_status.Status]:
 
 
 def learning_curve(versions: list[Trained]) -> LineChart | None:
-    """Accuracy on the reference sample against gold learned from; None while fewer than two versions have one."""
+    """The chart of accuracy on the reference sample by number of gold labels; None with fewer than two points."""
     rows = [one for one in versions if one.value is not None and one.low is not None and one.high is not None]
     golds = sorted({one.n_gold for one in rows})
     if len(golds) < 2:
