@@ -31,8 +31,8 @@ test: $(VENV)/.installed-tests lint  ## Lint, check types, run all tests; in Chr
 	$(RUN) -m pytest -rs
 	$(RUN) -m tests.on_postgres -rs
 
-test-postgres: $(VENV)/.installed-tests  ## Only the tests that touch the database, on PostgreSQL
-	$(RUN) -m tests.on_postgres -rs
+test-postgres: $(VENV)/.installed-tests  ## All tests that touch the database, on PostgreSQL; some of them are in `make test`
+	$(RUN) -m tests.on_postgres -rs --portable
 
 test-api: $(VENV)/.installed-tests  ## Ask the API whatever its description allows, and what it does not, at length
 	API_EXAMPLES=100 $(RUN) -m pytest -rs tests/api/test_schemathesis.py

@@ -23,7 +23,7 @@ from tests.bad_files import BAD_FILES, GOOD_CSV, GOOD_JSONL, ODD_FILES
 from tests.factories import make_member, make_project, make_user, owner_of
 from tests.rows import make_run
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.portable]
 
 
 @pytest.fixture
