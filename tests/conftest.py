@@ -28,6 +28,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--portable", action="store_true", help="on PostgreSQL what is marked portable, too")
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """One more than there are processors: whoever waits for a server, a worker or a browser needs none."""
+    count = os.cpu_count()
+    return count + 1 if count and "PYTEST_XDIST_AUTO_NUM_WORKERS" not in os.environ else None
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """The processes of pytest-xdist find here what the first of them has migrated."""
     if databases.SQLITE_TEMPLATE in os.environ:  # one of these processes
