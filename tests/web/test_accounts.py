@@ -12,7 +12,7 @@ from annotate.models import Invitation, Member, PasswordReset, SignInFailure, Us
 from annotate.models.project import Role
 from tests.factories import make_member, make_project, make_user, owner_of
 
-pytestmark = [pytest.mark.django_db, pytest.mark.portable]
+pytestmark = pytest.mark.django_db
 PASSWORD = "a horse on the roof"
 SIGN_IN, CHANGE = "/sign-in", "/password"
 

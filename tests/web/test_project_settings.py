@@ -12,7 +12,7 @@ from annotate.web.project_settings import Line, difference
 from tests.factories import make_member, make_project, make_user, owner_of
 from tests.rows import make_items, make_round, make_silver
 
-pytestmark = [pytest.mark.django_db, pytest.mark.portable]
+pytestmark = pytest.mark.django_db
 NEW = "/new"
 
 
