@@ -23,7 +23,7 @@ from tests.bad_files import BAD_FILES, GOOD_CSV, GOOD_JSONL, ODD_FILES
 from tests.factories import make_member, make_project, make_user, owner_of
 from tests.rows import make_run
 
-pytestmark = [pytest.mark.django_db, pytest.mark.portable]
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
@@ -373,6 +373,7 @@ class TestPreview:
         assert "is not finished" in text and "Import 2 rows" not in text
 
 
+@pytest.mark.portable
 class TestEveryBadFile:
     @pytest.mark.parametrize("case", [name for name, bad in BAD_FILES.items() if bad.expect == "refused"])
     def test_what_cannot_be_read_is_a_sentence(self, olga, project, settings, case):
