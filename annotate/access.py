@@ -1,4 +1,4 @@
-"""The only door to a project: who may do what. Another project's things do not exist."""
+"""Decides who may do what in a project, by role. For whoever is no member the project does not exist."""
 
 from django.db.models import BigIntegerField, CharField, QuerySet, Value
 from django.utils.translation import gettext as _
@@ -8,17 +8,17 @@ from annotate.models import Member, Project, User
 from annotate.models.compiled import CompiledQuery
 from annotate.models.project import Role
 
-# What each role may do; a role that is not named may not.
+# The roles that may do each thing; all other roles may not.
 MAY: dict[str, frozenset[str]] = {
     "view": frozenset(Role.values),
     "annotate": frozenset({Role.OWNER, Role.ADMIN, Role.REVIEWER, Role.ANNOTATOR}),
-    # Deciding where people disagree, without the machine's answer.
+    # Decide disputes, without seeing the machine's answer.
     "review": frozenset({Role.OWNER, Role.ADMIN, Role.REVIEWER}),
-    # Figures about the machines: not for those who only annotate, whom they could sway.
+    # See figures about the machines. Not for annotators, whose answers these could influence.
     "evidence": frozenset({Role.OWNER, Role.ADMIN, Role.REVIEWER, Role.VIEWER}),
-    # An exported file holds a machine label for every item: not for reviewers, who answer blind.
+    # Get exported files, which hold a machine label for every item. Not for reviewers, who answer blind.
     "download": frozenset({Role.OWNER, Role.ADMIN, Role.VIEWER}),
-    # What is spent, and on what: never those who are paid, or who decide what others are paid for.
+    # See what is spent, and on what. Not for those who are paid, nor for those who decide what is paid.
     "money": frozenset({Role.OWNER, Role.ADMIN, Role.VIEWER}),
     "manage": frozenset({Role.OWNER, Role.ADMIN}),
     "own": frozenset({Role.OWNER}),
@@ -26,7 +26,7 @@ MAY: dict[str, frozenset[str]] = {
 
 
 def project_for(user: User, name: str, *, to: str) -> Project:
-    """The project with this slug or public id, if `user` may do `to` in it; else it is not found."""
+    """The project with this slug or public id; NotFound for strangers, AccessDenied for members who may not do `to`."""
     project = Project.objects.filter(slug=name).first() or Project.objects.filter(public_id=name).first()
     if project is None or membership(user, project) is None:
         raise _unknown(name)
@@ -35,7 +35,7 @@ def project_for(user: User, name: str, *, to: str) -> Project:
 
 
 def member_of(user: User, slug: str, *, to: str) -> Member:
-    """The membership that lets `user` do `to` in the project `slug`, project loaded, in one query."""
+    """As `project_for`, but returns the membership, with its project loaded, in one query: for pages and endpoints."""
     member: Member | None = next(iter(_MEMBER.objects(slug=slug, person=user.pk)), None)
     if member is None:
         raise _unknown(slug)
@@ -44,14 +44,14 @@ def member_of(user: User, slug: str, *, to: str) -> Member:
 
 
 def membership(user: User, project: Project) -> Member | None:
-    """How `user` belongs to `project`, or None. A deactivated user belongs nowhere."""
+    """The membership of `user` in `project`; None for strangers and for deactivated users."""
     if not user.is_active:
         return None
     return Member.objects.filter(project=project, user=user).first()
 
 
 def require(user: User, project: Project, *, to: str) -> Member:
-    """The membership that lets `user` do `to`; AccessDenied says which role is missing."""
+    """The membership that lets `user` do `to` (a key of MAY) in `project`; AccessDenied names the roles that could."""
     member = membership(user, project)
     if member is None:
         raise _unknown(project.slug)
@@ -64,7 +64,7 @@ def _member(*, slug: Value, person: Value) -> QuerySet[Member]:
     return members.order_by("pk")[:1]
 
 
-# Asked by every page of a project.
+# Every page of a project runs this query, so it is compiled once.
 _MEMBER = CompiledQuery(_member, slug=CharField(), person=BigIntegerField())
 
 

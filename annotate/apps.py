@@ -1,4 +1,4 @@
-"""The product's only Django app."""
+"""The only Django app of the product."""
 
 from django.apps import AppConfig
 

@@ -1,4 +1,4 @@
-"""System checks: which settings hold values that cannot work, each with what to do about it."""
+"""Decides which settings hold values that cannot work; `manage.py check` prints each with what to do about it."""
 
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from annotate.silver import secrets
 
 @register()
 def check_unreadable(**_: Any) -> list[CheckMessage]:
+    """Variables of the environment that labelapp/settings.py could not read; it used their defaults."""
     return [
         Error(f"{name} {problem}", hint=f"Correct {name} in the environment, or unset it.", id="goldloop.E001")
         for name, problem in settings.SETTINGS_ERRORS
@@ -52,7 +53,7 @@ def check_redis_url(**_: Any) -> list[CheckMessage]:
     try:
         url = urlsplit(settings.REDIS_URL)
         is_usable = url.scheme in ("redis", "rediss") and bool(url.hostname) and url.port != 0
-    except ValueError:  # of a port that is no number
+    except ValueError:  # raised where the port is no number
         is_usable = False
     if is_usable or not settings.REDIS_URL:
         return []

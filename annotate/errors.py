@@ -1,8 +1,8 @@
-"""What can go wrong, named as facts; each message is a sentence a person can act on. Knows no database."""
+"""Names what can go wrong; each error's message is a sentence that a person can act on. Imports no models."""
 
 
 class GoldloopError(Exception):
-    """Expected failure: its text is shown to people, never a trace."""
+    """An expected failure. People are shown its message, and never a traceback."""
 
 
 class AccessDenied(GoldloopError):
@@ -10,35 +10,35 @@ class AccessDenied(GoldloopError):
 
 
 class NotFound(GoldloopError):
-    """No such thing, or none that the acting person may know of."""
+    """There is no such thing, or the acting person may not know that there is."""
 
 
 class InvalidInput(GoldloopError):
-    """What was given cannot be used; the message says what and where."""
+    """The input cannot be used; the message says which part of it and why."""
 
 
 class Conflict(GoldloopError):
-    """The state of the project does not allow this now."""
+    """The present state of the project does not allow this action."""
 
 
 class LeaseLost(GoldloopError):
-    """The item is no longer held for this annotator."""
+    """The annotator no longer holds the lease of the question."""
 
 
 class RunLost(GoldloopError):
-    """Another attempt took this run over; this one must stop writing."""
+    """Another attempt took over the run; the attempt that gets this error must stop writing."""
 
 
 class RunBusy(Conflict):
-    """A run of this kind is alive in this project."""
+    """A run of the same kind is queued, running or paused in the project; only one may be."""
 
 
 class RunPaused(GoldloopError):
-    """The run stops here and can go on later: somebody asked for that, or a cap was reached."""
+    """The run pauses and can be resumed later: somebody asked for it, or a budget's cap was reached."""
 
 
 class RunCancelled(GoldloopError):
-    """Somebody cancelled the run; what was finished is kept."""
+    """Somebody cancelled the run; the work that was committed before is kept."""
 
 
 class FileDamaged(GoldloopError):
@@ -46,4 +46,4 @@ class FileDamaged(GoldloopError):
 
 
 class BudgetReached(Conflict):
-    """The next attempt is not paid for: a cap stands in the way, or none was set, or somebody stopped spending."""
+    """Nothing more can be reserved from the budget: its cap is reached, it has no cap, or somebody stopped spending."""

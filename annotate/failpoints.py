@@ -1,8 +1,8 @@
-"""Named points at which a fault test may kill this process; without that test's variables nothing happens at them.
+"""Decides whether a fault test kills this process at a named point in the code. Without the test's variables: never.
 
-CHAOS_POINTS holds them, separated by commas: `run.write:2` dies at the second time. CHAOS_MARKS is a folder that
-remembers which have struck, so that each strikes once, whatever starts the work again. With CHAOS_WHOM=parent the
-process that started this one dies first.
+CHAOS_POINTS lists failpoints, separated by commas; `run.write:2` kills when `run.write` is reached for the second
+time. CHAOS_MARKS is a folder with one file per failpoint that has struck, so that each strikes once, also after a
+restart. With CHAOS_WHOM=parent the parent process is killed first.
 """
 
 import os
@@ -15,7 +15,7 @@ _seen: Counter[str] = Counter()
 
 
 def hit(name: str) -> None:
-    """Die here as by `kill -9`, if the environment asks for it."""
+    """The code has reached the failpoint `name`: kill this process with SIGKILL if CHAOS_POINTS says so."""
     if not _POINTS:
         return
     _seen[name] += 1

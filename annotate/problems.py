@@ -1,6 +1,7 @@
-"""What an expected failure is over HTTP: its status, its word for programs, its title, and itself as a problem in JSON.
+"""Decides how an expected failure looks over HTTP: its status, its type for programs, its title, its JSON body.
 
-Pages and the API answer from this one table (RFC 9457, https://www.rfc-editor.org/rfc/rfc9457).
+Pages and the API both answer from this table. The body is a problem document (RFC 9457,
+https://www.rfc-editor.org/rfc/rfc9457).
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,10 +14,10 @@ from django.utils.translation import gettext as _
 from annotate.accounts.sign_in import TooManyAttempts
 from annotate.errors import AccessDenied, Conflict, GoldloopError, InvalidInput, LeaseLost, NotFound
 
-API = "/api/"  # below this address every failure is a problem in JSON
+API = "/api/"  # failures below this address are answered as problem documents
 CONTENT_TYPE = "application/problem+json"
 
-# (error, status, the word by which scripts know it); the first that fits.
+# (error, status, type for programs); the first row whose class fits the error counts.
 _ANSWERS: tuple[tuple[type[Exception], int, str], ...] = (
     (NotFound, 404, "not_found"),
     (AccessDenied, 403, "denied"),
@@ -29,18 +30,19 @@ _ANSWERS: tuple[tuple[type[Exception], int, str], ...] = (
 
 
 def answer_to(error: Exception) -> tuple[int, str] | None:
-    """(status, word) of an expected failure; None for all others."""
+    """(status, type) of an expected failure; None for any other exception, which is a crash."""
     return next(((status, word) for kind, status, word in _ANSWERS if isinstance(error, kind)), None)
 
 
 def is_for_programs(request: HttpRequest) -> bool:
+    """Whether the request goes to the API."""
     return request.path.startswith(API)
 
 
 def response(
     request: HttpRequest, status: int, word: str, sentence: str, errors: Mapping[str, Sequence[str]] | None = None
 ) -> HttpResponse:
-    """A problem; `errors` are the sentences about each field that was sent."""
+    """The problem document as a response; `errors`: sentences by the name of the field that they are about."""
     body: dict[str, Any] = {
         "type": f"urn:goldloop:problem:{word}",
         "title": title(status),
@@ -50,12 +52,13 @@ def response(
     }
     if errors:
         body["errors"] = dict(errors)
-    # What somebody sent may hold half of a pair of surrogates, which is no character in any encoding.
+    # Input that is repeated here may hold a lone surrogate, which no encoding can write.
     text = orjson.dumps(_printable(body))
     return HttpResponse(text, status=status, content_type=CONTENT_TYPE)
 
 
 def title(status: int) -> str:
+    """What people read above the sentence of a failure with this status."""
     titles = {
         400: _("Not understood"),
         401: _("Not signed in"),

@@ -1,4 +1,4 @@
-"""Changing a project's rules: which can change when, and that nobody overwrites what another has just saved."""
+"""Decides which settings of a project can change when, and that nobody overwrites what somebody else just saved."""
 
 import hashlib
 from collections.abc import Callable, Collection
@@ -31,20 +31,20 @@ CHANGEABLE = (
 
 
 class ChangedMeanwhile(Conflict):
-    """Somebody else saved other settings after these were shown."""
+    """Somebody else changed the settings after the page with the form was loaded."""
 
 
 def stamp(project: Project) -> str:
-    """Stands for exactly these settings: a page sends back what it was shown."""
+    """A digest of the settings that can change: a form carries it, so that `change` can tell whether they did."""
     content = {name: getattr(project, name) for name in CHANGEABLE}
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()[:20]
 
 
 @transaction.atomic
 def change(*, project: Project, by: User, shown: str | None = None, **changes: Any) -> Project:
-    """Change what is named; the project as it is then. All or nothing: Conflict says what cannot change now.
+    """Change the named settings, all or none; returns the project as stored. Conflict says which cannot change now.
 
-    `shown` is the stamp of the settings that `by` looked at; ChangedMeanwhile where they are others by now.
+    `shown`: the stamp of the settings that `by` looked at; ChangedMeanwhile where the project has others by now.
     """
     access.require(by, project, to="manage")
     if fixed := sorted(changes.keys() - set(CHANGEABLE)):
@@ -67,12 +67,12 @@ def change(*, project: Project, by: User, shown: str | None = None, **changes: A
 
 
 def refusals(project: Project, names: Collection[str] = CHANGEABLE) -> dict[str, str]:
-    """Of these settings those that cannot change now, each with why."""
-    found: dict[str, str] = {}
+    """Those of the settings `names` that cannot change now, each with a sentence that says why."""
+    reasons: dict[str, str] = {}
     for guarded, is_fixed, sentence in _GUARDS:
         if (hit := [name for name in guarded if name in names]) and is_fixed(project):
-            found |= dict.fromkeys(hit, sentence())
-    return found
+            reasons |= dict.fromkeys(hit, sentence())
+    return reasons
 
 
 def _has_open_round(project: Project) -> bool:
@@ -84,7 +84,7 @@ def _has_rounds(project: Project) -> bool:
 
 
 def _has_moved_money(project: Project) -> bool:
-    """Spent, reserved, capped, or lent by somebody who is paid in this currency."""
+    """Whether any amount in the project's currency stands: spent, reserved, a cap, or the prices of a connection."""
     return (
         project.connection_id is not None
         or project.lent_connections.exists()
@@ -95,7 +95,7 @@ def _has_moved_money(project: Project) -> bool:
     )
 
 
-# Which settings, when they are fixed, and what is said then.
+# (settings, whether they are fixed now, the sentence that says so)
 _GUARDS: tuple[tuple[tuple[str, ...], Callable[[Project], bool], Callable[[], str]], ...] = (
     (
         ("gold_rule", "agree_k"),
@@ -103,7 +103,7 @@ _GUARDS: tuple[tuple[tuple[str, ...], Callable[[Project], bool], Callable[[], st
         lambda: _("A round is open, and its answers become gold by one rule. Close it to change the gold rule."),
     ),
     (
-        # The looks at the audit sample are planned from its target; one that moves with the results proves nothing.
+        # The looks at the audit sample are planned from its target; a target that follows the results proves nothing.
         ("audit_target",),
         _has_rounds,
         lambda: _("A round was drawn: the size of the audit sample stays as it was planned."),

@@ -1,4 +1,4 @@
-"""Making projects: their key, their labels, their guidelines and their people."""
+"""Decides what a project is made of: its secret key, versions of labels and guidelines, and its members."""
 
 import hashlib
 import re
@@ -28,24 +28,26 @@ _KEYS = "1234567890"
 
 @dataclass(frozen=True)
 class NewLabel:
+    """A label as its author wrote it; a new schema makes a row of it."""
+
     name: str
     definition: str = ""
     examples: tuple[str, ...] = ()
 
 
 class ShortNameTaken(Conflict):
-    """Another project is reached by this short name."""
+    """Another project has this short name (slug)."""
 
 
 def may_create(user: User) -> bool:
-    """Owners of the site, and whoever manages a project already: they can be trusted with one more."""
+    """Whether `user` may make projects: owners of the site may, and whoever manages a project already."""
     if not user.is_active or user.is_simulated:
         return False
     return user.is_site_owner or user.memberships.filter(role__in=MAY["manage"]).exists()
 
 
 def require_may_create(user: User) -> None:
-    """For pages and programs; whoever can run commands on the machine needs no leave."""
+    """AccessDenied unless `user` may make projects. Called by pages and API; commands need no such right."""
     if not may_create(user):
         raise AccessDenied(_("Projects are made by those who run this site or manage a project already. Ask them."))
 
@@ -61,7 +63,10 @@ def create(
     key: bytes | None = None,
     **settings: Any,
 ) -> Project:
-    """A project owned by `by`. Its secret key is made here (or given, to repeat a simulation) and committed to."""
+    """Make a project owned by `by`, with its secret key, the key's commitment, two budgets and the first schema.
+
+    `key` is for simulations that must be repeatable; otherwise 32 random bytes. `settings` are fields of Project.
+    """
     check_labels(labels)
     modalities.modality(modality)
     if not slugify(slug or name):
@@ -90,12 +95,12 @@ def create(
 
 @transaction.atomic
 def add_schema(*, project: Project, labels: Sequence[NewLabel], by: User, base: int | None = None) -> LabelSchema:
-    """The next version of the labels; only before anything was labeled or pre-labeled with an older one.
+    """Store the next version of the labels; Conflict once any item was labeled or pre-labeled.
 
-    With `base`, the version that was edited, Conflict where somebody else saved a later one meanwhile.
+    `base`: the version that the author edited; Conflict where somebody else saved a later one meanwhile.
     """
     access.require(by, project, to="manage")
-    Project.objects.select_for_update().get(pk=project.pk)  # of two new versions at once one is the later
+    Project.objects.select_for_update().get(pk=project.pk)  # two versions saved at once get two numbers
     if are_labels_in_use(project):
         raise Conflict(_("The labels are in use; changing them now would change what existing answers mean."))
     check_labels(labels)
@@ -120,19 +125,19 @@ def add_schema(*, project: Project, labels: Sequence[NewLabel], by: User, base: 
 
 
 def are_labels_in_use(project: Project) -> bool:
-    """Whether something was labeled or pre-labeled: then the labels stay, and with them what answers mean."""
+    """Whether any item was labeled or pre-labeled: from then on changes of labels would alter what answers mean."""
     return project.annotations.exists() or project.prompts.exists() or project.gold.exists()
 
 
 @transaction.atomic
 def set_guidelines(*, project: Project, markdown: str, by: User, base: int | None = None) -> GuidelineVersion:
-    """The next version of the guidelines; the same text again is no new version.
+    """Store the next version of the guidelines; returns the latest version where its text is the same.
 
-    With `base`, the version that was edited (0: none), Conflict where somebody else saved a later one meanwhile.
+    `base`: the version that the author edited (0: none); Conflict where somebody else saved a later one meanwhile.
     """
     access.require(by, project, to="manage")
     check_guidelines(markdown)
-    Project.objects.select_for_update().get(pk=project.pk)  # of two new versions at once one is the later
+    Project.objects.select_for_update().get(pk=project.pk)  # two versions saved at once get two numbers
     latest = current_guidelines(project)
     if latest is not None and latest.markdown == markdown:
         return latest
@@ -147,12 +152,12 @@ def set_guidelines(*, project: Project, markdown: str, by: User, base: int | Non
 
 @transaction.atomic
 def add_member(*, project: Project, user: User, role: str, is_trusted: bool, by: User) -> Member:
-    """Let `user` in, or change what they may do. The owner stays the owner."""
+    """Make `user` a member, or change a member's role and trust. Conflict for the owner, who stays the owner."""
     access.require(by, project, to="manage")
     if role not in Role.values or role == Role.OWNER:
-        given = ", ".join(sorted(set(Role.values) - {Role.OWNER}))
+        choices = ", ".join(sorted(set(Role.values) - {Role.OWNER}))
         raise InvalidInput(
-            _("%(role)r cannot be given; choose one of %(roles)s.") % {"role": str(role), "roles": given}
+            _("%(role)r cannot be given; choose one of %(roles)s.") % {"role": str(role), "roles": choices}
         )
     if Member.objects.filter(project=project, user=user, role=Role.OWNER).exists():
         raise Conflict(_("%(person)s owns %(project)s.") % {"person": user, "project": project})
@@ -164,17 +169,17 @@ def add_member(*, project: Project, user: User, role: str, is_trusted: bool, by:
 
 
 def current_schema(project: Project) -> LabelSchema:
-    """The labels in force."""
+    """The schema in force: the latest version of the labels."""
     return project.schemas.order_by("-version")[0]
 
 
 def labels_of(schema: LabelSchema) -> list[Label]:
-    """The K labels in the order of their columns."""
+    """The K labels of a schema, in the order of their columns in K-vectors."""
     return list(schema.labels.order_by("index"))
 
 
 def current_guidelines(project: Project) -> GuidelineVersion | None:
-    """The guidelines in force, or None where none were written."""
+    """The guidelines in force: the latest version; None where none were written."""
     return project.guidelines.order_by("-version").first()
 
 
@@ -207,7 +212,7 @@ def check_labels(labels: Sequence[NewLabel]) -> None:
 
 
 def check_guidelines(markdown: str) -> None:
-    """InvalidInput unless this text can be kept as guidelines."""
+    """InvalidInput unless the text can be stored as guidelines: some text, not too long, no NUL, no half character."""
     if not markdown.strip():
         raise InvalidInput(_("The guidelines are empty."))
     if len(markdown) > MAX_GUIDELINES:
@@ -232,7 +237,7 @@ def _parse_label(row: object, place: int) -> NewLabel:
 
 
 def validate(project: Project) -> None:
-    """Settings against the model's own rules and those that no database knows, as one sentence."""
+    """InvalidInput, in one sentence, where a setting of the project breaks the model's rules or those named here."""
     if not re.fullmatch("[A-Z]{3}", project.currency):
         raise InvalidInput(_("A currency is three capital letters, for instance EUR."))
     if project.time_zone not in time_zones():

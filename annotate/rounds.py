@@ -92,7 +92,7 @@ def _shares(project: Project, index: int) -> rounds.Shares:
     )
 
 
-def _state(project: Project, items: pool.Pool) -> rounds.Pool:
+def _state(project: Project, items: pool.Pool) -> rounds.SamplingFrame:
     """The pool as the sampler wants it: who is in which sample, and what is already known."""
     gold = pool.load_gold(items, project)
     in_audit = pool.drawn(items, project, Arm.AUDIT)
@@ -100,9 +100,9 @@ def _state(project: Project, items: pool.Pool) -> rounds.Pool:
     has_blind = gold.blind != pool.NO_LABEL
     # Owed: in the sample, no blind answer, and nobody answered or skipped it under blind conditions.
     owed = ~has_blind & ~_tried_blind(project, items)
-    return rounds.Pool(
-        u=items.prn,
-        in_a=pool.is_selected(items, project),
+    return rounds.SamplingFrame(
+        prn=items.prn,
+        is_selected=pool.is_selected(items, project),
         in_audit=in_audit,
         audit_open=in_audit & owed,
         in_reference=in_reference,

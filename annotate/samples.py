@@ -1,4 +1,7 @@
-"""What belongs to a sample: the marks of u that only ever move one way, and the items that come to lie beyond one."""
+"""Decides which items belong to the audit and reference samples: those beyond a mark, and marks never move back.
+
+The audit sample is every item whose permanent random number u is at most the audit mark, the reference sample every
+item whose u is at least the reference mark."""
 
 from django.db.models import Max, Min
 
@@ -7,8 +10,10 @@ from annotate.models.project import Arm
 
 
 def absorb_late(*, project: Project) -> int:
-    """Items beyond a mark that carry no draw yet belong to that sample at once; returns how many joined."""
-    project = Project.objects.get(pk=project.pk)  # the marks as they are now
+    """Give each item of the pool that lies beyond a mark, and has no draw of that sample yet, such a draw.
+
+    Items get there by an import, by a correction or by being brought back. Returns how many draws were made."""
+    project = Project.objects.get(pk=project.pk)  # the caller's row may be older than the last round
     joined = 0
     if project.audit_cutoff is not None:
         joined += _join(project, Arm.AUDIT, prn__lte=project.audit_cutoff)
@@ -32,7 +37,9 @@ def _join(project: Project, arm: str, **beyond: float) -> int:
 
 
 def advance_cutoffs(current: Round) -> None:
-    """Marks move to the end of what this round drew, and never back."""
+    """Move the project's marks to the last item that `current`, a round being closed, drew for each sample.
+
+    A mark that lies further already stays. The round's row records both."""
     project = Project.objects.select_for_update().get(pk=current.project_id)
     drawn = Draw.objects.filter(round=current)
     top = drawn.filter(arm=Arm.AUDIT).aggregate(u=Max("item__prn"))["u"]

@@ -189,7 +189,7 @@ def _test_accuracy(setup: Setup, frozen: delivery.Frozen) -> float | None:
     if frozen.row.model is None or not setup.test_rows:
         return None
     kind = modality(setup.modality)
-    items = [kind.prompt_parts(kind.payload_of(row)) for row in setup.test_rows]
+    items = [kind.contents(kind.payload_of(row)) for row in setup.test_rows]
     x = vectors.encoder_of(frozen.row.project).encode(items)
     predicted = artefacts.load_version(frozen.row.model).predict_new(x).argmax(axis=1)
     names = [label.name for label in setup.labels]

@@ -13,7 +13,7 @@ from annotate import access, rounds, vectors
 from annotate.dataset import export
 from annotate.errors import Conflict, InvalidInput, RunCancelled
 from annotate.imports import ingest, preview, uploads
-from annotate.learning import delivery, estimation, training
+from annotate.learning import delivery, estimation, method_choice, training
 from annotate.models import DeliveredVersion, Estimate, Import, ModelVersion, Project, Round, Run, User
 from annotate.money import ledger, payments
 from annotate.runs import lifecycle
@@ -80,7 +80,7 @@ def perform(attempt: lifecycle.Attempt) -> None:
     if kind.defaults and parameters != run.parameters:  # paused there and resumed on a page: nobody noted with what
         raise InvalidInput(f"This {run.kind} was started by a command on the server; start it there again.")
     try:
-        attempt.result = kind.work(attempt, run.started_by, **parameters)
+        attempt.result = kind.work(attempt, run.started_by, **{**kind.defaults, **parameters})
     except RunCancelled:
         if kind.tidy is None:
             raise
@@ -166,10 +166,11 @@ def _close(attempt: lifecycle.Attempt, by: User, *, force: bool) -> Facts:
     return {"round": closed.index, "n_gold": closed.gold.filter(is_current=True).count(), "n_unresolved": n_unresolved}
 
 
-def _train(attempt: lifecycle.Attempt, by: User) -> Facts:
+def _train(attempt: lifecycle.Attempt, by: User, *, method: str, parameters: Facts) -> Facts:
     _read_items(attempt)
     attempt.step("Training")
-    model = _model_since(attempt.run) or training.train(project=attempt.run.project, by=by)
+    project = attempt.run.project
+    model = _model_since(attempt.run) or training.train(project=project, by=by, method=method, parameters=parameters)
     facts = {name: model.metrics[name] for name in ("n_gold", "n_silver", "n_reference")}
     return {"model": model.version, "is_champion": model.is_champion, **facts, **_estimate(attempt, by)}
 
@@ -229,7 +230,7 @@ KINDS = {
     "prelabel": RunKind(_prelabel, check=prelabel.check),
     "draw": RunKind(_draw, {"batch": 100}),
     "close": RunKind(_close, {"force": False}, queue="io"),
-    "train": RunKind(_train),
+    "train": RunKind(_train, {"method": method_choice.DEFAULT, "parameters": {}}, check=method_choice.check),
     "estimate": RunKind(_estimate),
     "export": RunKind(_export, {"formats": list(export.FORMATS)}),
 }

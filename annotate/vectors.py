@@ -16,9 +16,10 @@ from annotate.modalities import modality
 from annotate.models import Item, ItemPayload, Project
 from annotate.runs import lifecycle
 from models_ml import registry
+from models_ml.arrays import Vectors
 from models_ml.encoders.items import ItemEncoder, item_encoder
 from models_ml.encoders.text import MemoEncoder
-from models_ml.types import Encoder, Parts, Progress, Vectors
+from models_ml.types import Contents, Encoder, EncodingProgress
 
 _CHUNK = 1_024  # rows per durable step: at most a few seconds of work are lost with the process
 
@@ -33,7 +34,7 @@ def encoder_named(name: str) -> Encoder:
 
 def encoder_of(project: Project) -> ItemEncoder:
     """What turns this project's items into vectors: its encoder, in the way of its modality."""
-    return item_encoder(encoder_named(project.encoder), n_parts=len(modality(project.modality).FIELDS))
+    return item_encoder(encoder_named(project.encoder), project.modality)
 
 
 def vectors_of(project: Project, show: lifecycle.Show | None = None) -> NDArray[np.float32]:
@@ -75,7 +76,7 @@ class KnownVectors:
         """Know these texts, and forget those of the call before, so that memory does not grow."""
         self._known = dict(zip(texts, vectors, strict=True))
 
-    def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
+    def encode(self, texts: Sequence[str], progress: EncodingProgress | None = None) -> Vectors:
         """As the encoder does; texts that are remembered cost nothing."""
         unknown = [text for text in texts if text not in self._known]
         fresh = dict(zip(unknown, self._encoder.encode(unknown, progress), strict=True)) if unknown else {}
@@ -91,8 +92,8 @@ def _n_visible(project: Project) -> int:
     return 0 if last is None else last + 1
 
 
-def _items(project: Project, start: int, stop: int) -> Iterator[list[Parts]]:
-    parts = modality(project.modality).prompt_parts
+def _items(project: Project, start: int, stop: int) -> Iterator[list[Contents]]:
+    contents = modality(project.modality).contents
     for first in range(start, stop, _CHUNK):
         payloads = (
             ItemPayload.objects.filter(
@@ -101,7 +102,7 @@ def _items(project: Project, start: int, stop: int) -> Iterator[list[Parts]]:
             .order_by("item__ordinal")
             .values_list("payload", flat=True)
         )
-        yield [parts(payload) for payload in payloads]
+        yield [contents(payload) for payload in payloads]
 
 
 def _whole_rows(path: Path, dim: int) -> int:

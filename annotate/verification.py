@@ -50,14 +50,11 @@ def first_problem(check: Check, project: Project) -> str | None:
 
 
 def rebuild_problem(model: ModelVersion) -> str | None:
-    """Train a model again and compare its artefact bit by bit (I-7)."""
+    """Train a model again and compare it with the stored one, bit by bit where its method promises that (I-7)."""
     try:
-        found = files.hashed_bytes(artefacts.rebuild(model))
+        return artefacts.broken_promise(model)
     except GoldloopError as error:
         return str(error)
-    if found != model.artefact_sha256:
-        return f"made again it has checksum {found}, its row says {model.artefact_sha256}"
-    return None
 
 
 def _numbers_follow_from_key(project: Project) -> Iterator[str]:

@@ -13,7 +13,7 @@ from scipy.special import softmax
 
 from models_ml import registry
 from models_ml.encoders.items import item_encoder
-from models_ml.types import Encoder, Judgement, LabelSpec, Parts
+from models_ml.types import Contents, Encoder, Judgement, LabelSpec
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -90,8 +90,8 @@ def record(paths: Sequence[Path], items: int, encoder_name: str, noisy_field: st
     names = sorted({row["label"] for row in rows})
     truth = np.array([names.index(row["label"]) for row in rows])
     encoder = registry.encoder(encoder_name)
-    parts = [parts_of(row) for row in rows]
-    x = item_encoder(encoder, n_parts=len(parts[0])).encode(parts)
+    contents = [contents_of(row) for row in rows]
+    x = item_encoder(encoder, "text" if len(contents[0]) == 1 else "pair").encode(contents)
     specs = _specs(names, paths[0].resolve().parent.name)
     silver, p_llm = _silver(rows, specs, encoder, noisy_field)
     fold = generator.integers(0, 5, len(rows))
@@ -107,7 +107,7 @@ def _read(paths: Sequence[Path]) -> list[dict[str, str]]:
     for path in paths:
         with gzip.open(path, "rt") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
             rows += [json.loads(line) for line in lines]
-    return [row for row in rows if row.get("label") is not None and all(part.strip() for part in parts_of(row))]
+    return [row for row in rows if row.get("label") is not None and all(text.strip() for text in contents_of(row))]
 
 
 def _specs(names: list[str], dataset: str) -> list[LabelSpec]:
@@ -121,7 +121,7 @@ def _specs(names: list[str], dataset: str) -> list[LabelSpec]:
     ]
 
 
-def parts_of(row: Mapping[str, Any]) -> Parts:
+def contents_of(row: Mapping[str, Any]) -> Contents:
     """What an annotator and the encoder read of a row: a text, or the two texts of a pair."""
     return (row["text"],) if "text" in row else (row["text_a"], row["text_b"])
 
@@ -134,7 +134,7 @@ def _silver(
     if noisy_field is not None:  # whatever is no class name is no valid answer; how sure it was is unknown
         given = [row.get(noisy_field) for row in rows]
         return np.array([names.index(label) if label in names else k for label in given]), p_llm
-    answers = registry.annotator(encoder=encoder).annotate([parts_of(row) for row in rows], labels=specs)
+    answers = registry.annotator(encoder=encoder).annotate([contents_of(row) for row in rows], labels=specs)
     for i, answer in enumerate(answers):
         if isinstance(answer, Judgement):
             silver[i], p_llm[i] = answer.label, answer.probabilities

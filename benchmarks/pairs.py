@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.machines import parts_of
+from benchmarks.machines import contents_of
 from benchmarks.zero_shot import read_rows, sample
 from models_ml import metrics, registry
+from models_ml.arrays import Vectors
 from models_ml.encoders.items import joined
 from models_ml.training.crossfit import Snapshot, TrainingConfig, train
-from models_ml.types import Vectors
 
 FIELDS = """
 Prints one line per representation: accuracy with its standard error over the seeds, and log-loss. Each seed draws folds
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(argv)
     rows = [row for path in options.train for row in read_rows(path)]
     rows = sample(rows, options.items, seed=1)
-    pairs = _halves(rows, options.halves == "other") if options.halves else [parts_of(row) for row in rows]
+    pairs = _halves(rows, options.halves == "other") if options.halves else [contents_of(row) for row in rows]
     names = sorted({row["label"] for row in rows})
     truth = np.array([names.index(row["label"]) for row in rows])
     print(f"{len(rows)} pairs, {len(names)} labels, most frequent {np.bincount(truth).max() / len(rows):.3f}")
@@ -42,11 +42,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 def representations(a: Vectors, b: Vectors, whole: Vectors) -> dict[str, Vectors]:
     """Ways to write n pairs as vectors float32 (n, ·), from the unit vectors of both texts and of the joined one."""
     relation = np.hstack([np.abs(a - b), a * b])
-    found = {"joined": whole, "[a, b]": np.hstack([a, b]), "[|a-b|, a*b]": relation}
+    ways = {"joined": whole, "[a, b]": np.hstack([a, b]), "[|a-b|, a*b]": relation}
     for weight in (1, 0.5, 0.25):
-        found[f"[{weight} a, {weight} b, |a-b|, a*b]"] = np.hstack([weight * a, weight * b, relation])
-    found["[0.5 joined, |a-b|, a*b]"] = np.hstack([0.5 * whole, relation])
-    return {name: np.ascontiguousarray(x, np.float32) for name, x in found.items()}
+        ways[f"[{weight} a, {weight} b, |a-b|, a*b]"] = np.hstack([weight * a, weight * b, relation])
+    ways["[0.5 joined, |a-b|, a*b]"] = np.hstack([0.5 * whole, relation])
+    return {name: np.ascontiguousarray(x, np.float32) for name, x in ways.items()}
 
 
 def measure(x: Vectors, truth: NDArray[np.int64], labels: int, seed: int) -> tuple[float, float]:

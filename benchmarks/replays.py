@@ -13,11 +13,11 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 from benchmarks.machines import Bools, Floats, Ints, Machine
-from models_ml.acquisition.rounds import Pool, plan_round, shares_for
+from models_ml.acquisition.rounds import SamplingFrame, plan_round, shares_for
 from models_ml.acquisition.scores import margin, top_k
-from models_ml.delivery import fit_delivery
 from models_ml.estimators import Estimate, Sample, accuracy, delivered_accuracy
 from models_ml.intervals import effective_size, z_value
+from models_ml.label_combination import fit_label_combination
 from models_ml.noise.transition import row_intervals, transition_counts
 from models_ml.randomness import unit_interval
 
@@ -56,7 +56,7 @@ def replay(machine: Machine, generator: np.random.Generator, setup: Setup) -> li
     labels, confidence = _deliver(machine, pool.in_reference & pool.has_gold)
     leftover = _play_leftover(machine, generator, setup)
     leftover_labels, _ = _deliver(machine, leftover.in_reference & leftover.has_gold)
-    picked = pool.in_a & ~pool.in_reference & pool.has_gold
+    picked = pool.is_selected & ~pool.in_reference & pool.has_gold
     product = _Figures(machine, pool, labels, setup, confidence)
     return [
         *product.outcomes(PRODUCT),
@@ -67,13 +67,13 @@ def replay(machine: Machine, generator: np.random.Generator, setup: Setup) -> li
     ]
 
 
-def _play(machine: Machine, generator: np.random.Generator, setup: Setup) -> Pool:
+def _play(machine: Machine, generator: np.random.Generator, setup: Setup) -> SamplingFrame:
     """The product's rounds."""
     pool = _fresh(len(machine.truth), generator)
     scores: Floats | None = None
     for index in range(setup.rounds):
         drawn = plan_round(pool, scores=scores, batch=setup.batch, shares=shares_for(index), generator=generator)
-        in_a, in_audit, in_reference = pool.in_a.copy(), pool.in_audit.copy(), pool.in_reference.copy()
+        in_a, in_audit, in_reference = pool.is_selected.copy(), pool.in_audit.copy(), pool.in_reference.copy()
         for pick in drawn.picks:
             {"audit": in_audit, "random": in_reference}.get(pick.arm, in_a)[pick.position] = True
         gold, blind = pool.has_gold.copy(), pool.has_blind_gold.copy()
@@ -81,7 +81,7 @@ def _play(machine: Machine, generator: np.random.Generator, setup: Setup) -> Poo
         blind[drawn.ask] |= drawn.blind & machine.answerable[drawn.ask]
         pool = replace(
             pool,
-            in_a=in_a | in_reference,
+            is_selected=in_a | in_reference,
             in_audit=in_audit,
             in_reference=in_reference,
             has_gold=gold,
@@ -91,27 +91,27 @@ def _play(machine: Machine, generator: np.random.Generator, setup: Setup) -> Poo
     return pool
 
 
-def _play_leftover(machine: Machine, generator: np.random.Generator, setup: Setup) -> Pool:
+def _play_leftover(machine: Machine, generator: np.random.Generator, setup: Setup) -> SamplingFrame:
     """What looks reasonable and is not: audit anew from what is left, and let active skip what is audited."""
     pool, scores = _fresh(len(machine.truth), generator), np.zeros(len(machine.truth))
     for index in range(setup.rounds):
         shares = shares_for(index)
         n_audit, n_reference = round(shares.audit * setup.batch), round(shares.reference * setup.batch)
-        left = np.flatnonzero(~pool.in_a & ~pool.in_audit)
+        left = np.flatnonzero(~pool.is_selected & ~pool.in_audit)
         pool.in_audit[generator.permutation(left)[:n_audit]] = True
-        reference = top_k(pool.u, n_reference, ~pool.in_a & ~pool.in_audit)
-        pool.in_reference[reference] = pool.in_a[reference] = True
+        reference = top_k(pool.prn, n_reference, ~pool.is_selected & ~pool.in_audit)
+        pool.in_reference[reference] = pool.is_selected[reference] = True
         n_active = setup.batch - n_audit - n_reference
-        pool.in_a[top_k(scores, n_active, ~pool.in_a & ~pool.in_audit)] = True
-        pool.has_gold[:] = (pool.in_a | pool.in_audit) & machine.answerable
+        pool.is_selected[top_k(scores, n_active, ~pool.is_selected & ~pool.in_audit)] = True
+        pool.has_gold[:] = (pool.is_selected | pool.in_audit) & machine.answerable
         scores = _scores(machine, pool.in_reference & pool.has_gold, setup)
     return replace(pool, has_blind_gold=pool.in_audit & machine.answerable)
 
 
-def _fresh(items: int, generator: np.random.Generator) -> Pool:
+def _fresh(items: int, generator: np.random.Generator) -> SamplingFrame:
     key = generator.bytes(32)
     u = np.array([unit_interval(key, content) for content in _hashes(items)])
-    return Pool(u, *(np.zeros(items, dtype=np.bool_) for _ in range(8)))
+    return SamplingFrame(u, *(np.zeros(items, dtype=np.bool_) for _ in range(8)))
 
 
 @cache
@@ -139,7 +139,7 @@ def _deliver(machine: Machine, reference: Bools) -> tuple[Ints, Floats]:
 
 
 def _fit(machine: Machine, reference: Bools) -> Floats:
-    delivery = fit_delivery(
+    delivery = fit_label_combination(
         silver=machine.silver,
         silver_probability=machine.p_llm,
         p_oof=machine.p_oof,
@@ -151,7 +151,7 @@ def _fit(machine: Machine, reference: Bools) -> Floats:
     return delivery.posterior(machine.silver, machine.p_llm, machine.p_oof)
 
 
-def _fit_on_audit(machine: Machine, pool: Pool, setup: Setup, confidence: Floats) -> list[Outcome]:
+def _fit_on_audit(machine: Machine, pool: SamplingFrame, setup: Setup, confidence: Floats) -> list[Outcome]:
     """The delivered figure of somebody who fits on the audit sample and then reports from it.
 
     The product's own combiner has so few weights, and is shrunk so strongly, that even this hardly shows with
@@ -193,14 +193,14 @@ class _Figures:
     """The figures of one project, from its audit sample or from what is passed off as one."""
 
     machine: Machine
-    pool: Pool
+    pool: SamplingFrame
     labels: Ints
     setup: Setup
     confidence: Floats
 
     def outcomes(self, mode: str, passed_off: Bools | None = None) -> list[Outcome]:
         """LLM, model and delivered; `passed_off` bool[N] replaces the audit sample."""
-        machine, outside = self.machine, ~self.pool.in_a
+        machine, outside = self.machine, ~self.pool.is_selected
         sample = self.pool.in_audit if passed_off is None else passed_off
         in_r = sample & outside if passed_off is None else _at_most(passed_off, int(outside.sum()))
         everything = np.ones_like(outside)
@@ -240,7 +240,7 @@ class _Figures:
         return accuracy(sample, right[resolved], method=self.setup.method)
 
     def _delivered(self, right: Bools, members: Bools) -> Estimate:
-        in_a = self.pool.in_a
+        in_a = self.pool.is_selected
         sample, resolved = self._sample(members, int((~in_a).sum()))
         return delivered_accuracy(
             sample,
@@ -282,7 +282,7 @@ def _outcome(estimand: str, mode: str, estimate: Estimate, truth: float, widths:
     return Outcome(estimand, mode, bool(covered), estimate.high - estimate.low, *widths, error)
 
 
-def _c_hat(machine: Machine, pool: Pool) -> list[Outcome]:
+def _c_hat(machine: Machine, pool: SamplingFrame) -> list[Outcome]:
     """The diagonal of Ĉ, one outcome per class with reference gold."""
     k = machine.p_oof.shape[1]
     gold = np.where(pool.in_reference & pool.has_gold, machine.truth, -1)

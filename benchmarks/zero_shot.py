@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.machines import parts_of
+from benchmarks.machines import contents_of
 from models_ml import metrics, registry
 from models_ml.seeds import generator
 from models_ml.types import Annotator, Judgement, LabelSpec
@@ -50,7 +50,7 @@ def measure(
     is_valid = np.zeros(len(rows), dtype=bool)
     started = perf_counter()
     for start in range(0, len(rows), CHUNK):
-        texts = [parts_of(row) for row in rows[start : start + CHUNK]]
+        texts = [contents_of(row) for row in rows[start : start + CHUNK]]
         for row, answer in enumerate(annotator.annotate(texts, labels=labels), start):
             if isinstance(answer, Judgement) and answer.probabilities is not None:
                 probabilities[row], is_valid[row] = answer.probabilities, True

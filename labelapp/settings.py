@@ -104,7 +104,7 @@ DEBUG = _bool("DEBUG", False)
 SITE_URL = env.str("SITE_URL", "http://localhost:8000").rstrip("/")
 SECRET_KEY = _secret_key()
 # Keys of LLM servers are encrypted with the first of these (Fernet keys) and decrypted with any; not with SECRET_KEY,
-# which may change any day. Empty: one is made once and kept in VAR_DIR/encryption_key (annotate/encryption.py).
+# which may change any day. Empty: one is made once and kept in VAR_DIR/encryption_key (annotate/silver/secrets.py).
 FIELD_ENCRYPTION_KEYS = env.list("FIELD_ENCRYPTION_KEYS", default=[])
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 

@@ -1,4 +1,4 @@
-"""Routes of the site. What is not public by name (annotate/web/doors.py) asks for a sign-in."""
+"""Routes of the site. What is not public by name (annotate/web/http/guards.py) asks for a sign-in."""
 
 from django.urls import include, path
 

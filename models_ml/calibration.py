@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
-Floats = NDArray[np.floating[Any]]
-Ints = NDArray[np.integer[Any]]
-Matrix = NDArray[np.float64]
+from models_ml.arrays import Floats, Ints, Matrix
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,7 @@ class Combiner:
 
     a: float
     b: float
-    c: NDArray[np.float64]
+    c: Matrix
 
     def __call__(self, log_llm: Matrix, log_model: Matrix) -> Matrix:
         """Two float64[n, K] of log-probabilities -> probabilities float64[n, K]."""
@@ -69,8 +65,8 @@ def fit_temperature(log_probabilities: Floats, labels: Ints, sd: float = CALIBRA
         nll = -log_softmax(z * np.exp(-log_t), axis=1)[rows, labels].sum()
         return float(nll + 0.5 * (log_t / sd) ** 2)
 
-    found = minimize_scalar(loss, bounds=(-np.log(20.0), np.log(20.0)), method="bounded")
-    return float(np.exp(found.x))
+    optimum = minimize_scalar(loss, bounds=(-np.log(20.0), np.log(20.0)), method="bounded")
+    return float(np.exp(optimum.x))
 
 
 def apply_temperature(log_probabilities: Floats, temperature: float) -> Matrix:
@@ -78,7 +74,7 @@ def apply_temperature(log_probabilities: Floats, temperature: float) -> Matrix:
     return np.asarray(softmax(log_probabilities.astype(np.float64) / temperature, axis=1), np.float64)
 
 
-def one_rate(silver: Ints, error: float, marginal: Floats) -> Matrix:
+def uniform_noise(silver: Ints, error: float, marginal: Floats) -> Matrix:
     """A distribution for labels of unknown confidence: 1 - e at the label, e spread by the silver marginal.
 
     silver int[n] in 0..K-1; error in 0..1; marginal float[K], positive. Returns float64[n, K].
@@ -105,7 +101,7 @@ def fit_combiner(log_llm: Matrix, log_model: Matrix, labels: Ints, config: Calib
     ridge = np.concatenate([[config.weight_ridge] * 2, [config.bias_ridge] * k])
     target = np.eye(k)[labels]
 
-    def loss(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def loss(theta: Matrix) -> tuple[float, Matrix]:
         log_p = log_softmax(theta[0] * log_llm + theta[1] * log_model + theta[2:], axis=1)
         d = np.exp(log_p) - target
         away = theta - default

@@ -9,29 +9,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save
+
+from models_ml.arrays import AnyArray
 
 # One metadata key: the library's header keeps several in no fixed order.
 CONFIG_KEY = "config"
 
 
-def to_bytes(arrays: Mapping[str, NDArray[Any]], config: Mapping[str, Any]) -> bytes:
+def to_bytes(arrays: Mapping[str, AnyArray], config: Mapping[str, Any]) -> bytes:
     """Arrays and JSON settings as safetensors; ValueError for what JSON cannot say (NaN, infinity)."""
     text = json.dumps(config, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     tensors = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
     return bytes(save(tensors, metadata={CONFIG_KEY: text}))
 
 
-def save_checkpoint(path: Path, arrays: Mapping[str, NDArray[Any]], config: Mapping[str, Any]) -> str:
+def save_checkpoint(path: Path, arrays: Mapping[str, AnyArray], config: Mapping[str, Any]) -> str:
     """Write the file and return its SHA-256 in hex."""
     content = to_bytes(arrays, config)
     path.write_bytes(content)
     return hashlib.sha256(content).hexdigest()
 
 
-def load_checkpoint(path: Path, sha256: str | None = None) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+def load_checkpoint(path: Path, sha256: str | None = None) -> tuple[dict[str, AnyArray], dict[str, Any]]:
     """The arrays and settings of a file; ValueError where it does not have the checksum given."""
     if sha256 is not None and file_sha256(path) != sha256:
         raise ValueError(f"{path.name} does not have the checksum it was saved with")

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from models_ml.arrays import Bools
 from models_ml.intervals import (
     Interval,
     effective_size,
@@ -42,7 +42,6 @@ __all__ = [
     "wilson",
 ]
 
-Bools = NDArray[np.bool_]
 
 # Below 30 answers a figure per class, or a part's own share, is mostly noise.
 ENOUGH = 30

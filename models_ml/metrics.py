@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
+
+from models_ml.arrays import Floats, Ints, Matrix
 
 # Below this a probability counts as this: one confident mistake must not be infinitely bad.
 TINY = 1e-12
-
-Floats = NDArray[np.floating[Any]]
-Ints = NDArray[np.integer[Any]]
 
 
 def accuracy(probabilities: Floats, labels: Ints) -> float:
@@ -21,7 +17,7 @@ def accuracy(probabilities: Floats, labels: Ints) -> float:
     return float((probabilities.argmax(axis=1) == labels).mean())
 
 
-def item_log_loss(probabilities: Floats, labels: Ints) -> NDArray[np.float64]:
+def item_log_loss(probabilities: Floats, labels: Ints) -> Matrix:
     """-log p of each row's label in nats; float[n, K], int[n] -> float64[n]."""
     p = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     return np.asarray(-np.log(np.maximum(p, TINY)), np.float64)

@@ -1,9 +1,18 @@
-"""Which encoders, annotators and classifiers exist: one line each, imported when first asked for."""
+"""Which encoders, annotators, methods and networks exist: one line each, imported when first asked for."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from importlib import import_module
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from models_ml.types import Annotator, Encoder
+
+if TYPE_CHECKING:
+    from torch import Generator
+
+    from models_ml.methods.contract import Method
+    from models_ml.networks.network import Network
 
 ENCODERS = {
     "minilm": "models_ml.encoders.text:SentenceEncoder",
@@ -11,26 +20,38 @@ ENCODERS = {
 ANNOTATORS = {
     "offline": "models_ml.llm.offline:OfflineAnnotator",
 }
-CLASSIFIERS: dict[str, str] = {}
+METHODS = {
+    "corrected": "models_ml.methods.corrected:Corrected",
+    "cross_entropy": "models_ml.methods.cross_entropy:CrossEntropy",
+    "gold_only": "models_ml.methods.gold_only:GoldOnly",
+}
+NETWORKS = {
+    "linear": "models_ml.networks.linear:LinearNetwork",
+}
 
 
 def encoder(name: str = "minilm", **options: Any) -> Encoder:
     """Build the encoder; `options` go to its constructor."""
-    return cast(Encoder, _build(ENCODERS, name, options))
+    return cast(Encoder, _find(ENCODERS, name)(**options))
 
 
 def annotator(name: str = "offline", **options: Any) -> Annotator:
     """Build the annotator; `offline` needs encoder=."""
-    return cast(Annotator, _build(ANNOTATORS, name, options))
+    return cast(Annotator, _find(ANNOTATORS, name)(**options))
 
 
-def classifier(name: str, **options: Any) -> Any:
-    """Build the classifier."""
-    return _build(CLASSIFIERS, name, options)
+def method(name: str) -> type[Method]:
+    """The class of a method, by its stored name; models_ml.methods.build makes one from what people chose."""
+    return cast("type[Method]", _find(METHODS, name))
 
 
-def _build(table: dict[str, str], name: str, options: dict[str, Any]) -> Any:
+def network(name: str) -> Callable[[int, int, Generator], Network]:
+    """What makes a network for (inputs, classes, torch generator)."""
+    return cast("Callable[[int, int, Generator], Network]", _find(NETWORKS, name))
+
+
+def _find(table: dict[str, str], name: str) -> Any:
     if name not in table:
         raise KeyError(f"unknown name {name!r}; known: {', '.join(sorted(table)) or 'none'}")
     module, attribute = table[name].split(":")
-    return getattr(import_module(module), attribute)(**options)
+    return getattr(import_module(module), attribute)

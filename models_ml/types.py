@@ -6,11 +6,13 @@ from enum import StrEnum
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-Vectors = NDArray[np.float32]  # (n, d), or (K,) for one distribution
-Parts = tuple[str, ...]  # one item's text: (text,) now, (text_a, text_b) for a pair
-Progress = Callable[[int], None]  # called with the number of texts done so far
+from models_ml.arrays import Vectors
+
+Content = str  # a media file will be another kind beside it
+# One item as models read it, in the order of its modality's fields: (text,), or (text_a, text_b) for a pair.
+Contents = tuple[Content, ...]
+EncodingProgress = Callable[[int], None]  # called with the number of texts done so far
 
 
 class Encoder(Protocol):
@@ -27,7 +29,7 @@ class Encoder(Protocol):
     @property
     def dim(self) -> int: ...
 
-    def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
+    def encode(self, texts: Sequence[str], progress: EncodingProgress | None = None) -> Vectors:
         """Return float32 (n, dim), rows in the order of `texts`, each of length 1."""
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
@@ -47,7 +49,7 @@ class LabelSpec:
 class Example:
     """A gold item shown to the annotator (few-shot). The caller keeps it out of its own item's request."""
 
-    parts: Parts
+    contents: Contents
     label: int
 
 
@@ -55,11 +57,11 @@ class Example:
 class AnnotationRequest:
     """One checked call: what to label, among which classes, by which words and examples.
 
-    Raises ValueError where there is nothing to choose between, names repeat, an item has no parts, or an
+    Raises ValueError where there is nothing to choose between, names repeat, an item has no contents, or an
     example names a class that does not exist.
     """
 
-    items: Sequence[Parts]
+    items: Sequence[Contents]
     labels: Sequence[LabelSpec]
     guidelines: str = ""
     examples: Sequence[Example] = ()
@@ -70,7 +72,7 @@ class AnnotationRequest:
         if len(self.labels) < 2:
             raise ValueError("an annotator needs at least two labels")
         if not all(self.items):
-            raise ValueError("every item needs at least one text part")
+            raise ValueError("every item needs at least one text")
         if not all(0 <= example.label < len(self.labels) for example in self.examples):
             raise ValueError("an example's label must be an index into labels")
 
@@ -141,7 +143,7 @@ class Annotator(Protocol):
 
     def annotate(
         self,
-        items: Sequence[Parts],
+        items: Sequence[Contents],
         *,
         labels: Sequence[LabelSpec],
         guidelines: str = "",

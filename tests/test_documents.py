@@ -78,6 +78,23 @@ def unknown_names(text: str) -> list[str]:
     return [name for name in named if not all(part in code for part in name.split("."))]
 
 
+def missing_places(text: str, folder: Path) -> list[str]:
+    """Paths in the last column of a table, from `folder` or the root, and names not defined at their row's paths."""
+    missing: list[str] = []
+    for cell in re.findall(r"^\|.* \| (.*) \|$", text, re.M):
+        words = re.findall(r"`([\w./]+)`", cell)
+        places = {word: _place(word, folder) for word in words if re.search(r"/|\.(py|js|css)$", word)}
+        missing += [word for word, path in places.items() if not path.exists()]
+        code = "\n".join(path.read_text() for path in places.values() if path.is_file())
+        names = [word for word in words if word not in places]
+        missing += [name for name in names if not re.search(rf"^ *((async )?def |class )?{name}\b[(:\[ ]", code, re.M)]
+    return missing
+
+
+def _place(word: str, folder: Path) -> Path:
+    return folder / word if (folder / word).exists() else ROOT / word
+
+
 _by_name = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 
 
@@ -88,6 +105,20 @@ def test_paths_lead_somewhere(path):
 
 def test_names_in_the_glossary_are_those_of_the_code():
     assert unknown_names((ROOT / "docs" / "glossary.md").read_text()) == []
+
+
+def test_behaviours_lie_where_the_readme_of_annotate_says():
+    behaviours = (ROOT / "annotate" / "README.md").read_text().partition("## Behaviours")[2]
+    assert behaviours
+    assert missing_places(behaviours, ROOT / "annotate") == []
+
+
+def test_each_room_has_its_line_in_the_readme_of_annotate():
+    rooms = (ROOT / "annotate" / "README.md").read_text().partition("## Behaviours")[0]
+    named = set(re.findall(r"^\| `(\w+)(?:/|\.py)` \|", rooms, re.M))
+    contract = re.search(r"^containers = .*?^layers = \[(.*?)^\]", (ROOT / "pyproject.toml").read_text(), re.M | re.S)
+    assert contract is not None
+    assert named == set(re.findall(r"\w+", contract[1]))
 
 
 @_by_name
@@ -148,6 +179,10 @@ class TestItself:
     def test_it_sees_a_name_that_the_code_does_not_have(self):
         text = "| term | `meant` | in code | stored as |\n| arm | why | `Arm.AUDIT`, `Arm.LEG` | `nobody_has_this` |"
         assert unknown_names(text) == ["Arm.LEG", "nobody_has_this"]
+
+    def test_it_sees_a_behaviour_that_is_not_where_a_table_says(self):
+        text = "| who may what | `access.py`: `MAY`, `nobody` |\n| a page | `web/none.py`; `static/label/` |"
+        assert missing_places(text, ROOT / "annotate") == ["nobody", "web/none.py"]
 
     def test_it_sees_an_invariant_without_a_section(self):
         assert undefined_invariants("I-2 and I-98, UTF-8, S-99") == {"I-98", "S-99"}

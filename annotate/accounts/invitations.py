@@ -1,4 +1,4 @@
-"""One-time links into a project: made by who manages it, used by one person, once."""
+"""Decides who can be let into a project by a one-time link: made by an admin, used by one person, once."""
 
 import hashlib
 import secrets
@@ -22,7 +22,7 @@ GIVABLE = tuple(role for role in Role if role != Role.OWNER)
 
 
 class AddressTaken(InvalidInput):
-    """There is an account with this address: its person signs in and takes the invitation then."""
+    """There is an account with this address; its person has to sign in to accept the invitation."""
 
 
 @transaction.atomic
@@ -36,7 +36,7 @@ def invite(
     days: int = 7,
     now: datetime | None = None,
 ) -> tuple[Invitation, str]:
-    """An invitation and its token; the token is nowhere else and cannot be had again."""
+    """Make an invitation; returns it with its token. Only a hash of the token is stored, so it is shown this once."""
     access.require(by, project, to="manage")
     if role not in GIVABLE:
         raise InvalidInput(_("Nobody can be invited as %(role)s.") % {"role": role})
@@ -60,12 +60,12 @@ def invite(
 
 
 def open_in(project: Project, now: datetime | None = None) -> QuerySet[Invitation]:
-    """Invitations that can still be accepted, oldest first."""
+    """The invitations into the project that can still be accepted, oldest first."""
     return _open(now or database_now()).filter(project=project).select_related("created_by").order_by("pk")
 
 
 def find(*, token: str, by: User | None, now: datetime | None = None) -> Invitation:
-    """The invitation behind a link. NotFound once it is used, but whoever used it still finds their way."""
+    """The invitation with this token. NotFound if it cannot be accepted, except for the member who has accepted it."""
     invitations = Invitation.objects.select_related("project", "created_by")
     invitation = invitations.filter(token_sha256=_digest(token)).first()
     if invitation is None:
@@ -79,7 +79,7 @@ def find(*, token: str, by: User | None, now: datetime | None = None) -> Invitat
 
 @transaction.atomic
 def accept(*, invitation: Invitation, by: User, now: datetime | None = None) -> Member:
-    """Let `by` in, once. Who belongs to the project stays what they are, and the link stays unused."""
+    """Make `by` a member and the invitation used. A member keeps their role, and the invitation stays unused."""
     if member := access.membership(by, invitation.project):
         return member
     if invitation.email and by.email != invitation.email:
@@ -107,7 +107,7 @@ def accept(*, invitation: Invitation, by: User, now: datetime | None = None) -> 
 def accept_as_new(
     *, invitation: Invitation, name: str, email: str, password: str, now: datetime | None = None
 ) -> Member:
-    """Make a person and let them in: both or neither."""
+    """Make a new user and accept the invitation for them, both or neither."""
     user = User(email=(invitation.email or email).strip().lower(), name=name.strip())
     check_password(password, user)
     user.set_password(password)  # before the transaction: hashing takes long
@@ -124,6 +124,7 @@ def accept_as_new(
 
 @transaction.atomic
 def revoke(*, project: Project, public_id: str, by: User, now: datetime | None = None) -> Invitation:
+    """End an invitation before it is used; Conflict if it was used or revoked already."""
     access.require(by, project, to="manage")
     invitation = Invitation.objects.filter(project=project, public_id=public_id).first()
     if invitation is None:
@@ -136,7 +137,10 @@ def revoke(*, project: Project, public_id: str, by: User, now: datetime | None =
 
 
 def _open(now: datetime) -> QuerySet[Invitation]:
-    """Unused, in time, and made by somebody who still may: who was removed must not come back by an own link."""
+    """Invitations that are unused, not expired, and whose author still manages the project.
+
+    Otherwise somebody who was removed could come back by a link that they had made.
+    """
     still = Member.objects.filter(
         project=OuterRef("project"), user=OuterRef("created_by"), role__in=MAY["manage"], user__is_active=True
     )

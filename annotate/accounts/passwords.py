@@ -1,7 +1,7 @@
-"""New passwords: changed by who knows the old one, or chosen through a one-time link by who does not.
+"""Decides who gets a new password: whoever knows the old one, or whoever has a one-time link made by an admin.
 
-Whoever may make a link for somebody can become them. So it takes a site owner, or somebody who manages every
-project that the person belongs to and thereby could do all that the person can.
+Whoever makes a link for a person could use it to become that person. So only owners of the site may make one, and
+those who manage every project that the person belongs to: they can do all that the person can do.
 """
 
 import hashlib
@@ -35,7 +35,11 @@ def change(
     ends_tokens: bool = False,
     now: datetime | None = None,
 ) -> int:
-    """Give `by` a new password. Sessions but `session` end, open links too, and on request tokens; returns how many."""
+    """Set the new password of `by`, who proves the old one.
+
+    Ends all their sessions but `session`, their open links and, with `ends_tokens`, their API tokens; returns how many
+    tokens ended.
+    """
     sign_in.verify(email=by.email, password=old, client=client, now=now)
     sign_in.check_password(new, by)
     by.password = make_password(new)  # before the transaction: hashing takes long
@@ -49,7 +53,7 @@ def change(
 
 
 def may_be_helped(by: User) -> QuerySet[User]:
-    """For whom `by` may make a link: never for themselves, who change it, nor for those who cannot sign in."""
+    """The people for whom `by` may make a link: not `by`, and nobody who cannot sign in."""
     others = User.objects.filter(is_active=True, is_simulated=False).exclude(pk=by.pk)
     if not by.is_active:
         return others.none()
@@ -58,13 +62,16 @@ def may_be_helped(by: User) -> QuerySet[User]:
 
 @transaction.atomic
 def make_link(*, user: User, by: User, now: datetime | None = None) -> tuple[PasswordReset, str]:
-    """A link for `user` to choose a new password, and its token, which is nowhere else. Older links end."""
+    """Make a link by which `user` can choose a new password; returns it with its token. Their older links end.
+
+    Only a hash of the token is stored, so it is shown this once.
+    """
     if not may_be_helped(by).filter(pk=user.pk).exists():
         raise AccessDenied(
             _("For %(person)s only those who run this site can make a link for a new password.") % {"person": user}
         )
     now, token = now or database_now(), secrets.token_urlsafe(32)
-    User.objects.select_for_update().get(pk=user.pk)  # of two links made at once the later one works
+    User.objects.select_for_update().get(pk=user.pk)  # of two links made at once only the later one stays open
     n_revoked = _revoke_links(user, now)
     link = PasswordReset.objects.create(user=user, token_sha256=_digest(token), created_by=by, expires_at=now + VALID)
     record("password.link_made", project=None, by=by, user=user.public_id, link=link.public_id, n_revoked=n_revoked)
@@ -73,7 +80,7 @@ def make_link(*, user: User, by: User, now: datetime | None = None) -> tuple[Pas
 
 @transaction.atomic
 def make_link_in(*, project: Project, person: str, by: User) -> tuple[PasswordReset, str]:
-    """The same for a member of a project, by their public id, for who manages it."""
+    """As `make_link`, for the member of `project` with the public id `person`; `by` must manage the project."""
     access.require(by, project, to="manage")
     user = User.objects.filter(memberships__project=project, public_id=person).first()
     if user is None:
@@ -82,17 +89,17 @@ def make_link_in(*, project: Project, person: str, by: User) -> tuple[PasswordRe
 
 
 def find(*, token: str, now: datetime | None = None) -> PasswordReset:
-    """The open link with this token. NotFound, the same for all that do not work."""
+    """The open link with this token; NotFound, in the same words whatever the reason, if it does not work."""
     links = _open(now or database_now()).select_related("user", "created_by")
     link = links.filter(token_sha256=_digest(token)).first()
-    # Who has lost the right meanwhile, or helped somebody who owns a project by now, helps no longer.
+    # Its author may have lost the right since, for instance because the person owns a project by now.
     if link is None or not may_be_helped(link.created_by).filter(pk=link.user_id).exists():
         raise _gone()
     return link
 
 
 def use(*, token: str, new: str, client: str, now: datetime | None = None) -> User:
-    """Choose the password, once: all sessions, tokens and other links of the person end."""
+    """Set the new password of the link's person, once; all their sessions, API tokens and other links end."""
     with sign_in.guessing(failures=NotFound, client=client, now=now):
         link = find(token=token, now=now)
     user, now = link.user, now or database_now()
@@ -111,7 +118,7 @@ def use(*, token: str, new: str, client: str, now: datetime | None = None) -> Us
 
 
 def _is_in_the_hands_of(by: User) -> Q:
-    """Belongs to projects, owns none of them, and `by` manages them all."""
+    """Users who belong to at least one project, own none, and belong only to projects that `by` manages."""
     all_of_them = Member.objects.filter(user=OuterRef("pk"))
     managed = Member.objects.filter(user=by, role__in=MAY["manage"]).values("project")
     beyond = all_of_them.filter(Q(role=Role.OWNER) | ~Q(project__in=managed))
@@ -119,7 +126,9 @@ def _is_in_the_hands_of(by: User) -> Q:
 
 
 def _open(now: datetime) -> QuerySet[PasswordReset]:
-    """By columns of the row alone: who waited for it looks at these again, and at nothing joined to it (PostgreSQL)."""
+    """Links that still work. Filters by columns of the row only: after waiting for a row's lock, PostgreSQL checks
+    the row's own columns again, but not those of joined rows.
+    """
     return PasswordReset.objects.filter(used_at__isnull=True, revoked_at__isnull=True, expires_at__gt=now)
 
 

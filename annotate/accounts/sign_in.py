@@ -1,4 +1,4 @@
-"""Who somebody is: their password, how often it may be guessed, where they are signed in, how they like their pages."""
+"""Decides who signs in: checks passwords and limits guesses; ends sessions; changes a person's name and time zone."""
 
 import math
 from collections.abc import Iterator
@@ -21,12 +21,12 @@ from annotate.models.base import database_now, is_storable, time_zones
 from annotate.models.event import record
 
 WINDOW = timedelta(minutes=15)
-PER_ADDRESS = 5  # guesses at one person's password
-PER_CLIENT = 20  # guesses from one place, at whomever; an office behind one address shares them
+PER_ADDRESS = 5  # failures for one e-mail address within WINDOW
+PER_CLIENT = 20  # failures from one network address within WINDOW; an office may share one
 
 
 class TooManyAttempts(GoldloopError):
-    """Wrong too often; `seconds` says after how long the next attempt is looked at."""
+    """Too many wrong guesses; the next one is looked at after `seconds` seconds."""
 
     def __init__(self, seconds: int) -> None:
         self.seconds = seconds
@@ -40,7 +40,7 @@ class TooManyAttempts(GoldloopError):
 
 
 class WrongPassword(InvalidInput):
-    """No such person, another password, or an account that cannot sign in: which one stays unsaid."""
+    """No such person, another password, or an account that cannot sign in. The message does not tell which."""
 
     def __init__(self) -> None:
         super().__init__(_("This e-mail address and password do not fit together."))
@@ -50,18 +50,18 @@ class WrongPassword(InvalidInput):
 def guessing(
     *, failures: type[GoldloopError], client: str, email: str = "", now: datetime | None = None
 ) -> Iterator[None]:
-    """What is done within may be a guess by `client` (at the account `email`); one of `failures` says it was wrong.
+    """Limit guesses: the body is one guess by `client` (at the account `email`), wrong if it raises one of `failures`.
 
-    TooManyAttempts where enough were wrong. It counts as wrong before anything is looked at: of many at the same
-    moment each sees all others, so no more than the limit get through. What is refused here does not count, so a
-    lock never lasts longer than WINDOW.
+    TooManyAttempts, before the body runs, after too many wrong guesses within WINDOW. Each guess is counted as wrong
+    before it is looked at, and uncounted if it was right: of many guesses at the same moment each sees all others,
+    so no more than the limit get through. Guesses refused here are not counted: a lock lasts WINDOW at most.
     """
     now = now or database_now()
     limits = {_key("client", client): PER_CLIENT}
     if email:
         limits[_key("address", email)] = PER_ADDRESS
-    made = SignInFailure.objects.bulk_create(SignInFailure(key=key, at=now) for key in limits)
-    rows = SignInFailure.objects.filter(pk__in=[row.pk for row in made])
+    recorded = SignInFailure.objects.bulk_create(SignInFailure(key=key, at=now) for key in limits)
+    rows = SignInFailure.objects.filter(pk__in=[row.pk for row in recorded])
     free_at = max(_free_at(key, limit, rows, now) for key, limit in limits.items())
     try:
         if free_at > now:
@@ -77,7 +77,10 @@ def guessing(
 
 
 def verify(*, email: str, password: str, client: str, now: datetime | None = None) -> User:
-    """The person whose password this is. A wrong one counts, a right one clears what the address had failed."""
+    """The person with this e-mail address and password; WrongPassword, and a failure counted, if they do not match.
+
+    A right password clears the failures of the address.
+    """
     email = email.strip().lower()
     with guessing(failures=WrongPassword, client=client, email=email, now=now):
         user = authenticate(username=email, password=password)  # as slow for an address that nobody has
@@ -88,12 +91,12 @@ def verify(*, email: str, password: str, client: str, now: datetime | None = Non
 
 
 def forget_failures(email: str) -> None:
-    """Whoever failed at this address may try again: its person was here."""
+    """Clear the failures counted for this e-mail address: its person has proved to be there."""
     SignInFailure.objects.filter(key=_key("address", email)).delete()
 
 
 def check_password(password: str, user: User) -> None:
-    """InvalidInput says what is wrong with a new password."""
+    """InvalidInput where `password` is too weak to be the new password of `user`."""
     try:
         validate_password(password, user)
     except ValidationError as error:
@@ -101,10 +104,10 @@ def check_password(password: str, user: User) -> None:
 
 
 def end_sessions(*, user: User, but: str = "", now: datetime | None = None) -> int:
-    """Sign `user` out everywhere, except in the session `but`; returns in how many places.
+    """End all sessions of `user` except the one with the key `but`; returns how many ended.
 
-    A session's row does not say whose it is, so all alive ones are read: 10,000 of them took 0.9 s on two busy cores,
-    and this happens when somebody asks for it or gets a new password.
+    A session's row does not name its user, so every session that has not expired is read: 10,000 took 0.9 s on two
+    busy cores. That is only done on request and with a new password.
     """
     alive = Session.objects.filter(expire_date__gt=now or database_now()).exclude(session_key=but)
     keys = [row.session_key for row in alive.iterator() if row.get_decoded().get(SESSION_KEY) == str(user.pk)]
@@ -113,7 +116,7 @@ def end_sessions(*, user: User, but: str = "", now: datetime | None = None) -> i
 
 @transaction.atomic
 def sign_out_elsewhere(*, by: User, session: str, now: datetime | None = None) -> int:
-    """End all sessions of `by` but this one; returns how many ended."""
+    """End all sessions of `by` except `session`; returns how many ended."""
     n_ended = end_sessions(user=by, but=session, now=now)
     record("sessions.ended", project=None, by=by, n_sessions=n_ended)
     return n_ended
@@ -121,7 +124,7 @@ def sign_out_elsewhere(*, by: User, session: str, now: datetime | None = None) -
 
 @transaction.atomic
 def change_profile(*, by: User, name: str, time_zone: str) -> User:
-    """How `by` is called, and in which time zone they read times."""
+    """Set the name of `by` and the time zone in which they read times."""
     name = name.strip()
     if not 1 <= len(name) <= 150 or not name.isprintable() or not is_storable(name):
         raise InvalidInput(_("A name has 1 to 150 printable characters."))
@@ -134,12 +137,12 @@ def change_profile(*, by: User, name: str, time_zone: str) -> User:
 
 
 def _free_at(key: str, limit: int, mine: QuerySet[SignInFailure], now: datetime) -> datetime:
-    """When fewer than `limit` failures of this key are younger than WINDOW."""
+    """The moment from which fewer than `limit` failures of this key, besides `mine`, are younger than WINDOW."""
     failures = SignInFailure.objects.filter(key=key, at__gt=now - WINDOW).exclude(pk__in=mine.values("pk"))
     newest = list(failures.order_by("-at").values_list("at", flat=True)[:limit])
     return newest[-1] + WINDOW if len(newest) == limit else now
 
 
 def _key(kind: str, value: str) -> str:
-    """Neither addresses nor places are kept, only what this site's secret makes of them."""
+    """A keyed hash: e-mail and network addresses themselves are not stored."""
     return salted_hmac(f"annotate.accounts.sign_in.{kind}", value, algorithm="sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""What a program signs in with: made by a person for themselves, shown once, for some days, for some things."""
+"""Decides which API tokens work: a person makes them for their own programs, with a scope and a date of expiry."""
 
 import hashlib
 import secrets
@@ -16,14 +16,17 @@ from annotate.models.event import record
 PREFIX = "gl_"  # so that people and scanners of secrets know one when they see one
 MAX_DAYS = 365
 MAX_LIVE = 20
-_HINT = len(PREFIX) + 4  # of 256 random bits 24 are shown again, which leaves nobody a guess
+_HINT = len(PREFIX) + 4  # 24 of the 256 random bits are shown again in lists; the rest cannot be guessed
 _MAY_SIGN_IN = Q(user__is_active=True, user__is_simulated=False)
-_USED_EVERY = timedelta(minutes=1)  # a busy program does not make a row busy
+_USED_EVERY = timedelta(minutes=1)  # how often `last_used_at` is written at most
 
 
 @transaction.atomic
 def create(*, by: User, name: str, scope: str, days: int = 90, now: datetime | None = None) -> tuple[ApiToken, str]:
-    """A token for `by`'s own programs, and its secret, which is nowhere else and cannot be had again."""
+    """Make a token for the programs of `by`; returns it with its secret.
+
+    Only a hash of the secret is stored, so it is shown this once.
+    """
     if not by.is_active or by.is_simulated:
         raise AccessDenied(_("This account has no tokens: nobody signs in with it."))
     name = name.strip()
@@ -33,7 +36,7 @@ def create(*, by: User, name: str, scope: str, days: int = 90, now: datetime | N
         raise InvalidInput(_("%(scope)r is no scope of a token.") % {"scope": scope})
     if not 1 <= days <= MAX_DAYS:
         raise InvalidInput(_("A token is valid for 1 to %(days)d days.") % {"days": MAX_DAYS})
-    User.objects.select_for_update().get(pk=by.pk)  # of two at once one sees the other's
+    User.objects.select_for_update().get(pk=by.pk)  # two made at once count each other
     now, secret = now or database_now(), PREFIX + secrets.token_urlsafe(32)
     if live(by, now).count() >= MAX_LIVE:
         raise Conflict(_("You have %(n)d tokens, which is all you can have. Revoke one first.") % {"n": MAX_LIVE})
@@ -50,9 +53,9 @@ def create(*, by: User, name: str, scope: str, days: int = 90, now: datetime | N
 
 
 def verify(secret: str, *, now: datetime | None = None) -> ApiToken | None:
-    """The live token with this secret, its `user` loaded; None for all others, and why stays unsaid.
+    """The token with this secret, its `user` loaded, if it works now; None otherwise.
 
-    Found by the digest of all 256 bits: how long the search takes says nothing about a secret.
+    It is looked up by the hash of the whole secret, so the time that takes tells nothing about other secrets.
     """
     now = now or database_now()
     token = (
@@ -61,20 +64,20 @@ def verify(secret: str, *, now: datetime | None = None) -> ApiToken | None:
         .first()
     )
     if token and (token.last_used_at is None or token.last_used_at <= now - _USED_EVERY):
-        unsaid = Q(last_used_at__isnull=True) | Q(last_used_at__lte=now - _USED_EVERY)
-        ApiToken.objects.filter(unsaid, pk=token.pk).update(last_used_at=now)
+        is_due = Q(last_used_at__isnull=True) | Q(last_used_at__lte=now - _USED_EVERY)
+        ApiToken.objects.filter(is_due, pk=token.pk).update(last_used_at=now)
         token.last_used_at = now
     return token
 
 
 def live(user: User, now: datetime | None = None) -> QuerySet[ApiToken]:
-    """What works now, newest first, for somebody who may sign in."""
+    """The tokens of `user` that are neither revoked nor expired, newest first."""
     return user.api_tokens.filter(_is_live(now or database_now())).order_by("-pk")
 
 
 @transaction.atomic
 def revoke(*, by: User, public_id: str, now: datetime | None = None) -> ApiToken:
-    """End one of one's own; other people's are not found."""
+    """End one of the tokens of `by`; NotFound for other people's."""
     token = ApiToken.objects.filter(user=by, public_id=public_id).first()
     if token is None:
         raise NotFound(_("You have no such token."))
@@ -85,12 +88,14 @@ def revoke(*, by: User, public_id: str, now: datetime | None = None) -> ApiToken
 
 
 def revoke_all(*, user: User, now: datetime | None = None) -> int:
-    """End everything that works for `user`'s programs; returns how many. The caller says why in an event."""
+    """End all tokens of `user`; returns how many. The caller records an event that says why."""
     return live(user, now).update(revoked_at=now or database_now())
 
 
 def _is_live(now: datetime) -> Q:
-    """By columns of the row alone: who waited for it looks at these again, and at nothing joined to it (PostgreSQL)."""
+    """Filters by columns of the row only: after waiting for a row's lock, PostgreSQL checks the row's own columns
+    again, but not those of joined rows.
+    """
     return Q(revoked_at__isnull=True, expires_at__gt=now)
 
 

@@ -1,4 +1,4 @@
-"""Which column of a file holds what: proposed by the columns' names, chosen by people."""
+"""Decides which column of a file holds which field: proposed by the columns' names, chosen by people."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from annotate.errors import InvalidInput
 from annotate.formats.dialect import DELIMITERS
 
-# Names that people give such columns, the surest first.
+# Usual names of such columns, the surest first.
 _TEXT = (
     "text", "sentence", "content", "review", "utterance", "question", "message", "comment", "body", "tweet", "post",
     "document", "passage", "query", "prompt", "input", "text_content", "review_text", "comment_text", "description",
@@ -35,7 +35,7 @@ Chosen = Mapping[str, str | None]  # column by role: the modality's fields, id, 
 
 @dataclass(frozen=True)
 class Fields:
-    """Which columns carry labels and ids, and the content where its column has another name than its field."""
+    """The columns of gold, silver, confidence and id, and of content fields whose column has another name."""
 
     gold: str | None = None
     silver: str | None = None
@@ -44,25 +44,26 @@ class Fields:
     content: dict[str, str] = field(default_factory=dict)  # column by field
 
     def column(self, name: str) -> str:
-        """The column that holds this field of the content."""
+        """The column that holds the content field `name`."""
         return self.content.get(name, name)
 
 
 def propose(names: Sequence[str], fields: Sequence[str]) -> dict[str, str | None]:
-    """What the columns seem to hold, for content of these fields; None where no name says so."""
+    """A column for each role (content `fields`, id, gold, silver, confidence) by the columns' names; None: no guess."""
     by_key: dict[str, str] = {}
     for name in names:
         by_key.setdefault(_key(name), name)
-    found: dict[str, str | None] = dict(zip(fields, _content(names, by_key, len(fields)), strict=True))
+    proposed: dict[str, str | None] = dict(zip(fields, _content(names, by_key, len(fields)), strict=True))
     for role, known in (("id", _ID), ("gold", _GOLD), ("silver", _SILVER), ("confidence", _CONFIDENCE)):
-        found[role] = next((by_key[key] for key in known if by_key.get(key) not in (None, *found.values())), None)
-    if not found["silver"]:
-        found["confidence"] = None
-    return found
+        free = (by_key[key] for key in known if by_key.get(key) not in (None, *proposed.values()))
+        proposed[role] = next(free, None)
+    if not proposed["silver"]:
+        proposed["confidence"] = None
+    return proposed
 
 
 def chosen(columns: Chosen, fields: Sequence[str]) -> Fields:
-    """The columns that somebody chose; InvalidInput where one of them cannot be. A role left out has none."""
+    """Fields from the columns that somebody chose by role; InvalidInput for an unknown role or missing content."""
     if unknown := sorted(columns.keys() - {*fields, "id", *_LABELS}):
         raise InvalidInput(f"Items have no {unknown[0]!r} that a column could hold.")
     if missing := [name for name in fields if not columns.get(name)]:
@@ -73,7 +74,7 @@ def chosen(columns: Chosen, fields: Sequence[str]) -> Fields:
 
 
 def check(chosen: Fields, fields: Sequence[str], names: Sequence[str] | None = None) -> None:
-    """InvalidInput where one column holds two things, or (with `names`) where the file has no such column."""
+    """InvalidInput if two roles share a column, or if a column is not among the file's `names` (None: unknown)."""
     labels = [name for name in (chosen.gold, chosen.silver, chosen.confidence) if name]
     content = [chosen.column(name) for name in fields]
     if chosen.confidence and not chosen.silver:
@@ -92,13 +93,13 @@ def check(chosen: Fields, fields: Sequence[str], names: Sequence[str] | None = N
 def _content(names: Sequence[str], by_key: dict[str, str], n_fields: int) -> Sequence[str | None]:
     if n_fields == 2:
         return next(((by_key[a], by_key[b]) for a, b in _PAIRS if a in by_key and b in by_key), (None, None))
-    if len(names) == 1 and not set(names[0]) & set(DELIMITERS):  # else they are several, cut at the wrong places
+    if len(names) == 1 and not set(names[0]) & set(DELIMITERS):  # else several columns, split by a wrong delimiter
         return (names[0],)
     return (next((by_key[key] for key in _TEXT if key in by_key), None),)
 
 
 def _key(name: str) -> str:
-    """Text, TEXT and " text " are one name; so are "review text" and "review-text"."""
+    """A column's name without case and punctuation: "Review text" and " review-text" are the same."""
     return re.sub(r"[\W_]+", "_", name.strip().lower()).strip("_")
 
 

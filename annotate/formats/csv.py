@@ -1,4 +1,4 @@
-"""CSV as spreadsheets read it (RFC 4180, UTF-8, header): no text cell can run as a formula."""
+"""Decides how CSV is written (RFC 4180, UTF-8), so that spreadsheets run no text cell as a formula."""
 
 import csv
 import io
@@ -7,17 +7,17 @@ from collections.abc import Iterable, Sequence
 
 Cell = str | int | float | None
 
-# Spreadsheets run a cell that begins with one of these, also in full width and after blanks they trim;
-# a tab or carriage return in front splits the cell in some of them, so that the rest begins one.
+# Spreadsheets run a cell that begins with one of these characters, also in full width and after blanks, which they
+# trim. Some split a cell at a leading tab or carriage return, so that the rest becomes a cell of its own.
 _INVISIBLE = r"\s\u00ad\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff"
 _FORMULA = re.compile(rf"[{_INVISIBLE}]*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b]")
 
 
 def lines(rows: Iterable[Sequence[Cell]]) -> bytes:
-    """The rows as CSV; numbers stay numbers, unknown is an empty cell."""
+    """The rows as CSV: numbers as numbers, None as an empty cell, texts made harmless."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
-    # Nearly every cell is a number or begins with a letter or digit: those are seen to be harmless right here.
+    # Nearly every cell is a number or begins with a letter or digit; these need no regular expression.
     writer.writerows(
         [cell if type(cell) is not str or cell[:1].isalnum() else harmless(cell) for cell in row] for row in rows
     )
@@ -25,7 +25,7 @@ def lines(rows: Iterable[Sequence[Cell]]) -> bytes:
 
 
 def harmless(cell: Cell) -> Cell:
-    """The cell with an apostrophe in front if it is a text that a spreadsheet could run."""
+    """The cell; a text that a spreadsheet could run as a formula gets an apostrophe in front."""
     if isinstance(cell, str) and _FORMULA.match(cell):
         return "'" + cell
     return cell

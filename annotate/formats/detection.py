@@ -1,4 +1,4 @@
-"""What a file is, by its content and never by its name: format, encoding and delimiter, and how sure that is."""
+"""Decides how a file is written (format, encoding, delimiter) from its content, never from its name."""
 
 import re
 from collections import Counter
@@ -14,12 +14,12 @@ from annotate.errors import InvalidInput
 from annotate.formats import streams, tables
 from annotate.formats.dialect import DELIMITERS, Dialect
 
-_HEAD = 256 * 1024  # bytes that format and delimiter are judged by
+_HEAD = 256 * 1024  # bytes at the beginning that decide format and delimiter
 _MAX_RECORDS = 500
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\r\f\x1b\x00"))
 _SEPARATOR = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE)  # a first line that spreadsheets write and read
 
-# What a file begins with if it is something else; the formats' own descriptions.
+# First bytes of files in other formats, from the formats' specifications.
 _KINDS: tuple[tuple[bytes, str], ...] = (
     (b"PK\x03\x04", "a zip archive"),
     (b"PK\x05\x06", "an empty zip archive"),
@@ -49,11 +49,11 @@ _ADVICE = "Save it as CSV or JSON Lines (plain or .gz), and send that."
 
 @dataclass(frozen=True)
 class Detected:
-    """How a file seems to be written."""
+    """How a file seems to be written, and how sure that is."""
 
     dialect: Dialect
-    is_sure: bool  # False: the encoding is a guess, which a person should look at
-    notes: tuple[str, ...]  # what a person should know about that
+    is_sure: bool  # False: the encoding is a guess that a person should check
+    notes: tuple[str, ...]  # sentences for people about the encoding
     facts: streams.Facts
 
 
@@ -65,9 +65,9 @@ def detect(
     limit: int | None = None,
     encoding: str = "",
 ) -> Detected:
-    """Read the file once; InvalidInput says what it is if it is neither CSV nor JSON Lines.
+    """Read the whole file once and decide its dialect; InvalidInput says what it is if neither CSV nor JSON Lines.
 
-    `encoding`: what a person says it is; then it is not looked for.
+    `encoding`: chosen by a person; empty: detected. `limit`: most bytes, unpacked.
     """
     head = streams.head(file, name, _HEAD)
     _refuse_other_kinds(head, name)
@@ -108,7 +108,7 @@ def _refuse_other_kinds(head: bytes, name: Path | str) -> None:
 
 
 def _zip_kind(head: bytes) -> str:
-    """What a zip archive is by the names of the files in it."""
+    """Which kind of document a zip archive is, by the names of the files in it."""
     if b"xl/" in head or b"[Content_Types].xml" in head and b"word/" not in head and b"ppt/" not in head:
         return "an Excel workbook (xlsx)"
     if b"word/" in head:
@@ -119,7 +119,7 @@ def _zip_kind(head: bytes) -> str:
 
 
 def _survey_of(head: bytes, name: Path | str) -> tuple[str, streams.Counter]:
-    """The encoding if the first bytes tell, and what counts lines meanwhile."""
+    """The encoding as far as the first bytes tell, and the counter that the whole file is then read with."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16", tables.LineCounter("utf-16")
     n_nul = head.count(b"\x00")
@@ -134,7 +134,7 @@ def _survey_of(head: bytes, name: Path | str) -> tuple[str, streams.Counter]:
 
 
 def _refuse_documents(text: str, name: Path | str) -> None:
-    """JSON that is one document instead of an object per line."""
+    """InvalidInput if the text is one JSON document instead of one object per line."""
     first = text.lstrip().split("\n", 1)[0].strip()
     try:
         value = orjson.loads(first)
@@ -164,27 +164,27 @@ def _jsonl_notes(counter: streams.Counter, name: Path | str) -> tuple[str, ...]:
 
 
 class _Survey(tables.LineCounter):
-    """Which lines are UTF-8, beyond plain ASCII, and which are not."""
+    """Counts lines, and of those with non-ASCII bytes how many are valid UTF-8 and how many are not."""
 
     def __init__(self) -> None:
         super().__init__("utf-8")
         self._rest = b""
-        self._n_before = 0  # lines before what is judged now
+        self._n_before = 0  # lines judged before
         self.n_broken = self.first_broken = self.n_valid = self.first_valid = 0
         self._has_c1 = False
 
     def add(self, block: bytes) -> None:
         super().add(block)
         block = self._rest + block
-        # A carriage return at the very end waits: the line feed that belongs to it may follow.
+        # A carriage return at the very end is kept back: its line feed may follow in the next block.
         end = max(block.rfind(b"\n"), block.rfind(b"\r", 0, len(block) - 1)) + 1
-        # A line that fills a block is cut, if possible not inside a character: the rest stays small in any case.
+        # A line longer than a block is cut, between two characters if possible, so that the kept rest stays small.
         end = end or (len(block) - _n_tail(block) if len(block) > streams.BLOCK else 0)
         self._judge(block[:end])
         self._rest = block[end:]
 
     def verdict(self) -> tuple[str, bool, tuple[str, ...]]:
-        """(encoding, whether that is sure, what to say about it)"""
+        """(encoding, whether it is sure, sentences about it for people)"""
         self._judge(self._rest)
         self._rest = b""
         if not self.n_broken:
@@ -220,7 +220,7 @@ class _Survey(tables.LineCounter):
 
 
 def _n_tail(block: bytes) -> int:
-    """How many bytes at the end may be a character that is cut: a lead byte and at most two more."""
+    """How many bytes at the end of the block may be a character cut in two: a lead byte and at most two more."""
     for n in (1, 2, 3):
         if block[-n] >= 0xC0:
             return n
@@ -231,24 +231,24 @@ def _n_tail(block: bytes) -> int:
 
 
 def _table(text: str, encoding: str, is_all: bool) -> Dialect:
-    """The dialect whose delimiter gives the rows as many cells as the header most often."""
+    """The dialect with the delimiter by which most rows have as many cells as the header."""
     if (named := _SEPARATOR.match(text)) and named[1] in DELIMITERS:
         return Dialect("csv", encoding, named[1], header_line=2)
-    found = [Dialect("csv", encoding, delimiter) for delimiter in DELIMITERS]
-    return max(found, key=lambda dialect: _consistency(text, dialect, is_all))
+    candidates = [Dialect("csv", encoding, delimiter) for delimiter in DELIMITERS]
+    return max(candidates, key=lambda dialect: _consistency(text, dialect, is_all))
 
 
 def _consistency(text: str, dialect: Dialect, is_all: bool) -> tuple[bool, float, int]:
-    """(whether it makes columns at all, how many rows are as wide as the header, how wide that is)"""
+    """(whether it gives more than one column, share of rows as wide as the header, width of the header)"""
     widths = []
     for _, raw in tables.records(StringIO(text, newline=""), dialect):
         widths.append(len(raw) if isinstance(raw, list) else 0)
         if len(widths) == _MAX_RECORDS:
             break
     else:
-        widths = widths if is_all else widths[:-1] or widths  # the last one is cut
+        widths = widths if is_all else widths[:-1] or widths  # the last record is cut off
     header, rows = widths[0], widths[1:]
-    whole = [width for width in rows if width]  # broken ones say nothing
+    whole = [width for width in rows if width]  # broken records have width 0 and do not count
     usual, n_usual = Counter(whole).most_common(1)[0] if whole else (header, 0)
     makes_columns = header > 1 and usual > 1 and 2 * n_usual >= len(whole)
     share = sum(width == header for width in rows) / len(rows) if rows else 1.0

@@ -1,4 +1,4 @@
-"""How one file is written: its format, encoding and delimiter, kept with the import so that it is read alike again."""
+"""Decides which formats, encodings and delimiters can be read. A file's dialect is stored with its import."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -8,7 +8,7 @@ from annotate.errors import InvalidInput
 
 FORMATS = {"jsonl": "JSON Lines", "csv": "CSV"}
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
-# Python's names of the codecs, and what people call them; all but the UTF-16 ones keep line ends as single bytes.
+# Python's names of the codecs, and names for people. In all but the UTF-16 ones a line end is a single byte.
 ENCODINGS = {
     "utf-8": "UTF-8",
     "utf-16": "UTF-16",
@@ -28,12 +28,12 @@ ENCODINGS = {
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a file is written. Whether it is packed with gzip its first bytes say each time."""
+    """How a file is written. Gzip is no part of it: that is seen from the first bytes each time the file is read."""
 
     format: str = "jsonl"
     encoding: str = "utf-8"
     delimiter: str = ","
-    header_line: int = 1  # 2 where a first line "sep=;" only names the delimiter
+    header_line: int = 1  # 2 where line 1 is "sep=;", which names the delimiter
 
     def __post_init__(self) -> None:
         for value, known, what in (
@@ -49,7 +49,7 @@ class Dialect:
 
     @classmethod
     def from_json(cls, written: Mapping[str, Any]) -> "Dialect":
-        """What `to_json` wrote, or a part of it; InvalidInput names what cannot be."""
+        """The dialect with these fields of `to_json`; missing ones have defaults. InvalidInput for unknown ones."""
         if unknown := sorted(written.keys() - asdict(cls()).keys()):
             raise InvalidInput(f"A file has no {unknown[0]!r} that could be chosen.")
         return cls(**written)

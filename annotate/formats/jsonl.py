@@ -1,4 +1,4 @@
-"""JSON Lines, plain or gzip: one object per line, read without trusting any of it, in bounded memory."""
+"""Decides which lines of a JSON Lines file (plain or gzip) can be used; reads untrusted input in bounded memory."""
 
 import json
 import re
@@ -16,12 +16,12 @@ from annotate.formats.streams import is_unchanged as is_unchanged
 from annotate.formats.streams import opened as opened
 
 MAX_LINE_BYTES = 1_000_000
-MAX_DEPTH = 250  # orjson writes up to 254 levels; deeper metadata could be read but never stored
+MAX_DEPTH = 250  # orjson writes at most 254 levels: deeper metadata could be read, but not stored
 
 _LIMIT = MAX_LINE_BYTES + 2  # room for CR and LF
 _EXCERPT = 120
 _INT64 = range(-(2**63), 2**63)
-_LONG = 19  # digits of the shortest integer that may not fit into 64 bits
+_LONG = 19  # an integer with at least so many digits may not fit into 64 bits
 _LONG_NUMBER = re.compile(rb"[0-9]{%d}" % _LONG)
 _NO_DIGITS = bytes(set(range(256)) - set(b"0123456789"))
 _NOT_JSON = re.compile(rb"\b(NaN|Infinity)\b")
@@ -30,14 +30,14 @@ _NOT_JSON = re.compile(rb"\b(NaN|Infinity)\b")
 def inspect(
     file: BinaryIO, path: Path | str, beat: Callable[[], None] = lambda: None, *, limit: int | None = None
 ) -> Facts:
-    """Read everything once: checksum, number of lines, and that a .gz is whole. Stores nothing."""
+    """Read the whole file once, see streams.inspect; lines are counted by their line feeds."""
     return streams.inspect(file, path, _LineCounter(), beat, limit=limit)
 
 
 def lines(file: BinaryIO, *, skip: int = 0) -> Iterator[tuple[int, bytes, bool]]:
-    """(line number from 1, bytes without line end, whether that is all of it) for each line after `skip`.
+    """(line number from 1, bytes without line end, whether they are the whole line) for each line after `skip`.
 
-    Of a line over MAX_LINE_BYTES only the beginning is kept; the rest passes by in blocks.
+    Of a line longer than MAX_LINE_BYTES only the beginning is kept; the rest is read in blocks and dropped.
     """
     stream = streams.decompressed(file)
     if stream.peek(3).startswith(BOM):
@@ -56,14 +56,14 @@ def lines(file: BinaryIO, *, skip: int = 0) -> Iterator[tuple[int, bytes, bool]]
 
 
 def parse(raw: bytes) -> dict[str, Any]:
-    """The object on one line; InvalidInput says why it cannot be stored and read back unchanged."""
+    """The JSON object on one line; InvalidInput if it could not be stored and read back unchanged, with the reason."""
     try:
         row = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise InvalidInput(_why_broken(raw, error)) from None
     if not isinstance(row, dict):
         raise InvalidInput(f"is {_KINDS[type(row)]}, not an object")
-    # Counting digits first is ten times faster than the search, and nearly always enough.
+    # Counting digits is ten times faster than the search, and nearly always enough.
     if len(raw.translate(None, _NO_DIGITS)) >= _LONG and _LONG_NUMBER.search(raw):
         _check_integers(raw)
     if b"\\u0000" in raw and _has_nul(row):
@@ -72,7 +72,7 @@ def parse(raw: bytes) -> dict[str, Any]:
 
 
 def dumps(value: Any) -> str:
-    """JSON for the database; InvalidInput where the value is nested deeper than can be stored."""
+    """The value as JSON text for the database; InvalidInput if it is nested too deeply to be stored."""
     try:
         return orjson.dumps(value).decode()
     except orjson.JSONEncodeError:
@@ -80,23 +80,23 @@ def dumps(value: Any) -> str:
 
 
 def write(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """One line per object, keys in the order they have."""
+    """JSON Lines: one line per object, keys in the object's own order."""
     return b"".join([orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows])
 
 
 def excerpt(raw: bytes) -> str:
-    """The beginning of a line, printable whatever it holds."""
+    """The beginning of a line as printable text."""
     return printable(raw[: 4 * _EXCERPT].decode("utf-8", "replace"))
 
 
 def printable(text: str) -> str:
-    """The beginning of a text, with a replacement character for whatever cannot be shown."""
+    """The beginning of a text, with a replacement character for each character that is not printable."""
     shown = (character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text[:_EXCERPT])
     return "".join(shown)
 
 
 class _LineCounter:
-    """Lines as JSON Lines ends them: with a line feed."""
+    """Counts lines that end with a line feed, as JSON Lines has them."""
 
     def __init__(self) -> None:
         self._n_ends, self._last, self.has_content = 0, b"", False
@@ -140,7 +140,7 @@ def _why_broken(raw: bytes, error: orjson.JSONDecodeError) -> str:
 
 
 def _check_integers(raw: bytes) -> None:
-    """orjson reads an integer past 64 bits as a rounded float; such a row would not be what was sent."""
+    """InvalidInput for an integer beyond 64 bits: orjson would read it as a rounded float."""
 
     def check(digits: str) -> None:
         if len(digits) > 20 or int(digits) not in _INT64:
@@ -153,7 +153,7 @@ def _check_integers(raw: bytes) -> None:
 
 
 def _has_nul(value: Any) -> bool:
-    """Whether any string inside holds NUL, which PostgreSQL cannot store."""
+    """Whether a string inside the value holds NUL, which PostgreSQL cannot store."""
     waiting = [value]
     while waiting:
         one = waiting.pop()

@@ -1,4 +1,4 @@
-"""One way to read every format: rows with their line numbers, by a dialect that was chosen before."""
+"""Decides which reader reads a file of a given dialect: all of them give rows with their line numbers."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -11,41 +11,45 @@ from annotate.formats.dialect import Dialect
 from annotate.formats.streams import Facts
 from annotate.formats.tables import Table
 
-Line = tuple[int, Any, bool]  # its number, what stands there, whether that is all of it
+Line = tuple[int, Any, bool]  # line number, raw row, whether the raw row is whole
 _SAMPLE = 1_000
 
 
 class Reader(Protocol):
-    """Reads one file. Raw rows mean something to the reader that gave them, and to nobody else."""
+    """Reads files of one dialect. A raw row is opaque: only the reader that gave it can parse it."""
 
-    is_typed: bool  # whether numbers are numbers; else everything is text, and an empty cell holds nothing
+    is_typed: bool  # True: values have JSON's types; False: every value is text, and an empty text means none
 
     def inspect(
         self, file: BinaryIO, name: Path | str, beat: Callable[[], None] = ..., *, limit: int | None = None
     ) -> Facts:
-        """Read all of it once; InvalidInput says why it cannot be used at all."""
+        """Read the whole file once; InvalidInput says why it cannot be used at all."""
         ...
 
     def names(self, file: BinaryIO) -> list[str]:
-        """The columns there are, in their order."""
+        """The names of the file's columns, in their order."""
         ...
 
     def lines(self, file: BinaryIO, *, skip: int = 0) -> Iterator[Line]:
-        """Every row that begins after line `skip`."""
+        """Each row that begins after line `skip`."""
         ...
 
     def parse(self, raw: Any) -> dict[str, Any]:
-        """The row's columns; InvalidInput says why it cannot be used."""
+        """The row's values by column; InvalidInput says why the row cannot be used."""
         ...
 
-    def excerpt(self, raw: Any) -> str: ...
+    def excerpt(self, raw: Any) -> str:
+        """The beginning of the row as printable text."""
+        ...
 
     def size(self, raw: Any) -> int:
-        """About how many bytes the row takes."""
+        """About how many bytes the row takes in memory."""
         ...
 
 
 class JsonLines:
+    """Reads JSON Lines by the functions of formats/jsonl."""
+
     is_typed = True
 
     def inspect(
@@ -59,7 +63,7 @@ class JsonLines:
         return jsonl.inspect(file, name, beat, limit=limit)
 
     def names(self, file: BinaryIO) -> list[str]:
-        """The columns of the first thousand lines: each line may have others."""
+        """The keys of the first thousand lines; each line may have other keys."""
         names: dict[str, None] = {}
         for _, raw, is_whole in islice(self.lines(file), _SAMPLE):
             try:
@@ -84,5 +88,5 @@ class JsonLines:
 
 
 def reader_of(dialect: Dialect) -> Reader:
-    """What reads files that are written like this."""
+    """The reader for files of this dialect."""
     return JsonLines() if dialect.format == "jsonl" else Table(dialect)

@@ -1,4 +1,4 @@
-"""Files on disk as streams of bytes, plain or gzip: opened once, read whole to be checked, in bounded memory."""
+"""Decides whether a file on disk can be read at all, and gives its content, unpacked, in bounded memory."""
 
 import gzip
 import hashlib
@@ -25,12 +25,12 @@ class Facts:
 
     sha256: str  # of the bytes as stored, compressed or not
     n_lines: int
-    stamp: tuple[int, int]  # size and time of change, to see that nobody writes to it meanwhile
+    stamp: tuple[int, int]  # size and time of change, to notice that the file was changed between two passes
     n_bytes: int = 0  # unpacked
 
 
 class Counter(Protocol):
-    """Counts the lines of blocks that come one after the other."""
+    """Counts the lines of a file that is given to it block by block."""
 
     def add(self, block: bytes) -> None: ...
 
@@ -51,7 +51,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     if not path.is_file():
         raise InvalidInput(f"{path} is not a regular file; it is read twice, so a pipe will not do.")
     try:
-        file = path.open("rb", buffering=0)  # each pass brings its own buffer
+        file = path.open("rb", buffering=0)  # each pass over the file has a buffer of its own
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror}.") from error
     with file:
@@ -66,10 +66,10 @@ def inspect(
     *,
     limit: int | None = None,
 ) -> Facts:
-    """Read everything once: checksum, number of lines, and that a .gz is whole. Stores nothing.
+    """Read the whole file once: its checksum and number of lines; InvalidInput if it is empty, damaged or too large.
 
-    `name` is what messages call the file. Unpacking stops at `limit` bytes with InvalidInput, whatever a small
-    archive would grow to.
+    `name`: the file's name in messages. `limit`: most bytes when unpacked; unpacking stops there, however much more
+    a small archive would unpack to. `beat` is called after each block.
     """
     digest, n_bytes, stamp = hashlib.sha256(), 0, _stamp(file)
     file.seek(0)
@@ -91,7 +91,7 @@ def inspect(
 
 
 def head(file: BinaryIO, name: Path | str, n_bytes: int) -> bytes:
-    """The first bytes of the content, unpacked."""
+    """The first `n_bytes` of the content, unpacked."""
     try:
         return decompressed(file).read(n_bytes)
     except _DAMAGE as error:
@@ -104,11 +104,11 @@ def is_unchanged(file: BinaryIO, facts: Facts) -> bool:
 
 
 def decompressed(file: BinaryIO) -> io.BufferedReader:
-    """The content from its beginning. The first bytes decide whether it is gzip, not the name."""
+    """The content from its beginning, unpacked if its first bytes are those of gzip."""
     file.seek(0)
     is_gzip = file.read(2) == GZIP
     file.seek(0)
-    # Detached from the file itself: closing the stream must leave the file open for another pass.
+    # A duplicate of the descriptor: closing the stream must leave `file` open for another pass.
     raw = gzip.GzipFile(fileobj=file) if is_gzip else io.FileIO(os.dup(file.fileno()))
     return io.BufferedReader(raw, BLOCK)  # type: ignore[type-var, arg-type]
 

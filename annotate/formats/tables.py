@@ -1,8 +1,8 @@
-"""Reading CSV (RFC 4180 and what is written in its name) without trusting any of it, in bounded memory.
+"""Decides which records of a CSV file (RFC 4180, and usual deviations) can be used; reads it in bounded memory.
 
-A record is one row, and may take several lines of the file; its number is the line on which it begins, which is
-what an editor shows. A record that breaks the rules is handed over as `Broken`, with its reason, and reading goes
-on with the next line.
+A record is one row and may span several lines of the file; its number is the line on which it begins, as editors
+count lines. A record that breaks the rules becomes a `Broken` with the reason, and reading continues on the next
+line.
 """
 
 import codecs
@@ -22,22 +22,22 @@ from annotate.formats.dialect import DELIMITERS, ENCODINGS, Dialect
 MAX_RECORD = jsonl.MAX_LINE_BYTES  # characters
 MAX_COLUMNS = 1_000
 MAX_NAME = 200  # characters of a column's name
-_FIRST = "column 1"  # where the header leaves it empty, as table programs do above the rows' numbers
+_FIRST = "column 1"  # the first column's name where the header leaves it empty, as programs do above row numbers
 
 _LIMIT = MAX_RECORD + 2  # room for CR and LF
-_REREAD = 20_000_000  # characters that are read again after broken quotes: such a file must not take for ever
+_REREAD = 20_000_000  # characters that are read again after broken quotes, at most: this bounds the time
 _BEGINNING = 500  # characters of a broken record that are kept
 _BAD = re.compile("[\ud800-\udfff]")
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _MARKS = "\ufeff\xef\xbb\xbf"  # a byte order mark, decoded or read as one byte per character
 
-# The csv module's own limit (131,072 characters, for the whole process) is below the longest text that is taken.
+# The csv module's own limit (131,072 characters, for the whole process) is lower than MAX_RECORD.
 csv.field_size_limit(2 * _LIMIT)
 
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A record that cannot be used, whatever its columns are."""
+    """A record that cannot be used, and the reason for people."""
 
     reason: str
     text: str  # its beginning
@@ -47,9 +47,9 @@ Raw = list[str] | Broken
 
 
 class Table:
-    """A CSV file as rows: the cells as text, by the names that its header gives them."""
+    """Reads a CSV file as rows of texts, named by the header."""
 
-    is_typed = False  # everything is text; an empty cell holds nothing
+    is_typed = False  # every value is text, and an empty cell means none
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
@@ -63,7 +63,7 @@ class Table:
         *,
         limit: int | None = None,
     ) -> streams.Facts:
-        """Read everything once, see streams.inspect; InvalidInput also where the header cannot be one."""
+        """Read the whole file once, see streams.inspect; InvalidInput also for an unusable header or no rows."""
         check_mark(streams.head(file, name, 2), self.dialect.encoding, name)
         facts = streams.inspect(file, name, LineCounter(self.dialect.encoding), beat, limit=limit)
         try:
@@ -75,19 +75,19 @@ class Table:
         return facts
 
     def names(self, file: BinaryIO) -> list[str]:
-        """The columns' names as the header gives them."""
+        """The names of the columns, from the header."""
         next(self.lines(file), None)
         return self.columns
 
     def lines(self, file: BinaryIO, *, skip: int = 0) -> Iterator[tuple[int, Raw, bool]]:
-        """(line on which it begins, cells, True) for each row after line `skip`; blank lines are left out.
+        """(line on which the row begins, cells or Broken, True) for each row after line `skip`, without blank lines.
 
-        InvalidInput where the header cannot be one.
+        InvalidInput for an unusable header.
         """
-        found = records(_decoded(file, self.dialect.encoding), self.dialect)
-        header = next(islice(found, self.dialect.header_line - 1, None), None)
+        rows = records(_decoded(file, self.dialect.encoding), self.dialect)
+        header = next(islice(rows, self.dialect.header_line - 1, None), None)
         self.columns = _names(header[1] if header else [])
-        for number, raw in found:
+        for number, raw in rows:
             if number > skip and not self._is_blank(raw):
                 yield number, raw, True
 
@@ -100,14 +100,14 @@ class Table:
         return dict(zip(self.columns, raw, strict=True))
 
     def excerpt(self, raw: Raw) -> str:
-        """The beginning of a row, printable whatever it holds."""
+        """The beginning of the row as printable text."""
         return jsonl.printable(raw.text if isinstance(raw, Broken) else self.dialect.delimiter.join(raw))
 
     def size(self, raw: Raw) -> int:
         return len(raw.text) if isinstance(raw, Broken) else sum(map(len, raw))
 
     def _is_blank(self, raw: Raw) -> bool:
-        """Whether the line holds nothing but spaces; in a table of one column that is an empty cell."""
+        """Whether the row is a line of blanks; in a table of one column that is an empty cell, not a blank line."""
         return isinstance(raw, list) and len(raw) == 1 < len(self.columns) and not raw[0].strip()
 
     def _ragged(self, n_cells: int) -> str:
@@ -118,16 +118,16 @@ class Table:
 
 
 def check_mark(head: bytes, encoding: str, name: Path | str) -> None:
-    """InvalidInput where the encoding needs a byte order mark and there is none."""
+    """InvalidInput if the encoding needs a byte order mark and the file begins with none."""
     if encoding == "utf-16" and not head.startswith(_UTF_16):
         raise InvalidInput(f"{name} has no byte order mark, so it is not UTF-16 as such; choose which of the two.")
 
 
 class LineCounter:
-    """Lines as editors see them: ended by CR LF, LF or CR alone."""
+    """Counts lines as editors do: ended by CR LF, LF or CR alone."""
 
     def __init__(self, encoding: str) -> None:
-        # Where a line end is one byte, any text of one byte per character has as many lines, and is decoded fastest.
+        # Where a line end is a single byte, decoding as Latin-1 gives the same line ends, and is fastest.
         name, errors = (encoding, "surrogatepass") if "utf-16" in encoding else ("latin-1", "strict")
         self._decoder = codecs.getincrementaldecoder(name)(errors)
         self._n_ends, self._last, self.has_content = 0, "\n", False
@@ -145,7 +145,7 @@ class LineCounter:
 
 
 def records(stream: TextIO, dialect: Dialect) -> Iterator[tuple[int, Raw]]:
-    """(line on which it begins, cells or what is wrong) for each record; lines without anything are left out."""
+    """(line on which the record begins, cells or Broken) for each record; empty lines are left out."""
     lines = _Lines(stream, dialect.encoding)
     reader = csv.reader(lines, delimiter=dialect.delimiter, strict=True)
     while True:
@@ -168,11 +168,11 @@ def records(stream: TextIO, dialect: Dialect) -> Iterator[tuple[int, Raw]]:
 
 
 class _TooLong(Exception):
-    """The record is longer than is taken."""
+    """The record is longer than MAX_RECORD."""
 
 
 class _Lines:
-    """The lines of one record after the other, for the csv module; keeps those of the current record."""
+    """Feeds lines to the csv module, and keeps those of the current record to read them again if it is broken."""
 
     def __init__(self, stream: TextIO, encoding: str) -> None:
         self._stream, self._encoding = stream, encoding
@@ -202,12 +202,12 @@ class _Lines:
         return line
 
     def begin(self) -> int:
-        """A new record begins; on which line."""
+        """Begin a new record; returns the line on which it begins."""
         self._kept, self._n_kept, self._problem = [], 0, ""
         return self._number + 1
 
     def judge(self, cells: list[str]) -> Raw:
-        """The record if nothing is wrong with its characters, and nothing above makes its cells doubtful."""
+        """The record's cells; Broken if it has unusable characters, or doubtful cells after a broken quote above."""
         if self._is_doubtful and not self._problem:
             if sum(line.count('"') for line in self._kept) % 2:
                 self._problem = "follows a broken double quote and holds one itself, so its cells cannot be told apart"
@@ -216,7 +216,7 @@ class _Lines:
         return Broken(self._problem, self._beginning) if self._problem else cells
 
     def give_up(self, error: Exception) -> Broken:
-        """The record as broken. What stands below its first line may be good rows, and is read again."""
+        """The record as Broken. The lines below its first one are read again, since they may be good rows."""
         beginning, last = self._beginning, self._number
         self._read_again()
         is_one_line = len(self._kept) == 1
@@ -246,7 +246,7 @@ class _Lines:
         return "".join(self._kept)[:_BEGINNING]
 
     def _check_length(self, line: str) -> None:
-        """Raises _TooLong: with this line the record is longer than is taken."""
+        """_TooLong if the record with this line is longer than MAX_RECORD."""
         if self._kept:
             self._waiting.append(line)
             raise _TooLong
@@ -258,7 +258,7 @@ class _Lines:
         raise _TooLong
 
     def _skip_rest(self, line: str) -> None:
-        """Leave out what is left of a line that was read in part."""
+        """Read and drop the rest of a line that was read in part."""
         while line and not line.endswith("\n"):
             is_ended = line.endswith("\r")
             line = self._stream.readline(_LIMIT)
@@ -274,7 +274,7 @@ class _Lines:
 
 
 def _decoded(file: BinaryIO, encoding: str) -> TextIO:
-    """The content as text, lines ended as they are. What cannot be decoded becomes a lone surrogate."""
+    """The content as text with its line ends as they are; a byte that cannot be decoded becomes a lone surrogate."""
     stream = streams.decompressed(file)
     if encoding == "utf-8" and stream.peek(3).startswith(streams.BOM):
         stream.read(len(streams.BOM))
@@ -283,7 +283,7 @@ def _decoded(file: BinaryIO, encoding: str) -> TextIO:
 
 
 def _names(header: Raw) -> list[str]:
-    """The columns' names; InvalidInput says why this header is none."""
+    """The columns' names from the header; InvalidInput says why it is unusable."""
     if isinstance(header, Broken):
         raise InvalidInput(f"The header {header.reason}.")
     names = [name.strip() for name in header]

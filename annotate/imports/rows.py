@@ -4,13 +4,13 @@ import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import ModuleType
 from typing import Any
 
 from annotate.errors import InvalidInput
 from annotate.formats import jsonl
 from annotate.formats.columns import Fields as Fields
 from annotate.formats.reader import JsonLines, Reader
+from annotate.modalities import Modality
 from annotate.models import Label, Prediction, RejectedRow
 
 MAX_ID = 200  # characters of an external id
@@ -24,7 +24,7 @@ Kind = RejectedRow.Kind
 class Rules:
     """How the rows of one import are read."""
 
-    modality: ModuleType
+    modality: Modality
     fields: Fields
     labels: dict[str, Label]  # by name; empty where no column carries labels
     reader: Reader = field(default_factory=JsonLines)

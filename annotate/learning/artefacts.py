@@ -7,7 +7,7 @@ from annotate import files, vectors
 from annotate.errors import FileDamaged
 from annotate.models import ModelVersion
 from models_ml import checkpoints
-from models_ml.training import crossfit
+from models_ml.training import crossfit, rebuild
 
 
 def load_version(model: ModelVersion) -> crossfit.TrainedVersion:
@@ -31,11 +31,11 @@ def load_snapshot(model: ModelVersion) -> tuple[crossfit.Snapshot, NDArray[np.in
     return crossfit.Snapshot(x=x, n_classes=facts["n_classes"], **arrays), ordinal
 
 
-def rebuild(model: ModelVersion) -> bytes:
-    """Train again from the recorded snapshot and config; the artefact's bytes, to compare with the stored ones."""
+def broken_promise(model: ModelVersion) -> str | None:
+    """What a training from the recorded snapshot and config does not repeat of the stored version; else None."""
     snapshot, _ = load_snapshot(model)
-    trained = crossfit.train(snapshot, crossfit.TrainingConfig.from_dict(model.config))
-    return checkpoints.to_bytes(*trained.to_arrays())
+    again = crossfit.train(snapshot, crossfit.TrainingConfig.from_dict(model.config))
+    return rebuild.broken_promise(load_version(model), again, snapshot)
 
 
 def vectors_digest(x: NDArray[np.float32]) -> str:

@@ -45,8 +45,8 @@ def _is_lower(mine: float | None, theirs: float | None) -> bool:
 
 def _reference_loss(version: crossfit.TrainedVersion, snapshot: crossfit.Snapshot) -> float | None:
     """Calibrated out-of-fold log-loss on the reference sample; None where it has no gold yet."""
-    judged = snapshot.judged
-    if not judged.any():
+    rows = snapshot.has_reference_gold
+    if not rows.any():
         return None
-    predicted = version.predict_out_of_fold(snapshot.x[judged], snapshot.fold[judged])
-    return float(metrics.log_loss(predicted, snapshot.gold[judged]))
+    predicted = version.predict_out_of_fold(snapshot.x[rows], snapshot.fold[rows])
+    return float(metrics.log_loss(predicted, snapshot.gold[rows]))

@@ -19,7 +19,7 @@ from annotate.models.project import Arm
 from annotate.runs import lifecycle
 from annotate.silver import prompts
 from models_ml import checkpoints
-from models_ml.delivery import fit_delivery
+from models_ml.label_combination import fit_label_combination
 
 Ints = NDArray[np.int64]
 
@@ -96,7 +96,7 @@ def _freeze(project: Project, fingerprint: str, by: User, show: lifecycle.Show |
     gold = pool.load_gold(items, project)
     p_oof = _out_of_fold(champion, items, show)
     # The rule is fitted on the reference sample: blind gold that no audit draw obtained.
-    rule = fit_delivery(
+    combination = fit_label_combination(
         silver=silver.label,
         silver_probability=silver.probabilities,
         p_oof=p_oof,
@@ -106,8 +106,8 @@ def _freeze(project: Project, fingerprint: str, by: User, show: lifecycle.Show |
         n_classes=silver.n_classes,
     )
     in_a = pool.is_selected(items, project)
-    arrays = _arrays(items, silver, p_oof, rule.posterior(silver.label, silver.probabilities, p_oof), in_a)
-    content = checkpoints.to_bytes(arrays, {"chooser": rule.chooser})
+    arrays = _arrays(items, silver, p_oof, combination.posterior(silver.label, silver.probabilities, p_oof), in_a)
+    content = checkpoints.to_bytes(arrays, {"chooser": combination.rule})
     name = f"projects/{project.public_id}/delivered/{files.hashed_bytes(content)[:24]}.safetensors"
     sha256 = files.save(name, [content])
     try:
@@ -118,8 +118,8 @@ def _freeze(project: Project, fingerprint: str, by: User, show: lifecycle.Show |
                 schema=schema,
                 model=champion,
                 prompt=prompt,
-                rule=rule.chooser,
-                delivery=rule.to_dict(),
+                rule=combination.rule,
+                delivery=combination.to_dict(),
                 last_ordinal=int(items.ordinal[-1]) if len(items) else -1,
                 n_pool=len(items),
                 n_in_a=int(in_a.sum()),
@@ -127,7 +127,7 @@ def _freeze(project: Project, fingerprint: str, by: User, show: lifecycle.Show |
                 file_sha256=sha256,
                 fingerprint=fingerprint,
             )
-            record("delivered.frozen", project=project, by=by, version=row.version, chooser=rule.chooser)
+            record("delivered.frozen", project=project, by=by, version=row.version, chooser=combination.rule)
     except IntegrityError:  # somebody froze the same at the same moment
         row = project.delivered_versions.get(fingerprint=fingerprint)
         return load(row)

@@ -1,5 +1,6 @@
 """Makes a model version from a snapshot of gold and silver, and decides whether it becomes the champion."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,8 @@ from numpy.typing import NDArray
 
 from annotate import access, failpoints, files, projects
 from annotate import vectors as item_vectors
-from annotate.errors import Conflict, InvalidInput
-from annotate.learning import pool
+from annotate.errors import Conflict
+from annotate.learning import method_choice, pool
 from annotate.learning.artefacts import load_snapshot, vectors_digest
 from annotate.learning.champion import promote
 from annotate.models import ModelVersion, Project, User
@@ -19,29 +20,30 @@ from annotate.models.project import Arm
 from annotate.runs import lifecycle
 from annotate.silver import prompts
 from models_ml import checkpoints
+from models_ml.methods import Need
 from models_ml.training import crossfit
-
-METHODS = {"corrected": "corrected", "cross-entropy": "cross_entropy", "gold-only": "gold_only"}
 
 
 def train(
     *,
     project: Project,
     by: User,
-    method: str = "corrected",
+    method: str = method_choice.DEFAULT,
+    parameters: Mapping[str, Any] | None = None,
     show: lifecycle.Show | None = None,
     show_encoding: lifecycle.Show | None = None,
 ) -> ModelVersion:
-    """Train on everything that may train now; Conflict where there is nothing to learn from."""
+    """Train on everything that may train now; Conflict where there is nothing to learn from.
+
+    `method`, `parameters`: as `models_ml.methods.describe` lists them; the search chooses the parameters left out.
+    """
     access.require(by, project, to="manage")
-    if method not in METHODS:
-        raise InvalidInput(f"There is no method {method!r}; choose one of {', '.join(METHODS)}.")
+    config = method_choice.config_of(project, method, parameters or {})
     with lifecycle.start(kind="train", project=project, by=by, show=show) as attempt:
         vectors = item_vectors.vectors_of(project, show_encoding)
         _check_vectors(project)
         snapshot, facts = take_snapshot(project, vectors)
         _check_learnable(project, snapshot)
-        config = crossfit.TrainingConfig(method=METHODS[method], n_folds=project.n_folds, seed=project.seed)
         trained = crossfit.train(snapshot, config, progress=attempt.beat)
         failpoints.hit("train.fitted")
         stored = _store_files(project, snapshot, trained, facts)
@@ -77,6 +79,7 @@ def take_snapshot(project: Project, vectors: NDArray[np.float32]) -> tuple[cross
         gold=gold.trainable,
         reference=reference & (gold.trainable != pool.NO_LABEL),
         n_classes=n_classes,
+        silver_probability=silver.probabilities,
     )
     return snapshot, {"schema": schema, "prompt": prompt, "ordinal": items.ordinal}
 
@@ -105,6 +108,8 @@ def _store_files(
         "gold": snapshot.gold,
         "reference": snapshot.reference.astype(np.uint8),
     }
+    if snapshot.silver_probability is not None and Need.SOFT_SILVER in trained.method.needs:
+        arrays["silver_probability"] = snapshot.silver_probability
     settings = {"n_classes": snapshot.n_classes, "vectors_sha256": vectors_digest(snapshot.x)}
     contents = {
         "snapshot": checkpoints.to_bytes(arrays, settings),

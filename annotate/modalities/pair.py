@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy
 from annotate.errors import InvalidInput
 from annotate.modalities import strings
 from annotate.modalities.strings import Part
+from models_ml.types import Contents
 
 NAME = "pair"
 FIELDS = ("text_a", "text_b")
@@ -29,7 +30,7 @@ def content_hash(payload: Mapping[str, str]) -> str:
     return strings.content_hash(NAME, payload)
 
 
-def prompt_parts(payload: Mapping[str, str]) -> tuple[str, ...]:
+def contents(payload: Mapping[str, str]) -> Contents:
     """What an annotator model and the encoder read."""
     return tuple(payload[field] for field in FIELDS)
 

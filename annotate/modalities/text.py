@@ -6,6 +6,7 @@ from typing import Any
 from annotate.errors import InvalidInput
 from annotate.modalities import strings
 from annotate.modalities.strings import Part
+from models_ml.types import Contents
 
 NAME = "text"
 FIELDS = ("text",)
@@ -26,7 +27,7 @@ def content_hash(payload: Mapping[str, str]) -> str:
     return strings.content_hash(NAME, payload)
 
 
-def prompt_parts(payload: Mapping[str, str]) -> tuple[str, ...]:
+def contents(payload: Mapping[str, str]) -> Contents:
     """What an annotator model and the encoder read."""
     return (payload["text"],)
 

@@ -1,6 +1,6 @@
-"""How much may be spent: a hard cap for each project and kind of money, and a switch that stops all of it.
+"""Decides how much may be spent: each project has a budget for machines and one for people, with a cap and a stop.
 
-Amounts are integers in micro-units of the project's currency. What moves money is in annotate/money/ledger.py.
+Amounts are integers in micro-units of the project's currency. Reservations are made in annotate/money/ledger.py.
 """
 
 from decimal import Decimal
@@ -15,12 +15,12 @@ from annotate.models import Budget, LedgerEntry, Project, Run, User
 from annotate.models.event import record
 
 Kind = Budget.Kind
-MAX_MICROS = 10**15  # a thousand million of a currency: sums of these stay far below 2**63
+MAX_MICROS = 10**15  # 10**9 units of a currency, so that sums stay far below 2**63
 _THRESHOLDS = (100, 80, 50)  # percent
 
 
 def of(project: Project, kind: str) -> Budget:
-    """This project's budget for machines or for people, as it is now; InvalidInput for any other kind."""
+    """The project's budget of this kind (machines or people), read anew; InvalidInput for any other kind."""
     if kind not in Budget.Kind.values:
         raise InvalidInput(_("Money is for one of: %(kinds)s.") % {"kinds": ", ".join(Budget.Kind.values)})
     budget = Budget.objects.get(project=project, kind=kind)
@@ -30,7 +30,7 @@ def of(project: Project, kind: str) -> Budget:
 
 @transaction.atomic
 def set_cap(*, project: Project, kind: str, cap_micros: int | None, by: User) -> Budget:
-    """The most that may ever be spent, from now on; None: no cap. Never below what is spent and reserved already."""
+    """Set the cap (None: no cap). Conflict if the new cap is below what is spent and reserved already."""
     access.require(by, project, to="manage")
     budget = of(project, kind)
     if cap_micros is not None and not 0 <= cap_micros <= MAX_MICROS:
@@ -48,13 +48,13 @@ def set_cap(*, project: Project, kind: str, cap_micros: int | None, by: User) ->
 
 @transaction.atomic
 def stop(*, project: Project, kind: str, by: User) -> Budget:
-    """The kill switch: nothing more is reserved, so nothing more is sent or handed out. Twice is once."""
+    """The kill switch: nothing more is reserved from this budget, so no request is sent and no question handed out."""
     return _switch(project, kind, by, is_stopped=True)
 
 
 @transaction.atomic
 def resume_spending(*, project: Project, kind: str, by: User) -> Budget:
-    """Let money be reserved again; a paused pre-label goes on only when somebody resumes it."""
+    """Allow reservations again. A paused pre-label run stays paused until somebody resumes it."""
     return _switch(project, kind, by, is_stopped=False)
 
 
@@ -62,24 +62,27 @@ def entries(
     project: Project, *, kind: str | None = None, state: str | None = None, run: Run | str | None = None,
     item: str | None = None, before: int | None = None,
 ) -> QuerySet[LedgerEntry]:  # fmt: skip
-    """The ledger of this project, newest first: a page takes a slice and goes on `before` the last entry's pk.
+    """The project's ledger entries that match the filters, newest first; InvalidInput for an unknown kind or state.
 
-    `run` is a row or a public id, `item` a public id. InvalidInput for an unknown kind or state.
+    `run`: a row or a public id; `item`: a public id; `before`: only entries with a smaller pk, for the next page.
     """
     if state and state not in LedgerEntry.State.values:
         raise InvalidInput(_("An entry is one of: %(states)s.") % {"states": ", ".join(LedgerEntry.State.values)})
-    found = LedgerEntry.objects.filter(
+    rows = LedgerEntry.objects.filter(
         budget__in=[of(project, name).pk for name in ([kind] if kind else Budget.Kind.values)]
     )
-    found = found.filter(state=state) if state else found
-    found = found.filter(**{"run" if isinstance(run, Run) else "run__public_id": run}) if run else found
-    found = found.filter(item__public_id=item) if item else found
-    found = found.filter(pk__lt=before) if before is not None else found
-    return found.select_related("budget", "run", "item", "lease__annotator").order_by("-pk")
+    rows = rows.filter(state=state) if state else rows
+    rows = rows.filter(**{"run" if isinstance(run, Run) else "run__public_id": run}) if run else rows
+    rows = rows.filter(item__public_id=item) if item else rows
+    rows = rows.filter(pk__lt=before) if before is not None else rows
+    return rows.select_related("budget", "run", "item", "lease__annotator").order_by("-pk")
 
 
 def alert(budget: Budget, next_micros: int = 1) -> int | None:
-    """The threshold that is passed: 50, 80 or 100 percent of the cap; 100 as soon as `next_micros` do not fit."""
+    """The highest threshold that is reached: 50, 80 or 100 percent of the cap; None below, or without a cap.
+
+    It is 100 as soon as `next_micros` more would exceed the cap.
+    """
     if budget.cap_micros is None:
         return None
     used = budget.spent_micros + budget.reserved_micros
@@ -89,7 +92,7 @@ def alert(budget: Budget, next_micros: int = 1) -> int | None:
 
 
 def refusal(budget: Budget, next_micros: int) -> str | None:
-    """Why an attempt of at most so much would not be reserved now, in a sentence; None where it would."""
+    """The sentence that says why a reservation of `next_micros` would be refused now; None if it would be made."""
     names = {"kind": _whom(budget.kind), **_figures(budget), "next": amount(next_micros, budget.project.currency)}
     if budget.is_stopped:
         return _("An admin has stopped spending on %(kind)s. Let it go on first.") % names
@@ -107,7 +110,7 @@ def refusal(budget: Budget, next_micros: int) -> str | None:
 
 
 def amount(micros: int, currency: str) -> str:
-    """Money for a sentence: two decimals, and more as far as they are needed."""
+    """An amount with its currency, for sentences: two decimals, up to six where needed."""
     whole = f"{Decimal(micros) / 1_000_000:.6f}"
     return f"{whole[:-4]}{whole[-4:].rstrip('0')} {currency}"
 

@@ -1,8 +1,9 @@
-"""What is spent: nothing that was not reserved below a cap before, and whatever was reserved ends exactly once.
+"""Reserve-then-settle accounting. Reservations never exceed the cap; each ends once: settled, released, written off.
 
-The budget's row is the lock and the limit: reserving is one UPDATE that changes it only where cap and kill switch
-allow that, and the entries are written in the same transaction. So workers and crashes cannot add up to more than
-the cap, and the budget's three sums equal a recount of its entries at every commit.
+The budget's row is both lock and limit: a reservation is one UPDATE that changes the row only if cap and kill
+switch allow it, and the ledger entries are written in the same transaction. So neither concurrent workers nor
+crashes can spend more than the cap, and the three sums in the budget's row equal a recount of its entries at every
+commit.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from annotate.models.bulk import stored
 from annotate.money import budgets
 
 State = LedgerEntry.State
-_TRIES = 20  # others may take what was seen to be left
+_TRIES = 20  # between reading what is left and reserving it, other processes may reserve it
 _GROUP = 500
 _TABLE = LedgerEntry._meta.db_table
 _END = (
@@ -33,7 +34,7 @@ _END = (
 
 @dataclass(frozen=True)
 class Ask:
-    """One attempt to spend: at most this much, for this item."""
+    """A wanted reservation: the most that one attempt can cost, and the item that the attempt is about."""
 
     micros: int
     item_id: int | None = None
@@ -41,7 +42,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class End:
-    """How one attempt ended. Released cost nothing, written off what was reserved, settled `micros`."""
+    """How a reservation ends: settled at `micros`, released at 0, or written off at the reserved amount."""
 
     entry: LedgerEntry
     state: str
@@ -52,7 +53,7 @@ class End:
 
     @property
     def final_state(self) -> str:
-        """Never above the reservation: whoever says it cost more is not believed, and it is charged in full."""
+        """`state`, but written off where the reported cost is unknown or above the reservation."""
         if self.state != State.SETTLED:
             return self.state
         is_possible = self.micros is not None and 0 <= self.micros <= self.entry.reserved_micros
@@ -60,6 +61,7 @@ class End:
 
     @property
     def final_micros(self) -> int:
+        """The amount that is charged, never above the reservation."""
         if self.final_state == State.SETTLED:
             return self.micros or 0
         return 0 if self.state == State.RELEASED else self.entry.reserved_micros
@@ -74,9 +76,9 @@ def reserve(
     prompt: PromptVersion | None = None,
     now: datetime | None = None,
 ) -> list[LedgerEntry]:
-    """Reservations for the first of these attempts, as many as fit; BudgetReached says why not even one does.
+    """Make reservations for the first of `asks`, as many as fit below the cap; BudgetReached if not even one fits.
 
-    To be committed before anything is sent. Two queries where all fit, however many they are.
+    Commit them before the requests are sent. Two queries if all fit, however many there are.
     """
     if not asks:
         return []
@@ -100,11 +102,11 @@ def reserve(
 
 @transaction.atomic
 def end(budget: Budget, ends: Sequence[End], *, now: datetime | None = None) -> None:
-    """End these reservations of one budget; Conflict, and nothing is changed, if any had ended before."""
+    """End these reservations of one budget, all or none; Conflict if any of them has ended already."""
     if not ends:
         return
     moment = now or database_now()
-    # Each by its own filter: one that somebody else has ended would make the count too small.
+    # Each UPDATE matches only an open reservation: if another process has ended one, the count is too small.
     with connection.cursor() as cursor:
         cursor.executemany(_END, [_values(one, moment) for one in ends])
         if cursor.rowcount != len(ends):
@@ -121,49 +123,52 @@ def settle(
     budget: Budget, entry: LedgerEntry, *, micros: int, n_input_tokens: int | None = None,
     n_output_tokens: int | None = None, now: datetime | None = None,
 ) -> None:  # fmt: skip
-    """It cost this much. More than was reserved cannot be: then it is written off as reserved."""
+    """End a reservation at what the attempt cost; written off if that is more than was reserved."""
     end(budget, [End(entry, State.SETTLED, micros, n_input_tokens, n_output_tokens)], now=now)
 
 
 def release(budget: Budget, entry: LedgerEntry, *, reason: str = "", now: datetime | None = None) -> None:
-    """It provably cost nothing."""
+    """End the reservation of an attempt that provably cost nothing."""
     end(budget, [End(entry, State.RELEASED, reason=reason)], now=now)
 
 
 def write_off(budget: Budget, entry: LedgerEntry, *, reason: str = "", now: datetime | None = None) -> None:
-    """Nobody knows what it cost: it counts as what was reserved."""
+    """End the reservation of an attempt whose cost nobody knows: the reserved amount is charged."""
     end(budget, [End(entry, State.WRITTEN_OFF, reason=reason)], now=now)
 
 
 def write_off_orphans(run: Run) -> int:
-    """What lost attempts of this run had reserved: they may have sent it. Call at the start of an attempt's work.
+    """Write off what lost attempts of this run had reserved, since they may have sent the requests; returns how many.
 
-    Nobody else works on the run then, so nothing that is still reserved for it can be anybody's. Returns how many.
+    Call it when a new attempt begins: no other attempt works on the run then, so each open reservation is an orphan.
     """
     return _write_off_all(LedgerEntry.objects.filter(run=run, state=State.RESERVED))
 
 
 def sweep() -> int:
-    """Write off what runs that nobody works on, and attempts that were lost, had reserved; returns how many."""
+    """Write off the open reservations of runs that are not running and of lost attempts; returns how many."""
     over = ~Q(run__state=Run.State.RUNNING) | Q(run__attempt__gt=F("run_attempt"))
     return _write_off_all(LedgerEntry.objects.filter(over, run__isnull=False, state=State.RESERVED))
 
 
 def take(project: int, kind: str, micros: int) -> int | None:
-    """The budget's id if so much more could be reserved, which it then is; None where it could not."""
+    """Reserve `micros` in the budget's sums if cap and kill switch allow it; returns the budget's id, or None if not.
+
+    The one place where the cap is enforced. The caller writes the ledger entries in the same transaction.
+    """
     table = Budget._meta.db_table
     free = "TRUE" if kind == Budget.Kind.HUMAN or not micros else "FALSE"
-    found = returned(
+    taken = returned(
         f"UPDATE {table} SET reserved_micros = reserved_micros + %s WHERE project_id = %s AND kind = %s"  # noqa: S608
         f" AND NOT is_stopped AND CASE WHEN cap_micros IS NULL THEN {free}"
         " ELSE settled_micros + written_off_micros + reserved_micros + %s <= cap_micros END RETURNING id",
         [micros, project, kind, micros],
     )
-    return found[0][0] if found else None
+    return taken[0][0] if taken else None
 
 
 def count(budget: int, *, reserved: int = 0, settled: int = 0, written_off: int = 0) -> None:
-    """Move a budget's sums, in the transaction that moves its entries."""
+    """Add these changes to the sums of a budget, in the transaction that changes its entries."""
     Budget.objects.filter(pk=budget).update(
         reserved_micros=F("reserved_micros") + reserved,
         settled_micros=F("settled_micros") + settled,
@@ -172,7 +177,7 @@ def count(budget: int, *, reserved: int = 0, settled: int = 0, written_off: int 
 
 
 def returned(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-    """Rows of an UPDATE ... RETURNING, which the ORM does not have: what changed and what it was, in one query."""
+    """Run an UPDATE ... RETURNING, which Django's ORM does not offer, and return its rows."""
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
         return cursor.fetchall()
@@ -184,7 +189,7 @@ def _values(one: End, now: datetime) -> tuple[Any, ...]:
 
 
 def _take(budget: Budget, amounts: Sequence[int]) -> int:
-    """Reserve the first of these amounts, as many as fit; returns how many, at least one."""
+    """Reserve the first of these amounts in the budget's sums, as many as fit; returns how many, at least one."""
     sums = list(accumulate(amounts))
     n = len(sums)
     for _try in range(_TRIES):
@@ -199,7 +204,7 @@ def _take(budget: Budget, amounts: Sequence[int]) -> int:
 
 
 def _write_off_all(entries: QuerySet[LedgerEntry]) -> int:
-    """In groups, each in a transaction of its own."""
+    """Write off these entries in groups, each group in a transaction of its own; returns how many."""
     n_ended = 0
     while some := list(entries.select_related("budget").order_by("budget", "pk")[:_GROUP]):
         for budget in {entry.budget_id: entry.budget for entry in some}.values():
@@ -209,7 +214,7 @@ def _write_off_all(entries: QuerySet[LedgerEntry]) -> int:
 
 @transaction.atomic
 def _write_off_some(budget: Budget, ids: Sequence[int]) -> int:
-    """Those of these that are still reserved: whoever was quicker has ended the others."""
+    """Write off those of the entries that are still reserved; another process may have ended some."""
     reserved = LedgerEntry.objects.filter(pk__in=ids, state=State.RESERVED).select_for_update().order_by("pk")
     reason = _("The attempt that sent it was lost.")
     ends = [End(entry, State.WRITTEN_OFF, reason=reason) for entry in reserved]

@@ -1,7 +1,7 @@
-"""What people are paid: reserved with the lease, settled with the answer, free again where there is none.
+"""Decides what people are paid: reserved with the lease, settled with the answer, released without one.
 
-Nothing is asked of the database where the price is 0. Whoever calls holds the lock of the leases' questions
-(annotate/slots.py) and is in the transaction that grants or ends the leases: the budget's row comes last.
+A price of 0 costs no query. The caller holds the lock of the leases' questions (annotate/labeling/slots.py) and is
+in the transaction that grants or ends the leases. The budget's row is locked last, always in this order.
 """
 
 from collections.abc import Collection, Sequence
@@ -17,14 +17,14 @@ from annotate.money.ledger import State
 
 @dataclass(frozen=True)
 class Held:
-    """Money for this many leases, taken from the budget by the transaction that will create them."""
+    """Money for `n` leases, already reserved in the budget's sums by the transaction that will create the leases."""
 
     n: int
     price_micros: int = 0
     budget_id: int | None = None
 
     def book(self, leases: Sequence[Lease]) -> None:
-        """Write the reservations of these leases, exactly as many as money is held for. One query, or none."""
+        """Write the ledger entries of these leases, exactly `n` of them. One query, or none where the price is 0."""
         if self.budget_id is None:
             return
         assert len(leases) == self.n
@@ -41,7 +41,7 @@ class Held:
 
 
 def hold(project: Project, n: int) -> Held:
-    """Money for up to `n` leases at the project's price: for as many as fit, which can be none. One query if all do."""
+    """Reserve money for up to `n` leases at the project's price, as many as fit (perhaps 0). One query if all fit."""
     price = project.human_price_micros
     if not price:
         return Held(n)
@@ -52,9 +52,10 @@ def hold(project: Project, n: int) -> Held:
 
 
 def settle(lease: Lease, project: Project, *, now: datetime) -> int:
-    """What this lease's answer is paid, in micros: what was reserved with the lease, else the price if it fits.
+    """Pay the answer given under this lease; returns the amount in micros.
 
-    0 where the cap refuses an answer that came late: it is kept, but its money was given to somebody else.
+    It is the amount reserved with the lease; for a late answer, whose reservation was released, the price if the cap
+    still allows it, else 0.
     """
     if not project.human_price_micros:
         return 0
@@ -63,24 +64,24 @@ def settle(lease: Lease, project: Project, *, now: datetime) -> int:
 
 
 def release(leases: Collection[int], *, now: datetime | None = None) -> int:
-    """Free what was reserved for these leases (ids), as far as it was; returns how many. At most two queries."""
+    """Release the open reservations of these leases (ids); returns how many. At most two queries."""
     return len(_end(leases, State.RELEASED, now or database_now())) if leases else 0
 
 
 def sweep() -> int:
-    """Free what is reserved for leases that are over, for instance since the price became 0; returns how many."""
+    """Release the open reservations of leases that have ended (the price became 0 in between); returns how many."""
     ended = LedgerEntry.objects.filter(state=State.RESERVED, lease__ended_at__isnull=False)
     return release(list(ended.values_list("lease", flat=True)))
 
 
 def refusal(project: Project) -> str | None:
-    """Why no question could be handed out at this price, in a sentence; no query where it is 0."""
+    """The sentence that says why no question can be paid now; None if it can. No query where the price is 0."""
     price = project.human_price_micros
     return budgets.refusal(budgets.of(project, Budget.Kind.HUMAN), price) if price else None
 
 
 def _end(leases: Collection[int], state: str, now: datetime) -> list[tuple[int, int]]:
-    """End what is reserved for these leases; (budget, micros) of each."""
+    """End the open reservations of these leases; returns (budget id, micros) of each."""
     if not leases:
         return []
     final = "0" if state == State.RELEASED else "reserved_micros"
@@ -97,7 +98,7 @@ def _end(leases: Collection[int], state: str, now: datetime) -> list[tuple[int, 
 
 
 def _at_once(project: Project, item_id: int, now: datetime) -> int:
-    """Reserve and settle in one step: the answer came after its lease's money had gone back."""
+    """Reserve and settle in one step, for an answer that came after the reservation of its lease was released."""
     price = project.human_price_micros
     budget = ledger.take(project.pk, Budget.Kind.HUMAN, price)
     if budget is None:

@@ -1,1 +1,1 @@
-"""What leaves this machine: one guarded way out, and the client of LLM servers behind it. Knows no database."""
+"""Decides what may leave this machine: one guarded HTTP client, and the client of LLM servers on top of it."""

@@ -1,16 +1,16 @@
-"""Which network addresses a connection may go to, decided on the address itself, never on how it was spelled."""
+"""Decides who answers at a network address: judged by the numeric address, never by its spelling."""
 
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 Address = IPv4Address | IPv6Address
 
-# Networks whose last or middle bytes are an IPv4 address that a gateway goes on to.
+# Networks whose addresses contain an IPv4 address that a gateway forwards to.
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052
 _NAT64_LOCAL = IPv6Network("64:ff9b:1::/48")  # RFC 8215: where the IPv4 address stands is up to the site
 _COMPATIBLE = IPv6Network("::/96")  # RFC 4291, deprecated
 _THIS_NETWORK = IPv4Network("0.0.0.0/8")  # Linux connects 0.0.0.0 to itself
-_SITE = (  # neighbours that the standard library takes for public ones
+_SITE = (  # nearby services whose addresses the standard library counts as public
     IPv4Network("168.63.129.16/32"),  # the host's own service for Azure machines
     IPv4Network("192.0.0.0/24"),  # RFC 6890, for protocols; Oracle's metadata service is at .192
 )
@@ -25,9 +25,9 @@ class Reach(Enum):
 
 
 def reach_of(address: str) -> Reach:
-    """Who answers at this numeric address; one that carries an IPv4 address inside is judged by that one.
+    """Who answers at this numeric address; an IPv6 address that contains an IPv4 address is judged by the latter.
 
-    Raises ValueError where the text is not an address.
+    ValueError if the text is not an address.
     """
     ip = ip_address(address)
     if isinstance(ip, IPv6Address):

@@ -1,7 +1,7 @@
-"""Many attempts at once for a thread that may not wait for any: an event loop in a thread of its own does HTTP only.
+"""Decides when each of many concurrent requests to an LLM server starts: an event loop in its own thread sends them.
 
-The caller's thread keeps the ledger: it commits a reservation, submits the attempt, and books what `results` brings.
-Whatever happens, each submitted attempt gives exactly one result, also those that `close` or a fault breaks off.
+The caller's thread keeps the ledger: it commits a reservation, submits the attempt, and ends the reservation by what
+`results` returns. Each submitted attempt gives exactly one result, also if `close` or a fault breaks it off.
 """
 
 import asyncio
@@ -20,16 +20,16 @@ from annotate.providers.retries import MOST_WAIT_SECONDS
 from models_ml.llm import chat
 from models_ml.llm.chat import Message
 
-_CLOSE_SECONDS = 4.0  # stopping is promised within five
+_CLOSE_SECONDS = 4.0  # a run must stop within 5 s
 _BROKEN_OFF = "The attempt was broken off because the run stopped."
 
 
 class Client:
-    """Speaks to one endpoint. Use it from one thread, as a context manager; `close` may come from any.
+    """Sends attempts to one endpoint. Use it from one thread, as a context manager; any thread may call `close`.
 
-    At most twice `max_concurrency` attempts are out (submitted, result not yet fetched): as many on their way as
-    are allowed, and as many ready to follow. `n_free` says how many more fit; nothing ever waits inside `submit`.
-    Raises AddressRefused where the endpoint's address cannot be used.
+    At most twice `max_concurrency` attempts are out (submitted, result not yet fetched): `max_concurrency` being sent,
+    and as many ready to follow. `n_free` says how many more fit; `submit` never blocks. AddressRefused if the
+    endpoint's address may not be used.
     """
 
     def __init__(self, endpoint: Endpoint, *, n_labels: int) -> None:
@@ -38,7 +38,7 @@ class Client:
         self._endpoint, self._codes = endpoint, chat.codes(n_labels)
         self._results: queue.SimpleQueue[Attempted] = queue.SimpleQueue()
         self._n_out = 0
-        self._door = threading.Lock()  # nothing is handed to the loop after it was told to stop
+        self._door = threading.Lock()  # held while something is given to the loop: nothing after it was told to stop
         self._is_closed = False
         self._work = _Work(endpoint, self._codes, self._results)
         self._thread = threading.Thread(target=self._work.run, name="llm-client", daemon=True)
@@ -50,7 +50,7 @@ class Client:
         return 2 * self._endpoint.max_concurrency - self._n_out
 
     def submit(self, key: Hashable, messages: Sequence[Message]) -> None:
-        """Have this sent; the caller has reserved most_micros for it. Raises Conflict where closed or full.
+        """Send these messages; the caller has reserved most_micros for them. Conflict if the client is closed or full.
 
         `key` comes back with the result; it need not be unique.
         """
@@ -63,21 +63,21 @@ class Client:
         self._n_out += 1
 
     def results(self, timeout: float) -> list[Attempted]:
-        """What has ended: waits up to `timeout` seconds for the first, then takes all there is, in order of ending.
+        """The attempts that have ended, in that order: waits up to `timeout` seconds for the first, then takes all.
 
-        Empty where nothing ended in time, or nothing is out. Works after close() too.
+        Empty if none ended in time or none is out. Works after close() too.
         """
-        found: list[Attempted] = []
+        ended: list[Attempted] = []
         with suppress(queue.Empty):
             if self._n_out and timeout > 0:
-                found.append(self._results.get(timeout=timeout))
+                ended.append(self._results.get(timeout=timeout))
             while True:
-                found.append(self._results.get_nowait())
-        self._n_out -= len(found)
-        return found
+                ended.append(self._results.get_nowait())
+        self._n_out -= len(ended)
+        return ended
 
     def close(self) -> None:
-        """Break off what is on its way, within five seconds; then `results(0)` has all that was still out."""
+        """Break off all attempts, within five seconds; `results(0)` then returns each that was still out."""
         with self._door:
             if not self._is_closed:
                 self._is_closed = True
@@ -94,7 +94,7 @@ class Client:
 
 
 class _Work:
-    """What runs in the loop's thread: `start` once per attempt, until `stop` is set."""
+    """The part that runs in the loop's thread: `start` is called once per attempt, until `stop` is set."""
 
     def __init__(self, endpoint: Endpoint, codes: Sequence[str], results: queue.SimpleQueue[Attempted]) -> None:
         self.loop = asyncio.new_event_loop()
@@ -110,7 +110,7 @@ class _Work:
         try:
             self.loop.run_until_complete(self._until_stopped())
         finally:
-            self.loop.close()  # does not wait for a name that is still being looked up
+            self.loop.close()  # does not wait for a DNS lookup in progress
 
     async def _until_stopped(self) -> None:
         async with openai.connection(self._endpoint) as server:
@@ -125,7 +125,7 @@ class _Work:
         trip, most = Trip(), openai.most_micros(self._endpoint, messages)
         task = self.loop.create_task(self._attempted(key, messages, trip))
         self._tasks[task] = key, trip, most
-        task.add_done_callback(self._ended)  # comes also for a task that was cancelled before it began
+        task.add_done_callback(self._ended)  # called also for a task that is cancelled before it began
 
     def _ended(self, task: asyncio.Task[Attempted]) -> None:
         key, trip, most = self._tasks.pop(task)
@@ -139,13 +139,13 @@ class _Work:
             attempted, _ = await openai.attempt(
                 self._endpoint, server, key=key, messages=messages, codes=self._codes, trip=trip
             )
-        if attempted.status == 429 and attempted.retry_after is not None:  # meant for all, not for this one only
+        if attempted.status == 429 and attempted.retry_after is not None:  # 429 is about all requests, so all wait
             hold = self.loop.time() + min(attempted.retry_after, MOST_WAIT_SECONDS)
             self._hold_until = max(self._hold_until, hold)
         return attempted
 
     async def _turn(self) -> None:
-        """Wait until the pace allows one more request and the server does not want us to wait."""
+        """Wait until the requests per minute allow one more request and the server's Retry-After is over."""
         now = self.loop.time()
         start = max(self._next_start, now)
         self._next_start = start + self._seconds_between

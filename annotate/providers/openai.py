@@ -1,4 +1,6 @@
-"""One attempt at one item with an OpenAI-compatible server, and what it means for the ledger. No retries here."""
+"""Decides what one request to an OpenAI-compatible server may cost, what its answer means, and how the ledger books it.
+
+One attempt at one item, without retries."""
 
 import re
 from collections.abc import Hashable, Mapping, Sequence
@@ -19,8 +21,8 @@ from models_ml.llm.chat import Message
 from models_ml.llm.reading import Usage
 from models_ml.types import Failure, FailureKind, Judgement
 
-# Tokens never outnumber the UTF-8 bytes of a text: every tokenizer falls back to bytes at worst. What servers put
-# around a message (role, marks for begin and end) and before the first (begin, a date) is covered by these.
+# A text has at most as many tokens as UTF-8 bytes: at worst a tokenizer falls back to bytes. These cover what servers
+# put around a message (role, marks for begin and end) and before the first one (begin, a date).
 _TOKENS_PER_MESSAGE = 16
 _TOKENS_PER_REQUEST = 64
 _MILLION = 1_000_000
@@ -33,7 +35,7 @@ _FILTERED = {"content_filter", "content_policy_violation", "moderation_blocked"}
 
 _SETTINGS = ("max_tokens", "max_completion_tokens", "temperature", "logprobs", "top_logprobs")
 
-_STOPPING = {  # statuses that would meet every item alike
+_STOPPING = {  # statuses that every other item would get too
     401: "The server refuses the key.",
     402: "The server wants payment: the account's balance is used up.",
     403: "The server does not let this key use the model.",
@@ -45,10 +47,10 @@ _STOPPING = {  # statuses that would meet every item alike
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One model on one server, as the site has registered it. The key is in no repr.
+    """One model on one server, as a site owner registered it. Its repr leaves the key out.
 
-    Raises InvalidInput, without the key in it, where a value cannot work. The address itself is judged when
-    connecting; outbound.base_problem judges its form for a page.
+    InvalidInput, without the key in it, if a value cannot work. The address is judged when connecting;
+    outbound.base_problem judges its form for pages.
     """
 
     base_url: str  # up to and with /v1; /chat/completions is added
@@ -57,11 +59,11 @@ class Endpoint:
     allow_private: bool = False
     input_price_micros_per_million: int = 0  # per million tokens, as providers state it
     output_price_micros_per_million: int = 0
-    timeout_seconds: float = 30.0  # for one attempt in all: a one-token answer takes about one
+    timeout_seconds: float = 30.0  # for one attempt as a whole; a one-token answer takes about 1 s
     max_concurrency: int = 8
     requests_per_minute: int | None = None
-    max_output_tokens: int = 4  # an option and a blank; more only lets a model that talks cost more
-    n_alternatives: int = 20  # asked for; 0 where the server refuses log-probabilities
+    max_output_tokens: int = 4  # enough for an option and a blank; more only makes a talkative model cost more
+    n_alternatives: int = 20  # wanted log-probabilities per token; 0 if the server refuses them
     limit_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # the latter: OpenAI's newer models
     temperature: float | None = 0.0  # None: not sent, for models that refuse it
 
@@ -78,9 +80,9 @@ class Endpoint:
 
 
 class Outcome(StrEnum):
-    """How an attempt ends in the ledger (I-4)."""
+    """How an attempt ended, which decides how its reservation ends (docs/invariants.md, I-4)."""
 
-    ANSWERED = "answered"  # settled by its usage; written off where that is unknown
+    ANSWERED = "answered"  # settled by its usage; written off if the usage is unknown
     NOT_SENT = "not_sent"  # released: provably nothing went out
     REJECTED = "rejected"  # released: turned away before it was processed (3xx, 4xx)
     UNKNOWN = "unknown"  # written off: it may have been processed and charged
@@ -88,23 +90,23 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attempted:
-    """What became of one attempt. Its `reason` is a sentence for people, without key, item or server's words.
+    """The result of one attempt. `reason` is a sentence for people, without the key, the item or the server's words.
 
-    answer: a Judgement or a Failure to store; None where the item still has no answer of its own.
-    cost_micros: what the ledger must charge: the usage's price, all of most_micros where the usage is not known
-    or the outcome is not, 0 where the reservation is released. An answer's own cost_micros is the same.
+    answer: a Judgement or a Failure to store; None if the attempt gave the item no answer.
+    cost_micros: what the ledger must charge: the price of the usage; all of most_micros if usage or outcome are
+    unknown; 0 if the reservation is released. An answer's own cost_micros is the same.
     """
 
     key: Hashable
     outcome: Outcome
     reason: str = ""
     answer: Judgement | Failure | None = None
-    usage: Usage | None = None  # None: not known, or not to be believed
+    usage: Usage | None = None  # None: not reported, or impossible
     cost_micros: int = 0
     status: int | None = None
     retry_after: float | None = None  # seconds
     is_retryable: bool = False
-    stops_run: bool = False  # every other item would meet the same
+    stops_run: bool = False  # every other item would fail in the same way
     latency_seconds: float | None = None
 
     @property
@@ -121,13 +123,13 @@ class Attempted:
 
 
 def most_input_tokens(messages: Sequence[Message]) -> int:
-    """An upper bound of the tokens these messages are counted as."""
+    """An upper bound of the number of tokens that the server counts for these messages."""
     n_bytes = sum(len(message["content"].encode()) + _TOKENS_PER_MESSAGE for message in messages)
     return n_bytes + _TOKENS_PER_REQUEST
 
 
 def most_micros(endpoint: Endpoint, messages: Sequence[Message]) -> int:
-    """What one attempt can cost at most: the amount to reserve before it is sent."""
+    """The most that one attempt can cost: the amount to reserve before it is sent."""
     return cost_micros(endpoint, most_input_tokens(messages), endpoint.max_output_tokens)
 
 
@@ -149,7 +151,7 @@ def connection(endpoint: Endpoint) -> AbstractAsyncContextManager[Outbound]:
 
 
 def request_body(endpoint: Endpoint, messages: Sequence[Message]) -> bytes:
-    """Greedy, short, and with log-probabilities where they are to be had."""
+    """The JSON body: temperature 0 unless refused, few output tokens, and log-probabilities unless refused."""
     body: dict[str, Any] = {"model": endpoint.model, "messages": list(messages), "stream": False}
     body[endpoint.limit_name] = endpoint.max_output_tokens
     if endpoint.temperature is not None:
@@ -168,9 +170,9 @@ async def attempt(
     codes: Sequence[str],
     trip: Trip | None = None,
 ) -> tuple[Attempted, Any]:
-    """Send once, read what comes: what it means, and the parsed response (None where there is none).
+    """Send one request; returns the result, and the parsed response (None if there is none).
 
-    Raises nothing but CancelledError; `trip.is_connected` then says whether it must be written off.
+    Raises only CancelledError; `trip.is_connected` then says whether the reservation must be written off.
     """
     started = monotonic()
     most = most_micros(endpoint, messages)
@@ -187,13 +189,13 @@ async def attempt(
         result = Attempted(key, Outcome.NOT_SENT, str(error), is_retryable=True)
     except OutcomeUnknown as error:
         result = Attempted(key, Outcome.UNKNOWN, str(error), cost_micros=most, is_retryable=True)
-    except Exception as error:  # a fault of ours must neither lose the attempt nor take the others with it
+    except Exception as error:  # a bug here must neither lose this attempt's result nor stop the other attempts
         result = lost(key, trip, most, f"The attempt failed by an error of its own ({type(error).__name__}).")
     return replace(result, latency_seconds=monotonic() - started), response
 
 
 def lost(key: Hashable, trip: Trip, most: int, reason: str) -> Attempted:
-    """An attempt that was broken off here: written off in full if the server may have got it."""
+    """The result of an attempt that was broken off on our side: written off if the server may have got the request."""
     if trip.is_connected:
         return Attempted(key, Outcome.UNKNOWN, reason, cost_micros=most)
     return Attempted(key, Outcome.NOT_SENT, reason)
@@ -212,7 +214,7 @@ def _meaning(
         return _answered(endpoint, key, messages, codes, status, response)
     if 300 <= status < 500:
         result = _rejected(key, status, response)
-    else:  # a 5xx may come after the work was done
+    else:  # a 5xx may come after the model was paid for
         most, reason = most_micros(endpoint, messages), f"The server had a fault (HTTP {status})."
         result = Attempted(key, Outcome.UNKNOWN, reason, cost_micros=most, status=status, is_retryable=True)
     return replace(result, retry_after=retry_after(answered.headers))
@@ -231,7 +233,7 @@ def _answered(
 
 
 def _rejected(key: Hashable, status: int, response: Any) -> Attempted:
-    """3xx and 4xx: what is wrong, with the item or with all of them. The server's own words are not repeated."""
+    """The result for status 3xx or 4xx: an answer about this item, a reason to stop the run, or a reason to retry."""
     codes = _error_codes(response)
     rejected = Attempted(key, Outcome.REJECTED, f"The server rejected the request (HTTP {status}).", status=status)
     if status < 400:
@@ -257,16 +259,16 @@ def _rejected(key: Hashable, status: int, response: Any) -> Attempted:
 
 
 def _error_codes(response: Any) -> set[str]:
-    """`code` and `type` of an OpenAI error object, and of one without the object around it (vLLM did so)."""
+    """`code` and `type` of an OpenAI error object, also where they stand at the top level (as vLLM had them)."""
     if not isinstance(response, dict):
         return set()
     error = response.get("error")
-    found = [part.get(name) for part in (error, response) if isinstance(part, dict) for name in ("code", "type")]
-    return {word for word in found if isinstance(word, str)}
+    words = [part.get(name) for part in (error, response) if isinstance(part, dict) for name in ("code", "type")]
+    return {word for word in words if isinstance(word, str)}
 
 
 def _refused_setting(response: Any) -> str:
-    """Which of our settings it is, where the server names one of them."""
+    """The sentence about a refused setting, with its name if the server names one of _SETTINGS."""
     error = response.get("error")
     name = error.get("param") if isinstance(error, dict) else None
     return f"The server does not take the setting {name}." if name in _SETTINGS else _STOPPING[422]
@@ -280,11 +282,11 @@ def _parsed(body: bytes | None) -> Any:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds from now that the server wants us to wait (RFC 9110 10.2.3, and OpenAI's header in ms); never below 0."""
+    """Seconds that the server asks to wait (Retry-After, RFC 9110 10.2.3, or OpenAI's header in ms); None: not said."""
     for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text := headers.get(name, "").strip()):
             return float(text) * scale
-    try:  # a date, against the server's own clock
+    try:  # a date, compared with the server's own clock
         until = parsedate_to_datetime(headers["retry-after"])
         return max(0.0, (until - parsedate_to_datetime(headers["date"])).total_seconds())
     except (KeyError, ValueError, TypeError, OverflowError):

@@ -1,17 +1,16 @@
-"""The one way out over HTTP: to one server, at addresses that were checked, within a deadline and a size.
+"""Decides which HTTP requests may leave this machine: to checked addresses, within a deadline and a size.
 
-What holds, whoever gave the address:
+These rules hold, whoever registered the server's address:
 
-- The address is checked when the connection is made, and the connection goes to the very address that was
-  checked: a name cannot mean one thing while it is checked and another while it is used. A name is refused as a
-  whole if any of its addresses is.
-- Only https reaches public addresses. Private ones (this machine, link, site, cloud metadata) need allow_private;
-  they may be plain http. Plain http to a public address is always refused: it would show the key to the way there.
+- The address is checked when connecting, and the connection goes to the address that was checked, so a DNS name
+  cannot resolve to another address in between. A name is refused if any of its addresses is.
+- Public addresses are reached by https only; plain http would show the key on the way. Private ones (this machine,
+  link, site, cloud metadata) need allow_private and may use plain http.
 - Redirects are never followed, so the key goes to one host only. Proxies, .netrc and cookies are ignored.
-- One deadline spans name, connection, sending and the whole answer, so dripping does not stretch it.
-- Ports are not restricted: https speaks first, and whoever may allow private addresses owns the site.
+- One deadline covers DNS, connecting, sending and the whole answer, so a slow stream of bytes does not extend it.
+- Ports are not restricted: over https the client speaks first, and only owners of the site allow private addresses.
 
-No error carries a header, the key, or what the server wrote.
+No error contains a header, the key, or what the server wrote.
 """
 
 import asyncio
@@ -33,29 +32,29 @@ from annotate.providers.addresses import Reach, reach_of
 
 MAX_BYTES = 1_000_000  # of one answer, unpacked; an answer with 20 alternatives has about 2,000
 CONNECT_SECONDS = 10.0
-_KEEP_SECONDS = 3.0  # less than servers do (uvicorn: 5), so that we rarely write to a connection that just closed
+_KEEP_SECONDS = 3.0  # shorter than on servers (uvicorn: 5), so that a kept connection is rarely closed when we write
 _BLOCK = 1 << 16
 
 
 class OutboundError(GoldloopError):
-    """Nothing usable came back."""
+    """No usable response came back."""
 
 
 class NotSent(OutboundError):
-    """Provably no byte of the request went out: name, connection or TLS failed."""
+    """Provably no byte of the request was sent: DNS, connecting or TLS failed."""
 
 
 class AddressRefused(NotSent):
-    """The address may not be reached from here."""
+    """The server's address may not be contacted."""
 
 
 class OutcomeUnknown(OutboundError):
-    """A connection was there; the server may have got the request and worked on it."""
+    """A connection was made, so the server may have got the request and worked on it."""
 
 
 @dataclass(frozen=True)
 class Response:
-    """What the server answered. The body is None where it was larger than MAX_BYTES."""
+    """The server's response. `body` is None if it was larger than MAX_BYTES."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -63,20 +62,20 @@ class Response:
 
 
 class Hidden(dict[str, str]):
-    """Headers that no repr shows, so that no trace with local variables does."""
+    """Headers whose repr hides them, so that a traceback with local variables does not show the key."""
 
     def __repr__(self) -> str:
         return "{hidden}"
 
 
 class Trip:
-    """How far one request got. `is_connected` never goes back: from then on the outcome can be unknown."""
+    """How far one request got: once `is_connected` is set, the server may have got it. It is never unset."""
 
     is_connected = False
 
 
 def base_problem(base_url: str, *, allow_private: bool) -> str | None:
-    """Why this cannot be the address of a server, as the end of a sentence; None where it can."""
+    """Why `base_url` cannot be a server's address, as the end of a sentence; None if it can."""
     try:
         url = urlsplit(base_url)
         host, _ = url.hostname, url.port  # reading the port checks it
@@ -96,11 +95,11 @@ def base_problem(base_url: str, *, allow_private: bool) -> str | None:
 
 
 def _literal_problem(host: str, scheme: str, allow_private: bool) -> str | None:
-    """An address in numbers is judged at once, for the person who types it; when connecting it is judged again."""
+    """Judge a numeric address at once, for the person who types it; it is judged again when connecting."""
     try:
         return _refusal(host, allow_private=allow_private, is_encrypted=scheme == "https")
     except ValueError:
-        return None  # a name, or numbers in a spelling that only the resolver reads
+        return None  # a name, or a numeric spelling that only the resolver understands
 
 
 def _refusal(address: str, *, allow_private: bool, is_encrypted: bool) -> str | None:
@@ -125,14 +124,14 @@ class _Gate:
             raise AddressRefused(f"The server was not contacted: {address} {problem}.")
 
     def socket(self, info: tuple[Any, ...]) -> socket.socket:
-        """The last check, for each single connection: `info` holds the address about to be used."""
+        """Check the very address that a connection is about to use (in `info`), and make its socket."""
         family, kind, protocol, _, place = info
         self.check(place[0])
         return socket.socket(family, kind, protocol)
 
 
 class _CheckedResolver(AbstractResolver):
-    """The system's resolver, or the one given; what it says is checked before anybody connects."""
+    """A resolver whose addresses are checked before they are returned."""
 
     def __init__(self, gate: _Gate, inner: AbstractResolver) -> None:
         self._gate, self._inner = gate, inner
@@ -140,31 +139,31 @@ class _CheckedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        found = await self._inner.resolve(host, port, family)
-        for place in found:
-            self._gate.check(place["host"])
-        return found
+        addresses = await self._inner.resolve(host, port, family)
+        for address in addresses:
+            self._gate.check(address["host"])
+        return addresses
 
     async def close(self) -> None:
         await self._inner.close()
 
 
 class Outbound:
-    """Connections to one server. Used inside one event loop; `opened` makes and closes it."""
+    """Connections to one server, used inside one event loop; `opened` makes and closes them."""
 
     def __init__(self, base_url: str, session: aiohttp.ClientSession) -> None:
         self._base_url, self._session = base_url.rstrip("/"), session
 
     async def post(self, path: str, body: bytes, *, total_seconds: float, trip: Trip | None = None) -> Response:
-        """Send `body` (JSON) once and read the answer, whatever its status.
+        """Send `body` (JSON) once and read the response, whatever its status.
 
-        Raises NotSent or OutcomeUnknown; they hold no other exception, since those can hold our headers.
-        Cancelling is safe at any time; `trip` then tells how far it got.
+        Raises NotSent or OutcomeUnknown, without a cause, since other exceptions can contain our headers. May be
+        cancelled at any time; `trip` then tells how far the request got.
         """
         trip = trip or Trip()
         answer = await self._tried(path, body, total_seconds, trip)
         if isinstance(answer, OutboundError):
-            raise answer  # outside of any except clause: no context
+            raise answer  # outside any except clause, so that it has no __context__
         return answer
 
     async def _tried(self, path: str, body: bytes, total_seconds: float, trip: Trip) -> Response | OutboundError:
@@ -183,7 +182,7 @@ class Outbound:
             return _by_distance(trip, what, "No connection to the server within the time allowed.")
         except aiohttp.ClientError as error:
             return _by_distance(trip, "The server broke the connection off.", _why_not_connected(error))
-        except (OSError, ValueError, UnicodeError) as error:  # among them names that cannot be a host
+        except (OSError, ValueError, UnicodeError) as error:  # also for names that cannot be a host's
             return _by_distance(trip, "The connection failed.", f"No connection to the server: {type(error).__name__}.")
 
 
@@ -202,7 +201,7 @@ def _why_not_connected(error: aiohttp.ClientError) -> str:
 
 
 async def _limited(response: aiohttp.ClientResponse) -> bytes | None:
-    """The unpacked body; None where it is too large, and the rest stays unread."""
+    """The unpacked body; None if it is larger than MAX_BYTES, and then the rest is not read."""
     body = bytearray()
     async for block in response.content.iter_chunked(_BLOCK):
         body += block
@@ -222,9 +221,9 @@ async def opened(
     resolver: AbstractResolver | None = None,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Outbound]:
-    """Connections to this server with these headers; AddressRefused says why not, where that is seen at once.
+    """Connections to this server with these headers; AddressRefused if its address is refused by its form.
 
-    `resolver` and `tls` are for tests; the certificate is always checked, by default against the system's.
+    `resolver` and `tls` are for tests; certificates are always checked, by default against the system's.
     """
     if problem := base_problem(base_url, allow_private=allow_private):
         raise AddressRefused(f"The server's address {problem}.")
@@ -248,7 +247,7 @@ async def opened(
 
 
 def _marking() -> aiohttp.TraceConfig:
-    """Notes on the Trip when a connection, TLS included, is in hand: nothing is sent before."""
+    """Sets `Trip.is_connected` once a connection, TLS included, is made or reused; nothing is sent before that."""
 
     async def note(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: Any) -> None:
         context.trace_request_ctx.is_connected = True

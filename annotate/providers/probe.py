@@ -1,4 +1,4 @@
-"""The "test connection" button: does the model answer, with probabilities, how fast, at what price?"""
+"""Decides whether an endpoint is usable (the button "test connection"): it is asked one to three small questions."""
 
 import asyncio
 from collections.abc import Sequence
@@ -20,29 +20,29 @@ _CODES = chat.codes(len(_LABELS))
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What one to three small questions showed. `sentence` says it to people, without the key or the server's words."""
+    """The outcome of testing a connection. `sentence` tells it to people, without the key or the server's words."""
 
-    is_usable: bool  # it answered with an option
+    is_usable: bool  # the model answered with one of the options
     sentence: str
-    is_reachable: bool = False  # an HTTP answer came, whatever it was
-    n_alternatives: int = 0  # what to register the endpoint with; 0: no probabilities, labels alone
+    is_reachable: bool = False  # an HTTP response came, whatever its status
+    n_alternatives: int = 0  # to register the endpoint with; 0: it gives labels without probabilities
     latency_seconds: float | None = None
-    cost_micros: int = 0  # of all questions, the most where the server does not say
+    cost_micros: int = 0  # of all questions; the most possible if the server reports no usage
 
 
 def probe(endpoint: Endpoint) -> Probe:
-    """Ask once, and where that is rejected again with fewer alternatives, then with none; at most 10 s in all."""
+    """Ask once; if the request is rejected, ask again with fewer alternatives, then with none. At most 10 s in all."""
     loop = asyncio.new_event_loop()
     try:
         return loop.run_until_complete(_probe(endpoint))
     except AddressRefused as error:
         return Probe(False, str(error))
     finally:
-        loop.close()  # unlike asyncio.run this does not wait for a name that is still being looked up
+        loop.close()  # unlike asyncio.run this does not wait for a DNS lookup in progress
 
 
 def cost_most_micros(endpoint: Endpoint) -> int:
-    """What testing the connection can cost at most."""
+    """The most that testing the connection can cost."""
     return len(_numbers(endpoint)) * openai.most_micros(endpoint, _messages())
 
 
@@ -51,13 +51,13 @@ async def _probe(endpoint: Endpoint) -> Probe:
     for n in _numbers(endpoint):
         attempted, response = await _asked(replace(endpoint, n_alternatives=n), ends)
         cost += attempted.cost_micros
-        if attempted.status not in (400, 422) or monotonic() > ends:  # else it may be the log-probabilities
+        if attempted.status not in (400, 422) or monotonic() > ends:  # 400 and 422 may be about the log-probabilities
             break
     return replace(_told(attempted, response), cost_micros=cost)
 
 
 def _numbers(endpoint: Endpoint) -> list[int]:
-    """How many alternatives to try: as registered, then as few as some servers allow at most (TGI: 5), then none."""
+    """Numbers of alternatives to try: the registered one, then 5 (the most that TGI allows), then 0."""
     return [endpoint.n_alternatives, *(n for n in (5, 0) if n < endpoint.n_alternatives)]
 
 

@@ -1,4 +1,4 @@
-"""Whether and when to ask again, and when to stop asking at all. Each attempt is a reservation of its own."""
+"""Decides whether and when an item is tried again, and when a run stops asking. Each try is reserved anew."""
 
 from dataclasses import dataclass
 
@@ -6,19 +6,19 @@ import numpy as np
 
 from annotate.providers.openai import Attempted, Outcome
 
-MAX_ATTEMPTS = 3  # for one item, the first one counted
+MAX_ATTEMPTS = 3  # at one item, including the first
 MOST_WAIT_SECONDS = 60.0
 _FIRST_WAIT_SECONDS = 1.0
-_JITTER_SECONDS = 0.5  # after Retry-After: later, never sooner
-_FAILURES = 5  # in a row: nobody is there
-_WAVES = 3  # of all concurrent requests, each told to slow down, with no answer between
+_JITTER_SECONDS = 0.5  # added to Retry-After, so that not all come back at once
+_FAILURES = 5  # attempts without an answer in a row that open the breaker
+_WAVES = 3  # times all concurrent requests got 429 in a row, without an answer in between
 
 
 def wait_before_retry(attempt_number: int, attempted: Attempted, rng: np.random.Generator) -> float | None:
-    """Seconds until the next attempt at the item; None where there should be none.
+    """Seconds until the next attempt at the item; None if there should be none.
 
-    attempt_number: of the attempt just made, from 1. Retry-After is kept up to a minute, plus at most half a
-    second; without it 1, 2, ... s, spread over half to one and a half of that, so that not all come back at once.
+    attempt_number: of the attempt just made, from 1. The server's Retry-After is obeyed up to a minute, plus at most
+    half a second; without it 1, 2, ... s, times 0.5 to 1.5 at random, so that not all come back at once.
     """
     if not attempted.is_retryable or attempted.stops_run or attempt_number >= MAX_ATTEMPTS:
         return None
@@ -29,15 +29,15 @@ def wait_before_retry(attempt_number: int, attempted: Attempted, rng: np.random.
 
 @dataclass
 class CircuitBreaker:
-    """Opens after 5 attempts in a row without an answer, or at once where every item would meet the same.
+    """Stops a run: opens after 5 attempts in a row without an answer, or at once if every item would fail alike.
 
-    "Too many requests" says that the server is there, and comes to all concurrent requests alike, so of these it
-    takes three whole waves. A rejection of one item for what it is (too long, filtered) is an answer. It stays
-    open: the next run begins with a new one.
+    "Too many requests" (429) comes from a living server, and to all concurrent requests alike; it takes three times
+    `max_concurrency` of these. The rejection of one item (too long, filtered) counts as an answer. Once open it
+    stays open; the next run has a new breaker.
     """
 
     max_concurrency: int = 1
-    why: str | None = None  # a sentence once it is open
+    why: str | None = None  # the reason for people, once it is open
     _n_failed: int = 0
     _n_slowed: int = 0
 
@@ -46,6 +46,7 @@ class CircuitBreaker:
         return self.why is not None
 
     def record(self, attempted: Attempted) -> None:
+        """Count the result of one attempt."""
         if attempted.stops_run:
             self.why = self.why or attempted.reason
         elif attempted.outcome is Outcome.ANSWERED or attempted.answer is not None:

@@ -1,4 +1,4 @@
-"""All that ever happened to one item, from its import to what is delivered of it, in the order of time."""
+"""Decides what a member may see of an item's history, and collects it: from import to gold, in the order of time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,22 +25,22 @@ from annotate.models import (
     User,
 )
 
-_MOST = 200  # rows of each kind; a question has a handful
+_MOST = 200  # rows of each kind that are read; usually there are a few
 _EVENTS = ("items.withdrawn", "item.brought_back", "item.corrected")
 
 
 @dataclass(frozen=True)
 class Visibility:
-    """What somebody may see of an item without being swayed where they may still be asked."""
+    """What a member may see of an item. Whoever may still be asked about it must answer uninfluenced."""
 
-    people: bool  # what others answered
-    machines: bool  # what the machines say, and why the item was drawn
-    work: bool  # who held it, how long it took, what it cost
+    people: bool  # what people answered and decided, and its gold
+    machines: bool  # the machines' labels, and the arms that drew the item
+    work: bool  # when it was asked, and who held it
 
 
 @dataclass(frozen=True)
 class Happening:
-    """One row of the item's history; `row` is the model object that `kind` names."""
+    """One event in the item's history; `kind` says what happened, `row` is the model object that records it."""
 
     at: datetime
     kind: str
@@ -50,9 +50,11 @@ class Happening:
 
 
 def sight(item: Item, member: Member) -> Visibility:
-    """Who only reads sees all; who also answers sees no machine's answer while the question is open or disputed.
+    """What `member` may see of `item`, by role.
 
-    Reviewers answer blind: they never see a machine's, and other people's only once nobody is asked any more.
+    Viewers, who never answer, see everything. Owners and admins see the machines' labels unless the item is being
+    asked or disputed. Reviewers and annotators never see the machines' labels, and see other people's answers only
+    once the item has gold and is not being asked.
     """
     if member.role not in MAY["annotate"]:
         return Visibility(people=True, machines=True, work=True)
@@ -65,15 +67,15 @@ def sight(item: Item, member: Member) -> Visibility:
 
 
 def load(item: Item, seen: Visibility) -> list[Happening]:
-    """Oldest first; a fixed number of queries."""
-    found = [*_imported(item), *_moved(item)]
+    """The item's history as far as `seen` allows, oldest first; a fixed number of queries."""
+    happenings = [*_imported(item), *_moved(item)]
     if seen.machines:
-        found += [*_predicted(item), *_drawn(item)]
+        happenings += [*_predicted(item), *_drawn(item)]
     if seen.people:
-        found += [*_answered(item), *_decided(item), *_became_gold(item)]
+        happenings += [*_answered(item), *_decided(item), *_became_gold(item)]
     if seen.work:
-        found += [*_asked(item), *_held(item)]
-    return sorted(found, key=lambda one: one.at)
+        happenings += [*_asked(item), *_held(item)]
+    return sorted(happenings, key=lambda one: one.at)
 
 
 def _imported(item: Item) -> Iterator[Happening]:
@@ -82,7 +84,7 @@ def _imported(item: Item) -> Iterator[Happening]:
 
 
 def _moved(item: Item) -> Iterator[Happening]:
-    """Withdrawn, brought back, corrected: events name items by their public ids."""
+    """Withdrawn, brought back, corrected: from the event log, which names items by their public ids."""
     events = Event.objects.filter(project=item.project_id, kind__in=_EVENTS).select_related("actor")
     named = events.annotate(text=Cast("data", TextField())).filter(text__contains=item.public_id)
     for event in named.order_by("pk")[:_MOST]:

@@ -1,4 +1,4 @@
-"""What each training brought: model versions side by side, champion against challenger."""
+"""Compares a project's model versions: what each learned from, how good it is, and why it became the champion."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,15 +6,16 @@ from typing import Any
 from annotate.models import ModelVersion, Project
 from models_ml.intervals import wilson
 
-MOST = 200  # versions looked at, the newest
+MOST = 200  # model versions shown: the newest
 
 
 @dataclass(frozen=True)
 class Trained:
-    """One model version, with its accuracy on the reference sample: each item predicted without having been seen.
+    """One model version with its accuracy on the reference sample, out of fold.
 
-    That sample also chose its settings, so the figure compares versions with each other; what is reported of a
-    model comes from the audit sample. `low`, `high`: Wilson's 95 % interval; all None without reference gold.
+    The reference sample also chose the version's settings, so this figure only compares versions with each other; the
+    reported accuracy of a model comes from the audit sample. `low`, `high`: Wilson's 95 % interval. All three are
+    None without reference gold.
     """
 
     model: ModelVersion
@@ -24,15 +25,15 @@ class Trained:
     value: float | None
     low: float | None
     high: float | None
-    log_loss: float | None  # on the reference sample as it was at that time
-    incumbent_log_loss: float | None  # of the champion of that time, on the same items
+    log_loss: float | None  # on the reference sample of the time of training
+    incumbent_log_loss: float | None  # of the champion at that time, on the same items
     has_rival: bool
-    promoted_because: str | None  # as champion.promote recorded it; None: the incumbent was kept
+    promoted_because: str | None  # why it was promoted (see champion.promote); None: the champion before was kept
     method: str
 
 
 def versions(project: Project) -> list[Trained]:
-    """Oldest first, as a learning curve is read; one query."""
+    """The newest MOST versions of the project, oldest first, as a learning curve is read; one query."""
     newest = project.model_versions.select_related("prompt").order_by("-version")[:MOST]
     return [_trained(model) for model in reversed(newest)]
 

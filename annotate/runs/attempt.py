@@ -1,4 +1,4 @@
-"""One attempt at a run: the right to work on it, its heartbeat, and how it ends."""
+"""Decides who may write for a run: one attempt holds the run by a lease, renews it by heartbeats, and ends it."""
 
 import os
 import socket
@@ -20,15 +20,15 @@ from annotate.errors import GoldloopError, RunCancelled, RunLost, RunPaused
 from annotate.models import Run, RunLine
 from annotate.models.base import database_now
 
-Show = Callable[[int, int | None], None]  # (done, total) for a progress bar
+Show = Callable[[int, int | None], None]  # called with (done, total), to draw a progress bar
 
-_SECONDS_BETWEEN_BEATS = 2.0  # each beat is a durable commit of about 4 ms
-SILENT_SECONDS = 3_600  # work that reports nothing for so long is taken for hung, and loses its lease
-_MOST_LINES = 1_000  # of one run's log
+_SECONDS_BETWEEN_BEATS = 2.0  # each heartbeat is a commit of about 4 ms
+SILENT_SECONDS = 3_600  # work that reports no progress for so long counts as hung: its lease is not renewed
+_MOST_LINES = 1_000  # in the log of one run
 
 
 class Attempt:
-    """The right to work on a run, lost as soon as another attempt has taken it over."""
+    """The right of this process to work on a run; it ends when another attempt takes the run over."""
 
     def __init__(self, run: Run, show: Show | None = None) -> None:
         self.run = run
@@ -42,9 +42,10 @@ class Attempt:
         self._has_obeyed = False
 
     def beat(self, done: int, total: int | None = None, *, force: bool = False) -> None:
-        """Report progress; raises RunLost if somebody else works on this run now, and obeys who paused or cancelled it.
+        """Report progress. Raises RunLost if another attempt took the run over, RunPaused or RunCancelled on request.
 
-        Unless forced it writes nothing itself, so it may be called inside a read snapshot: the heartbeat does.
+        The heartbeat's thread writes the progress, so that `beat` may be called inside a read snapshot; with `force`
+        `beat` writes it at once.
         """
         if self._show:
             self._show(done, total)
@@ -56,7 +57,10 @@ class Attempt:
         self._obey()
 
     def write(self, done: int, total: int | None = None) -> None:
-        """Call inside the transaction of an effect: it commits only while this attempt is the one."""
+        """Renew the lease and set the run's cursor to `done`, inside the transaction that stores a piece of work.
+
+        It raises RunLost, and so undoes the transaction, if another attempt took the run over.
+        """
         if self._show:
             self._show(done, total)
         self._progress, self._last_word = (done, total), time.monotonic()
@@ -65,17 +69,18 @@ class Attempt:
         failpoints.hit("run.write")
 
     def step(self, name: str) -> None:
-        """Say what is done now; progress starts again at nothing."""
+        """Begin the step of the work called `name`; its progress starts at 0."""
         self._progress, self._last_word = (0, None), time.monotonic()
         self._renew(step=name)
         self.say(f"{name}.")
         self._obey()
 
     def say(self, text: str) -> None:
-        """A line in the run's log, for people: facts and counts, never the content of items."""
+        """Write a line into the run's log, for people: facts and counts, never the content of items."""
         write_line(self.run, text)
 
     def finish(self, state: str, *, message: str = "", trace: str = "") -> None:
+        """End the run, or pause it; changes no row if another attempt took the run over."""
         failpoints.hit("run.finish")
         now = database_now()
         done, total = self._progress
@@ -87,7 +92,7 @@ class Attempt:
             self.say(message or f"{Run.State(state).label}.")
 
     def obeyed(self) -> None:
-        """Cancelled work is tidied up now: from here on nothing raises RunCancelled any more."""
+        """From now on requests to pause or cancel are ignored: the work is clearing away what a cancelled run left."""
         self._has_obeyed = True
 
     def _obey(self) -> None:
@@ -99,12 +104,15 @@ class Attempt:
             raise RunPaused("Paused. It goes on from here when somebody resumes it.")
 
     def keep_alive(self, stop: threading.Event) -> None:
-        """The heartbeat, in a thread with a connection of its own: progress every 2 s, the lease every third of it."""
+        """The heartbeat, run in a thread with its own database connection until `stop` is set.
+
+        Every 2 s it writes changed progress and reads requests; a third of a lease after the last renewal it renews.
+        """
         try:
             while not stop.wait(_SECONDS_BETWEEN_BEATS):
                 self._beat_once()
         except RunLost:
-            pass  # whoever works hears of it at the next beat
+            pass  # the working thread raises RunLost at its next beat
         finally:
             connections.close_all()  # those of this thread
 
@@ -119,7 +127,7 @@ class Attempt:
             if not is_hung and (is_due or self._progress != self._stored):
                 self._renew()
         except DatabaseError:
-            connection.close()  # busy or away; there is time for another try before the lease ends
+            connection.close()  # database busy or away; the next tries come before the lease ends
 
     def _renew(self, **changes: Any) -> None:
         done, total = self._progress
@@ -139,9 +147,10 @@ performing: ContextVar[Attempt | None] = ContextVar("performing", default=None)
 
 @contextmanager
 def performed(attempt: Attempt) -> Iterator[Attempt]:
-    """The body works for this attempt, and the run ends as the body does.
+    """Run the body as the work of `attempt`, with a heartbeat, and end the run by how the body ends.
 
-    Where the database was away nobody knows what it keeps of this attempt: the run is lost, and taken up again.
+    Normal end: succeeded. GoldloopError: failed. RunPaused and RunCancelled: paused, cancelled. Other exceptions:
+    errored. After a database error nobody knows what was stored: the run keeps its state until it counts as lost.
     """
     token = performing.set(attempt)
     try:
@@ -164,7 +173,7 @@ def performed(attempt: Attempt) -> Iterator[Attempt]:
         attempt.finish(Run.State.FAILED, message=str(error))
         raise
     except BaseException as error:
-        # Also an interrupt from the keyboard: the next start must not wait for a lease to run out.
+        # KeyboardInterrupt too: otherwise the next start would wait until the lease runs out.
         attempt.finish(Run.State.ERRORED, message=repr(error)[:500], trace=traceback.format_exc())
         raise
     else:
@@ -175,8 +184,8 @@ def performed(attempt: Attempt) -> Iterator[Attempt]:
 
 @contextmanager
 def _heartbeat(attempt: Attempt) -> Iterator[None]:
-    """Silent stretches (a fit, a freeze) keep the lease while the process lives, up to SILENT_SECONDS."""
-    if connection.in_atomic_block:  # the row is not committed: nobody else can see or want it
+    """Renew the lease in a thread, also while the body reports no progress (up to SILENT_SECONDS)."""
+    if connection.in_atomic_block:  # the run's row is not committed, so no other process can take it
         yield
         return
     stop = threading.Event()
@@ -190,20 +199,22 @@ def _heartbeat(attempt: Attempt) -> Iterator[None]:
 
 
 def mine(run: Run) -> QuerySet[Run]:
-    """The row while it is this attempt's: whoever updates it changes one row, or has lost it."""
+    """The run's row as long as it belongs to this attempt: an update changes one row, or none if the run was lost."""
     return Run.objects.filter(pk=run.pk, attempt=run.attempt, state=Run.State.RUNNING)
 
 
 def lease() -> dict[str, Any]:
+    """The columns of a lease that begins or is renewed now."""
     now = database_now()
     return {"heartbeat_at": now, "lease_until": now + timedelta(seconds=settings.RUN_LEASE_SECONDS)}
 
 
 def here() -> dict[str, Any]:
+    """The columns that name this process as the run's performer."""
     return {"host": socket.gethostname(), "pid": os.getpid()}
 
 
 def write_line(run: Run, text: str) -> None:
-    """Append to the run's log, as long as it is not endless."""
+    """Append a line to the run's log, up to _MOST_LINES lines."""
     if RunLine.objects.filter(run=run).count() < _MOST_LINES:
         RunLine.objects.create(run=run, attempt=run.attempt, text=text[:500], at=database_now())

@@ -1,4 +1,7 @@
-"""Life of a Run: one of a kind alive per project, the lost taken over, every one ended."""
+"""Decides in which state a run is: at most one of a kind alive in a project, lost runs taken over, all of them ended.
+
+A run is queued, running, paused, or ended (succeeded, failed, errored, cancelled). What a kind of run does is in
+annotate/tasks.py; here only rows of Run change."""
 
 import os
 import socket
@@ -23,7 +26,7 @@ from annotate.runs.attempt import Attempt, Show, here, lease, mine, performed, p
 __all__ = ["Attempt", "Show"]  # the rest is defined here
 
 QUEUES = ("io", "ml")
-_BY_HAND = {"by_hand": True}  # parameters of a run that a command performs: no worker may repeat it
+_BY_HAND = {"by_hand": True}  # parameters of a run that a command performs itself: no worker may take it over
 
 
 def create_queued(
@@ -35,9 +38,10 @@ def create_queued(
     queue: str,
     retry_of: Run | None = None,
 ) -> Run:
-    """A run that waits for a worker. Asked for the same again (a double click), the run that is alive is returned.
+    """Create a run that waits for a worker.
 
-    A paused run goes on. RunBusy while a run of this kind with other parameters is alive.
+    If a run of this kind with the same parameters is alive (a double click), that run is returned, resumed if it
+    was paused. RunBusy if the run that is alive has other parameters.
     """
     fields = {"parameters": parameters, "queue": queue, "started_by": by, "retry_of": retry_of}
     try:
@@ -53,7 +57,7 @@ def create_queued(
 
 
 def find(*, project: Project, public_id: str) -> Run:
-    """The run of this project; other projects' are not found."""
+    """The run of this project with this public id; NotFound otherwise."""
     run = project.runs.select_related("started_by", "retry_of").filter(public_id=public_id).first()
     if run is None:
         raise NotFound(_("There is no such run."))
@@ -61,52 +65,52 @@ def find(*, project: Project, public_id: str) -> Run:
 
 
 def log(run: Run) -> QuerySet[RunLine]:
-    """What happened, oldest first."""
+    """The lines of the run's log, oldest first."""
     return run.lines.order_by("pk")
 
 
 def pause(*, run: Run, by: User) -> Run:
-    """It stops at its next beat, within seconds, and waits for somebody to resume it."""
+    """Pause a queued run, or ask a running one to pause at its next beat, within seconds; `resume` continues it."""
     access.require(by, run.project, to="manage")
-    waiting = Run.objects.filter(pk=run.pk, state=Run.State.QUEUED)
-    working = Run.objects.filter(pk=run.pk, state=Run.State.RUNNING, requested_action=Run.Action.NONE)
+    queued = Run.objects.filter(pk=run.pk, state=Run.State.QUEUED)
+    running = Run.objects.filter(pk=run.pk, state=Run.State.RUNNING, requested_action=Run.Action.NONE)
     message = _("Paused. It goes on from here when somebody resumes it.")
-    is_paused = waiting.update(state=Run.State.PAUSED, message=message)
-    if not is_paused and not working.update(requested_action=Run.Action.PAUSE):
+    is_paused = queued.update(state=Run.State.PAUSED, message=message)
+    if not is_paused and not running.update(requested_action=Run.Action.PAUSE):
         raise Conflict(_("This run does not work now, so it cannot be paused."))
     return _told(run, by, "paused")
 
 
 def resume(*, run: Run, by: User) -> Run:
-    """A paused run waits for a worker again and goes on where it stopped; one that was asked to pause does not."""
+    """Queue a paused run again, which continues where it stopped; take back the request to pause of one that runs."""
     access.require(by, run.project, to="manage")
     paused = Run.objects.filter(pk=run.pk, state=Run.State.PAUSED)
-    asked = Run.objects.filter(
+    pausing = Run.objects.filter(
         pk=run.pk, state__in=[Run.State.RUNNING, Run.State.QUEUED], requested_action=Run.Action.PAUSE
     )
-    again = {"state": Run.State.QUEUED, "requested_action": Run.Action.NONE, "message": "", **_NOBODY, **_NOTHING}
+    requeued = {"state": Run.State.QUEUED, "requested_action": Run.Action.NONE, "message": "", **_NOBODY, **_NOTHING}
     with transaction.atomic():
-        if not paused.update(**again) and not asked.update(requested_action=Run.Action.NONE):
+        if not paused.update(**requeued) and not pausing.update(requested_action=Run.Action.NONE):
             raise Conflict(_("This run is not paused."))
         notify.on_commit(run)
         return _told(run, by, "resumed")
 
 
 def cancel(*, run: Run, by: User, needs_tidying: bool) -> Run:
-    """The run ends, at its next beat where a worker is at it; what was finished is kept.
+    """Cancel a queued or paused run, or ask a running one to end at its next beat; committed work is kept.
 
-    `needs_tidying`: a run of this kind that has begun leaves something for a worker to clear away.
+    `needs_tidying`: a run of this kind that has begun leaves rows that a worker must clear away, so it is queued once
+    more with the request to cancel.
     """
     access.require(by, run.project, to="manage")
     ended = {"state": Run.State.CANCELLED, "message": _("Cancelled."), "finished_at": database_now()}
-    # Clearing away is work: a worker takes the run once more to end it.
-    again = {"state": Run.State.QUEUED, "requested_action": Run.Action.CANCEL, **_NOBODY, **_NOTHING}
-    still = Run.objects.filter(pk=run.pk, state__in=[Run.State.QUEUED, Run.State.PAUSED])
+    requeued = {"state": Run.State.QUEUED, "requested_action": Run.Action.CANCEL, **_NOBODY, **_NOTHING}
+    idle = Run.objects.filter(pk=run.pk, state__in=[Run.State.QUEUED, Run.State.PAUSED])
     has_begun = Q(attempt__gt=1) | Q(started_at__isnull=False)
     with transaction.atomic():
         n_changed = (
-            (still.filter(has_begun).update(**again) if needs_tidying else 0)
-            or still.update(**ended)
+            (idle.filter(has_begun).update(**requeued) if needs_tidying else 0)
+            or idle.update(**ended)
             or Run.objects.filter(pk=run.pk, state=Run.State.RUNNING).update(requested_action=Run.Action.CANCEL)
         )
         if not n_changed:
@@ -116,7 +120,7 @@ def cancel(*, run: Run, by: User, needs_tidying: bool) -> Run:
 
 
 def require_repeatable(run: Run) -> None:
-    """Conflict unless the run has ended without success and a worker can do the same once more."""
+    """Conflict unless the run ended without success and a worker (not only a command) can perform it."""
     if run.state not in (Run.State.FAILED, Run.State.ERRORED, Run.State.CANCELLED):
         raise Conflict(_("Only a run that did not succeed can be tried again."))
     if run.parameters == _BY_HAND:
@@ -125,9 +129,10 @@ def require_repeatable(run: Run) -> None:
 
 @contextmanager
 def start(*, kind: str, project: Project, by: User | None, show: Show | None = None) -> Iterator[Attempt]:
-    """Run the body as one attempt: succeeded at its end, failed on a GoldloopError, errored on a crash.
+    """Run the body as one attempt at a run of this kind, started in this process; `performed` says how it ends.
 
-    Inside a run of the same project the body belongs to that run: one Run covers training and its estimate.
+    Inside the work of another run of the same project no run is made: the body is part of the outer run, as an
+    estimate is part of a training.
     """
     outer = performing.get()
     if outer is not None and outer.run.project_id == project.pk:
@@ -139,7 +144,7 @@ def start(*, kind: str, project: Project, by: User | None, show: Show | None = N
 
 @contextmanager
 def taken_up(*, public_id: str, attempt: int) -> Iterator[Attempt]:
-    """Perform a run that a worker has claimed for this process; RunLost if it is no longer this attempt's."""
+    """Run the body as the given attempt at a run that a worker claimed; RunLost if a later attempt has the run."""
     run = Run.objects.select_related("project", "started_by").filter(public_id=public_id).first()
     if run is None or mine(run).filter(attempt=attempt).update(**lease(), **here()) != 1:
         raise RunLost(f"Attempt {attempt} of run {public_id} is not to be performed any more.")
@@ -149,7 +154,7 @@ def taken_up(*, public_id: str, attempt: int) -> Iterator[Attempt]:
 
 
 def claim_next(queues: Sequence[str] = QUEUES) -> Run | None:
-    """The oldest run that waits, now this process's to perform; None when there is none. Lost ones wait again."""
+    """Claim the oldest queued run for this process, after lost runs were queued again; None where none is queued."""
     sweep()
     for run in Run.objects.filter(state=Run.State.QUEUED, queue__in=queues).order_by("created_at", "pk"):
         if _take(run):
@@ -158,13 +163,16 @@ def claim_next(queues: Sequence[str] = QUEUES) -> Run | None:
 
 
 def claim(public_id: str) -> Run | None:
-    """The run that a broker told of, now this process's to perform; None where it does not wait any more."""
+    """Claim the run that a broker's message named; None if it is not queued any more."""
     run = Run.objects.filter(public_id=public_id, state=Run.State.QUEUED).first()
     return run if run is not None and _take(run) else None
 
 
 def notify_unheard() -> int:
-    """Ring again for every run that waits though it was rung for: the broker lost it, or nobody was there."""
+    """Notify the broker again of each run that is still queued some time after it was notified; returns how many.
+
+    The broker lost the message, or no worker was there.
+    """
     before = database_now() - timedelta(seconds=1.5 * settings.RUN_SWEEP_SECONDS)
     unheard = Run.objects.filter(Q(rung_at__isnull=True) | Q(rung_at__lt=before), state=Run.State.QUEUED)
     n_rung = 0
@@ -175,13 +183,16 @@ def notify_unheard() -> int:
 
 
 def sweep() -> int:
-    """Deal with every run whose worker is gone; returns how many there were."""
+    """Queue again, or end, each run whose worker is gone; returns how many."""
     running = Run.objects.filter(state=Run.State.RUNNING)
     return sum(requeue_lost(run) for run in running if _is_dead(run))
 
 
 def requeue_lost(run: Run) -> bool:
-    """Its process is gone: it waits for the next attempt, or ends where another one would not help."""
+    """Handle a run whose process is gone: queue it for its next attempt, or pause or end it; False if not running.
+
+    It ends where a command performed it, which must be started again by hand, and after RUN_ATTEMPTS lost attempts.
+    """
     if run.requested_action == Run.Action.PAUSE:
         return _end_lost(run, _("Paused. It goes on from here when somebody resumes it."), state=Run.State.PAUSED)
     if run.parameters == _BY_HAND:
@@ -196,17 +207,17 @@ def requeue_lost(run: Run) -> bool:
 
 
 def return_to_queue(run: Run) -> bool:
-    """The worker stops: the run waits again, and this attempt was none. Its process must have ended."""
+    """Queue the run again because its worker stops; the attempt is not counted. Its process must have ended."""
     return _requeue(run, attempt=run.attempt)
 
 
 def is_held(run: Run) -> bool:
-    """Whether this attempt is still the one, with a lease that has not run out."""
+    """Whether this attempt still holds the run, with a lease that has not run out."""
     return mine(run).filter(lease_until__gte=database_now()).exists()
 
 
 def _claim(kind: str, project: Project, by: User | None) -> Run:
-    """A new run, or the queued or dead one of the same kind; RunBusy while one is alive."""
+    """Claim a run for this process: a new one, or the queued or dead one of this kind. RunBusy while one is at work."""
     changes: dict[str, Any] = {"parameters": _BY_HAND, "started_by": by}
     alive = Run.objects.filter(project=project, kind=kind, state__in=Run.ALIVE).first()
     if alive is None:
@@ -226,10 +237,10 @@ def _claim(kind: str, project: Project, by: User | None) -> Run:
 
 
 def _take(run: Run, **changes: Any) -> bool:
-    """Make it this process's run; False if anybody else was faster."""
-    as_seen = Run.objects.filter(pk=run.pk, attempt=run.attempt, state=run.state)
+    """Give the run to this process; False if another process changed it first."""
+    unchanged = Run.objects.filter(pk=run.pk, attempt=run.attempt, state=run.state)
     changes |= {"state": Run.State.RUNNING, "started_at": database_now(), **lease(), **here()}
-    if as_seen.update(**changes) != 1:
+    if unchanged.update(**changes) != 1:
         return False
     run.refresh_from_db()
     write_line(run, f"Attempt {run.attempt} on {run.host}.")
@@ -258,7 +269,7 @@ def _end_lost(run: Run, message: str, state: str = Run.State.ERRORED) -> bool:
 
 
 def _told(run: Run, by: User, what: str) -> Run:
-    """The run as it stands now, with a line in its log and an event."""
+    """Note in the run's log and in the event log what `by` did; returns the run as stored."""
     run.refresh_from_db()
     write_line(run, f"{what.capitalize()} by {by}.")
     record(f"run.{what}", project=run.project, by=by, run=run.public_id, kind_of_run=run.kind)
@@ -281,7 +292,7 @@ def _a(kind: str) -> str:
 
 
 def _is_dead(run: Run) -> bool:
-    """Its lease ran out, or its process was on this machine and is gone: then nobody need wait."""
+    """Whether the run's lease ran out, or its process ran on this machine and is gone."""
     if run.lease_until is not None and run.lease_until < database_now():
         return True
     if run.host != socket.gethostname() or run.pid is None or run.pid == os.getpid():

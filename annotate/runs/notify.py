@@ -1,4 +1,4 @@
-"""Tells workers that a run waits. Only a doorbell: the row is the truth, and a sweeper rings again."""
+"""Tells Celery workers, through the broker, that a run is queued. Only a hint: workers also look at the rows."""
 
 import logging
 
@@ -12,16 +12,16 @@ _log = logging.getLogger(__name__)
 
 
 def on_commit(run: Run) -> None:
-    """Ring once the row can be seen by others; nobody who asked for the run notices when that fails."""
+    """Notify workers of the run once the transaction commits. A failure is logged; the caller does not get it."""
     transaction.on_commit(lambda: notify_workers(run), robust=True)
 
 
 def notify_workers(run: Run) -> None:
-    """Through the broker where there is one; without one workers look by themselves."""
+    """Send the run's id to the broker. Without a broker nothing is sent: `manage.py worker` polls the rows."""
     if not settings.REDIS_URL:
         return
     Run.objects.filter(pk=run.pk).update(notified_at=database_now())
-    from labelapp.celery import app  # here: a process that never rings never loads it
+    from labelapp.celery import app  # here, so that a process without a broker never loads Celery
 
     try:
         app.send_task("annotate.perform", args=[run.public_id], queue=run.queue, retry=False)

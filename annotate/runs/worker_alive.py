@@ -1,4 +1,4 @@
-"""Whether a worker is alive: it touches a small file as long as it goes round."""
+"""Decides whether a worker counts as alive: a worker touches a small file each time it looks for work."""
 
 import time
 from pathlib import Path
@@ -9,16 +9,18 @@ _FRESH_SECONDS = 30.0  # a worker touches it every second; a slow disk or a lock
 
 
 def worker_lives() -> None:
+    """A worker says that it is alive."""
     _path().parent.mkdir(parents=True, exist_ok=True)
     _path().touch()
 
 
 def worker_ends() -> None:
+    """A worker says that it stops."""
     _path().unlink(missing_ok=True)
 
 
 def worker_state() -> str:
-    """`ok`, `none`, or `unknown` where the file cannot be looked at."""
+    """`ok`: a worker is alive; `none`: none is; `unknown`: the file cannot be read."""
     try:
         age = time.time() - _path().stat().st_mtime
     except FileNotFoundError:

@@ -17,7 +17,7 @@ from annotate.providers.openai import Endpoint
 from annotate.silver import connections
 from models_ml.llm import chat
 from models_ml.llm.chat import Message
-from models_ml.types import Failure, Judgement, LabelSpec, Parts
+from models_ml.types import Contents, Failure, Judgement, LabelSpec
 
 _CHUNK = 512
 
@@ -83,9 +83,9 @@ def label_specs(schema: LabelSchema) -> list[LabelSpec]:
     return [LabelSpec(label.name, label.definition, tuple(label.examples)) for label in labels]
 
 
-def parts_of(item: Item) -> Parts:
+def parts_of(item: Item) -> Contents:
     """What an annotator reads of an item, whose content is loaded."""
-    return modality(item.modality).prompt_parts(item.content.payload)
+    return modality(item.modality).contents(item.content.payload)
 
 
 def pending(project: Project, prompt: PromptVersion | None) -> QuerySet[Item]:

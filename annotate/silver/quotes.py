@@ -14,7 +14,7 @@ from annotate.providers.openai import Endpoint
 from annotate.silver import connections, prompts
 from models_ml.llm import chat
 from models_ml.llm.chat import Message
-from models_ml.types import Parts
+from models_ml.types import Contents
 
 _SAMPLE = 1_000  # items that are read; of more the figures are extrapolated, with an error of some percent
 # English takes about four bytes for a token, other scripts fewer; long words take more.
@@ -127,7 +127,7 @@ def _opening(project: Project) -> tuple[Message, ...]:
 
 
 def _ranges(
-    project: Project, items: Sequence[Parts], endpoint: Endpoint, n_items: int
+    project: Project, items: Sequence[Contents], endpoint: Endpoint, n_items: int
 ) -> tuple[Range, Range, Range, int]:
     """Input tokens, output tokens, money, and the dearest reservation."""
     opening = _opening(project)

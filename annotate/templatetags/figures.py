@@ -1,4 +1,4 @@
-"""How numbers, money and durations read on a page."""
+"""Decides how numbers, money, durations and sizes read on a page."""
 
 from decimal import Decimal
 from typing import Any
@@ -13,27 +13,27 @@ register = template.Library()
 
 
 def _number(value: float, digits: int = 0) -> str:
-    # Rounded here: number_format cuts what it does not show.
+    # number_format truncates, so the value is rounded first.
     return str(formats.number_format(round(value, digits), decimal_pos=digits, force_grouping=True))
 
 
 @register.filter
 def count(value: Any) -> str:
-    """1500 as 1,500, in the reader's own way."""
+    """A number with thousands separators of the reader's language: 1,500."""
     return _number(int(value or 0))
 
 
 @register.filter
 def percent(value: float | None) -> str:
-    """A share as 93.1 %."""
+    """A share between 0 and 1 as 93.1 %."""
     return "–" if value is None else _("%(n)s %%") % {"n": _number(100 * value, 1)}
 
 
 @register.filter
 def interval(figure: Any) -> str:
-    """The interval of a row, or of a manifest's entry, with `low` and `high`: 91.0–95.0 %."""
-    given = figure if isinstance(figure, dict) else vars(figure) if figure is not None else {}
-    low, high = given.get("low"), given.get("high")
+    """The interval `low` to `high` of an object or a dict (an entry of a manifest): 91.0–95.0 %."""
+    values = figure if isinstance(figure, dict) else vars(figure) if figure is not None else {}
+    low, high = values.get("low"), values.get("high")
     if low is None or high is None:
         return "–"
     ends = {"low": _number(100 * low, 1), "high": _number(100 * high, 1)}
@@ -42,14 +42,14 @@ def interval(figure: Any) -> str:
 
 @register.filter
 def money(micros: int, currency: str) -> SafeString:
-    """Micro-units as an amount with its currency, which never stands on another line."""
+    """Micro-units as an amount with two decimals and its currency, on one line."""
     amount = _number(micros / 1e6, 2)
     return format_html('<span class="whitespace-nowrap">{} {}</span>', amount, currency)
 
 
 @register.filter
 def cost(micros: int | None, currency: str) -> SafeString | str:
-    """Like money, but to the last micro-unit: one question to a model costs far less than a cent."""
+    """As `money`, with up to six decimals: one question to a model costs far less than a cent."""
     if micros is None:
         return "–"
     digits = next(n for n in range(2, 7) if micros % 10 ** (6 - n) == 0)
@@ -59,7 +59,7 @@ def cost(micros: int | None, currency: str) -> SafeString | str:
 
 @register.filter
 def duration(seconds: float | None) -> str:
-    """As people say it: 8 s, 3 min 20 s, 2 h 5 min."""
+    """Seconds as 8 s, 3 min 20 s or 2 h 5 min."""
     if seconds is None:
         return "–"
     whole = max(0, round(seconds))
@@ -72,6 +72,7 @@ def duration(seconds: float | None) -> str:
 
 @register.filter
 def file_size(n_bytes: int) -> str:
+    """Bytes as 12 B, 3.4 KB, 5.6 MB (powers of 1000)."""
     size, unit = float(n_bytes), "B"
     for unit in ("B", "KB", "MB", "GB", "TB"):  # noqa: B007
         if size < 1000 or unit == "TB":

@@ -1,4 +1,4 @@
-"""How names that people gave read on a page."""
+"""Decides how names that people gave read on a page."""
 
 import re
 
@@ -13,5 +13,5 @@ _WBR = mark_safe("<wbr>")
 
 @register.filter
 def breakable(name: str) -> SafeString:
-    """A name that may go on in the next line after its underscores, hyphens and slashes: card_<wbr>arrival."""
+    """A name that may break after an underscore, hyphen or slash: card_<wbr>arrival."""
     return format_html_join(_WBR, "{}", ((part,) for part in _JOINT.split(str(name))))

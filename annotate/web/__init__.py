@@ -1,1 +1,1 @@
-"""Pages: function views, one file per page. Each decides nothing; it asks a domain module and shows the answer."""
+"""Pages: one file of function views per page. A view only calls a domain function and shows its result."""

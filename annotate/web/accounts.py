@@ -1,4 +1,4 @@
-"""Signing in and out, one's own password, and the links that let somebody in or in again."""
+"""Pages to sign in and out, to change one's password, and behind invitations and password links."""
 
 from typing import Any
 
@@ -55,7 +55,7 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 @never_cache
 def change_password(request: HttpRequest) -> HttpResponse:
     form, status, by = PasswordForm(_posted(request)), 200, _person(request)
-    assert by is not None  # the door is shut for everybody else
+    assert by is not None  # guaranteed by SignedInOnly
     if request.method == "POST":
         status = 422
         if form.is_valid():
@@ -72,7 +72,7 @@ def change_password(request: HttpRequest) -> HttpResponse:
 @_shown_and_sent
 @never_cache
 def reset_password(request: HttpRequest, reset: str) -> HttpResponse:
-    """GET only shows, like an invitation; POST uses the link up, and the new password is tried at once."""
+    """The page behind a password link. GET only shows it; POST uses the link up, and the person then signs in."""
     form, status = NewPasswordForm(_posted(request)), 200
     if request.method == "POST":
         status = 422
@@ -93,7 +93,7 @@ def _change_password(request: HttpRequest, form: PasswordForm, by: User) -> None
     session = request.session.session_key or ""
     client = client_address(request)
     n_ended = passwords.change(by=by, old=old, new=new, client=client, session=session, ends_tokens=ends_tokens)
-    update_session_auth_hash(request, by)  # this session stays, all others end
+    update_session_auth_hash(request, by)  # keep this session; all others end
     said = _("Your password is changed. You were signed out everywhere else.")
     if n_ended:
         ended = ngettext("%(n)d token for programs ended.", "%(n)d tokens for programs ended.", n_ended)
@@ -104,7 +104,7 @@ def _change_password(request: HttpRequest, form: PasswordForm, by: User) -> None
 @_shown_and_sent
 @never_cache
 def accept_invitation(request: HttpRequest, token: str) -> HttpResponse:
-    """GET only shows, as often as a mail program wants to look; POST uses the link up."""
+    """The page behind an invitation. GET only shows it, since mail programs open links; POST uses the link up."""
     by = _person(request)
     if request.method != "POST":
         invitation = invitations.find(token=token, by=by)
@@ -121,12 +121,12 @@ def accept_invitation(request: HttpRequest, token: str) -> HttpResponse:
 
 
 def _join(request: HttpRequest, invitation: Invitation, form: NewPersonForm, by: User | None) -> Member | None:
-    """The membership, for a new person with a session; None where the form has to be corrected."""
+    """Accept the invitation, and sign a new person in; returns the membership, or None if the form has errors."""
     if by:
         return invitations.accept(invitation=invitation, by=by)
     if not form.is_valid():
         return None
-    # Who holds a link could ask for any address whether it has an account.
+    # Otherwise whoever holds a link could ask, for any address, whether it has an account.
     with signing_in.guessing(failures=AddressTaken, client=client_address(request)):
         member = invitations.accept_as_new(invitation=invitation, **form.cleaned_data)
     login(request, member.user)
@@ -148,7 +148,10 @@ def _invitation_page(
 
 
 def _private(response: HttpResponse) -> HttpResponse:
-    """Never the token in a Referer, not even to our own pages; "no-referrer" would take the Origin from the form."""
+    """Keep the token out of the Referer header, also for our own pages.
+
+    "no-referrer" would also remove the Origin header, which the CSRF check needs.
+    """
     response.headers["Referrer-Policy"] = "strict-origin"
     return response
 
@@ -168,7 +171,7 @@ def _field_of(error: GoldloopError) -> str | None:
 
 
 def _refuse(form: Form, field: str | None, error: GoldloopError) -> int:
-    """Put the sentence beside the field (None: above the form); returns the status."""
+    """Add the error's sentence to the field (None: to the form as a whole); returns the response's status."""
     form.add_error(field, str(error))
     if not isinstance(error, TooManyAttempts):
         return 422

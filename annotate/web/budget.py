@@ -1,4 +1,4 @@
-"""What a project may spend and what it spent: caps, the switch that stops spending, and the ledger row by row."""
+"""The page *Budget*: caps, the kill switch, what was spent, and the ledger row by row."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from annotate.web.http.htmx import go_to
 
 _PAGE = 50
 _CHUNK = 2_000
-_RUNS = 20  # offered to filter by
+_RUNS = 20  # runs offered as filters
 _FILTERS = ("kind", "state", "run", "item")
 _COLUMNS = (
     "id", "kind", "state", "reserved_micros", "final_micros", "currency", "reason", "n_input_tokens",
@@ -94,26 +94,27 @@ class CapForm(Form):
 
 
 def plain(micros: int) -> Decimal:
-    """Micro-units as people type them: 12.5, not 12.500000."""
+    """An amount in micro-units as people type it: 12.5, not 12.500000."""
     whole = Decimal(micros) / 1_000_000
     return whole.quantize(Decimal(1)) if whole == whole.to_integral() else whole.normalize()
 
 
 def micros_of(amount: Decimal | None) -> int | None:
+    """A typed amount in micro-units."""
     return None if amount is None else int(amount * 1_000_000)
 
 
 @dataclass(frozen=True)
 class Purse:
-    """One kind of money on the page."""
+    """One budget (machines or people) as the page shows it."""
 
     budget: Budget
     name: Promise
     used_micros: int
     alert: int | None
     switch_means: str
-    form: CapForm | None  # None: for who only reads
-    paused: Run | None  # what waits for somebody to resume it; its message says why it stopped
+    form: CapForm | None  # None: the reader may not change the cap
+    paused: Run | None  # the paused pre-label run; its message says why it paused
 
     @property
     def kind(self) -> str:
@@ -126,12 +127,12 @@ class Purse:
 
 @dataclass(frozen=True)
 class LedgerRow:
-    """One entry of the ledger in words."""
+    """One ledger entry as the page shows it."""
 
     entry: LedgerEntry
     kind: Promise
     state: Promise
-    person: str  # empty: none, or not told to who only reads
+    person: str  # empty: none, or the reader may not know
 
 
 @require_GET
@@ -179,7 +180,7 @@ def _switch(
 
 
 def _page(request: ProjectRequest, form: CapForm | None = None, of: str = "", status: int = 200) -> HttpResponse:
-    """`form`: the one that was sent for the budget `of`, with what is wrong in it."""
+    """The page; `form`: the form sent for the budget of kind `of`, with its errors."""
     asked, member = _asked(request), request.member
     purses = _purses(member, form, of)
     context: dict[str, Any] = {
@@ -196,7 +197,7 @@ def _page(request: ProjectRequest, form: CapForm | None = None, of: str = "", st
 
 
 def _purses(member: Member, form: CapForm | None, of: str) -> list[Purse]:
-    """Both kinds, machines first, in one query; and in one whether a pre-label is paused."""
+    """Both budgets, machines first, in one query, and one more for a paused pre-label run."""
     rows = {row.kind: row for row in member.project.budgets.all()}
     return [_purse(rows[kind], member, form if kind == of else None) for kind in KINDS]
 
@@ -216,7 +217,7 @@ def _purse(budget: Budget, member: Member, form: CapForm | None) -> Purse:
 
 
 def _paused(budget: Budget) -> Run | None:
-    """A cap is reached before all of it is spent: as soon as the next reservation would pass it."""
+    """The paused pre-label run of the project, if any, whether at the cap or by hand."""
     return budget.project.runs.filter(kind="prelabel", state=Run.State.PAUSED).first()
 
 
@@ -227,7 +228,7 @@ def _switch_means(budget: Budget) -> str:
 
 
 def _rows(request: ProjectRequest, asked: dict[str, str]) -> dict[str, Any]:
-    """One page of the ledger after the entry `before`, newest first."""
+    """One page of the ledger, newest first, from the entry after `before`."""
     last = request.GET.get("before", "")
     entries = _entries(request.member.project, asked, before=_place(request.member.project, last) if last else None)
     page = list(entries[: _PAGE + 1])
@@ -246,7 +247,7 @@ def _row(entry: LedgerEntry, may_know: bool) -> LedgerRow:
 
 
 def _asked(request: ProjectRequest) -> dict[str, str]:
-    """The filters of this page; words that mean nothing are left out."""
+    """The filters in the address; unknown values are left out."""
     given = {name: request.GET.get(name, "").strip() for name in _FILTERS}
     known = {"kind": KINDS, "state": STATES}
     given = {name: text for name, text in given.items() if text and is_storable(text)}
@@ -272,8 +273,11 @@ def _place(project: Project, public_id: str) -> int:
 
 
 def _totals(project: Project, asked: dict[str, str], rows: list[Budget]) -> list[tuple[Promise, int]]:
-    """What the chosen entries add up to, by state. Of a run or an item they are counted; without one of these they
-    are the budget's own sums, which equal a recount at every commit (`manage.py verify` makes it)."""
+    """The sums of the chosen entries, by state.
+
+    For a run or an item the entries are added up; otherwise these are the budgets' own sums, which equal a recount
+    at every commit (`manage.py verify` recounts them).
+    """
     if "run" in asked or "item" in asked:
         sums = _counted(_entries(project, asked))
     else:
@@ -294,7 +298,7 @@ def _counted(entries: QuerySet[LedgerEntry]) -> dict[str, int]:
 
 
 def _runs(project: Project, asked: str) -> list[Run]:
-    """The last runs that could spend money, to choose from, and the one asked for."""
+    """The last runs that could spend money, to filter by, and the one filtered by now."""
     found = list(project.runs.filter(kind="prelabel").order_by("-id")[:_RUNS])
     if asked and all(run.public_id != asked for run in found):
         found += project.runs.filter(public_id=asked)
@@ -313,7 +317,7 @@ def _by(request: ProjectRequest) -> Any:
 
 
 def _address(request: ProjectRequest) -> str:
-    """The page that this came from."""
+    """The address of the page that the form was sent from."""
     back = "prelabel-show" if request.POST.get("back") == "prelabel" else "budget-show"
     return reverse(back, args=[request.member.project.slug])
 
@@ -325,7 +329,7 @@ def _as_csv(member: Member, asked: dict[str, str]) -> HttpResponse:
 
 
 def _csv_blocks(member: Member, asked: dict[str, str]) -> Iterator[bytes]:
-    """Chunk by chunk, so that memory does not grow; formats/csv keeps formulas from running."""
+    """The chosen entries as CSV, chunk by chunk, so that memory does not grow with their number."""
     may_know = member.role in MAY["manage"]
     yield csv.lines([[*_COLUMNS, "person"] if may_know else _COLUMNS])
     before = None

@@ -1,4 +1,4 @@
-"""Where the marks of a chart lie: plain numbers for SVG templates, so that what is drawn equals what is stored."""
+"""Decides where the marks of a chart lie: coordinates for SVG templates, computed from stored figures."""
 
 import math
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from annotate.reports.confusion import Confusion
 
 _KIND = Estimate.Estimand
 
-# The drawing's own units: at 320 px they shrink by a fifth, so letters of 12 stay readable.
+# Units of the SVG's viewBox. On a 320 px screen they shrink by a fifth, so letters of 12 stay readable.
 WIDTH, HEIGHT = 380, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 38, 96, 12, 36
-_LINE_HEIGHT = 15  # between labels at the right end, so that none covers another
-_APART = 4.0  # series beside each other at one round, so that whiskers do not cover each other
+_LINE_HEIGHT = 15  # least distance of two names at the right end
+_APART = 4.0  # horizontal distance of two series at one round, so that whiskers do not overlap
 
-# Told apart without colour: each has its marker, its dash and its name at its end.
+# Series differ also without colour: by marker, dash and the name at the line's end.
 SERIES: tuple[tuple[str, Promise, str, str], ...] = (
     (_KIND.LLM, gettext_lazy("LLM"), "circle", "2 3"),
     (_KIND.MODEL, gettext_lazy("model"), "square", "7 3"),
@@ -29,6 +29,8 @@ SERIES: tuple[tuple[str, Promise, str, str], ...] = (
 
 @dataclass(frozen=True)
 class Point:
+    """A figure with its interval, as coordinates."""
+
     x: float
     y: float
     y_low: float
@@ -42,6 +44,8 @@ class Point:
 
 @dataclass(frozen=True)
 class Line:
+    """One series: its points, and how it is drawn."""
+
     key: str
     name: str
     marker: str
@@ -60,12 +64,16 @@ class Line:
 
 @dataclass(frozen=True)
 class Tick:
+    """A label of an axis and its place."""
+
     at: float
     text: str
 
 
 @dataclass(frozen=True)
 class LineChart:
+    """All that the template of a line chart draws."""
+
     lines: list[Line]
     y_ticks: list[Tick]
     x_ticks: list[Tick]
@@ -81,7 +89,7 @@ class LineChart:
 
 
 def accuracy_chart(history: Sequence[Estimate]) -> LineChart | None:
-    """Accuracy over rounds with its intervals; None where no round has a figure."""
+    """The chart of accuracies over rounds, with intervals; None if no round has a figure."""
     rows = [row for row in history if row.round and None not in (row.value, row.low, row.high)]
     rounds = sorted({row.round.index for row in rows if row.round})
     if not rounds:
@@ -121,15 +129,17 @@ def _point(row: Estimate, rounds: list[int], floor: float, beside: float) -> Poi
 
 
 def floor_of(lowest: float) -> float:
-    """Where the axis begins: a multiple of 20 points, so that four steps have round numbers."""
+    """The lowest value of the axis: a multiple of 20 points, so that its four steps have round numbers."""
     return max(0.0, min(0.8, math.floor(lowest * 5) / 5))
 
 
 def y_at(value: float, floor: float) -> float:
+    """The height of a value on an axis from `floor` to 1."""
     return round(HEIGHT - _BOTTOM - (value - floor) / (1 - floor) * (HEIGHT - _BOTTOM - _TOP), 1)
 
 
 def x_at(index: int, rounds: list[int]) -> float:
+    """The horizontal place of a round among the drawn rounds."""
     width = WIDTH - _LEFT - _RIGHT
     if len(rounds) == 1:
         return _LEFT + width / 2
@@ -137,13 +147,13 @@ def x_at(index: int, rounds: list[int]) -> float:
 
 
 def few(rounds: list[int], most: int = 8) -> list[int]:
-    """At most so many of them, the last one always."""
+    """At most `most` of the rounds, evenly, with the last one: those that the axis names."""
     step = math.ceil(len(rounds) / most)
     return rounds[::-1][::step][::-1]
 
 
 def apart(lines: list[Line]) -> list[Line]:
-    """Names at the right end, pushed down and then up until none covers another and all are inside."""
+    """Move the lines' names at the right end down and then up, until none covers another and all are inside."""
     order = sorted(range(len(lines)), key=lambda place: lines[place].last.y)
     at: dict[int, float] = {}
     above = float(_TOP)
@@ -160,16 +170,18 @@ def apart(lines: list[Line]) -> list[Line]:
     ]
 
 
-# The heat map: rows are truths, columns what the machine said.
+# The heat map of Ĉ: rows are true labels, columns the machine's.
 
-TEXT_UP_TO = 20  # labels; with more, numbers in cells cannot be read and the pairs below the map tell
-TOO_LITTLE = 5  # reference gold items; below, the prior weighs more than what was counted
+TEXT_UP_TO = 20  # labels; with more, numbers in cells would be unreadable, and the table below the map has them
+TOO_LITTLE = 5  # reference gold items of a row; with fewer, the prior weighs more than the counts
 _MAP = 380.0
-_STRONGEST = 0.45  # opacity of a certain cell: letters of the text colour stay readable on it, light and dark
+_STRONGEST = 0.45  # opacity of a cell of probability 1: text stays readable on it in both themes
 
 
 @dataclass(frozen=True)
 class Cell:
+    """One entry of Ĉ as a square of the map."""
+
     x: float
     y: float
     opacity: float
@@ -181,22 +193,27 @@ class Cell:
 
 @dataclass(frozen=True)
 class ConfusionRow:
+    """One true label with its counts, as a row of the table beside the map."""
+
     number: int
     name: str
     n: int
     counts: list[int]
     n_right: int
-    right: float  # Ĉ of the diagonal
+    right: float  # Ĉ on the diagonal
     low: float
     high: float
 
     @property
     def is_scarce(self) -> bool:
+        """Whether the row has too little reference gold to trust its counts."""
         return self.n < TOO_LITTLE
 
 
 @dataclass(frozen=True)
 class Pair:
+    """A frequent error: what the machine says of items of another label."""
+
     truth: str
     machine: str
     count: int
@@ -208,10 +225,12 @@ class Pair:
 
 @dataclass(frozen=True)
 class HeatMap:
+    """All that the template of a heat map draws."""
+
     rows: list[ConfusionRow]
     cells: list[Cell]
     columns: list[Tick]
-    numbers: list[Tick]  # of rows, at the left
+    numbers: list[Tick]  # row numbers at the left
     pairs: list[Pair]
     size: float
     width: float
@@ -248,7 +267,7 @@ class HeatMap:
 
 
 def heat_map(confusion: Confusion) -> HeatMap:
-    """One cell per entry of Ĉ; with many labels only those with something to see."""
+    """The heat map of Ĉ, a cell per entry; with many labels only entries that were counted at least once."""
     k = len(confusion.labels)
     has_text = k <= TEXT_UP_TO
     left, top = 24.0, 18.0

@@ -1,4 +1,4 @@
-"""LLM servers of the site, for its owners: register, change, test, lend to projects, switch off."""
+"""Pages of LLM servers, for owners of the site: register, change, test, lend to projects, switch off."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -26,11 +26,11 @@ from annotate.web.forms import Form
 from annotate.web.http.guards import View
 from annotate.web.http.htmx import go_to
 
-_NO_ANSWER = "off"  # autocomplete: a browser that offers a password here would send it to a stranger
+_NO_ANSWER = "off"  # autocomplete off: a password that a browser fills in here would go to the LLM server
 
 
 def site_page(view: View) -> View:
-    """The view opens for owners of the site, before anything is looked at; the domain asks again."""
+    """Decorator: the view is for owners of the site only. The domain functions check it too."""
 
     @wraps(view)
     def guarded(request: HttpRequest, **rest: Any) -> HttpResponse:
@@ -129,7 +129,7 @@ class ConnectionForm(Form):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the domain calls them: prices in micro-units, an empty key only where it shall go."""
+        """The cleaned fields as the domain names them: prices in micro-units, the key only if it shall change."""
         given = dict(self.cleaned_data)
         for name in ("input_price", "output_price"):
             given[f"{name}_micros"] = micros_of(given.pop(name))
@@ -182,7 +182,7 @@ def show(request: HttpRequest, connection: str) -> HttpResponse:
 @never_cache
 @site_page
 def test(request: HttpRequest, connection: str) -> HttpResponse:
-    """What came of it is in this answer; it takes up to ten seconds."""
+    """Ask the server a small question and show the outcome; takes up to ten seconds."""
     found = connections.find(public_id=connection, by=_by(request))
     return _page(request, found, probe=connections.test(connection=found, by=_by(request)))
 
@@ -190,7 +190,7 @@ def test(request: HttpRequest, connection: str) -> HttpResponse:
 @require_POST
 @site_page
 def lend(request: HttpRequest, connection: str) -> HttpResponse:
-    """Exactly the projects that are checked; all or none."""
+    """Lend the connection to exactly the checked projects; if one cannot have it, nothing changes."""
     by, wanted = _by(request), set(request.POST.getlist("projects"))
     found = connections.find(public_id=connection, by=by)
     lent = set(found.lent_to.values_list("public_id", flat=True))
@@ -216,12 +216,12 @@ def switch(request: HttpRequest, connection: str) -> HttpResponse:
 
 
 def server_of(connection: Connection) -> str:
-    """The host, and the port where one is given: an address can carry more than people need to read."""
+    """The host, with the port if one is given, for lists; the full address is longer than people need."""
     return urlsplit(connection.base_url).netloc.rpartition("@")[2]
 
 
 def _saved(form: ConnectionForm, save: Callable[[], Connection]) -> Connection | None:
-    """What was saved; None where the form says what is wrong."""
+    """Save by `save`; returns the connection, or None after adding the error to the form."""
     if not form.is_valid():
         return None
     try:
@@ -250,7 +250,7 @@ def _page(
 
 
 def _projects(connection: Connection) -> list[dict[str, Any]]:
-    """Every project of the site: whether it may ask this connection, does, or cannot."""
+    """Every project of the site, with whether this connection is lent to it, chosen by it, or impossible for it."""
     lent = set(connection.lent_to.values_list("pk", flat=True))
     return [
         {
@@ -264,7 +264,7 @@ def _projects(connection: Connection) -> list[dict[str, Any]]:
 
 
 def _asking(connection: Connection) -> int:
-    """Pre-labels that ask it now or are about to."""
+    """How many pre-label runs use the connection now, or will."""
     alive = Run.objects.filter(kind="prelabel", state__in=[Run.State.QUEUED, Run.State.RUNNING])
     return alive.filter(project__connection=connection).count()
 

@@ -1,4 +1,4 @@
-"""Exported datasets: make one, download its files."""
+"""The page *Export*: make an export, preview it, download its files."""
 
 import itertools
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ from annotate.web.http.htmx import render_page
 from annotate.web.run_status import status
 from annotate.web.runs import last_of_kinds
 
-_MOST = 30  # exports listed; older ones stay on disk and in the list of runs
+_MOST = 30  # exports that are listed; older ones stay on disk and in the list of runs
 _PREVIEW_ROWS = 5
-_PREVIEW_READ = 200  # rows looked at for those
+_PREVIEW_READ = 200  # rows that are read to find them
 _PREVIEW = ("external_id", "payload", "label", "label_source", "label_probability", "split")
 _EXCERPT = 120
 
 
 @dataclass(frozen=True)
 class Release:
-    """A finished export, with what its manifest says, where that is still there."""
+    """A finished export with its manifest, if the file is still there."""
 
     run: Run
     version: int | None
@@ -60,7 +60,7 @@ def list_exports(request: ProjectRequest) -> HttpResponse:
 @require_GET
 @project_page(to="download")
 def download(request: ProjectRequest, run: str, name: str) -> HttpResponse:
-    """A file by the name that the run itself recorded; any other name leads nowhere."""
+    """Send a file of an export. Only names that the run recorded are served; any other is a 404."""
     path = dataset_files.file(dataset_files.find(project=request.member.project, public_id=run), name)
     return FileResponse(  # type: ignore[return-value]
         path.open("rb"),
@@ -84,7 +84,7 @@ def _release(run: Run) -> Release:
 
 
 def _preview(release: Release, member: Member) -> list[list[Any]]:
-    """The first rows of the newest JSON Lines file, cut to what fits a table; none that this member may be asked."""
+    """The first rows of the export's JSON Lines file, shortened, without items that this member may still be asked."""
     name = next((file["name"] for file in release.files if file["name"].endswith(".jsonl")), "")
     path = dataset_files.path_of(release.run, name)
     if path is None:
@@ -100,7 +100,7 @@ def _preview(release: Release, member: Member) -> list[list[Any]]:
 
 
 def _asked(rows: list[dict[str, Any]], member: Member) -> set[str]:
-    """Which of these items are questions of the open round to this member."""
+    """Ids of those rows' items that are questions of the open round for this member."""
     if member.role not in MAY["annotate"]:
         return set()
     ids = [row.get("id") for row in rows]

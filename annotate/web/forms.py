@@ -1,4 +1,4 @@
-"""What people fill in, and the words for what they choose."""
+"""Forms of accounts and people, and the words for their choices."""
 
 from collections.abc import Callable
 from typing import Any
@@ -38,6 +38,7 @@ SCOPES = {
 
 
 def role_name(role: str) -> str:
+    """A role in the reader's language."""
     return str(ROLES[Role(role)])
 
 
@@ -55,7 +56,7 @@ def _email(label: Any, required: bool = True, help_text: Any = "", **attrs: Any)
 
 
 class Form(forms.Form):
-    retry_after = 0  # seconds, where somebody tried too often
+    retry_after = 0  # seconds until the next try, after too many
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"label_suffix": "", **kwargs})
@@ -132,7 +133,7 @@ class TokenForm(Form):
 
 
 class NewPersonForm(Form):
-    """Who accepts an invitation and has no account; an address that the invitation names is not asked for."""
+    """For whoever accepts an invitation without an account; an address named by the invitation is fixed."""
 
     name = forms.CharField(
         label=_("Your name"),
@@ -146,7 +147,7 @@ class NewPersonForm(Form):
     def __init__(self, *args: Any, email: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if email:
-            self.fields["email"].required = False  # what is sent for it is not used
+            self.fields["email"].required = False  # the invitation's address is used, whatever is sent
             self.fields["email"].widget.attrs["readonly"] = True
             self.initial["email"] = email
 

@@ -1,4 +1,4 @@
-"""Files in: send one, see what would become of it, import it, watch that, fetch what could not be used."""
+"""Pages to send a file, preview its import, start and watch the import, and download quarantined lines."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -70,7 +70,7 @@ def list_imports(request: ProjectRequest) -> HttpResponse:
     return _imports_page(request)
 
 
-@csrf_exempt  # checked in _receive: here the form would be read before it is known who sends it
+@csrf_exempt  # checked in _receive, after it is known who sends the form
 @require_POST
 @project_page(to="manage")
 def upload(request: ProjectRequest) -> HttpResponse:
@@ -81,7 +81,7 @@ def upload(request: ProjectRequest) -> HttpResponse:
 
 @csrf_protect
 def _receive(request: ProjectRequest) -> HttpResponse:
-    """Keep the file, and show what would become of it; of a file that cannot be taken nothing is kept."""
+    """Store the file and go to its preview; a file that cannot be used is not kept."""
     project, file = request.member.project, request.FILES.get(FIELD)
     try:
         if file is None:
@@ -97,7 +97,7 @@ def _receive(request: ProjectRequest) -> HttpResponse:
 @require_GET
 @project_page(to="manage")
 def preview(request: ProjectRequest, upload: str) -> HttpResponse:
-    """What would become of the file, read as it is detected or as the address says. Nothing is stored."""
+    """The preview of an import, with dialect and columns as detected or as in the address. Stores nothing."""
     project, given = request.member.project, request.GET
     sent = uploads.find(project=project, public_id=upload)
     context: dict[str, Any] = {"upload": sent, "encodings": _ENCODINGS, "delimiters": _DELIMITERS}
@@ -105,7 +105,7 @@ def preview(request: ProjectRequest, upload: str) -> HttpResponse:
     try:
         chosen = _dialect(given)
         is_other = any(given.get(f"was_{name}", value) != value for name, value in _said(given).items())
-        columns = None if is_other else _columns(given, project) or None  # of another dialect they mean nothing
+        columns = None if is_other else _columns(given, project) or None  # columns of another dialect mean nothing
         seen = upload_preview.of_upload(upload=sent, by=request.member.user, dialect=chosen, columns=columns)
     except InvalidInput as error:
         context |= {"problem": str(error), "encoding": given.get("encoding"), "delimiter": given.get("delimiter")}
@@ -121,7 +121,7 @@ def preview(request: ProjectRequest, upload: str) -> HttpResponse:
 @require_POST
 @project_page(to="manage")
 def start(request: ProjectRequest, upload: str) -> HttpResponse:
-    """Import the file as it was shown. A second click finds a run that its page did not know of, and starts none."""
+    """Start the import with the previewed choices. A second click starts none: its page did not know the newest run."""
     project = request.member.project
     sent = uploads.find(project=project, public_id=upload)
     last = _last_run(sent)
@@ -146,7 +146,7 @@ def discard(request: ProjectRequest, upload: str) -> HttpResponse:
 @require_POST
 @project_page(to="manage")
 def go_on(request: ProjectRequest) -> HttpResponse:
-    """Start the unfinished import again, with what it was started with: it goes on at its cursor."""
+    """Start the unfinished import again with its first parameters; it continues at its cursor."""
     project = request.member.project
     source = _unfinished(project)
     if source is None or source.upload is None:
@@ -166,7 +166,7 @@ def give_up(request: ProjectRequest) -> HttpResponse:
 @require_GET
 @project_page(to="download")  # raw lines may hold machine labels, as an export does
 def quarantine(request: ProjectRequest, source: str) -> HttpResponse:
-    """The lines of an import that made no item, as CSV, sent as they are read."""
+    """The quarantined lines of an import as CSV, streamed."""
     project = request.member.project
     found = project.imports.filter(public_id=source).first()
     if found is None:
@@ -177,7 +177,7 @@ def quarantine(request: ProjectRequest, source: str) -> HttpResponse:
     return response  # type: ignore[return-value]
 
 
-# ---- what the pages show
+# ---- contexts of the pages
 
 
 def _imports_page(request: ProjectRequest, problem: str = "", status: int = 200) -> HttpResponse:
@@ -195,13 +195,13 @@ def _imports_page(request: ProjectRequest, problem: str = "", status: int = 200)
         "unfinished": None if is_alive else _unfinished(project),
         "waiting": [] if is_alive else waiting,
         "page": page,
-        "imports": [(places[source.pk], source) for source in page],  # by their number items-quarantined knows them
+        "imports": [(places[source.pk], source) for source in page],  # items-quarantined takes this number
     }
     return render_page(request, "annotate/imports/list.html", "imports", context, status=status)
 
 
 def _shown(upload: Upload, seen: upload_preview.Preview) -> dict[str, Any]:
-    """A preview with what its forms send: those choices, and nothing that was not shown."""
+    """The template's context for a preview. Its forms send exactly the choices that the preview shows."""
     roles = [(role, _ROLES[role], seen.mapping.get(role)) for role in _roles_of(upload.project)]
     delimiter, unfinished = DELIMITERS[seen.dialect.delimiter], _unfinished(upload.project)
     return {
@@ -213,7 +213,7 @@ def _shown(upload: Upload, seen: upload_preview.Preview) -> dict[str, Any]:
         "encoding_name": _ENCODINGS[seen.dialect.encoding],
         "delimiter_name": _DELIMITERS[delimiter],
         "columns": [(column, _ROLES.get(column.role or "")) for column in seen.columns],
-        "rows": [(row, list(row.metadata.items())) for row in seen.rows],  # a column may be called "items"
+        "rows": [(row, list(row.metadata.items())) for row in seen.rows],  # a key "items" would hide dict.items
         "rejected": seen.rejected[: upload_preview.N_SHOWN],
         "n_sound": seen.n_new + seen.n_revived + seen.n_duplicates,
         "labels": [
@@ -226,31 +226,31 @@ def _shown(upload: Upload, seen: upload_preview.Preview) -> dict[str, Any]:
 
 
 def _statuses(project: Project) -> list[Status]:
-    """The import under way; else the last one, if it ended badly."""
+    """The import run in progress; else the last one, if it ended badly."""
     rows = [status(run) for run in project.runs.filter(kind="import").select_related("started_by").order_by("-id")[:5]]
     alive = [one for one in rows if one.is_alive or one.is_paused]
     return alive or [one for one in rows[:1] if one.is_bad or one.is_news]
 
 
 def _files(project: Project) -> QuerySet[Import]:
-    """Without the one that corrected items come from, which is no file."""
+    """The imports of files: without the import that holds corrected items."""
     return project.imports.exclude(file_name=CORRECTIONS, upload=None)
 
 
 def _unfinished(project: Project) -> Import | None:
-    """An import that stands half way, with nobody at it."""
+    """The import that is unfinished while no run works on it."""
     if project.runs.filter(kind="import", state__in=Run.ALIVE).exists():
         return None
     return _files(project).filter(state=Import.State.RUNNING).select_related("upload", "created_by").first()
 
 
 def _last_run(upload: Upload) -> str:
-    """The public id of the last run that was to import this file, for forms to say what they knew."""
+    """The public id of the last run for this file: a form carries it, so that a second click is noticed."""
     found = Run.objects.filter(project=upload.project, kind="import", parameters__upload=upload.public_id)
     return found.order_by("-id").values_list("public_id", flat=True).first() or ""
 
 
-# ---- what was chosen
+# ---- choices in forms
 
 
 def _said(given: Mapping[str, str]) -> dict[str, str]:
@@ -258,18 +258,18 @@ def _said(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def _dialect(given: Mapping[str, str]) -> dict[str, Any]:
-    """What a form says of how the file is written; what it leaves open is detected."""
+    """The dialect's fields that the form sets; the others are detected."""
     found: dict[str, Any] = {name: given[name] for name in ("format", "encoding") if given.get(name)}
     if given.get("delimiter"):
         found["delimiter"] = _SIGNS.get(given["delimiter"], given["delimiter"])
     if given.get("header_line"):
         found["header_line"] = {"1": 1, "2": 2}.get(given["header_line"], 0)
-    Dialect.from_json({"format": "csv", **found})  # InvalidInput names what cannot be
+    Dialect.from_json({"format": "csv", **found})  # InvalidInput for impossible values
     return found
 
 
 def _columns(given: Mapping[str, str], project: Project) -> dict[str, str | None]:
-    """Column by role; empty where the form says nothing of columns."""
+    """The chosen column by role; empty if the form names no columns."""
     return dict(_each_column(given, project))
 
 
@@ -284,7 +284,7 @@ def _roles_of(project: Project) -> tuple[str, ...]:
 
 
 def _parameters(source: Import, upload: Upload) -> dict[str, Any]:
-    """What the run of this import was started with, from what the import itself has noted."""
+    """The parameters of the run that began this import, from the import's row."""
     fields = dict(source.options["fields"])
     content = {name: name for name in modality(source.project.modality).FIELDS} | fields.pop("content", {})
     return {"upload": upload.public_id, "dialect": source.options["dialect"], "columns": {**content, **fields}}

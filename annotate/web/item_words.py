@@ -1,4 +1,4 @@
-"""What happened to an item, in words that can be translated; rows hold codes."""
+"""Decides in which words an item's history is told: the rows hold codes, which are translated here."""
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -54,7 +54,7 @@ _RULES: dict[str, Promise] = {
 
 
 def words(one: Happening) -> dict[str, Words]:
-    """The codes of a happening's row by what the page calls them; a code without words stands for itself."""
+    """The words for the codes in the happening's row, by their names in the template; a code without words stays."""
     row = one.row
     if one.kind == "drawn":
         return {"arm": _ARMS.get(row.arm, row.arm)}

@@ -1,7 +1,7 @@
-"""Items: looking for them, one with its history, withdrawing and correcting; those that need a look.
+"""Pages of items: search, one item with its history, withdraw, correct; skipped, flagged and quarantined ones.
 
-The lists never say what a machine said of an item, nor its metadata; the page of one item says to each what
-history.sight allows.
+The lists show neither machine labels nor metadata. The page of one item shows each member what item_history.sight
+allows.
 """
 
 from collections.abc import Iterator
@@ -33,14 +33,14 @@ from annotate.web.item_words import words
 from annotate.web.labeling_io import SKIP_REASONS
 
 _PAGE = 50
-_EXCERPT = 300  # characters; the whole is one click away
+_EXCERPT = 300  # characters shown; a click shows all
 _CHUNK = 2_000
-_MAX_TEXT = 200  # characters looked for
+_MAX_TEXT = 200  # characters of a search
 
 
 @dataclass(frozen=True)
 class Text:
-    """One block of an item's content; `rest` is empty where all of it is short enough."""
+    """One block of an item's content: its beginning and the rest, which is empty for a short text."""
 
     heading: Promise | None
     start: str
@@ -49,7 +49,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Entry:
-    """What one person did with one item, with no word on which label they or a machine chose."""
+    """A person's skip or flag of an item, without any label."""
 
     texts: list[Text]
     item: Item
@@ -58,7 +58,7 @@ class Entry:
     reason: Promise | str
     is_flagged: bool
     comment: str
-    is_withheld: bool  # a comment that whoever may still be asked this question does not see
+    is_withheld: bool  # the comment is hidden: the reader may still be asked about the item
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class ItemRow:
 @require_GET
 @project_page(to="evidence")
 def list_items(request: ProjectRequest) -> HttpResponse:
-    """A page at a time after the ordinal `after`, with the items whose id is the very text first."""
+    """The items found, a page from the ordinal `after`; items whose id equals the searched text come first."""
     project = request.member.project
     sources = list(project.imports.filter(state=Import.State.COMPLETE).order_by("id"))
     wanted, source = _wanted(request, sources)
@@ -134,7 +134,7 @@ def bring_back(request: ProjectRequest, item: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @project_page(to="manage")
 def correct(request: ProjectRequest, item: str) -> HttpResponse:
-    """A form with the content as it is; what it is corrected to becomes an item of its own."""
+    """Correct an item: the new content becomes a new item that replaces it."""
     project, problem, status = request.member.project, "", 200
     found = items.find(project=project, public_id=item)
     if not items.is_correctable(project):
@@ -185,9 +185,9 @@ def flagged(request: ProjectRequest) -> HttpResponse:
 @require_GET
 @project_page(to="download")  # raw lines may hold machine labels, as an export does
 def quarantined(request: ProjectRequest) -> HttpResponse:
-    """Lines of an import that made no item, a page at a time after the line `after`; or all of them as CSV."""
+    """The quarantined lines of an import, a page from the line after `after`, or all of them as CSV."""
     project = request.member.project
-    # Imports have no name for the outside: they are counted, 1 is the project's first.
+    # Imports have no public id here: the address has their number within the project, from 1.
     sources = list(enumerate(project.imports.order_by("id"), start=1))
     with_rows = [(number, source) for number, source in sources if source.n_rejected]
     chosen = _chosen(request.GET.get("import", ""), sources, with_rows)
@@ -216,9 +216,9 @@ def _to(request: ProjectRequest, item: str) -> HttpResponse:
 
 
 def _wanted(request: ProjectRequest, sources: list[Import]) -> tuple[items.Search, int | None]:
-    """What is looked for, and the number of its import; what cannot be looked for is as if it were not asked.
+    """The search in the address and the number of its import, without values that make no sense.
 
-    Whether a machine has said anything is for those only who may know what; so are external ids: they may hold a label.
+    Searching by silver or by external id (which may hold a label) is only for members who may see machine labels.
     """
     asked, may_know = request.GET, request.member.role in MAY["download"]
     allowed = set(items.HAS) if may_know else set(items.HAS) - {"silver"}
@@ -251,7 +251,7 @@ def _rows(found: list[Item], project: Project) -> list[ItemRow]:
 
 
 def _entries(request: ProjectRequest, project: Project, rows: QuerySet[Annotation]) -> dict[str, Any]:
-    """One page of annotations with their texts, newest first."""
+    """The context of a page of annotations with their texts, newest first."""
     wanted = rows.select_related("annotator", "item__content").defer("item__content__metadata")
     wanted = wanted.annotate(may_be_asked=_may_be_asked(request.member))
     page = Paginator(wanted.order_by("-created_at", "-id"), _PAGE).get_page(request.GET.get("page"))
@@ -259,14 +259,14 @@ def _entries(request: ProjectRequest, project: Project, rows: QuerySet[Annotatio
 
 
 def _may_be_asked(member: Member) -> Exists | Value:
-    """Whether a row's item is a question of the open round to this member, who would no longer answer it blind."""
+    """An expression: whether the row's item may still be asked of this member, who would then not answer blind."""
     if member.role not in MAY["annotate"] or member.role in MAY["manage"]:
         return Value(False)
     return Exists(QueueEntry.objects.filter(item=OuterRef("item"), round__state=Round.State.OPEN))
 
 
 def _entry(row: Any, project: Project) -> Entry:
-    """`row` is an annotation with `may_be_asked`."""
+    """An entry from `row`, an annotation with the column `may_be_asked`."""
     return Entry(
         texts=texts_of(row.item.content.payload, project),
         item=row.item,
@@ -280,7 +280,7 @@ def _entry(row: Any, project: Project) -> Entry:
 
 
 def texts_of(payload: Any, project: Project) -> list[Text]:
-    """An item's content for a list: cut, with the whole beside where it is long."""
+    """An item's content for a list: the beginning, and the rest if it is long."""
     parts = modality(project.modality).screen_parts(payload)
     return [Text(part.heading, part.text[:_EXCERPT], part.text if len(part.text) > _EXCERPT else "") for part in parts]
 
@@ -293,7 +293,7 @@ def _by_person(rows: QuerySet[Annotation]) -> list[tuple[str, int]]:
 def _chosen(
     asked: str, sources: list[tuple[int, Import]], with_rows: list[tuple[int, Import]]
 ) -> tuple[int, Import] | None:
-    """The import asked for, else the newest with quarantined rows; NotFound for one that is not the project's."""
+    """The import with the number in the address, else the newest with quarantined rows; NotFound for other numbers."""
     if not asked:
         return with_rows[-1] if with_rows else None
     for number, source in sources:
@@ -309,7 +309,7 @@ def _as_csv(project: Project, number: int, rejected: QuerySet[RejectedRow]) -> H
 
 
 def _csv_blocks(rejected: QuerySet[RejectedRow]) -> Iterator[bytes]:
-    """Chunk by chunk after the last line, so that memory does not grow; formats/csv keeps formulas from running."""
+    """The quarantined lines as CSV, chunk by chunk, so that memory does not grow with their number."""
     yield csv.lines([["line", "reason", "external_id", "excerpt"]])
     last = -1
     while chunk := list(

@@ -1,4 +1,4 @@
-"""The annotating screen and what its script asks for. Every action also works as a plain form."""
+"""The page *Label* and the requests of its script. Every action also works as a plain form without the script."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,12 +23,12 @@ from annotate.web.http import errors
 from annotate.web.http.guards import ProjectRequest, project_page, wants_json
 from annotate.web.http.htmx import go_to
 
-AHEAD = 3  # questions a script holds: one on the screen, two sent ahead
+AHEAD = 3  # questions that the script holds: one on the screen and two ahead
 _View = Callable[..., HttpResponse]
 
 
 def _own_session(view: _View) -> _View:
-    """A page says whose it is: what one person answered is never stored as somebody else's."""
+    """Decorator: refuses a request whose page was loaded by another person, so that no answer gets a wrong author."""
 
     @wraps(view)
     def checked(request: ProjectRequest) -> HttpResponse:
@@ -45,9 +45,9 @@ def _own_session(view: _View) -> _View:
 @never_cache
 @project_page(to="annotate")
 def work(request: ProjectRequest) -> HttpResponse:
-    """What I hold now, or one of my answers to change. Takes no question: that is what `next` is for."""
+    """The page with the questions that the person holds, or with one of their answers to change. Leases none."""
     if wants_json(request):
-        get_token(request)  # a script came for a fresh CSRF cookie
+        get_token(request)  # the script fetches the page to get a new CSRF cookie
         return JsonResponse({})
     context = labeling_io.page(request.member)
     if lease_id := request.GET.get("change"):
@@ -61,7 +61,7 @@ def work(request: ProjectRequest) -> HttpResponse:
 @project_page(to="annotate")
 @_own_session
 def next_items(request: ProjectRequest) -> HttpResponse:
-    """Fill up what this person holds; a script gets the questions it does not have yet."""
+    """Lease questions up to the number to be held; a script gets those that it does not have yet."""
     if not wants_json(request):
         return _next_page(request)
     have, project, person = labeling_io.ids(request.POST, "have"), request.member.project, request.member.user
@@ -75,7 +75,7 @@ def next_items(request: ProjectRequest) -> HttpResponse:
     on_screen = next((lease for lease in leases if lease.public_id == shown), None)
     if on_screen and on_screen.shown_at is None:
         _mark_shown(request, on_screen)
-    # A page that starts asks for drafts; later ones know what they wrote, and the query is saved.
+    # Drafts are only read for a page's first request; later the script has them, and a query is saved.
     items = labeling_io.items(project, person, new, with_drafts=not have)
     body: dict[str, Any] = {
         "held": [lease.public_id for lease in leases],
@@ -106,7 +106,7 @@ def submit(request: ProjectRequest) -> HttpResponse:
 @project_page(to="annotate")
 @_own_session
 def change(request: ProjectRequest) -> HttpResponse:
-    """Another answer to a question that I have answered, found by the lease it was answered under."""
+    """Change one of the person's answers, named by the lease under which it was given."""
     try:
         given = labeling_io.read_answer(request.POST)
         annotation = answering.change(
@@ -123,7 +123,7 @@ def change(request: ProjectRequest) -> HttpResponse:
 @project_page(to="annotate")
 @_own_session
 def renew(request: ProjectRequest) -> HttpResponse:
-    """A sign of life: which of these I still hold, and how far I am."""
+    """The screen's heartbeat: renew the leases; returns those still held, and the person's progress."""
     project, leases = request.member.project, labeling_io.ids(request.POST, "lease")
     held = leasing.renew(
         project=project, by=_me(request), public_ids=leases, shown=labeling_io.one_id(request.POST, "shown")
@@ -135,7 +135,7 @@ def renew(request: ProjectRequest) -> HttpResponse:
 @project_page(to="annotate")
 @_own_session
 def release(request: ProjectRequest) -> HttpResponse:
-    """Give questions back, so that others need not wait for them."""
+    """End the named leases, so that other people can have the questions."""
     leases = labeling_io.ids(request.POST, "lease")
     n_released = leasing.release(project=request.member.project, by=_me(request), public_ids=leases)
     if wants_json(request):
@@ -158,7 +158,7 @@ def draft(request: ProjectRequest) -> HttpResponse:
 @project_page(to="annotate")
 @_own_session
 def reveal(request: ProjectRequest) -> HttpResponse:
-    """What the machine says of a question, where its policy allows that now."""
+    """The machine's label of a question, if its suggestion policy allows that now."""
     project = request.member.project
     suggestion = answering.reveal(lease_id=labeling_io.one_id(request.POST, "lease"), project=project, by=_me(request))
     return _html(request, labeling_io.suggestion_html(request, suggestion))
@@ -168,7 +168,7 @@ def reveal(request: ProjectRequest) -> HttpResponse:
 @project_page(to="annotate")
 @_own_session
 def why(request: ProjectRequest) -> HttpResponse:
-    """Why a question was asked, once it was answered."""
+    """The reasons why a question's item was drawn, once the person has answered it."""
     project = request.member.project
     arms = answering.why(lease_id=labeling_io.one_id(request.POST, "lease"), project=project, by=_me(request))
     return _html(request, labeling_io.reasons_html(request, arms))
@@ -178,7 +178,7 @@ def why(request: ProjectRequest) -> HttpResponse:
 @never_cache
 @project_page(to="annotate")
 def history(request: ProjectRequest) -> HttpResponse:
-    """My last answers in the open round, newest first, each with what is needed to change it."""
+    """The person's last answers in the open round, newest first, each with what is needed to change it."""
     project = request.member.project
     past = [labeling_io.past(one, project) for one in answering.history(project=project, by=_me(request))]
     if wants_json(request):
@@ -196,12 +196,12 @@ def _me(request: ProjectRequest) -> Any:
 
 
 def _user(request: ProjectRequest) -> Any:
-    """Who is signed in, whether or not they belong to the project."""
+    """The signed-in person; whether they are a member is checked by the domain function."""
     return request.user
 
 
 def _leases(request: ProjectRequest, *, n: int, done: list[str]) -> list[Lease]:
-    """lease_next, once more where this person was quicker in another window."""
+    """leases.lease_next, tried once more if another window of this person was quicker."""
     project, person = request.member.project, _me(request)
     try:
         return leasing.lease_next(project=project, annotator=person, n=n, done=done)
@@ -210,13 +210,13 @@ def _leases(request: ProjectRequest, *, n: int, done: list[str]) -> list[Lease]:
 
 
 def _mark_shown(request: ProjectRequest, lease: Lease) -> None:
-    # It may have been answered in this very moment, by a request that was under way.
+    # The question may have been answered just now, by a request still in progress.
     with suppress(LeaseLost):
         leasing.shown(lease_id=lease.public_id, by=_me(request))
 
 
 def _next_page(request: ProjectRequest) -> HttpResponse:
-    """Without a script: hold one question, mark it as seen, and show it."""
+    """The page without a script: lease one question, mark it as shown, and show it."""
     leases = _leases(request, n=1, done=[])
     here = reverse("labeling-work", args=[request.member.project.slug])
     if not leases:
@@ -232,7 +232,7 @@ def _empty(request: ProjectRequest) -> dict[str, Any]:
 
 
 def _earlier(request: ProjectRequest, lease_id: str) -> dict[str, Any]:
-    """The page's context for changing an answer that was given under this lease."""
+    """The page's context for changing the answer given under this lease."""
     project = request.member.project
     answers = answering.history(project=project, by=_me(request))
     found = next((one for one in answers if one.lease_id == lease_id), None)
@@ -243,8 +243,8 @@ def _earlier(request: ProjectRequest, lease_id: str) -> dict[str, Any]:
 
 
 def _refused(request: ProjectRequest, error: InvalidInput) -> HttpResponse:
-    """422: a script gets the sentence; a plain form comes back with it and with what was written."""
-    member = request.member  # who may not be here does not learn what we would take
+    """422: JSON with the sentence for the script; else the form again, with the sentence and what was written."""
+    member = request.member  # before the form is shown: strangers get a 404
     if member.pk and wants_json(request):
         raise error
     context = labeling_io.page(member)

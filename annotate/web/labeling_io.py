@@ -1,4 +1,4 @@
-"""What the annotating screen takes and shows: forms in, plain values out; a question in its annotator's eyes."""
+"""Decides what the annotating screen accepts and shows: forms in, values out that hold only what annotators may see."""
 
 import json
 import secrets
@@ -23,7 +23,7 @@ from annotate.models import Annotation, Label, Lease, Member, Project, QueueEntr
 from annotate.models.annotation import SkipReason
 from annotate.models.project import Arm, SuggestionPolicy
 
-_MANY = 10  # labels beyond which there are more than keys
+_MANY = 10  # with more labels than this, not every label has a key
 _FOR_SCRIPT = ("lease", "draft", "answer", "may_reveal")
 _ID_LENGTH = 20
 _AT_ONCE = 50  # leases that one request may name
@@ -48,7 +48,7 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class Given:
-    """An answer as it came in a form."""
+    """An answer, parsed from a form."""
 
     lease: str
     key: str
@@ -57,6 +57,8 @@ class Given:
 
 @dataclass(frozen=True)
 class DraftInput:
+    """A draft, parsed from a form."""
+
     lease: str
     label: int | None
     is_flagged: bool
@@ -77,7 +79,7 @@ class _AnswerForm(_DraftForm):
 
 
 def read_answer(data: QueryDict) -> Given:
-    """The answer in a form; InvalidInput says what is wrong with it."""
+    """Parse an answer from a form; InvalidInput says what is wrong with it."""
     given = _clean(_AnswerForm(data))
     answer = answering.Answer(
         label=given["label"],
@@ -90,22 +92,23 @@ def read_answer(data: QueryDict) -> Given:
 
 
 def read_draft(data: QueryDict) -> DraftInput:
+    """Parse a draft from a form; InvalidInput says what is wrong with it."""
     given = _clean(_DraftForm(data))
     return DraftInput(given["lease"], given["label"], given["is_flagged"], _one_line_end(given["comment"]))
 
 
 def ids(data: QueryDict, name: str) -> list[str]:
-    """Public ids of leases, as many as one request may name; what cannot be one is left out."""
+    """The public ids of leases in a field, as many as one request may name; other texts are left out."""
     return [one for one in data.getlist(name)[:_AT_ONCE] if one.isalnum() and len(one) <= _ID_LENGTH]
 
 
 def one_id(data: QueryDict, name: str) -> str:
-    """The public id of one lease, or nothing."""
+    """The public id of one lease in a field; empty if there is none."""
     return next(iter(ids(data, name)), "")
 
 
 def label_at(project: Project, index: int | None) -> Label | None:
-    """The label in this place among the current ones."""
+    """The label with this index in the schema in force."""
     if index is None:
         return None
     label = Label.objects.filter(schema=projects.current_schema(project), index=index).first()
@@ -115,7 +118,7 @@ def label_at(project: Project, index: int | None) -> Label | None:
 
 
 def page(member: Member) -> dict[str, Any]:
-    """Everything the page needs, with what this person holds now; takes nothing."""
+    """The page's context, with the questions that the person holds now; leases none."""
     project, person = member.project, member.user
     found = items(project, person, _held(project, person), with_drafts=True)
     first = found[0] if found else None
@@ -142,13 +145,13 @@ def form(
     is_flagged: bool = False,
     comment: str = "",
 ) -> dict[str, Any]:
-    """The question and what its form holds; the key makes sending the form twice harmless."""
+    """The context of a question's form. Its idempotency key makes sending the form twice harmless."""
     values = {"chosen": label, "skipped": skip, "is_flagged": is_flagged, "comment": comment}
     return {"item": item, "key": secrets.token_urlsafe(16), **values}
 
 
 def items(project: Project, person: User, leases: Sequence[Lease], *, with_drafts: bool) -> list[dict[str, Any]]:
-    """Questions as their annotator may see them: what is not for them is not in these values either."""
+    """Questions as values for page and script: they contain nothing that their annotator may not see."""
     drafts = answering.drafts_of(leases, person) if with_drafts and leases else {}
     open_ones = [lease.entry for lease in leases if lease.entry.suggestion == SuggestionPolicy.SHOWN]
     suggested = answering.suggestions(project=project, entries=open_ones)
@@ -166,7 +169,7 @@ def items(project: Project, person: User, leases: Sequence[Lease], *, with_draft
 
 
 def past(one: answering.OwnAnswer, project: Project) -> dict[str, Any]:
-    """One of a person's own answers, with its question."""
+    """One of a person's own answers with its question, as values for page and script."""
     annotation = one.annotation
     assert annotation.entry is not None
     item = _item(one.lease_id, project, annotation.entry.item.content.payload)
@@ -187,24 +190,25 @@ def past(one: answering.OwnAnswer, project: Project) -> dict[str, Any]:
 
 
 def stored(annotation: Annotation) -> dict[str, Any]:
-    """What a script is told of an answer that was stored; one query where it does not count."""
+    """The script's reply about a stored answer; one query if the answer is not counted."""
     body = {"is_counted": annotation.is_counted, "may_reveal": _may_reveal(annotation)}
     return body if annotation.is_counted else {**body, "why": _why_uncounted(annotation)}
 
 
 def as_json(item: dict[str, Any]) -> dict[str, Any]:
-    """An item for the script: its HTML, and what belongs into the form."""
+    """A question for the script: its HTML and the values of its form."""
     html = render_to_string("annotate/labeling/_item.html", {"item": item})
     return {"html": html, **{name: item[name] for name in _FOR_SCRIPT if name in item}}
 
 
 def progress(project: Project, person: User) -> dict[str, int]:
+    """The person's counts in the open round, for the head of the screen."""
     now = asdict(leasing.remaining(project=project, annotator=person))
     return {**now, "n_done": max(now["n_in_round"] - now["n_left"], 0)}
 
 
 def empty(why: leasing.Empty, member: Member) -> dict[str, Any]:
-    """Why there is nothing to answer, in words: what it is, what happens next, when to ask again."""
+    """The words for a screen without a question: why, what happens next, and when the script should ask again."""
     title, sentence, further, again = _EMPTY[why.kind]
     counts = {"waiting": why.n_waiting, "held": why.n_held_by_others}
     may_manage = member.role in MAY["manage"]
@@ -280,7 +284,7 @@ _MANAGER = {
 
 
 def _held(project: Project, person: User) -> list[Lease]:
-    """What this person holds, in the order of asking; reads only."""
+    """The person's leases in the order in which they were granted; only reads."""
     mine = queue.leases_in(project).filter(annotator=person)
     return list(mine.select_related("entry__item__content", "entry__round").order_by("granted_at", "pk"))
 
@@ -297,12 +301,12 @@ def _words(annotation: Annotation) -> str:
 
 
 def _skipped(annotation: Annotation) -> str | None:
-    """Why it was skipped, in words."""
+    """The reason of a skip, in words; None for a label."""
     return str(SKIP_REASONS[SkipReason(annotation.skip_reason)]) if annotation.skip_reason else None
 
 
 def _why_uncounted(annotation: Annotation) -> str:
-    """What took the question away before its answer came, by the name of its sentence on the page."""
+    """Why an answer is not counted, as the name of a sentence on the page: what ended its lease before."""
     facts = QueueEntry.objects.filter(annotations=annotation).values_list("round__state", "item__withdrawn_at")
     state, withdrawn_at = facts.get()
     if state != Round.State.OPEN:
@@ -322,5 +326,5 @@ def _clean(form: forms.Form) -> dict[str, Any]:
 
 
 def _one_line_end(text: str) -> str:
-    """Forms send CR LF, scripts LF: the same comment must stay the same."""
+    """The comment with LF line ends: forms send CR LF, scripts LF, and both must give the same comment."""
     return text.replace("\r\n", "\n")

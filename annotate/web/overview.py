@@ -1,4 +1,4 @@
-"""Where a project's loop stands and what to do next."""
+"""The page *Overview*: where the project's loop stands, what to do next, and the accuracies with intervals."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,7 @@ from annotate.web.runs import last_of_kinds
 
 _KIND = Estimate.Estimand
 
-# Each figure with what it means, in one line.
+# The figures shown, each with one line that says what it means.
 _FIGURES: tuple[tuple[str, Promise, Promise], ...] = (
     (
         _KIND.DELIVERED,
@@ -52,6 +52,8 @@ _ACTIONS: tuple[tuple[str, Promise], ...] = (
 
 @dataclass(frozen=True)
 class Figure:
+    """An estimate with its name and meaning in words."""
+
     name: Promise
     meaning: Promise
     row: Estimate
@@ -59,7 +61,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Action:
-    """Something a project admin can start; `seen` is the last run of its kind that this page knows of."""
+    """A run that an admin can start here; `seen` is the last run of its kind when the page was loaded."""
 
     kind: str
     words: Promise
@@ -90,7 +92,7 @@ def guidelines(request: ProjectRequest) -> HttpResponse:
 
 
 def _standing(member: Member) -> dict[str, Any]:
-    """Counts, runs and the next step; money and what can be started only for those whose business it is."""
+    """Counts, runs and the next step; money and actions only for members who may see or start them."""
     project = member.project
     now = progress.progress(project)
     step = next_step.choose(project, now)
@@ -108,7 +110,7 @@ def _standing(member: Member) -> dict[str, Any]:
 
 
 def _actions(project: Project, now: progress.LoopProgress) -> list[Action]:
-    """What can be started at all in this state."""
+    """The actions that are possible in this state of the project."""
     is_open = now.round is not None and now.round.state == Round.State.OPEN
     possible = {
         "prelabel": bool(now.n_items),
@@ -123,7 +125,7 @@ def _actions(project: Project, now: progress.LoopProgress) -> list[Action]:
 
 
 def _accuracy(project: Project) -> dict[str, Any]:
-    """Stored figures only: nothing here computes, freezes or loads a model."""
+    """The context of the accuracies: stored estimates only, without computing, freezing or loading a model."""
     known = progress.known(project)
     if known.version is None:
         return {"known": known}

@@ -1,4 +1,4 @@
-"""Who belongs to a project: invite, trust, see how they work, take back what they hold, help them in, remove."""
+"""The page *People*: invite, set role and trust, see agreement, end leases, make password links, remove."""
 
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,7 +39,7 @@ def list_people(request: ProjectRequest) -> HttpResponse:
 @never_cache
 @project_page(to="manage")
 def invite(request: ProjectRequest) -> HttpResponse:
-    """The link is in this answer and nowhere else: after a redirect it would have to be kept in between."""
+    """Invite somebody. The response itself shows the link; showing it after a redirect would mean storing it."""
     form = InviteForm(request.POST)
     if not form.is_valid():
         return _page(request, form, status=422)
@@ -79,7 +79,7 @@ def release(request: ProjectRequest, person: str) -> HttpResponse:
 @never_cache
 @project_page(to="manage")
 def make_password_link(request: ProjectRequest, person: str) -> HttpResponse:
-    """Like an invitation's, the link is in this answer and nowhere else."""
+    """Make a password link, shown in the response itself, like an invitation's."""
     by = request.member
     made, token = passwords.make_link_in(project=by.project, person=person, by=by.user)
     link = _site(request) + reverse("password-reset", args=[token])
@@ -133,7 +133,7 @@ def _rows(member: Member) -> list[dict[str, Any]]:
 
 
 def _back(request: ProjectRequest) -> str:
-    """The list again; who has just removed or demoted themselves goes where they still may."""
+    """The address to go to: the list, or for somebody who has just removed or demoted themselves another page."""
     member = access.membership(request.member.user, request.member.project)
     if member is None:
         return reverse("projects-list")
@@ -141,7 +141,7 @@ def _back(request: ProjectRequest) -> str:
 
 
 def _site(request: ProjectRequest) -> str:
-    """How others reach this site: as it was set, or where nothing was set, as this person reached it."""
+    """The site's address for links: SITE_URL, or this request's address where SITE_URL names only this machine."""
     if urlsplit(settings.SITE_URL).hostname in ("localhost", "127.0.0.1"):
         return f"{request.scheme}://{request.get_host()}"
     return str(settings.SITE_URL)

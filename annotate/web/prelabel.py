@@ -1,4 +1,4 @@
-"""Pre-labeling: who is asked, what it would cost, what exactly is sent, how it goes and what came of it."""
+"""The page *Pre-label*: the annotator, the quote, the exact prompt, the run's progress, and past answers."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +28,7 @@ from annotate.web.runs import last_of_kinds
 
 _EXAMPLES = 5
 _VERSIONS = 20
-_MOST_LOOKS = 1_000  # items whose prompt can be looked at, one after the other
+_MOST_LOOKS = 1_000  # items whose prompt can be previewed, one after the other
 _OK = Prediction.Status.OK.value
 
 MEANINGS: dict[str, tuple[Promise, Promise]] = {
@@ -69,9 +69,9 @@ MEANINGS: dict[str, tuple[Promise, Promise]] = {
 
 @dataclass(frozen=True)
 class Choice:
-    """One annotator that the project could ask; `problem` says why not."""
+    """An annotator that can be chosen; `problem` says why it cannot be asked."""
 
-    value: str  # public id of a connection; empty: this site
+    value: str  # public id of a connection; empty: this site's own annotator
     connection: Connection | None
     server: str
     is_chosen: bool
@@ -80,7 +80,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Made:
-    """What one prompt version brought."""
+    """The answers of one prompt version: counts and cost."""
 
     prompt: PromptVersion
     counts: dict[str, int]
@@ -97,7 +97,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Failed:
-    """Items without a valid answer, of one kind."""
+    """The failures of one kind, with a few of their items."""
 
     name: Promise
     meaning: Promise
@@ -129,7 +129,7 @@ def show(request: ProjectRequest) -> HttpResponse:
 @require_GET
 @project_page(to="money")
 def spent(request: ProjectRequest) -> HttpResponse:
-    """What the last run has spent; asks again while it is alive."""
+    """The fragment with what the last run has spent; it polls while the run is alive."""
     run = _last_run(request.member.project)
     context = {"status": status(run) if run else None, "spent": _spent(run) if run else None}
     return render_page(request, "annotate/prelabel/_spent.html", "spent", context)
@@ -138,7 +138,7 @@ def spent(request: ProjectRequest) -> HttpResponse:
 @require_POST
 @project_page(to="manage")
 def choose(request: ProjectRequest) -> HttpResponse:
-    """Who is asked first: a connection that is lent to the project, or with an empty value this site itself."""
+    """Choose the annotator: a connection lent to the project, or (empty) this site's own annotator."""
     by, wanted = request.member, request.POST.get("connection", "")
     connection = connections.choose_lent(project=by.project, public_id=wanted, by=by.user)
     messages.success(request, _("From now on %(name)s is asked.") % {"name": connection or _("this site")})
@@ -146,7 +146,7 @@ def choose(request: ProjectRequest) -> HttpResponse:
 
 
 def _acting(request: ProjectRequest, made: list[Made], run: Run | None) -> dict[str, Any]:
-    """What only those who manage decide: whom to ask, at what price, with which words."""
+    """The part of the context for members who manage: choices of annotator, quote and prompt preview."""
     member, project = request.member, request.member.project
     connection = _connection(project)
     quote, problem = _quote(project, member.user) if connection else (None, "")
@@ -172,12 +172,12 @@ def _acting(request: ProjectRequest, made: list[Made], run: Run | None) -> dict[
 
 
 def _connection(project: Project) -> Connection | None:
-    """The one that was chosen, whether it can be asked or not."""
+    """The chosen connection, whether or not it can be asked; None: this site's own annotator."""
     return Connection.objects.filter(pk=project.connection_id).first() if project.connection_id else None
 
 
 def _quote(project: Project, by: Any) -> tuple[Quote | None, str]:
-    """The dry run, or why there is none."""
+    """The quote, or the reason why there is none."""
     try:
         return quotes.quote(project=project, by=by, n_previews=0), ""
     except (Conflict, InvalidInput) as error:
@@ -185,7 +185,7 @@ def _quote(project: Project, by: Any) -> tuple[Quote | None, str]:
 
 
 def _why_not(project: Project, n_pending: int | None, problem: str, quote: Quote | None) -> str:
-    """Why a pre-label cannot start now, in a sentence; empty where it can."""
+    """The sentence that says why a pre-label cannot start now; empty if it can."""
     if problem:
         return problem
     if not n_pending:
@@ -194,9 +194,9 @@ def _why_not(project: Project, n_pending: int | None, problem: str, quote: Quote
 
 
 def _pending(project: Project, connection: Connection | None, made: list[Made]) -> int | None:
-    """Items without an answer of this site's annotator under the labels and guidelines of now.
+    """How many items have no answer of the annotator under the labels and guidelines in force.
 
-    None where a connection is chosen that cannot be asked: nobody knows what it would be asked with.
+    None if the chosen connection cannot be asked, since then its prompt version is unknown.
     """
     if connection is not None:
         return None
@@ -209,14 +209,14 @@ def _pending(project: Project, connection: Connection | None, made: list[Made]) 
 
 
 def _choices(project: Project, connection: Connection | None) -> list[Choice]:
-    """This site first, then what is lent; the one in use also where it cannot be asked any more."""
+    """The choices: this site's annotator, lent connections, and the chosen one even if it cannot be asked any more."""
     usable = list(connections.usable(project))
-    found = [Choice("", None, "", connection is None)]
-    found += [Choice(one.public_id, one, server_of(one), one == connection, _odd(one, project)) for one in usable]
+    choices = [Choice("", None, "", connection is None)]
+    choices += [Choice(one.public_id, one, server_of(one), one == connection, _odd(one, project)) for one in usable]
     if connection is not None and connection not in usable:
         why = _("switched off or not lent to this project any more")
-        found.append(Choice(connection.public_id, connection, server_of(connection), True, why))
-    return found
+        choices.append(Choice(connection.public_id, connection, server_of(connection), True, why))
+    return choices
 
 
 def _odd(connection: Connection, project: Project) -> str:
@@ -233,14 +233,14 @@ def _look(text: str) -> int:
 
 
 def _item(project: Project, look: int) -> tuple[Item | None, int]:
-    """The item at this place of a random order that stays the same, and its place; behind the last the first."""
+    """The item at place `look` of a fixed random order, and its place; after the last comes the first."""
     pool = Item.objects.filter(project=project).in_pool().select_related("content").order_by("prn", "pk")
     found = pool[look : look + 1].first() if look else None
     return (found, look) if found else (pool.first(), 0)
 
 
 def _shown(preview: Preview | None) -> dict[str, Any] | None:
-    """The messages with words for who speaks."""
+    """The previewed messages, each role in words."""
     if preview is None:
         return None
     roles = {"system": _("What the model is told first"), "user": _("The item"), "assistant": _("An example's answer")}
@@ -253,7 +253,7 @@ def _last_run(project: Project) -> Run | None:
 
 
 def _spent(run: Run) -> dict[str, int]:
-    """Money of this run as the ledger has it: for good, and still open."""
+    """The run's money in the ledger: spent, and reserved."""
     sums = run.ledger.aggregate(
         final=Sum("final_micros"), open=Sum("reserved_micros", filter=Q(state=LedgerEntry.State.RESERVED))
     )
@@ -261,7 +261,7 @@ def _spent(run: Run) -> dict[str, int]:
 
 
 def _made(project: Project) -> list[Made]:
-    """The last prompt versions, newest first, with how their answers ended and what they cost: three queries."""
+    """The last prompt versions, newest first, with the counts and costs of their answers; three queries."""
     versions = list(project.prompts.select_related("guidelines", "schema").order_by("-version")[:_VERSIONS])
     counts: dict[int, dict[str, int]] = {}
     found = Prediction.objects.filter(prompt__in=versions).order_by().values_list("prompt", "status")
@@ -273,13 +273,13 @@ def _made(project: Project) -> list[Made]:
 
 
 def _chosen(made: list[Made], version: str) -> Made | None:
-    """The version asked for, else the newest that has answers."""
+    """The prompt version in the address, else the newest with answers."""
     asked = (one for one in made if str(one.prompt.version) == version)
     return next(asked, None) or next((one for one in made if one.counts), None)
 
 
 def _failures(made: Made) -> list[Failed]:
-    """By kind, the most frequent first, each with a few items."""
+    """The failures of a prompt version by kind, the most frequent first, each with a few items."""
     kinds = sorted(((n, kind) for kind, n in made.counts.items() if kind != _OK), reverse=True)
     if not kinds:
         return []

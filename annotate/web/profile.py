@@ -1,4 +1,4 @@
-"""One's own account: name and time zone, where one is signed in, tokens for programs."""
+"""The page *Profile*: one's own name and time zone, sessions, and API tokens."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from annotate.web.forms import SCOPES, ProfileForm, TokenForm
 from annotate.web.http.clock import OF_THE_DEVICE, UTC
 from annotate.web.http.htmx import go_to
 
-_FIELD_IDS = "new_%s"  # of the second form: both have a name
+_FIELD_IDS = "new_%s"  # of the second form: both forms have a field "name"
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -50,7 +50,7 @@ def end_sessions(request: HttpRequest) -> HttpResponse:
 @require_POST
 @never_cache
 def create_token(request: HttpRequest) -> HttpResponse:
-    """The secret is in this answer and nowhere else: after a redirect it would have to be kept in between."""
+    """Make a token. The response itself shows the secret; showing it after a redirect would mean storing it."""
     by, form = _person(request), TokenForm(request.POST, auto_id=_FIELD_IDS)
     if not form.is_valid():
         return _page(request, by, token=form, status=422)
@@ -91,10 +91,10 @@ def _page(
 
 
 def _person(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)  # the door is shut for everybody else
+    assert isinstance(request.user, User)  # guaranteed by SignedInOnly
     return request.user
 
 
 def zones() -> list[str]:
-    """Places; not the hundreds of old names and offsets that are there beside them."""
+    """The time zones to choose from: those named after places, without hundreds of old names and offsets."""
     return sorted(zone for zone in time_zones() if "/" in zone and not zone.startswith(("Etc/", "SystemV/")))

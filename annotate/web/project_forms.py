@@ -1,4 +1,4 @@
-"""What a project is made and ruled by, as people type it: percents, amounts of money, labels line by line."""
+"""Forms of a project's settings, labels and guidelines: percents, amounts of money, labels line by line."""
 
 import json
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from annotate.projects import NewLabel
 from annotate.web.forms import Form
 
 MICROS = 1_000_000
-MOST_ROWS = 100  # labels that are edited one by one; more are pasted
+MOST_ROWS = 100  # up to so many labels are edited one by one; more are pasted
 MODALITIES = {
     "text": gettext_lazy("Texts, one per item"),
     "pair": gettext_lazy("Pairs of texts"),
@@ -77,7 +77,7 @@ def _guidelines(help_text: Any = "") -> forms.CharField:
 
 
 class SettingsForm(Form):
-    """The rules of a project; `settings()` says them as the domain does."""
+    """A project's settings as people type them; `settings()` returns them as the domain names them."""
 
     name = _text(gettext_lazy("Name"))
     target_accuracy = _decimal(
@@ -159,7 +159,7 @@ class SettingsForm(Form):
 
 
 def initial_of(project: Project) -> dict[str, Any]:
-    """The rules of a project as SettingsForm asks for them."""
+    """The initial values of SettingsForm for this project."""
     plain = ("name", "overlap", "gold_rule", "agree_k", "strategy", "audit_target", "reference_target", "currency")
     target = project.target_accuracy
     policy = hidden_suggestions() | project.suggestion_policy
@@ -203,7 +203,7 @@ class CreateForm(SettingsForm):
 
 
 class LabelsForm(Form):
-    """Labels pasted as a whole."""
+    """All labels, pasted as lines or JSON."""
 
     labels = _long(
         gettext_lazy("All labels"), gettext_lazy("One per line, or JSON with definitions and examples."),
@@ -234,7 +234,7 @@ def rows_of(schema: LabelSchema) -> list[dict[str, str]]:
 
 
 def labels_in(rows: Iterable[dict[str, str]]) -> list[NewLabel]:
-    """Rows without a name are left out: that is how one is removed. InvalidInput for what cannot be labels."""
+    """The labels in the rows of the form. A row without a name is left out, which removes a label."""
     labels = [
         NewLabel(row["name"].strip(), unix_lines(row["definition"]).strip(), tuple(_lines(row["examples"])))
         for row in rows
@@ -245,7 +245,7 @@ def labels_in(rows: Iterable[dict[str, str]]) -> list[NewLabel]:
 
 
 def read_labels(text: str) -> list[NewLabel]:
-    """Labels from lines, or from JSON as `manage.py create_project` takes it; ValidationError says what is wrong."""
+    """Labels from lines, or from JSON as for `manage.py create_project`; ValidationError says what is wrong."""
     text = text.strip()
     if not text.startswith(("[", "{")):
         return _checked(projects.parse_labels, _lines(text))
@@ -274,7 +274,7 @@ class GuidelinesForm(Form):
 
 
 def unix_lines(text: str) -> str:
-    """Browsers send CRLF; a text that was read from a file and saved unchanged stays what it was."""
+    """The text with LF line ends: browsers send CR LF, and a text saved unchanged must stay the same."""
     return text.replace("\r\n", "\n")
 
 

@@ -1,4 +1,4 @@
-"""A project's rules, labels and guidelines: what is in force, what can change now, and what a change brings."""
+"""Pages of a project's settings, labels and guidelines: what is in force, what can change now, and how to change it."""
 
 import difflib
 from dataclasses import dataclass
@@ -33,8 +33,8 @@ from annotate.web.project_forms import (
 )
 
 _shown_and_sent = require_http_methods(["GET", "HEAD", "POST"])
-_MOST_VERSIONS = 1_000_000  # what is beyond fits into no column
-_FIELD_OF = {"human_price_micros": "human_price"}  # where a form calls a setting otherwise
+_MOST_VERSIONS = 1_000_000  # larger numbers do not fit into the column
+_FIELD_OF = {"human_price_micros": "human_price"}  # settings whose form field has another name
 
 
 @_shown_and_sent
@@ -55,7 +55,7 @@ def show(request: ProjectRequest) -> HttpResponse:
                 return go_to(request, reverse("settings-show", args=[project.slug]))
             except project_settings.ChangedMeanwhile as error:
                 form.add_error(None, str(error))
-                status, shown = 409, current  # who has been told may replace what the other saved
+                status, shown = 409, current  # having seen both, the person may now save theirs
             except (InvalidInput, Conflict) as error:
                 form.add_error(None, str(error))
     context = {
@@ -72,7 +72,7 @@ def show(request: ProjectRequest) -> HttpResponse:
 @require_POST
 @project_page(to="manage")
 def choose_annotator(request: ProjectRequest) -> HttpResponse:
-    """Who labels first: a connection that is lent to the project, or the annotator of this site."""
+    """Choose the annotator: a connection lent to the project, or this site's own annotator."""
     by, wanted = request.member, request.POST.get("connection", "")
     connection = connections.choose_lent(project=by.project, public_id=wanted, by=by.user)
     messages.success(
@@ -105,7 +105,7 @@ def labels(request: ProjectRequest) -> HttpResponse:
                 messages.error(request, str(error))
             except Conflict as error:
                 messages.error(request, str(error))
-                if not projects.are_labels_in_use(project):  # else nobody's can be saved any more
+                if not projects.are_labels_in_use(project):  # otherwise no labels can be saved any more
                     base, status = schema.version, 409
     context = {
         "schema": schema,
@@ -154,7 +154,7 @@ def guidelines(request: ProjectRequest) -> HttpResponse:
 @require_GET
 @project_page(to="manage")
 def guidelines_version(request: ProjectRequest, version: int) -> HttpResponse:
-    """One version and what it changed, line by line."""
+    """One version of the guidelines, and its changes line by line."""
     if not 0 < version < _MOST_VERSIONS:
         raise NotFound(_("There is no such version of the guidelines."))
     found = request.member.project.guidelines.select_related("created_by").filter(version__in=(version, version - 1))
@@ -171,7 +171,7 @@ def guidelines_version(request: ProjectRequest, version: int) -> HttpResponse:
 
 @require_POST
 def preview(request: HttpRequest) -> HttpResponse:
-    """Markdown as pages show it, harmless: for whoever writes guidelines, of a project that there may not yet be."""
+    """Markdown rendered and sanitized, as pages show it, for people who write guidelines or make a project."""
     markdown = request.POST.get("guidelines", "")[: projects.MAX_GUIDELINES]
     context = {"guidelines": GuidelineVersion(markdown=markdown)}
     return render(request, "annotate/project_settings/_preview.html", context)
@@ -179,19 +179,21 @@ def preview(request: HttpRequest) -> HttpResponse:
 
 @dataclass(frozen=True)
 class Line:
+    """A line of a comparison."""
+
     sign: str  # "+" new, "-" gone, "" the same
     text: str
 
 
 def difference(before: str, after: str) -> list[Line]:
-    """Both texts as one list of lines; of long parts that are the same only what is around a change."""
+    """Both texts as one list of lines; of long equal parts only the lines around a change."""
     found = list(difflib.unified_diff(before.splitlines(), after.splitlines(), n=3, lineterm=""))
-    rows = found[2:]  # after the names of two files
+    rows = found[2:]  # without the two lines of file names
     return [Line("…", "") if row.startswith("@@") else Line(row[0].strip(), row[1:]) for row in rows]
 
 
 def _form(project: Project, posted: Any) -> SettingsForm:
-    """What cannot change now is shown, says why, and is not read."""
+    """The form. A setting that cannot change now is disabled and says why."""
     form = SettingsForm(posted, initial=initial_of(project))
     for setting, sentence in project_settings.refusals(project).items():
         field = form.fields[_FIELD_OF.get(setting, setting)]

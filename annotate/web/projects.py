@@ -1,4 +1,4 @@
-"""The projects that somebody belongs to, and new ones."""
+"""The pages *Projects* (those that the person belongs to) and *New project*."""
 
 from django.contrib import messages
 from django.db import transaction
@@ -27,7 +27,7 @@ from annotate.web.project_forms import CreateForm, initial_of
 
 @require_GET
 def list_projects(request: HttpRequest) -> HttpResponse:
-    assert isinstance(request.user, User)  # the door is shut for everybody else
+    assert isinstance(request.user, User)  # guaranteed by SignedInOnly
     return render(
         request,
         "annotate/projects/list.html",
@@ -41,9 +41,9 @@ def list_projects(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
 def create(request: HttpRequest) -> HttpResponse:
-    """One form for all that a project needs; who may not make one is told whom to ask."""
+    """Make a project by one form; people who may not make one are told whom to ask."""
     by = request.user
-    assert isinstance(by, User)  # the door is shut for everybody else
+    assert isinstance(by, User)  # guaranteed by SignedInOnly
     projects.require_may_create(by)
     form, status = CreateForm(initial=_new(by)), 200
     if request.method == "POST":
@@ -77,7 +77,7 @@ def _create(form: CreateForm, by: User) -> Project:
 
 
 def _new(by: User) -> dict[str, object]:
-    """What a project is unless somebody says otherwise; days are those of who makes it."""
+    """The initial values of the form: a project's defaults, with the time zone of the person who makes it."""
     chosen = by.time_zone if by.time_zone != UTC else OF_THE_DEVICE
     return {**initial_of(Project(time_zone=chosen)), "modality": "text"}
 
@@ -100,7 +100,7 @@ def _shown(standing: ProjectProgress) -> dict[str, object]:
 
 
 def _line(standing: ProjectProgress) -> str:
-    """Where it stands, for the one who reads it."""
+    """One line about where a project stands, for the person who reads it."""
     if standing.round is None:
         return _("No round yet: nothing is asked.")
     index = standing.round.index

@@ -1,4 +1,4 @@
-"""Where people disagree: the queue, one question with all answers to it, and the decision. Never a machine's answer."""
+"""The page *Review*: disputes, one disputed question with all answers, and the decision; no machine labels."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -32,23 +32,23 @@ from annotate.web.items import Text, texts_of
 from annotate.web.labeling_io import SKIP_REASONS
 
 _PAGE = 25
-_MANY = 10  # labels beyond which there are more than keys
-_LOOKED_AT = 2_000  # disputes whose pairs of labels are counted
+_MANY = 10  # with more labels than this, not every label has a key
+_LOOKED_AT = 2_000  # disputes that are read to count their pairs of labels
 UNDECIDABLE = "none"
 
 
 @dataclass(frozen=True)
 class DisputeRow:
-    """One disputed question in the list."""
+    """A disputed question in the list."""
 
     entry: QueueEntry
     texts: list[Text]
-    labels: list[tuple[str, int]]  # name and how many said so
+    labels: list[tuple[str, int]]  # (name of the label, how many people chose it)
 
 
 @dataclass(frozen=True)
 class Voice:
-    """What one person said, under a name or a letter."""
+    """One person's answer, under their name or under a letter."""
 
     name: str
     label: Label | None
@@ -61,7 +61,7 @@ class Voice:
 
 @dataclass(frozen=True)
 class Filter:
-    """Which disputes are looked at; as a query it goes along from page to page."""
+    """Which disputes are shown; kept in the address from page to page."""
 
     round: str = ""
     pair: str = ""
@@ -118,7 +118,7 @@ def show(request: ProjectRequest, round: int, item: str) -> HttpResponse:
 @require_POST
 @project_page(to="review")
 def decide(request: ProjectRequest, round: int, item: str) -> HttpResponse:
-    """Keep the decision and go to the next question; what cannot be kept is said beside what was filled in."""
+    """Store the decision and go to the next dispute; an unusable form comes back with its errors."""
     project, by, data = request.member.project, request.member.user, request.POST
     try:
         made = adjudication.adjudicate(
@@ -169,7 +169,7 @@ def _page(request: ProjectRequest, round: int, item: str, problem: Exception | N
 
 
 def _filled_in(request: ProjectRequest, dispute: Dispute) -> dict[str, Any]:
-    """What the form holds: what was sent, else what was decided."""
+    """The form's values: those that were sent, else those of the present decision."""
     decision = dispute.decision
     if request.method == "POST":
         return {"picked": request.POST.get("label", ""), "reason": request.POST.get("reason", "")}
@@ -180,7 +180,7 @@ def _filled_in(request: ProjectRequest, dispute: Dispute) -> dict[str, Any]:
 
 
 def _voices(dispute: Dispute, member: Member) -> list[Voice]:
-    """Everybody's answer; names are for those who manage, in an order that does not give the others away."""
+    """All answers to the question. Only members who manage see names; for others the order hides who is who."""
     order = sorted(dispute.said, key=lambda one: hashlib.sha256(one.annotation.public_id.encode()).digest())
     with_names = member.role in MAY["manage"]
     return [_voice(place, one, with_names) for place, one in enumerate(order)]
@@ -217,7 +217,7 @@ def _rows(project: Project, entries: Sequence[QueueEntry]) -> list[DisputeRow]:
 
 
 def _pairs(project: Project, disputed: QuerySet[QueueEntry]) -> list[tuple[str, str, str, int]]:
-    """(value, one label, the other, how many questions stand between them), the most frequent first."""
+    """(value, one label, other label, how many disputes between the two), the most frequent first."""
     items = list(disputed.order_by("pk").values_list("item", flat=True)[:_LOOKED_AT])
     said: dict[int, set[int]] = defaultdict(set)
     for item, index in _standing().filter(item__in=items).values_list("item", "label__index"):
@@ -233,12 +233,12 @@ def _standing() -> QuerySet[Annotation]:
 
 
 def _following(mine: QuerySet[QueueEntry], entry: int) -> QueueEntry | None:
-    """The next question after this one, from the first again at the end."""
+    """The next dispute after this one; after the last comes the first."""
     return mine.filter(pk__gt=entry).first() or mine.exclude(pk=entry).first()
 
 
 def _filter(request: ProjectRequest) -> Filter:
-    """What is asked for and could be; the rest is as if it had not been asked."""
+    """The filter in the address; impossible values are ignored."""
     return Filter(_numbers(request.GET.get("round", ""), 1), _numbers(request.GET.get("pair", ""), 2))
 
 

@@ -1,4 +1,4 @@
-"""A run as people read it: its state, how far it is, how long it still takes, what came of it."""
+"""Decides how a run reads to people: its state, progress, remaining time, and result."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from annotate.models import Project, Run
 from annotate.reports import next_step
 from annotate.templatetags.figures import count, interval, percent
 
-_SECONDS_TO_CLAIM = 15  # a worker looks every 10 s; a run that waits longer waits for one
+_SECONDS_TO_CLAIM = 15  # workers look every 10 s; a run that is queued for longer lacks a worker
 _SECONDS_NEW = 120
 
 STATES: dict[str, Promise] = {
@@ -44,7 +44,7 @@ _STEPS: dict[str, Promise] = {
 
 @dataclass(frozen=True)
 class Seen:
-    """Where a run stood when this page first saw its step: from there its speed is told."""
+    """The progress of a run when this page first showed its step; the speed is computed from there."""
 
     step: str = ""
     done: int = 0
@@ -53,7 +53,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Status:
-    """A run as people read it."""
+    """A run in words, with what a reader may do with it."""
 
     run: Run
     name: str
@@ -101,13 +101,14 @@ class Status:
 
 
 def of_interest(project: Project) -> list[Status]:
-    """Runs that an overview shows: those not at an end, else the last one while it is news or if it ended badly."""
+    """The runs for an overview: those that are alive, else the last one if it ended just now or badly."""
     rows = [status(run) for run in project.runs.select_related("started_by").order_by("-id")[:10]]
     alive = [one for one in rows if one.is_alive or one.is_paused]
     return alive or [one for one in rows[:1] if one.is_bad or one.is_news]
 
 
 def status(run: Run, seen: Seen | None = None) -> Status:
+    """The run in words; `seen`: what an earlier request of the same page saw of it."""
     now = timezone.now()
     seen = seen if seen and seen.step == run.step and seen.at else Seen(run.step, run.n_done, now.timestamp())
     began = run.started_at or run.created_at
@@ -128,7 +129,7 @@ def status(run: Run, seen: Seen | None = None) -> Status:
 
 
 def _left(run: Run, seen: Seen, now: float) -> float | None:
-    """Seconds, from the speed of this step since it was first seen; None while that says nothing."""
+    """The remaining seconds of this step, from its speed since it was first seen; None as long as that is too short."""
     done, spent = run.n_done - seen.done, now - seen.at
     if run.state != Run.State.RUNNING or not run.n_total or done <= 0 or spent < 2:
         return None
@@ -136,11 +137,11 @@ def _left(run: Run, seen: Seen, now: float) -> float | None:
 
 
 def _has_no_worker(run: Run) -> bool:
-    """It has waited for longer than a worker takes to look, and no worker is busy with anything else."""
+    """Whether a queued run lacks a worker: it has waited for longer than workers take to look, and none is busy."""
     if run.state != Run.State.QUEUED:
         return False
     now = timezone.now()
-    last = run.lines.order_by("-pk").values_list("at", flat=True).first()  # it may have been resumed just now
+    last = run.lines.order_by("-pk").values_list("at", flat=True).first()  # it may have been resumed lately
     if (now - max(run.created_at, last or run.created_at)).total_seconds() < _SECONDS_TO_CLAIM:
         return False
     return not Run.objects.filter(state=Run.State.RUNNING, lease_until__gte=now).exists()
@@ -159,7 +160,7 @@ def _sentence(run: Run) -> str:
 
 
 def _broke_off(run: Run) -> str:
-    """Never a trace: where there is one, the message is for programmers too."""
+    """The sentence about a run that ended badly; after a crash without its message, which is for programmers."""
     if run.message and not run.trace:
         return run.message
     return _("The program broke here. What was finished is kept, and it can be started again.")

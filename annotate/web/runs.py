@@ -1,4 +1,4 @@
-"""Long work: start it, watch it."""
+"""The page *Runs*: start long work, watch, pause, cancel and repeat it."""
 
 import re
 from collections.abc import Callable
@@ -15,17 +15,19 @@ from annotate import tasks
 from annotate.dataset.export import FORMATS
 from annotate.errors import InvalidInput
 from annotate.labeling import queue
+from annotate.learning import method_choice
 from annotate.models import Project, QueueEntry, Run
 from annotate.runs import lifecycle
 from annotate.templatetags.figures import count
 from annotate.web.http.guards import ProjectRequest, project_page
 from annotate.web.http.htmx import go_to, render_page
 from annotate.web.run_status import Seen, status
+from models_ml import methods
 
 _PAGE = 50
 _MAX_BATCH = 100_000
-_ELSEWHERE = frozenset({"import"})  # needs a file: started where one is sent and looked at, annotate/web/imports.py
-_MOMENT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")  # seconds since 1970
+_ELSEWHERE = frozenset({"import"})  # started in annotate/web/imports.py, where files are sent
+_MOMENT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")  # seconds since 1970, as pages send them
 _BACK = {
     "overview": "overview-show",
     "prelabel": "prelabel-show",
@@ -48,7 +50,7 @@ def list_runs(request: ProjectRequest) -> HttpResponse:
 @require_GET
 @project_page(to="evidence")
 def show(request: ProjectRequest, run: str) -> HttpResponse:
-    """One run; as a fragment it asks again every second, and at its end tells the page."""
+    """One run. Its fragment polls every second; when the run ends it triggers an event for the rest of the page."""
     found = lifecycle.find(project=request.member.project, public_id=run)
     now = status(found, _seen(request))
     context = {"status": now, "is_alone": "alone" in request.GET, "lines": lifecycle.log(found)}
@@ -96,21 +98,21 @@ def retry(request: ProjectRequest, run: str) -> HttpResponse:
 
 
 def _told(request: ProjectRequest, run: str, tell: Callable[..., Run]) -> HttpResponse:
-    """Tell the run what it shall do, and show it: the same one, or what was started in its place."""
+    """Call `tell` (pause, cancel, …) with the run, then show the run that it returns, for a retry the new one."""
     found = lifecycle.find(project=request.member.project, public_id=run)
     now = tell(run=found, by=request.member.user)
     return go_to(request, reverse("runs-show", args=[request.member.project.slug, now.public_id]))
 
 
 def _is_repeated(request: ProjectRequest, project: Project, kind: str) -> bool:
-    """The page that this came from did not know the last run of this kind: a second click, or a stale page."""
+    """Whether the page of the form did not know the last run of this kind: a second click, or an outdated page."""
     if "seen" not in request.POST:
         return False
     return last_of_kinds(project).get(kind, "") != request.POST["seen"]
 
 
 def last_of_kinds(project: Project) -> dict[str, str]:
-    """The public id of the last run of each kind, for forms to say what they knew."""
+    """The public id of the last run of each kind: forms carry it, so that a second click is noticed."""
     rows = project.runs.order_by("-id").values_list("kind", "public_id")[:200]
     return dict(reversed(list(rows)))
 
@@ -127,7 +129,7 @@ def _batch(request: ProjectRequest, project: Project) -> dict[str, Any]:
 
 
 def _force(request: ProjectRequest, project: Project) -> dict[str, Any]:
-    """Closing over open questions cannot be undone: only with the confirmation that says how many they are."""
+    """The parameters of closing a round: forced only if the person confirmed the number of open questions."""
     is_confirmed = request.POST.get("force") == "yes"
     n_open = queue.of_open_round(project).filter(state=QueueEntry.State.OPEN).count()
     if n_open and not is_confirmed:
@@ -147,11 +149,19 @@ def _formats(request: ProjectRequest, project: Project) -> dict[str, Any]:
     return {"formats": chosen}
 
 
-_PARAMETERS = {"draw": _batch, "close": _force, "export": _formats}
+def _method(request: ProjectRequest, project: Project) -> dict[str, Any]:
+    """The method that was chosen, and those of its parameters that somebody filled in."""
+    method = request.POST.get("method", method_choice.DEFAULT)
+    prefix = f"{method}."
+    typed = {key.removeprefix(prefix): text for key, text in request.POST.dict().items() if key.startswith(prefix)}
+    return {"method": method, "parameters": {key: methods.parsed(text) for key, text in typed.items() if text.strip()}}
+
+
+_PARAMETERS = {"draw": _batch, "close": _force, "train": _method, "export": _formats}
 
 
 def _seen(request: HttpRequest) -> Seen | None:
-    """What the page that asks again knew; None where it says nothing that can be used."""
+    """What the polling page saw of the run first; None if the address does not say."""
     done, at = request.GET.get("done", ""), request.GET.get("at", "")
     if not (done.isascii() and done.isdigit() and len(done) < 19 and _MOMENT.fullmatch(at)):
         return None

@@ -1,4 +1,4 @@
-"""Training: what each model version learned from, how they compare, and the button that makes the next one."""
+"""The page *Training*: model versions side by side, their learning curve, and the button that trains the next one."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
 from annotate.access import MAY
+from annotate.learning import method_choice
 from annotate.models import Run
 from annotate.reports import confusion, model_versions, progress
 from annotate.reports.model_versions import Trained
@@ -42,18 +43,18 @@ def show(request: ProjectRequest) -> HttpResponse:
         "statuses": _runs(project),
     }
     if request.member.role in MAY["manage"]:
-        context["seen"] = last_of_kinds(project).get("train", "")
+        context |= {"seen": last_of_kinds(project).get("train", ""), "offers": method_choice.offers(project)}
     return render_page(request, "annotate/training/show.html", "training", context)
 
 
 def _verdict(one: Trained) -> str:
     if "won_by" not in one.model.metrics and one.promoted_because is None and not one.has_rival:
-        return ""  # trained before this was written down
+        return ""  # a version from before the reason was recorded
     return str(_WON_BY[one.promoted_because])
 
 
 def _runs(project: Any) -> list[run_status.Status]:
-    """The training that is under way, or the last one while it is news or ended badly."""
+    """The training run in progress, or the last one if it ended just now or badly."""
     last = project.runs.filter(kind="train").select_related("started_by").order_by("-id").first()
     if last is None:
         return []
@@ -62,7 +63,7 @@ def _runs(project: Any) -> list[run_status.Status]:
 
 
 def learning_curve(versions: list[Trained]) -> LineChart | None:
-    """Accuracy on the reference sample against gold learned from; None while fewer than two versions have one."""
+    """The chart of accuracy on the reference sample by number of gold labels; None with fewer than two points."""
     rows = [one for one in versions if one.value is not None and one.low is not None and one.high is not None]
     golds = sorted({one.n_gold for one in rows})
     if len(golds) < 2:

@@ -1,4 +1,4 @@
-"""Every page and action, by name `page-verb`. Project pages are under /p/<slug>/."""
+"""Decides the addresses of pages and actions; their names are `page-verb`. A project's pages are under /p/<slug>/."""
 
 from django.urls import path
 

@@ -1,20 +1,17 @@
 """The drawing of a round: which items go to people next, for which arm, and which of them are shown blind.
 
-Both samples are runs of the permanent random number u: audit from its low end, reference ("random") from
-its high end, each grown by a fixed count per round. The query strategy never looks at u. That independence
+Both samples are runs of the items in order of their permanent random numbers (prn; randomness.py): audit from the low
+end, reference ("random") from the high end, each grown by a fixed count per round up to its cut-off. The query strategy
+never looks at these numbers. That independence
 is what makes S ∩ R, the audited items outside A, a simple random sample of R.
 """
 
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models_ml.acquisition.scores import top_k
-
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
-Positions = NDArray[np.int64]
+from models_ml.arrays import Bools, Floats, Positions
 
 AUDIT, REFERENCE, CONFLICT, START, ACTIVE = "audit", "random", "conflict", "start", "active"
 
@@ -23,11 +20,11 @@ _LARGEST_PART = 3
 
 
 @dataclass(frozen=True)
-class Pool:
+class SamplingFrame:
     """The items present, by position; all arrays have length N.
 
-    u: permanent random number in [0, 1).
-    in_a: picked by any arm but audit in an earlier round, or imported with gold.
+    prn: permanent random number in [0, 1).
+    is_selected: picked by any arm but audit in an earlier round, or imported with gold.
     in_audit, in_reference: carries a draw of that sample.
     audit_open, reference_open: belongs to that sample, has no blind answer yet, and nobody skipped it.
     has_blind_gold: a blind answer exists, so a sample has nothing to ask.
@@ -35,8 +32,8 @@ class Pool:
     conflict: the overlap is full and there is no gold: another opinion is wanted.
     """
 
-    u: Floats
-    in_a: Bools
+    prn: Floats
+    is_selected: Bools
     in_audit: Bools
     audit_open: Bools
     in_reference: Bools
@@ -46,11 +43,11 @@ class Pool:
     conflict: Bools
 
     def __post_init__(self) -> None:
-        if any(len(column) != len(self.u) for column in vars(self).values()):
-            raise ValueError("a pool's arrays must all have the same length")
+        if any(len(column) != len(self.prn) for column in vars(self).values()):
+            raise ValueError("a sampling frame's arrays must all have the same length")
 
     def __len__(self) -> int:
-        return len(self.u)
+        return len(self.prn)
 
 
 @dataclass(frozen=True)
@@ -123,7 +120,7 @@ def shares_for(
 
 
 def plan_round(
-    pool: Pool, *, scores: Floats | None, batch: int, shares: Shares, generator: np.random.Generator
+    frame: SamplingFrame, *, scores: Floats | None, batch: int, shares: Shares, generator: np.random.Generator
 ) -> RoundPlan:
     """Draw one round of `batch` questions (fewer where the pool gives no more).
 
@@ -131,9 +128,9 @@ def plan_round(
     `generator` decides the order of asking and the start arm, nothing else.
     Raises ValueError for a negative batch or scores of another length.
     """
-    if batch < 0 or (scores is not None and len(scores) != len(pool)):
+    if batch < 0 or (scores is not None and len(scores) != len(frame)):
         raise ValueError("a batch is not negative, and there is one score per item")
-    draft = _Draft(pool, batch)
+    draft = _Draft(frame, batch)
     # 1. The samples first: their size is a fixed count. "Until n must be asked" would be inverse sampling,
     #    and would tie the sample's size to what other arms happened to label.
     n_audit = round(shares.audit * batch)
@@ -149,59 +146,59 @@ def plan_round(
     return draft.plan(generator)
 
 
-def prefix_mark(u: Floats, drawn: Bools) -> float | None:
-    """The audit mark: the largest u drawn, None before the first draw. Keep the largest ever seen."""
-    return float(u[drawn].max()) if drawn.any() else None
+def prefix_cutoff(prn: Floats, drawn: Bools) -> float | None:
+    """The audit sample's cut-off: the largest prn drawn, None before the first draw. Keep the largest of all."""
+    return float(prn[drawn].max()) if drawn.any() else None
 
 
-def suffix_mark(u: Floats, drawn: Bools) -> float | None:
-    """The reference mark: the smallest u drawn, None before the first draw. Keep the smallest ever seen."""
-    return float(u[drawn].min()) if drawn.any() else None
+def suffix_cutoff(prn: Floats, drawn: Bools) -> float | None:
+    """The reference sample's cut-off: the smallest prn drawn, None before the first draw. Keep the smallest of all."""
+    return float(prn[drawn].min()) if drawn.any() else None
 
 
-def late_audit(u: Floats, mark: float | None, in_audit: Bools) -> Bools:
-    """(N,) items without an audit draw that belong to the sample at once, since the mark has passed them."""
-    return np.zeros(len(u), dtype=np.bool_) if mark is None else (u <= mark) & ~in_audit
+def late_audit(prn: Floats, cutoff: float | None, in_audit: Bools) -> Bools:
+    """(N,) items without an audit draw that belong to the sample at once, since the cut-off has passed them."""
+    return np.zeros(len(prn), dtype=np.bool_) if cutoff is None else (prn <= cutoff) & ~in_audit
 
 
-def late_reference(u: Floats, mark: float | None, in_reference: Bools) -> Bools:
+def late_reference(prn: Floats, cutoff: float | None, in_reference: Bools) -> Bools:
     """(N,) items without a reference draw that belong to the sample at once."""
-    return np.zeros(len(u), dtype=np.bool_) if mark is None else (u >= mark) & ~in_reference
+    return np.zeros(len(prn), dtype=np.bool_) if cutoff is None else (prn >= cutoff) & ~in_reference
 
 
-def complete_prefix(u: Floats, settled: Bools) -> Bools:
-    """(N,) the items of the longest run from the smallest u on in which every item is settled.
+def complete_prefix(prn: Floats, settled: Bools) -> Bools:
+    """(N,) the items of the longest run from the smallest prn on in which every item is settled.
 
-    For the reference sample pass -u.
+    For the reference sample pass -prn.
     """
-    order = np.argsort(u, kind="stable")
+    order = np.argsort(prn, kind="stable")
     unsettled = np.flatnonzero(~settled[order])
-    prefix = np.zeros(len(u), dtype=np.bool_)
-    prefix[order[: unsettled[0] if len(unsettled) else len(u)]] = True
+    prefix = np.zeros(len(prn), dtype=np.bool_)
+    prefix[order[: unsettled[0] if len(unsettled) else len(prn)]] = True
     return prefix
 
 
 class _Draft:
     """A round being drawn: what is picked so far, what is asked, and how many questions are left."""
 
-    def __init__(self, pool: Pool, batch: int) -> None:
-        self.pool = pool
+    def __init__(self, frame: SamplingFrame, batch: int) -> None:
+        self.frame = frame
         self.batch = batch
         self.picks: list[Pick] = []
-        self.asked = np.zeros(len(pool), dtype=np.bool_)
-        self.blind = pool.in_audit | pool.in_reference | pool.audit_open | pool.reference_open
-        self.joins_a = np.zeros(len(pool), dtype=np.bool_)
+        self.is_asked = np.zeros(len(frame), dtype=np.bool_)
+        self.blind = frame.in_audit | frame.in_reference | frame.audit_open | frame.reference_open
+        self.joins_a = np.zeros(len(frame), dtype=np.bool_)
 
     @property
     def left(self) -> int:
-        return self.batch - int(self.asked.sum())
+        return self.batch - int(self.is_asked.sum())
 
     def take(
         self, positions: Positions, arm: str, reason: str, pi: float | None = None, ask: Bools | None = None
     ) -> None:
         """Record one pick per position; put to people those in `ask` (default: all)."""
         self.picks += [Pick(int(position), arm, pi, None, reason) for position in positions]
-        self.asked[positions if ask is None else positions[ask[positions]]] = True
+        self.is_asked[positions if ask is None else positions[ask[positions]]] = True
         if arm != AUDIT:
             self.joins_a[positions] = True
         if arm in (AUDIT, REFERENCE):
@@ -209,33 +206,33 @@ class _Draft:
 
     def free(self) -> Bools:
         """(N,) items that cost no question: labeled already, asked anyway, or given up by people."""
-        pool = self.pool
-        unresolved = pool.in_audit & ~pool.audit_open
-        return pool.has_gold | pool.has_blind_gold | unresolved | self.asked
+        frame = self.frame
+        unresolved = frame.in_audit & ~frame.audit_open
+        return frame.has_gold | frame.has_blind_gold | unresolved | self.is_asked
 
     def candidates(self) -> Bools:
         """(N,) everything outside A, audited or not: the strategy must not see who is audited."""
-        return ~self.pool.in_a & ~self.pool.in_reference & ~self.joins_a
+        return ~self.frame.is_selected & ~self.frame.in_reference & ~self.joins_a
 
     def plan(self, generator: np.random.Generator) -> RoundPlan:
-        ask = generator.permutation(np.flatnonzero(self.asked)).astype(np.int64)
+        ask = generator.permutation(np.flatnonzero(self.is_asked)).astype(np.int64)
         return RoundPlan(tuple(self.picks), ask, self.blind[ask])
 
 
 def _take_audit(draft: _Draft, count: int, target: int) -> None:
-    pool = draft.pool
-    reference_mark = suffix_mark(pool.u, pool.in_reference)
-    apart = pool.u < (np.inf if reference_mark is None else reference_mark)
-    _take_sample(draft, AUDIT, pool.u, pool.in_audit, pool.audit_open, apart, count, target)
+    frame = draft.frame
+    reference_cutoff = suffix_cutoff(frame.prn, frame.in_reference)
+    apart = frame.prn < (np.inf if reference_cutoff is None else reference_cutoff)
+    _take_sample(draft, AUDIT, frame.prn, frame.in_audit, frame.audit_open, apart, count, target)
 
 
 def _take_reference(draft: _Draft, count: int, target: int) -> None:
-    pool = draft.pool
-    in_audit = pool.in_audit.copy()
+    frame = draft.frame
+    in_audit = frame.in_audit.copy()
     in_audit[[pick.position for pick in draft.picks]] = True  # only audit has picked so far
-    audit_mark = prefix_mark(pool.u, in_audit)
-    apart = pool.u > (-np.inf if audit_mark is None else audit_mark)
-    _take_sample(draft, REFERENCE, -pool.u, pool.in_reference, pool.reference_open, apart, count, target)
+    audit_cutoff = prefix_cutoff(frame.prn, in_audit)
+    apart = frame.prn > (-np.inf if audit_cutoff is None else audit_cutoff)
+    _take_sample(draft, REFERENCE, -frame.prn, frame.in_reference, frame.reference_open, apart, count, target)
 
 
 def _take_sample(
@@ -245,18 +242,18 @@ def _take_sample(
     n = len(key)
     waiting = np.flatnonzero(is_open)
     waiting = waiting[np.argsort(key[waiting], kind="stable")][:count]
-    mark = prefix_mark(key, member)
-    # What is open was behind a mark once, even where the item at that mark has been withdrawn since.
-    belongs = member | is_open | late_audit(key, mark, member)
+    cutoff = prefix_cutoff(key, member)
+    # What is open was behind a cut-off once, even where the item at that cut-off has been withdrawn since.
+    belongs = member | is_open | late_audit(key, cutoff, member)
     # Late items belong whatever the target says; only a fresh item needs room.
     room = max(0, min(target, n // _LARGEST_PART) - int(belongs.sum()))
     late = _lowest(key, belongs & ~member & ~is_open, count - len(waiting))
     fresh = _lowest(key, ~belongs & ~is_open & apart, min(room, count - len(waiting) - len(late)))
-    # An item that is open without a draw (imported behind the mark) becomes a member by this draw too.
+    # An item that is open without a draw (imported behind the cut-off) becomes a member by this draw too.
     size = int((member | is_open).sum()) + len(late) + len(fresh)
-    pi, to_ask = size / n if n else None, ~draft.pool.has_blind_gold
+    pi, to_ask = size / n if n else None, ~draft.frame.has_blind_gold
     draft.take(waiting, arm, "open in the sample", pi, to_ask)
-    draft.take(late, arm, "imported behind the mark", pi, to_ask)
+    draft.take(late, arm, "imported behind the mark", pi, to_ask)  # the words are stored with every draw
     draft.take(fresh, arm, "next in the random order", pi, to_ask)
 
 
@@ -271,10 +268,10 @@ def _take_conflicts(draft: _Draft) -> None:
     of the audit sample, and of nothing else, would leave R, and S ∩ R would look too easy: so they are asked
     again as what they are, audit.
     """
-    pool = draft.pool
-    disputed = np.flatnonzero(pool.conflict & ~draft.asked)[: draft.left]
-    only_audited = (pool.in_audit & ~pool.in_a)[disputed]
-    sampled = float(pool.in_audit.mean()) if len(pool) else None
+    frame = draft.frame
+    disputed = np.flatnonzero(frame.conflict & ~draft.is_asked)[: draft.left]
+    only_audited = (frame.in_audit & ~frame.is_selected)[disputed]
+    sampled = float(frame.in_audit.mean()) if len(frame) else None
     draft.take(disputed[~only_audited], CONFLICT, "people disagree", 1.0)
     draft.take(disputed[only_audited], AUDIT, "people disagree", sampled)
 

@@ -3,9 +3,8 @@
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.floating]
+from models_ml.arrays import Bools, Floats, Positions
 
 # Rows per block: a block of 8,192 x 10 doubles stays in the second-level cache, which makes the several
 # passes of a score cost about as much as one.
@@ -44,7 +43,7 @@ SCORES: dict[str, Callable[[Floats], Floats]] = {
 }
 
 
-def top_k(scores: Floats, k: int, eligible: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+def top_k(scores: Floats, k: int, eligible: Bools | None = None) -> Positions:
     """Positions of the k largest scores, largest first; equal scores in order of position.
 
     `scores` (N,), NaN = unknown, which comes last; `eligible` (N,) or None for all.
@@ -61,7 +60,7 @@ def top_k(scores: Floats, k: int, eligible: NDArray[np.bool_] | None = None) -> 
     return positions[np.argsort(costs, kind="stable")].astype(np.int64)
 
 
-def _smallest(costs: Floats, k: int) -> NDArray[np.int64]:
+def _smallest(costs: Floats, k: int) -> Positions:
     """The k smallest by position; argpartition alone would break ties at the edge arbitrarily."""
     edge = costs[np.argpartition(costs, k - 1)[k - 1]]
     below = costs < edge

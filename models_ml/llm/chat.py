@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from string import ascii_uppercase
 
-from models_ml.types import Example, Failure, FailureKind, LabelSpec, Parts
+from models_ml.types import Contents, Example, Failure, FailureKind, LabelSpec
 
 VERSION = "options-1"  # belongs into the parameters of a prompt version: another wording is another annotator
 
@@ -50,27 +50,27 @@ def opening(labels: Sequence[LabelSpec], guidelines: str = "", examples: Sequenc
     rules = f"\n\nGuidelines:\n{guidelines.strip()}" if guidelines.strip() else ""
     messages = [{"role": "system", "content": f"{_TASK}{rules}\n\nOptions:\n{options}"}]
     for example in examples:
-        messages += [question(example.parts), {"role": "assistant", "content": letters[example.label]}]
+        messages += [question(example.contents), {"role": "assistant", "content": letters[example.label]}]
     return tuple(messages)
 
 
-def question(parts: Parts) -> Message:
+def question(contents: Contents) -> Message:
     """One item as a message of its own."""
-    item = as_json(parts)
+    item = as_json(contents)
     mark = hashlib.sha256(item.encode()).hexdigest()[:8]
     text = f"[item {mark}]\n{item}\n[end of item {mark}]\nThe code of the one option that fits:"
     return {"role": "user", "content": text}
 
 
-def messages(start: Sequence[Message], parts: Parts) -> list[Message]:
+def messages(start: Sequence[Message], contents: Contents) -> list[Message]:
     """All that is sent to have one item labeled."""
-    return [*start, question(parts)]
+    return [*start, question(contents)]
 
 
-def as_json(parts: Parts) -> str:
+def as_json(contents: Contents) -> str:
     """{"text": ...}, or {"text_a": ..., "text_b": ...} for a pair; without "<", and always encodable as UTF-8."""
-    names = ["text"] if len(parts) == 1 else [f"text_{letter.lower()}" for letter in codes(len(parts))]
-    row = dict(zip(names, parts, strict=True))
+    names = ["text"] if len(contents) == 1 else [f"text_{letter.lower()}" for letter in codes(len(contents))]
+    row = dict(zip(names, contents, strict=True))
     text = json.dumps(row, ensure_ascii=False)
     if not _is_encodable(text):  # a lone surrogate is written as an escape, and all else with it
         text = json.dumps(row)
@@ -85,9 +85,9 @@ def _is_encodable(text: str) -> bool:
     return True
 
 
-def without_asking(parts: Parts) -> Failure | None:
+def without_asking(contents: Contents) -> Failure | None:
     """The failure of an item that there is no use in asking about."""
-    if any(part.strip() for part in parts):
+    if any(text.strip() for text in contents):
         return None
     return Failure(FailureKind.EMPTY, "The item has no text.", 0, 0, 0, 0.0)
 

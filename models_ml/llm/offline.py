@@ -5,18 +5,18 @@ from time import perf_counter
 
 import numpy as np
 
+from models_ml.arrays import Vectors
 from models_ml.encoders.items import joined
 from models_ml.encoders.text import MemoEncoder
 from models_ml.types import (
     AnnotationRequest,
+    Contents,
     Encoder,
     Example,
     Failure,
     FailureKind,
     Judgement,
     LabelSpec,
-    Parts,
-    Vectors,
 )
 
 # Weights in a label's prototype. Of some thirty mixtures these had the lowest mean log-loss at one temperature,
@@ -34,7 +34,7 @@ class OfflineAnnotator:
     A label's prototype is the weighted mean of the vectors of its name, its definition, its examples and the
     request's gold examples, scaled to length 1. Guidelines are not read, nor are tokens beyond the encoder's
     limit. Deterministic, and each item is answered independently of the others. Costs nothing.
-    A pair is read as one text, its parts joined: what it is about counts, how its texts relate hardly does.
+    A pair is read as one text, its two texts joined: what it is about counts, how its texts relate hardly does.
 
     The K-vector is a similarity score written as a distribution, not a confidence: it says nothing about how
     often the label is right until it is calibrated on the project's reference sample. label_mass is 1.0
@@ -54,7 +54,7 @@ class OfflineAnnotator:
 
     def annotate(
         self,
-        items: Sequence[Parts],
+        items: Sequence[Contents],
         *,
         labels: Sequence[LabelSpec],
         guidelines: str = "",
@@ -63,11 +63,11 @@ class OfflineAnnotator:
         """Return a Judgement per item, or Failure(empty) where an item has no text; see types.Annotator."""
         request = AnnotationRequest(items, labels, guidelines, examples)
         started = perf_counter()
-        texts = [joined(parts) for parts in items]
-        asked = [text for text in texts if text.strip()]
-        probabilities = self._distributions(asked, self._prototypes(request))
-        tokens = self._encoder.count_tokens(asked)
-        seconds = (perf_counter() - started) / max(len(asked), 1)  # each item's share of the call
+        texts = [joined(contents) for contents in items]
+        readable = [text for text in texts if text.strip()]
+        probabilities = self._distributions(readable, self._prototypes(request))
+        tokens = self._encoder.count_tokens(readable)
+        seconds = (perf_counter() - started) / max(len(readable), 1)  # each item's share of the call
         judgements = (
             Judgement(int(p.argmax()), p, 1.0, n, 0, 0, seconds) for p, n in zip(probabilities, tokens, strict=True)
         )
@@ -99,7 +99,7 @@ def _phrases(label: LabelSpec, index: int, gold: Sequence[Example]) -> list[tupl
     """What is known in words about a label, with weights; blank texts are left out, the name never."""
     weighted = [(label.definition, _DEFINITION)]
     weighted += [(text, _EXAMPLES / len(label.examples)) for text in label.examples]
-    weighted += [(joined(example.parts), _GOLD) for example in gold if example.label == index]
+    weighted += [(joined(example.contents), _GOLD) for example in gold if example.label == index]
     return [(_words(label.name), _NAME)] + [(text, weight) for text, weight in weighted if text.strip()]
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from models_ml.types import Failure, FailureKind, Judgement, Vectors
+from models_ml.arrays import Vectors
+from models_ml.types import Failure, FailureKind, Judgement
 
 # A vector is given although options are missing from the server's list if all of them together can have at most
 # this share of the options' probability: less than calibration on a few hundred items could ever see.
@@ -48,13 +49,13 @@ def read(response: Any, codes: Sequence[str]) -> Judgement | Failure:
     choice = _choice(response)
     if isinstance(choice, Failure):
         return choice
-    said = _said(choice)
-    if isinstance(said, Failure):
-        return said
-    if said not in codes:
+    answer = _answer(choice)
+    if isinstance(answer, Failure):
+        return answer
+    if answer not in codes:
         return _no_code(choice)
-    known = distribution(choice.get("logprobs"), said, codes)
-    return Judgement(codes.index(said), *(known or (None, None)))
+    known = distribution(choice.get("logprobs"), answer, codes)
+    return Judgement(codes.index(answer), *(known or (None, None)))
 
 
 def _choice(response: Any) -> dict[str, Any] | Failure:
@@ -69,7 +70,7 @@ def _choice(response: Any) -> dict[str, Any] | Failure:
     return choice
 
 
-def _said(choice: dict[str, Any]) -> str | Failure:
+def _answer(choice: dict[str, Any]) -> str | Failure:
     """The answer's text without blanks around it."""
     message, reason = choice["message"], choice.get("finish_reason")
     if message.get("refusal"):
@@ -90,7 +91,7 @@ def _no_code(choice: dict[str, Any]) -> Failure:
     return Failure(FailureKind.OUT_OF_SET, "The answer is not the code of an option.")
 
 
-def distribution(logprobs: Any, said: str, codes: Sequence[str]) -> tuple[Vectors, float] | None:
+def distribution(logprobs: Any, answer: str, codes: Sequence[str]) -> tuple[Vectors, float] | None:
     """float32 (K,) over the options and their mass before normalising; None where the confidence is unknown.
 
     Taken from the server's alternatives for the token that is the answer. Tokens that differ in blanks only are one
@@ -102,22 +103,22 @@ def distribution(logprobs: Any, said: str, codes: Sequence[str]) -> tuple[Vector
     (another token was said, a probability above 1, a sum above 1) and where the server gives no list.
     label_mass counts only what the server listed.
     """
-    chances = _chances(logprobs, said)
+    chances = _chances(logprobs, answer)
     if chances is None or len(chances) < len(codes) or any(len(code) > 1 for code in codes):
         return None
     mass_of = [sum(p for token, p in chances if token == code) for code in codes]
     mass = sum(mass_of)
     bound = min((p for _, p in chances if p > 0), default=0.0)
     n_missing = sum(p == 0 for p in mass_of)
-    if not mass > 0 or mass_of[codes.index(said)] == 0 or n_missing * bound > _MISSING_SHARE * mass:
+    if not mass > 0 or mass_of[codes.index(answer)] == 0 or n_missing * bound > _MISSING_SHARE * mass:
         return None
     p = np.array([p or bound for p in mass_of])
     return np.maximum(p / p.sum(), np.finfo(np.float32).tiny).astype(np.float32), min(mass, 1.0)
 
 
-def _chances(logprobs: Any, said: str) -> list[tuple[str, float]] | None:
+def _chances(logprobs: Any, answer: str) -> list[tuple[str, float]] | None:
     """(token without blanks, probability) of the alternatives for the answer's token; 0 where it is a sentinel."""
-    place = _place(logprobs, said)
+    place = _place(logprobs, answer)
     if place is None:
         return None
     listed = place["top_logprobs"]
@@ -137,14 +138,14 @@ def _chance(entry: Any) -> tuple[str, float] | None:
     return bare(token), 0.0 if value <= _SENTINEL else math.exp(min(value, 0.0))
 
 
-def _place(logprobs: Any, said: str) -> dict[str, Any] | None:
+def _place(logprobs: Any, answer: str) -> dict[str, Any] | None:
     """The entry of the answer's token: the first that is not blank, and it must be all that was said."""
     content = logprobs.get("content") if isinstance(logprobs, dict) else None
     for entry in content if isinstance(content, list) else []:
         if not isinstance(entry, dict) or not isinstance(entry.get("token"), str):
             return None
         if token := bare(entry["token"]):
-            return entry if token == said and isinstance(entry.get("top_logprobs"), list) else None
+            return entry if token == answer and isinstance(entry.get("top_logprobs"), list) else None
     return None
 
 

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import betaincinv
 
-Ints = NDArray[np.integer[Any]]
-Floats = NDArray[np.floating[Any]]
-Matrix = NDArray[np.float64]
+from models_ml.arrays import Bools, Floats, Ints, Matrix
 
 # Pseudo-answers of the prior in every row: with 50-100 gold items this halved the error of plain counts
 # (docs/loop.md, "The noise matrix Ĉ", has the formula).
@@ -34,10 +30,10 @@ class RowIntervals:
 
     low: Matrix
     high: Matrix
-    n: NDArray[np.int64]
+    n: Ints
 
 
-def transition_counts(gold: Ints, silver: Ints, n_classes: int) -> NDArray[np.int64]:
+def transition_counts(gold: Ints, silver: Ints, n_classes: int) -> Ints:
     """Pairs, int64[K, K+1]; gold int[N] (-1: none), silver int[N] (K: no valid answer, -1: not asked)."""
     both = _both(gold, silver)
     counts = np.zeros((n_classes, n_classes + 1), np.int64)
@@ -52,7 +48,7 @@ def pooled_error(gold: Ints, silver: Ints) -> float:
     return float((errors + ERROR_BEFORE * ERROR_STRENGTH) / (np.count_nonzero(both) + ERROR_STRENGTH))
 
 
-def silver_marginal(silver: Ints, n_classes: int) -> NDArray[np.float64]:
+def silver_marginal(silver: Ints, n_classes: int) -> Matrix:
     """How often each answer is given, float64[K+1]; one pseudo-answer is spread evenly: none is zero."""
     counts = np.bincount(silver[silver >= 0], minlength=n_classes + 1) + 1.0 / (n_classes + 1)
     return np.asarray(counts / counts.sum(), np.float64)
@@ -159,5 +155,5 @@ def choose_transition(
     return best, losses
 
 
-def _both(gold: Ints, silver: Ints) -> NDArray[np.bool_]:
+def _both(gold: Ints, silver: Ints) -> Bools:
     return (gold >= 0) & (silver >= 0)

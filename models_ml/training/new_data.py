@@ -2,52 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from models_ml.arrays import AnyArray, Array, Bools, Matrix
 from models_ml.calibration import apply_temperature
-from models_ml.training.folds import fit_head
+from models_ml.training.folds import fit_fold
 from models_ml.training.snapshot import Snapshot
 from models_ml.training.version import TrainedVersion
-
-Array = NDArray[np.float32]
 
 # Similarities held at once: 16 MB of float32, whatever the size of the pool.
 BLOCK = 4_000_000
 
 
 def new_data_predictions(
-    version: TrainedVersion, snapshot: Snapshot, positions: NDArray[Any], threshold: float = 0.95
-) -> NDArray[np.float64]:
+    version: TrainedVersion, snapshot: Snapshot, positions: AnyArray, threshold: float = 0.95
+) -> Matrix:
     """Calibrated probabilities float64[n, K] at `positions` int[n], by models without near-duplicates.
 
     An item whose cosine to one of a fold's positions is at least `threshold` leaves that fold's training
-    set; a fold is fitted again, with the version's own settings, only where that removes something that
+    set; a fold is fitted again, with the version's own parameters, only where that removes something that
     trained.
     """
-    x, s = snapshot.x, snapshot
+    s, method, seed = snapshot, version.method, version.config.seed
     labeled = (s.gold >= 0) | (s.silver >= 0)
-    setting, method = (version.gold_weight, version.l2), version.config.method
     logits = np.zeros((len(positions), s.n_classes), np.float32)
     for f in np.unique(s.fold[positions]):
         here = np.flatnonzero(s.fold[positions] == f)
-        twins, others = near_duplicates(x, positions[here], threshold), s.fold != f
-        weight, bias = version.weights[f], version.biases[f]
-        if (twins & labeled & others).any():
-            head = fit_head(s, others & ~twins, method, setting, version.fold_transitions[f])
-            weight, bias = head.weight, head.bias
-        logits[here] = x[positions[here]] @ weight.T + bias
+        duplicates, others = near_duplicates(s.x, positions[here], threshold), s.fold != f
+        classifier = version.of_folds[f]
+        if (duplicates & labeled & others).any():
+            data = s.training_data(others & ~duplicates, version.fold_transitions[f])
+            classifier = fit_fold(method, data, seed, int(f))
+        logits[here] = classifier.logits(s.x[positions[here]])
     return apply_temperature(logits, version.temperature)
 
 
-def near_duplicates(x: Array, positions: NDArray[Any], threshold: float) -> NDArray[np.bool_]:
+def near_duplicates(x: Array, positions: AnyArray, threshold: float) -> Bools:
     """Which items of x float32[N, d] have a cosine of at least `threshold` to a position; bool[N]."""
     norms = np.maximum(np.linalg.norm(x, axis=1), np.float32(1e-12))
-    asked = x[positions] / norms[positions, None]
+    directions = x[positions] / norms[positions, None]
     step = max(1, BLOCK // max(1, len(positions)))
-    found = [
-        (x[i : i + step] @ asked.T >= threshold * norms[i : i + step, None]).any(axis=1) for i in range(0, len(x), step)
+    blocks = [
+        (x[i : i + step] @ directions.T >= threshold * norms[i : i + step, None]).any(axis=1)
+        for i in range(0, len(x), step)
     ]
-    return np.concatenate(found) if found else np.zeros(0, np.bool_)
+    return np.concatenate(blocks) if blocks else np.zeros(0, np.bool_)

@@ -1,4 +1,4 @@
-"""A trained version: one head per fold, so that every item can be predicted by a model that never saw it."""
+"""A trained version: one classifier per fold, so that every item can be predicted by a model that never saw it."""
 
 from __future__ import annotations
 
@@ -7,45 +7,48 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from models_ml.classifiers.softmax import softmax
-from models_ml.training.snapshot import TrainingConfig, float_to_json
+from models_ml.arrays import AnyArray, Array, Ints, Matrix
+from models_ml.classifier import Classifier
+from models_ml.methods.contract import Method
+from models_ml.networks.linear import softmax
+from models_ml.training.config import TrainingConfig, float_to_json
+from models_ml.training.folds import oof_logits
 
-Array = NDArray[np.float32]
+# Names in the file of an array of a classifier's state: those of all folds stacked, and that of the whole classifier.
+# Linear classifiers keep the names that they had before there were others.
+_FILED_AS = {"weight": ("weights", "new_weight"), "bias": ("biases", "new_bias")}
+_FOLDS, _WHOLE = "folds.", "whole."
 
 
 @dataclass(frozen=True)
 class TrainedVersion:
-    """weights float32[F, K, d], biases float32[F, K] of the fold heads, temperature, and how they came about.
+    """of_folds: the classifier of each fold; whole: the one for items outside the pool, which saw every fold.
 
-    new_weight float32[K, d], new_bias float32[K]: the head for texts outside the pool, which saw every fold.
-
-    transition float64[K, K+1]: Ĉ from the whole reference sample, of the kind that trained ("direct" or
-    "glc"); fold_transitions float64[F, K, K+1]: those that trained; counts int64[K, K+1]: truth by silver
-    in the reference sample. metrics is JSON-able.
+    method: with the parameters that were chosen. transition float64[K, K+1]: Ĉ from the whole reference sample, of the
+    kind that trained ("direct" or "glc"); fold_transitions float64[F, K, K+1]: those that trained; counts
+    int64[K, K+1]: truth by silver in the reference sample. metrics is JSON-able.
     """
 
-    weights: Array
-    biases: Array
-    new_weight: Array
-    new_bias: Array
+    of_folds: tuple[Classifier, ...]
+    whole: Classifier
+    method: Method
     temperature: float
-    gold_weight: float
-    l2: float
     transition_kind: str
-    transition: NDArray[np.float64]
-    fold_transitions: NDArray[np.float64]
-    counts: NDArray[np.int64]
+    transition: Matrix
+    fold_transitions: Matrix
+    counts: Ints
     config: TrainingConfig
     metrics: dict[str, Any]
 
-    def predict_out_of_fold(self, x: Array, fold: NDArray[Any]) -> Array:
+    @property
+    def gold_weight(self) -> float:
+        """λ that trained."""
+        return self.method.gold_weight
+
+    def predict_out_of_fold(self, x: Array, fold: AnyArray) -> Array:
         """Calibrated probabilities float32[n, K] for x float32[n, d], row i by the model without fold[i]."""
-        logits = np.zeros((len(x), self.biases.shape[1]), np.float32)
-        for f in np.unique(fold):
-            rows = np.flatnonzero(fold == f)
-            logits[rows] = x[rows] @ self.weights[f].T + self.biases[f]
+        logits = oof_logits(self.of_folds, x, fold, np.ones(len(x), np.bool_), len(self.transition))
         return np.asarray(softmax(logits / np.float32(self.temperature)), np.float32)
 
     def predict_new(self, x: Array) -> Array:
@@ -54,39 +57,59 @@ class TrainedVersion:
         By one head fitted on all folds: on four sets as good as the fold heads' mean or better (83.4 against 83.1 %
         on average, 92.2 against 89.5 where gold was scarcest). The temperature is that of the fold heads.
         """
-        logits = x @ self.new_weight.T + self.new_bias
-        return np.asarray(softmax(logits / np.float32(self.temperature)), np.float32)
+        return np.asarray(softmax(self.whole.logits(x) / np.float32(self.temperature)), np.float32)
 
-    def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    def to_arrays(self) -> tuple[dict[str, AnyArray], dict[str, Any]]:
         """Arrays and JSON-able settings, as checkpoints.save_checkpoint takes them."""
-        arrays: dict[str, NDArray[Any]] = {
-            "weights": self.weights,
-            "biases": self.biases,
-            "new_weight": self.new_weight,
-            "new_bias": self.new_bias,
+        arrays: dict[str, AnyArray] = {
             "transition": self.transition,
             "fold_transitions": self.fold_transitions,
             "counts": self.counts,
         }
+        states = [classifier.state() for classifier in self.of_folds]
+        for name, array in self.whole.state().items():
+            of_folds, whole = _FILED_AS.get(name, (_FOLDS + name, _WHOLE + name))
+            arrays[of_folds], arrays[whole] = np.stack([state[name] for state in states]), array
         settings: dict[str, Any] = {
             "temperature": self.temperature,
             "gold_weight": float_to_json(self.gold_weight),
-            "l2": self.l2,
+            "l2": self.method.l2,
             "transition_kind": self.transition_kind,
             "config": self.config.to_dict(),
             "metrics": self.metrics,
         }
+        if self.config.grid:
+            settings["chosen"] = {name: float_to_json(getattr(self.method, name)) for name in self.config.grid}
         return arrays, settings
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> TrainedVersion:
+    def from_arrays(cls, arrays: Mapping[str, AnyArray], settings: Mapping[str, Any]) -> TrainedVersion:
         """Undo to_arrays."""
+        config = TrainingConfig.from_dict(settings["config"])
+        chosen = {name: float(value) for name, value in settings.get("chosen", {}).items()}
+        method = config.build(gold_weight=float(settings["gold_weight"]), l2=settings["l2"], **chosen)
+        of_folds, whole = _states(arrays)
         return cls(
-            **arrays,
+            of_folds=tuple(
+                method.load({name: stack[f] for name, stack in of_folds.items()}) for f in range(config.n_folds)
+            ),
+            whole=method.load(whole),
+            method=method,
             temperature=settings["temperature"],
-            gold_weight=float(settings["gold_weight"]),
-            l2=settings["l2"],
             transition_kind=settings["transition_kind"],
-            config=TrainingConfig.from_dict(settings["config"]),
+            **{name: arrays[name] for name in ("transition", "fold_transitions", "counts")},
+            config=config,
             metrics=settings["metrics"],
         )
+
+
+def _states(arrays: Mapping[str, AnyArray]) -> tuple[dict[str, AnyArray], dict[str, AnyArray]]:
+    """The stacked arrays of the folds' classifiers and the arrays of the whole one, by the names of their states."""
+    names = {filed: name for name, both in _FILED_AS.items() for filed in both}
+    of_folds, whole = {}, {}
+    for filed, array in arrays.items():
+        if filed.startswith(_FOLDS) or filed in ("weights", "biases"):
+            of_folds[names.get(filed, filed.removeprefix(_FOLDS))] = array
+        elif filed.startswith(_WHOLE) or filed in names:
+            whole[names.get(filed, filed.removeprefix(_WHOLE))] = array
+    return of_folds, whole

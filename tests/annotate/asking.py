@@ -70,7 +70,7 @@ def problems(project):
 
 
 class Statements(CaptureQueriesContext):
-    """The SQL that ran inside; transaction control and PostgreSQL's locks of rows (annotate/slots.py) left out."""
+    """The SQL that ran inside; transaction control and PostgreSQL's row locks (annotate/labeling/slots.py) left out."""
 
     def __init__(self):
         super().__init__(connection)

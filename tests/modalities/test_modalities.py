@@ -27,7 +27,7 @@ class TestText:
     def test_its_payload_is_what_came(self, content):
         payload = text.payload_of(json.loads(json.dumps({"id": 1, "text": content, "more": 2})))
         assert payload == {"text": content}
-        assert text.prompt_parts(payload) == (content,)
+        assert text.contents(payload) == (content,)
 
     def test_a_pair_in_its_place_is_named(self):
         with pytest.raises(InvalidInput, match="single texts"):
@@ -43,7 +43,7 @@ class TestPair:
     def test_its_payload_is_what_came(self, a, b):
         payload = pair.payload_of(json.loads(json.dumps({"id": 1, "text_b": b, "text": "other", "text_a": a})))
         assert payload == {"text_a": a, "text_b": b}
-        assert pair.prompt_parts(payload) == (a, b)
+        assert pair.contents(payload) == (a, b)
 
     @steady
     @given(written, written, written, written)
@@ -97,7 +97,7 @@ def test_every_modality_keeps_the_contract():
         row = {field: f"{field}!" for field in found.FIELDS}
         payload = found.payload_of(row)
         assert (found.NAME, payload) == (name, row)
-        assert found.prompt_parts(payload) == tuple(row.values())
+        assert found.contents(payload) == tuple(row.values())
         assert tuple(part.text for part in found.screen_parts(payload)) == tuple(row.values())
 
 

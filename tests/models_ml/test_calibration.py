@@ -9,8 +9,8 @@ from models_ml.calibration import (
     apply_temperature,
     fit_combiner,
     fit_temperature,
-    one_rate,
     safe_log,
+    uniform_noise,
 )
 from models_ml.metrics import log_loss
 
@@ -42,12 +42,12 @@ class TestTemperature:
 
 class TestOneRate:
     def test_it_spreads_the_error_by_the_marginal(self):
-        p = one_rate(np.array([0, 2]), 0.2, np.array([0.5, 0.3, 0.2]))
+        p = uniform_noise(np.array([0, 2]), 0.2, np.array([0.5, 0.3, 0.2]))
         np.testing.assert_allclose(p, [[0.8, 0.12, 0.08], [0.125, 0.075, 0.8]])
 
     @given(st.integers(2, 9), st.floats(0, 1))
     def test_rows_sum_to_one(self, k, error):
-        p = one_rate(np.arange(k), error, np.full(k, 1 / k))
+        p = uniform_noise(np.arange(k), error, np.full(k, 1 / k))
         np.testing.assert_allclose(p.sum(axis=1), 1)
 
 

@@ -12,26 +12,16 @@ from models_ml.training.crossfit import (
     new_data_predictions,
     train,
 )
+from tests.models_ml.problems import make_snapshot, rotate
 
 # One λ and one l2: what is fitted then depends on data alone, not on choices made with the reference sample.
 FIXED = TrainingConfig(gold_weights=(5.0,), l2=(1.0,), transition="direct")
 QUICK = TrainingConfig(gold_weights=(1.0, 20.0, math.inf), l2=(10.0, 1.0))
 
 
-def make_snapshot(n=400, k=3, d=12, n_gold=80, n_reference=60, noise=0.3, seed=0):
-    rng = np.random.default_rng(seed)
-    truth = rng.integers(0, k, n)
-    x = rng.standard_normal((n, d)) + 1.5 * rng.standard_normal((k, d))[truth]
-    silver = np.where(rng.random(n) < noise, rng.integers(0, k + 1, n), truth)
-    gold = np.full(n, -1)
-    gold[:n_gold] = truth[:n_gold]
-    x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
-    return Snapshot(x, rng.integers(0, 5, n), silver, gold, np.arange(n) < n_reference, k), truth
-
-
-def rotate(labels, where, k):
-    """Other labels where `where` holds; -1 stays."""
-    return np.where(where & (labels >= 0), (labels + 1) % k, labels)
+def weights(version):
+    """The weights of all classifiers, as bytes."""
+    return [classifier.weight.tobytes() for classifier in (*version.of_folds, version.whole)]
 
 
 class TestOutOfFold:
@@ -47,25 +37,27 @@ class TestOutOfFold:
             silver=rotate(snapshot.silver, hidden, 4),
         )
         a, b = train(snapshot, config), train(changed, config)
-        assert a.weights[2].tobytes() == b.weights[2].tobytes()
-        assert a.biases[2].tobytes() == b.biases[2].tobytes()
+        assert a.of_folds[2].weight.tobytes() == b.of_folds[2].weight.tobytes()
+        assert a.of_folds[2].bias.tobytes() == b.of_folds[2].bias.tobytes()
         assert a.fold_transitions[2].tobytes() == b.fold_transitions[2].tobytes()
-        assert (a.weights[3] != b.weights[3]).any()
+        assert (a.of_folds[3].weight != b.of_folds[3].weight).any()
 
     def test_the_texts_of_a_fold_never_reach_its_model(self):
         snapshot, _ = make_snapshot()
         x = snapshot.x.copy()
         x[snapshot.fold == 2] = 0
-        assert train(snapshot, FIXED).weights[2].tobytes() == train(replace(snapshot, x=x), FIXED).weights[2].tobytes()
+        assert (
+            train(snapshot, FIXED).of_folds[2].weight.tobytes()
+            == train(replace(snapshot, x=x), FIXED).of_folds[2].weight.tobytes()
+        )
 
     def test_each_item_is_predicted_by_the_model_of_its_fold(self):
         snapshot, _ = make_snapshot()
         version = train(snapshot, FIXED)
         p = version.predict_out_of_fold(snapshot.x, snapshot.fold)
         i = 7
-        z = (version.weights[snapshot.fold[i]] @ snapshot.x[i] + version.biases[snapshot.fold[i]]) / (
-            version.temperature
-        )
+        blind = version.of_folds[snapshot.fold[i]]
+        z = (blind.weight @ snapshot.x[i] + blind.bias) / version.temperature
         np.testing.assert_allclose(p[i], np.exp(z) / np.exp(z).sum(), rtol=1e-4)
 
     def test_an_item_imported_later_is_predicted_too(self):
@@ -87,22 +79,22 @@ class TestRules:
         snapshot, _ = make_snapshot(n_reference=0)
         changed = replace(snapshot, silver=rotate(snapshot.silver, snapshot.gold >= 0, 3))
         config = replace(FIXED, method="cross_entropy")
-        assert train(snapshot, config).weights.tobytes() == train(changed, config).weights.tobytes()
+        assert weights(train(snapshot, config)) == weights(train(changed, config))
 
     def test_failures_train_through_the_last_column(self):
         snapshot, _ = make_snapshot()
         changed = replace(snapshot, silver=np.where(snapshot.silver == 3, -1, snapshot.silver))
-        assert (train(snapshot, FIXED).weights != train(changed, FIXED).weights).any()
+        assert weights(train(snapshot, FIXED)) != weights(train(changed, FIXED))
 
     def test_the_chosen_setting_has_the_lowest_log_loss_of_the_grid(self):
         version = train(make_snapshot(seed=2)[0], QUICK)  # here the loss before calibration chooses otherwise
         best = min(version.metrics["grid"], key=lambda row: row["calibrated_log_loss"])
-        assert (version.gold_weight, version.l2) == (float(best["gold_weight"]), best["l2"])
+        assert (version.gold_weight, version.method.l2) == (float(best["gold_weight"]), best["l2"])
         assert version.metrics["chosen_by"] == "reference"
 
     def test_a_repeat_is_bit_equal(self):
         a, b = (train(make_snapshot()[0], QUICK) for _ in range(2))
-        assert a.weights.tobytes() == b.weights.tobytes()
+        assert weights(a) == weights(b)
         assert a.temperature == b.temperature
         assert a.metrics == b.metrics
 
@@ -195,12 +187,12 @@ class TestNewData:
         snapshot, _ = make_snapshot()
         x, fold, silver = snapshot.x.copy(), snapshot.fold.copy(), snapshot.silver.copy()
         x[301], fold[300], fold[301] = x[300], 0, 1
-        twin = replace(snapshot, x=x, fold=fold)
-        other = replace(twin, silver=np.where(np.arange(400) == 301, (silver + 1) % 3, silver))
-        asked, version = np.array([300]), train(twin, FIXED)
-        plain = [train(s, FIXED).predict_out_of_fold(x[asked], fold[asked]) for s in (twin, other)]
+        same = replace(snapshot, x=x, fold=fold)
+        other = replace(same, silver=np.where(np.arange(400) == 301, (silver + 1) % 3, silver))
+        position, version = np.array([300]), train(same, FIXED)
+        plain = [train(s, FIXED).predict_out_of_fold(x[position], fold[position]) for s in (same, other)]
         assert np.abs(plain[0] - plain[1]).max() > 5e-4
-        seen = [new_data_predictions(version, s, asked, 0.999) for s in (twin, other)]
+        seen = [new_data_predictions(version, s, position, 0.999) for s in (same, other)]
         assert seen[0].tobytes() == seen[1].tobytes()
 
 
@@ -217,9 +209,26 @@ class TestKeeping:
         )
 
     def test_the_settings_survive_json(self):
-        assert TrainingConfig.from_dict(json.loads(json.dumps(TrainingConfig().to_dict()))) == TrainingConfig()
+        for config in (TrainingConfig(), TrainingConfig.of("corrected", {"l2": 1, "transition": "glc"}, seed=3)):
+            assert TrainingConfig.from_dict(json.loads(json.dumps(config.to_dict(), allow_nan=False))) == config
         with pytest.raises(ValueError, match="unknown settings"):
             TrainingConfig.from_dict({"epochs": 3})
+
+    def test_settings_stored_before_methods_had_parameters_are_the_same_still(self):
+        stored = {
+            "method": "cross_entropy",
+            "gold_weights": [1.0, 5.0, 20.0, 60.0, "inf"],
+            "l2": [10.0, 3.0, 1.0, 0.3],
+            "n_folds": 5,
+            "transition": "auto",
+            "min_reference": 20,
+            "default_gold_weight": 5.0,
+            "default_l2": 3.0,
+            "seed": 0,
+        }
+        config = TrainingConfig.from_dict(stored)
+        assert config.to_dict() == stored
+        assert config == TrainingConfig.of("cross-entropy")
 
     @pytest.mark.parametrize("changes", [{"method": "magic"}, {"l2": ()}, {"n_folds": 1}])
     def test_impossible_settings_are_refused(self, changes):

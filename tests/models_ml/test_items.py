@@ -43,18 +43,18 @@ def test_a_pair_does_not_depend_on_its_neighbours(encoder):
     assert np.array_equal(PairItems(encoder).encode(pairs)[1:2], PairItems(encoder).encode(pairs[1:2]))
 
 
-@pytest.mark.parametrize("n_parts", [1, 2])
-def test_it_takes_no_items(encoder, n_parts):
-    items = item_encoder(encoder, n_parts)
+@pytest.mark.parametrize("modality", ["text", "pair"])
+def test_it_takes_no_items(encoder, modality):
+    items = item_encoder(encoder, modality)
     assert items.encode([]).shape == (0, items.dim)
 
 
 def test_names_and_fingerprints_tell_the_ways_apart(encoder):
-    text, pair = item_encoder(encoder, 1), item_encoder(encoder, 2)
+    text, pair = item_encoder(encoder, "text"), item_encoder(encoder, "pair")
     assert text.fingerprint != pair.fingerprint and len(pair.fingerprint) == 64
     assert text.name != pair.name
 
 
-def test_other_numbers_of_texts_have_no_vectors(encoder):
-    with pytest.raises(ValueError, match="3 texts"):
-        item_encoder(encoder, 3)
+def test_other_modalities_have_no_vectors(encoder):
+    with pytest.raises(ValueError, match="'image'"):
+        item_encoder(encoder, "image")

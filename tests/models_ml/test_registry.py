@@ -6,7 +6,7 @@ import pytest
 
 from models_ml import registry
 
-TABLES = [registry.ENCODERS, registry.ANNOTATORS, registry.CLASSIFIERS]
+TABLES = [registry.ENCODERS, registry.ANNOTATORS, registry.METHODS, registry.NETWORKS]
 
 IMPORT_ALL = """
 import importlib, pkgutil, sys, models_ml

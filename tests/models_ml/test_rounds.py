@@ -10,29 +10,29 @@ from hypothesis import strategies as st
 from models_ml.acquisition.rounds import (
     FIRST_ROUND,
     LATER,
-    Pool,
+    SamplingFrame,
     Shares,
     complete_prefix,
     late_audit,
     late_reference,
     plan_round,
-    prefix_mark,
+    prefix_cutoff,
     shares_for,
-    suffix_mark,
+    suffix_cutoff,
 )
 from models_ml.estimators import size_for_half_width
 
 
-def make_pool(u, **columns):
+def make_pool(prn, **columns):
     """A pool without history; columns are given as lists of positions."""
-    masks = {name: np.zeros(len(u), dtype=bool) for name in Pool.__dataclass_fields__ if name != "u"}
+    masks = {name: np.zeros(len(prn), dtype=bool) for name in SamplingFrame.__dataclass_fields__ if name != "prn"}
     for name, positions in columns.items():
         masks[name][positions] = True
-    return Pool(u=np.asarray(u, dtype=float), **masks)
+    return SamplingFrame(prn=np.asarray(prn, dtype=float), **masks)
 
 
 def ladder(n=30, **columns):
-    """u grows with the position, so that the samples can be read off."""
+    """prn grows with the position, so that the samples can be read off."""
     return make_pool((np.arange(n) + 0.5) / n, **columns)
 
 
@@ -42,15 +42,15 @@ def plan(pool, scores=None, batch=10, shares=LATER, seed=0):
 
 def after(pool, drawn):
     """The pool once everybody has answered the round."""
-    in_audit, in_reference, in_a = pool.in_audit.copy(), pool.in_reference.copy(), pool.in_a.copy()
+    in_audit, in_reference, is_selected = pool.in_audit.copy(), pool.in_reference.copy(), pool.is_selected.copy()
     for pick in drawn.picks:
-        {"audit": in_audit, "random": in_reference}.get(pick.arm, in_a)[pick.position] = True
+        {"audit": in_audit, "random": in_reference}.get(pick.arm, is_selected)[pick.position] = True
     answered, blind = pool.has_gold.copy(), pool.has_blind_gold.copy()
     answered[drawn.ask] = True
     blind[drawn.ask[drawn.blind]] = True
     return replace(
         pool,
-        in_a=in_a | in_reference,
+        is_selected=is_selected | in_reference,
         in_audit=in_audit,
         in_reference=in_reference,
         has_gold=answered,
@@ -102,17 +102,17 @@ class TestSamples:
         assert (drawn.picked("audit").tolist(), drawn.picked("random").tolist()) == ([1], [28])
 
     def test_it_draws_a_fixed_count_whatever_is_answered_already(self):
-        pool = ladder(in_a=[0, 1, 2], has_gold=[0, 1, 2], has_blind_gold=[0, 1])
+        pool = ladder(is_selected=[0, 1, 2], has_gold=[0, 1, 2], has_blind_gold=[0, 1])
         drawn = plan(pool, scores=np.linspace(1, 0, 30), batch=16)
         assert drawn.picked("audit").tolist() == [0, 1, 2, 3]
         assert {0, 1}.isdisjoint(drawn.ask.tolist())
 
     def test_it_gives_freed_places_to_the_active_arm(self):
-        pool = ladder(in_a=[0, 1, 2], has_gold=[0, 1, 2], has_blind_gold=[0, 1])
+        pool = ladder(is_selected=[0, 1, 2], has_gold=[0, 1, 2], has_blind_gold=[0, 1])
         assert len(plan(pool, scores=np.linspace(1, 0, 30), batch=16).ask) == 16
 
     def test_it_asks_again_blind_what_was_answered_in_sight_of_the_machine(self):
-        pool = ladder(in_a=[0], has_gold=[0])
+        pool = ladder(is_selected=[0], has_gold=[0])
         drawn = plan(pool, shares=FIRST_ROUND)
         assert drawn.blind[drawn.ask.tolist().index(0)]
 
@@ -123,7 +123,7 @@ class TestSamples:
         assert len(drawn.ask) == 10
 
     def test_they_never_meet_even_when_nearly_all_is_withdrawn(self):
-        pool = make_pool([0.7, 0.8, 0.9], in_reference=[0, 1, 2], in_a=[0, 1, 2])
+        pool = make_pool([0.7, 0.8, 0.9], in_reference=[0, 1, 2], is_selected=[0, 1, 2])
         assert plan(pool, batch=3, shares=Shares(audit=1.0, reference=0)).picks == ()
 
     def test_it_plans_an_empty_pool(self):
@@ -133,7 +133,7 @@ class TestSamples:
 
 class TestActive:
     def test_it_takes_the_highest_scores_outside_a(self):
-        pool = ladder(in_a=[14])
+        pool = ladder(is_selected=[14])
         scores = np.zeros(30)
         scores[[12, 13, 14, 15]] = [1, 3, 4, 2]
         drawn = plan(pool, scores=scores, batch=3, shares=Shares(audit=0, reference=0))
@@ -188,7 +188,7 @@ class TestActive:
 
 class TestConflicts:
     def test_they_come_before_active(self):
-        pool = ladder(in_a=[14], conflict=[14])
+        pool = ladder(is_selected=[14], conflict=[14])
         drawn = plan(pool, scores=np.ones(30), batch=2, shares=Shares(audit=0, reference=0))
         assert [pick.arm for pick in drawn.picks] == ["conflict", "active"]
 
@@ -199,7 +199,7 @@ class TestConflicts:
         assert drawn.blind.all()
 
     def test_a_disputed_reference_item_is_asked_blind(self):
-        pool = ladder(in_a=[29], in_reference=[29], conflict=[29])
+        pool = ladder(is_selected=[29], in_reference=[29], conflict=[29])
         drawn = plan(pool, batch=1, shares=Shares(audit=0, reference=0))
         assert [pick.arm for pick in drawn.picks] == ["conflict"]
         assert drawn.blind.all()
@@ -229,25 +229,25 @@ class TestStart:
 class TestMarks:
     def test_they_are_the_inner_ends_of_the_samples(self):
         pool = make_pool([0.1, 0.3, 0.8, 0.9], in_audit=[0, 1], in_reference=[2, 3])
-        assert prefix_mark(pool.u, pool.in_audit) == 0.3
-        assert suffix_mark(pool.u, pool.in_reference) == 0.8
+        assert prefix_cutoff(pool.prn, pool.in_audit) == 0.3
+        assert suffix_cutoff(pool.prn, pool.in_reference) == 0.8
 
     def test_there_is_none_before_the_first_draw(self):
         pool = ladder()
-        assert prefix_mark(pool.u, pool.in_audit) is None
-        assert not late_audit(pool.u, None, pool.in_audit).any()
-        assert not late_reference(pool.u, None, pool.in_reference).any()
+        assert prefix_cutoff(pool.prn, pool.in_audit) is None
+        assert not late_audit(pool.prn, None, pool.in_audit).any()
+        assert not late_reference(pool.prn, None, pool.in_reference).any()
 
     def test_late_items_are_those_a_mark_has_passed(self):
-        u, drawn = np.array([0.1, 0.2, 0.3, 0.7, 0.8, 0.9]), np.array([1, 0, 0, 0, 0, 1], dtype=bool)
-        assert np.flatnonzero(late_audit(u, 0.2, drawn)).tolist() == [1]
-        assert np.flatnonzero(late_reference(u, 0.8, drawn)).tolist() == [4]
+        prn, drawn = np.array([0.1, 0.2, 0.3, 0.7, 0.8, 0.9]), np.array([1, 0, 0, 0, 0, 1], dtype=bool)
+        assert np.flatnonzero(late_audit(prn, 0.2, drawn)).tolist() == [1]
+        assert np.flatnonzero(late_reference(prn, 0.8, drawn)).tolist() == [4]
 
     def test_a_prefix_ends_before_the_first_gap(self):
-        u = np.array([0.4, 0.1, 0.3, 0.2])
-        assert complete_prefix(u, np.array([1, 1, 0, 1], dtype=bool)).tolist() == [False, True, False, True]
-        assert complete_prefix(u, np.ones(4, dtype=bool)).all()
-        assert not complete_prefix(u, np.zeros(4, dtype=bool)).any()
+        prn = np.array([0.4, 0.1, 0.3, 0.2])
+        assert complete_prefix(prn, np.array([1, 1, 0, 1], dtype=bool)).tolist() == [False, True, False, True]
+        assert complete_prefix(prn, np.ones(4, dtype=bool)).all()
+        assert not complete_prefix(prn, np.zeros(4, dtype=bool)).any()
 
 
 class TestShares:
@@ -272,7 +272,7 @@ class TestShares:
 
     def test_it_refuses_uneven_columns(self):
         with pytest.raises(ValueError, match="same length"):
-            replace(ladder(), in_a=np.zeros(3, dtype=bool))
+            replace(ladder(), is_selected=np.zeros(3, dtype=bool))
 
 
 class TestOrder:
@@ -304,15 +304,15 @@ def grown(pool, generator, count):
     """`count` more items; those behind a mark are open in that sample at once."""
     more = make_pool(generator.random(count))
     columns = {name: np.concatenate([getattr(pool, name), getattr(more, name)]) for name in vars(pool)}
-    pool = Pool(**columns)
-    late = late_audit(pool.u, prefix_mark(pool.u, pool.in_audit), pool.in_audit)
-    late_too = late_reference(pool.u, suffix_mark(pool.u, pool.in_reference), pool.in_reference)
+    pool = SamplingFrame(**columns)
+    late = late_audit(pool.prn, prefix_cutoff(pool.prn, pool.in_audit), pool.in_audit)
+    late_too = late_reference(pool.prn, suffix_cutoff(pool.prn, pool.in_reference), pool.in_reference)
     return replace(pool, audit_open=pool.audit_open | late, reference_open=pool.reference_open | late_too)
 
 
 def shrunk(pool, generator):
     stays = generator.random(len(pool)) < 0.6
-    return Pool(**{name: column[stays] for name, column in vars(pool).items()})
+    return SamplingFrame(**{name: column[stays] for name, column in vars(pool).items()})
 
 
 def play(history):
@@ -337,18 +337,18 @@ class TestProperties:
     @given(histories())
     def test_the_samples_never_meet(self, history):
         for _, _, pool, _ in play(history):
-            low, high = prefix_mark(pool.u, pool.in_audit), suffix_mark(pool.u, pool.in_reference)
+            low, high = prefix_cutoff(pool.prn, pool.in_audit), suffix_cutoff(pool.prn, pool.in_reference)
             assert low is None or high is None or low < high
 
     @settings(max_examples=80, deadline=None)
     @given(histories())
     def test_the_samples_with_their_late_items_are_complete_prefixes(self, history):
         for _, _, pool, _ in play(history):
-            low, high = prefix_mark(pool.u, pool.in_audit), suffix_mark(pool.u, pool.in_reference)
-            audit = pool.in_audit | late_audit(pool.u, low, pool.in_audit)
-            reference = pool.in_reference | late_reference(pool.u, high, pool.in_reference)
-            assert (complete_prefix(pool.u, audit) == audit).all()
-            assert (complete_prefix(-pool.u, reference) == reference).all()
+            low, high = prefix_cutoff(pool.prn, pool.in_audit), suffix_cutoff(pool.prn, pool.in_reference)
+            audit = pool.in_audit | late_audit(pool.prn, low, pool.in_audit)
+            reference = pool.in_reference | late_reference(pool.prn, high, pool.in_reference)
+            assert (complete_prefix(pool.prn, audit) == audit).all()
+            assert (complete_prefix(-pool.prn, reference) == reference).all()
 
     @settings(max_examples=80, deadline=None)
     @given(histories())
@@ -361,9 +361,9 @@ class TestProperties:
     @given(histories())
     def test_the_marks_only_move_inwards(self, history):
         for before, _, pool, _ in play(history):
-            low, high = prefix_mark(before.u, before.in_audit), suffix_mark(before.u, before.in_reference)
-            assert low is None or prefix_mark(pool.u, pool.in_audit) >= low
-            assert high is None or suffix_mark(pool.u, pool.in_reference) <= high
+            low, high = prefix_cutoff(before.prn, before.in_audit), suffix_cutoff(before.prn, before.in_reference)
+            assert low is None or prefix_cutoff(pool.prn, pool.in_audit) >= low
+            assert high is None or suffix_cutoff(pool.prn, pool.in_reference) <= high
 
     @settings(max_examples=80, deadline=None)
     @given(histories())
@@ -383,7 +383,7 @@ class TestProperties:
             assert len(drawn.ask) <= batch
             assert len(set(drawn.ask.tolist())) == len(drawn.ask)
             if any(pick.arm == "active" for pick in drawn.picks) and len(drawn.ask) < batch:
-                assert (pool.in_a | before.in_a).all()
+                assert (pool.is_selected | before.is_selected).all()
 
     @settings(max_examples=80, deadline=None)
     @given(histories())
@@ -400,7 +400,7 @@ class TestProperties:
         for before, drawn, _, _ in play(history):
             active = drawn.picked("active")
             assert len(set(active.tolist())) == len(active)
-            assert not before.in_a[active].any()
+            assert not before.is_selected[active].any()
 
     @settings(max_examples=80, deadline=None)
     @given(st.integers(0, 2**32 - 1), st.integers(0, 20), st.integers(1, 20))
@@ -410,9 +410,9 @@ class TestProperties:
         scores = generator.random(60)
         ranking = np.argsort(-scores, kind="stable").tolist()
         for _ in range(2):
-            u = generator.random(60)
-            audited = np.argsort(u)[:n_audited]
-            pool = make_pool(u, in_audit=audited, has_gold=audited, has_blind_gold=audited)
+            prn = generator.random(60)
+            audited = np.argsort(prn)[:n_audited]
+            pool = make_pool(prn, in_audit=audited, has_gold=audited, has_blind_gold=audited)
             drawn = plan(pool, scores=scores, batch=batch, shares=Shares(audit=0.25, reference=0))
             active = drawn.picked("active").tolist()
             assert active == ranking[: len(active)]

@@ -11,7 +11,7 @@ def distribution(*values: float) -> np.ndarray:
 
 
 class TestAnnotationRequest:
-    def test_it_takes_a_pair_as_two_parts(self):
+    def test_it_takes_a_pair_as_two_texts(self):
         assert AnnotationRequest([("first", "second")], YES_NO).items[0] == ("first", "second")
 
     def test_it_takes_no_items(self):
@@ -22,7 +22,7 @@ class TestAnnotationRequest:
         [
             ({"labels": YES_NO[:1]}, "at least two"),
             ({"labels": (*YES_NO, LabelSpec("no"))}, "unique"),
-            ({"items": [()]}, "text part"),
+            ({"items": [()]}, "one text"),
             ({"examples": [Example(("text",), 2)]}, "index"),
             ({"examples": [Example(("text",), -1)]}, "index"),
         ],

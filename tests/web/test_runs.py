@@ -302,7 +302,7 @@ def tell(client, project, run, verb):
 
 
 class TestControls:
-    """What people tell a run; what that does to it is shown in tests/annotate/test_run_controls.py."""
+    """What people tell a run; what that does to it is shown in tests/annotate/runs/test_run_controls.py."""
 
     def test_a_run_is_paused_resumed_cancelled_and_tried_again(self, signed_in):
         project = make_project()

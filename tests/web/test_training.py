@@ -54,7 +54,7 @@ def test_the_curve_goes_by_gold_and_needs_two_amounts_of_it():
 
 def test_why_a_version_took_over_or_did_not_is_said(signed_in):
     project = make_project()
-    trained(project, 1, 10, 0.7, promoted_because="first")
+    trained(project, 1, 10, 0.7, won_by="first")
     kept = trained(project, 2, 10, 0.7, log_loss_here=0.9, incumbent_log_loss_here=0.5)
     ModelVersion.objects.filter(version=1).update(is_champion=True)
     text = page(signed_in(owner_of(project)), project).content.decode()
@@ -91,3 +91,27 @@ def test_the_number_of_queries_does_not_grow(signed_in, django_assert_max_num_qu
     client = signed_in(owner_of(project))
     with django_assert_max_num_queries(16):
         page(client, project)
+
+
+class TestMethods:
+    def test_what_a_project_lacks_is_said_and_cannot_be_chosen(self, signed_in):
+        project = make_project()
+        text = page(signed_in(owner_of(project)), project).content.decode()
+        assert 'value="gold-only" aria-describedby="about-gold-only" disabled' in text
+        assert "It needs gold labels. This project has none yet." in text
+
+    def test_a_choice_goes_into_the_run(self, signed_in):
+        project = make_project()
+        make_finished_round(project)
+        chosen = {"kind": "train", "method": "cross-entropy", "cross-entropy.l2": "3", "corrected.l2": "9"}
+        assert signed_in(owner_of(project)).post(reverse("runs-start", args=[project.slug]), chosen).status_code == 303
+        assert project.runs.get().parameters == {"method": "cross-entropy", "parameters": {"l2": 3.0}}
+
+    @pytest.mark.parametrize(
+        "wrong", [{"method": "magic"}, {"method": "corrected", "corrected.l2": "-1"}, {"method": "gold-only"}]
+    )
+    def test_what_cannot_be_is_refused_before_it_runs(self, signed_in, wrong):
+        project = make_project()
+        done = signed_in(owner_of(project)).post(reverse("runs-start", args=[project.slug]), {"kind": "train", **wrong})
+        assert done.status_code in (409, 422)
+        assert not project.runs.exists()

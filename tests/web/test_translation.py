@@ -18,7 +18,8 @@ from tests.web.test_routes import NEEDS
 pytestmark = pytest.mark.portable
 
 _SAID = ("placeholder", "aria-label", "title", "alt", "aria-description", "data-done")
-_SILENT = {"script", "style", "code", "kbd", "samp", "textarea"}  # what is in a field somebody has typed
+# What stands in a field somebody has typed; a paper is cited as it is called.
+_SILENT = {"script", "style", "code", "kbd", "samp", "textarea", "cite"}
 _VOID = {"meta", "link", "input", "br", "img", "hr", "col", "wbr", "source"}
 _FIXED = ("Goldloop", "Tailwind", "CSV", "JSON Lines", "SHA-256", "UTC", "Enter", "Shift", "Esc")  # names and keys
 # Words of our own code, whatever table they stand in: they are no data.

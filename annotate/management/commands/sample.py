@@ -53,7 +53,7 @@ def questions(current: Round) -> list[bytes]:
                 **dict(
                     zip(
                         modality(entry.item.modality).FIELDS,
-                        modality(entry.item.modality).prompt_parts(entry.item.content.payload),
+                        modality(entry.item.modality).contents(entry.item.content.payload),
                         strict=True,
                     )
                 ),

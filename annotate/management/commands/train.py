@@ -3,8 +3,10 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from annotate.learning import training
+from annotate.errors import InvalidInput
+from annotate.learning import method_choice, training
 from annotate.management.base import GoldloopCommand
+from models_ml import methods
 
 
 class Command(GoldloopCommand):
@@ -16,9 +18,17 @@ class Command(GoldloopCommand):
     def add(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--method",
-            default="corrected",
-            choices=sorted(training.METHODS),
-            help="corrected (default), or one of the plain controls to compare with",
+            default=method_choice.DEFAULT,
+            choices=[method.name for method in methods.describe()],
+            help="; ".join(f"{method.name}: {method.sentence}" for method in methods.describe()),
+        )
+
+        parser.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="NAME=VALUE",
+            help="a parameter of the method, for instance gold_weight=20; the search chooses those left out",
         )
 
     def run(self, options: dict[str, Any]) -> None:
@@ -26,6 +36,7 @@ class Command(GoldloopCommand):
             project=self.project,
             by=self.by,
             method=options["method"],
+            parameters=dict(map(_parameter, options["set"])),
             show_encoding=self.progress("Reading the items", "items"),
             show=self.progress("Training", "fits"),
         )
@@ -41,3 +52,11 @@ class Command(GoldloopCommand):
                 f"Careful: {facts['n_reference']} reference gold labels are few; below {n_needed} the noise "
                 "matrix, and what rests on it, is uncertain."
             )
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    """NAME=VALUE; a value is a number where it reads as one."""
+    name, is_there, value = text.partition("=")
+    if not is_there:
+        raise InvalidInput(f"--set takes NAME=VALUE, not {text!r}.")
+    return name.strip(), methods.parsed(value)

@@ -20,7 +20,9 @@ class Command(GoldloopCommand):
 
     def add(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--rebuild", action="store_true", help="train every model again and compare it bit by bit (slow)"
+            "--rebuild",
+            action="store_true",
+            help="train every model again and compare it as its method promises (slow)",
         )
         parser.add_argument(
             "--export",

@@ -1,4 +1,4 @@
-"""In which time zone somebody reads times: their own, or that of the device, which only the device knows."""
+"""Decides in which time zone a page shows times: the one its reader chose, or else that of the reader's device."""
 
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -8,12 +8,12 @@ from django.utils import timezone
 
 from annotate.models import User
 
-OF_THE_DEVICE = "UTC"  # of who has chosen none: the server says UTC, and site.js what the device knows
-UTC = "Etc/UTC"  # of who has chosen UTC
+OF_THE_DEVICE = "UTC"  # stored for people who chose none: pages come in UTC, and site.js converts to the device's
+UTC = "Etc/UTC"  # stored for people who chose UTC
 
 
 class OwnTimeZone:
-    """Middleware: pages say times in the zone that their reader has chosen."""
+    """Middleware: activates the time zone that the signed-in person has chosen."""
 
     def __init__(self, get_response: Any) -> None:
         self.get_response = get_response
@@ -23,7 +23,7 @@ class OwnTimeZone:
             response: HttpResponse = self.get_response(request)
             return response
         finally:
-            timezone.deactivate()  # the thread answers others next
+            timezone.deactivate()  # the next request in this thread may be another person's
 
     def process_view(self, request: HttpRequest, view_func: Any, view_args: Any, view_kwargs: Any) -> None:
         if zone := chosen(request):
@@ -31,6 +31,6 @@ class OwnTimeZone:
 
 
 def chosen(request: HttpRequest) -> str:
-    """The zone that the reader has chosen; empty where the device decides."""
+    """The time zone that the signed-in person has chosen; empty if the device decides."""
     person = getattr(request, "user", None)
     return person.time_zone if isinstance(person, User) and person.time_zone != OF_THE_DEVICE else ""

@@ -1,4 +1,4 @@
-"""What every page knows: the theme, its reader's time zone and the membership that opened it."""
+"""Decides what every template gets: the theme, the reader's time zone and their membership in the project."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,17 +11,19 @@ from annotate.labeling import adjudication
 from annotate.models import Member
 from annotate.web.http.clock import chosen
 
-_MOST_DISPUTES = 100  # counted for the navigation
-THEMES = {"light": "goldloop", "dark": "goldloop-dark"}  # anything else: what the system prefers
+_MOST_DISPUTES = 100  # the navigation counts no further
+THEMES = {"light": "goldloop", "dark": "goldloop-dark"}  # by cookie; without one of these: what the system prefers
 
 
 def site(request: HttpRequest) -> dict[str, Any]:
-    """`theme` and `own_zone` (empty: the device's) for <html>; in a project `member`, `project` and `may`, by role."""
+    """Context processor: `theme`, `own_zone` (empty: the device's), and in a project also `member`, `project`,
+    `may` (keys of access.MAY that the role allows) and `n_disputes`.
+    """
     known = {"theme": THEMES.get(request.COOKIES.get("theme", ""), ""), "own_zone": chosen(request)}
     member = getattr(request, "member", None)
     try:
         role = member.role if member is not None else None
-    except GoldloopError:  # this very page says that they do not belong here
+    except GoldloopError:  # this is the error page for somebody who is no member
         role = None
     if member is None or role is None:
         return known
@@ -30,5 +32,5 @@ def site(request: HttpRequest) -> dict[str, Any]:
 
 
 def _disputes(member: Member) -> Callable[[], int]:
-    """How many questions wait for this person's decision, asked for only where a page shows it."""
+    """A function that counts the disputes waiting for this person; templates that do not show it spare the query."""
     return lambda: adjudication.n_waiting(project=member.project, by=member.user, most=_MOST_DISPUTES)

@@ -1,4 +1,4 @@
-"""Expected failures become answers people can act on: a page, a fragment or JSON, never a trace."""
+"""Decides how a failure is answered: as a page, a fragment or JSON with one sentence, never with a traceback."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from annotate.web.http.htmx import wants_fragment
 
 
 class ErrorPages:
-    """Middleware: what the domain raises is shown where it was asked for."""
+    """Middleware: turns expected failures that a view raises into responses."""
 
     def __init__(self, get_response: Any) -> None:
         self.get_response = get_response
@@ -28,12 +28,12 @@ class ErrorPages:
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         if isinstance(error, RequestDataTooBig | TooManyFieldsSent):
             return too_large(request)
-        if isinstance(error, UnicodeEncodeError):  # half of a pair (\ud800): a character in no encoding
+        if isinstance(error, UnicodeEncodeError):  # a lone surrogate such as \ud800, which no encoding can write
             return answer(request, 422, "invalid", _("Something in this text is no character. Nothing was changed."))
-        found = problems.answer_to(error)
-        if found is None:
+        expected = problems.answer_to(error)
+        if expected is None:
             return None
-        status, word = found
+        status, word = expected
         response = answer(request, status, word, str(error))
         if isinstance(error, TooManyAttempts):
             response.headers["Retry-After"] = str(error.seconds)
@@ -41,14 +41,14 @@ class ErrorPages:
 
 
 def answer(request: HttpRequest, status: int, kind: str, sentence: str) -> HttpResponse:
-    """One sentence in the form that was asked for."""
+    """The sentence in the form the request wants: a problem document, JSON for a script, a fragment or a page."""
     if problems.is_for_programs(request):
         return problems.response(request, status, kind, sentence)
     if wants_json(request):
         return JsonResponse({"error": {"kind": kind, "message": sentence}}, status=status)
     context = {"status": status, "sentence": sentence, "title": problems.title(status)}
-    if hasattr(request, "htmx") and wants_fragment(request):  # a wrong Host fails before that is known
-        # 422 and its like would replace the part that was acted on; the message goes to the top instead.
+    if hasattr(request, "htmx") and wants_fragment(request):  # a wrong Host fails before HtmxMiddleware runs
+        # HTMX would replace the part that was clicked; the message goes to the top of the page instead.
         response = render(request, "annotate/error.html#message", context, status=status)
         response.headers["HX-Retarget"], response.headers["HX-Reswap"] = "#message", "outerHTML"
         return response
@@ -56,43 +56,50 @@ def answer(request: HttpRequest, status: int, kind: str, sentence: str) -> HttpR
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's handler400."""
     if isinstance(exception, RequestDataTooBig):
         return too_large(request)
     return not_understood(request)
 
 
 def too_large(request: HttpRequest) -> HttpResponse:
+    """413 for a form or a JSON body."""
     return answer(request, 413, "too_large", _("That is too much to send at once. Nothing was stored."))
 
 
 def too_large_file(request: HttpRequest) -> HttpResponse:
+    """413 for a file."""
     sentence = _("That is more than %(limit)s, the most that a file may have. Split it, or pack it (.gz).")
     limit = file_size(settings.UPLOAD_MAX_BYTES)
     return answer(request, 413, "too_large", f"{sentence % {'limit': limit}} {_('Nothing was stored.')}")
 
 
 def not_understood(request: HttpRequest) -> HttpResponse:
+    """400 for a request that cannot be parsed."""
     return answer(request, 400, "bad_request", _("This request could not be understood. Nothing was changed."))
 
 
 def denied(request: HttpRequest, exception: PermissionDenied) -> HttpResponse:
+    """Django's handler403."""
     return answer(request, 403, "denied", str(exception) or _("You may not do this here."))
 
 
 def not_found(request: HttpRequest, exception: Http404) -> HttpResponse:
+    """Django's handler404."""
     return answer(request, 404, "not_found", _("There is no such page, or none that you may see."))
 
 
 def crashed(request: HttpRequest) -> HttpResponse:
+    """Django's handler500."""
     sentence = _("Something broke on our side. What was stored before is safe.")
     try:
         return answer(request, 500, "crashed", sentence)
-    except Exception:  # the page itself needs what broke, for instance the database
+    except Exception:  # the error page may need what broke, for instance the database
         return HttpResponse(sentence, status=500, content_type="text/plain; charset=utf-8")
 
 
 def stale_form(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """The CSRF token does not fit: the page was loaded before a sign-in elsewhere, or cookies are off."""
+    """CSRF_FAILURE_VIEW: the page was loaded before a later sign-in, or the browser refuses cookies."""
     return answer(
         request,
         403,

@@ -1,4 +1,4 @@
-"""Who gets through: everybody signs in, and a project's pages open only through its membership."""
+"""Decides who gets through to a page: signed-in people only, and to a project's pages only its members, by role."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -20,48 +20,48 @@ from annotate.web.http.htmx import wants_fragment
 
 View = Callable[..., HttpResponse]
 
-# Everything that answers without a sign-in; all other routes are denied. tests/web/test_routes.py walks them all.
+# The only routes that answer without a sign-in. tests/web/test_routes.py tries every route.
 PUBLIC_ROUTES = frozenset({"healthz", "sign-in", "invitation-accept", "password-reset", "theme-set"})
 
 
 class ProjectRequest(HttpRequest):
-    """What a view behind `project_page` gets: the request with the membership that let it in."""
+    """The request of a view behind `project_page`, with the project's slug and the member who asks."""
 
     slug: str
     member: Member
 
 
 def wants_json(request: HttpRequest) -> bool:
-    """A script of ours asks, which reads sentences from JSON."""
+    """Whether a script of our own pages asks, which reads JSON."""
     return request.headers.get("Accept", "") == "application/json"
 
 
 def client_address(request: HttpRequest) -> str:
-    """Where the request came from; behind our own proxy what that proxy saw, never what the client claims."""
+    """The client's network address; behind our own proxy the one that the proxy saw, not one that the client claims."""
     if settings.SECURE_PROXY_SSL_HEADER:  # BEHIND_PROXY is set
-        seen = request.headers.get("X-Forwarded-For", "").split(",")[-1].strip()
-        if seen:
-            return seen
+        forwarded = request.headers.get("X-Forwarded-For", "").split(",")[-1].strip()
+        if forwarded:
+            return forwarded
     return str(request.META.get("REMOTE_ADDR", ""))
 
 
 def own_url(request: HttpRequest, url: str, default: str = "/") -> str:
-    """`url` where it leads to this site, else `default`: nobody is sent elsewhere by a link they trusted."""
+    """`url` if it leads to this site, else `default`: no redirect of ours leads to another site."""
     is_own = url_has_allowed_host_and_scheme(url, {request.get_host()}, require_https=request.is_secure())
-    return iri_to_uri(url) if is_own else default  # it becomes a header: no line ends, only ASCII
+    return iri_to_uri(url) if is_own else default  # for a header: ASCII without line ends
 
 
 def home_of(member: Member) -> str:
-    """Where a project begins for this person: with questions, or with an overview for who decides or only reads.
+    """The address of a project's first page for this member: annotators label, all others get the overview.
 
-    A reviewer who comes to decide must not take a question from an annotator by arriving.
+    Not *Label* for reviewers: opening it would lease a question that an annotator could answer.
     """
     only_answers = member.role in access.MAY["annotate"] and member.role not in access.MAY["evidence"]
     return reverse("labeling-work" if only_answers else "overview-show", args=[member.project.slug])
 
 
 class SignedInOnly(LoginRequiredMiddleware):
-    """Deny by default. Scripts and HTMX get an answer they can act on instead of a redirected page."""
+    """Middleware: all routes but PUBLIC_ROUTES need a sign-in. Scripts and HTMX get a 401 instead of a redirect."""
 
     def process_view(
         self, request: HttpRequest, view_func: Any, view_args: Any, view_kwargs: Any
@@ -78,15 +78,15 @@ class SignedInOnly(LoginRequiredMiddleware):
             here = request.htmx.current_url_abs_path or "/"  # type: ignore[attr-defined]
             return HttpResponse(status=401, headers={"HX-Redirect": f"{settings.LOGIN_URL}?next={quote(here)}"})
         if request.method not in ("GET", "HEAD"):
-            return HttpResponseRedirect(settings.LOGIN_URL)  # an action's address is no page to come back to
+            return HttpResponseRedirect(settings.LOGIN_URL)  # the address of an action is no page to come back to
         return super().handle_no_permission(request, view_func)
 
 
 def project_page(to: str, *, by_domain: bool = False) -> Callable[[View], View]:
-    """The view opens for members who may do `to` (access.MAY); to all others the project does not exist.
+    """Decorator: the view is for members who may do `to` (a key of access.MAY); for strangers the project is a 404.
 
-    With `by_domain` the domain function that gets `request.slug` checks the same in a query of its own, and the
-    door does so only once `request.member` is looked at.
+    With `by_domain` the domain function that the view calls with `request.slug` makes this check in a query of its
+    own; the decorator then makes it only if the view reads `request.member`.
     """
 
     def decorate(view: View) -> View:

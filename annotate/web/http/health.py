@@ -1,4 +1,4 @@
-"""Is the site alive: for load balancers and `serve`. Says no names, versions or causes."""
+"""Decides whether the site counts as healthy, for load balancers and `serve`. Tells no names, versions or causes."""
 
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -12,9 +12,9 @@ from annotate.runs import worker_alive
 @require_safe
 @never_cache
 def healthz(request: HttpRequest) -> HttpResponse:
-    """503 when the database does not answer. A missing worker is told, but pages work without one."""
+    """200, or 503 if the database does not answer. A missing worker is reported, but pages work without one."""
     try:
-        Project.objects.exists()  # a table of ours: an empty database is no answer
+        Project.objects.exists()  # a table of ours: a database without our tables counts as not answering
     except DatabaseError:
         return JsonResponse({"status": "error", "database": "error", "worker": worker_alive.worker_state()}, status=503)
     return JsonResponse({"status": "ok", "database": "ok", "worker": worker_alive.worker_state()})

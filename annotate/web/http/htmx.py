@@ -1,4 +1,4 @@
-"""The only place that looks at HX- headers: page or fragment, and messages that replace neither."""
+"""Decides whether a request gets a whole page or a fragment. The only module that reads HX- headers."""
 
 from typing import Any
 
@@ -8,13 +8,13 @@ from django.utils.cache import patch_vary_headers
 
 
 class SeeOther(HttpResponseRedirect):
-    """After a POST: the browser comes back with a GET, whatever it sent before."""
+    """A redirect after a POST: the browser requests the page with GET."""
 
     status_code = 303
 
 
 def wants_fragment(request: HttpRequest) -> bool:
-    """HTMX asked for a part of the page; a boosted link or a restored page wants all of it."""
+    """Whether HTMX wants a part of the page; for a boosted link or a restored page it wants the whole."""
     htmx = request.htmx  # type: ignore[attr-defined]
     return bool(htmx) and not htmx.boosted and not htmx.history_restore_request
 
@@ -22,7 +22,7 @@ def wants_fragment(request: HttpRequest) -> bool:
 def render_page(
     request: HttpRequest, template: str, fragment: str, context: dict[str, Any], status: int = 200
 ) -> HttpResponse:
-    """`template` as a whole, or only its partial `fragment` where HTMX asked; both under one URL."""
+    """The whole `template`, or only its partial `fragment` if HTMX wants one; both have the same URL."""
     name = f"{template}#{fragment}" if wants_fragment(request) else template
     response = render(request, name, context, status=status)
     patch_vary_headers(response, ["HX-Request"])
@@ -30,7 +30,7 @@ def render_page(
 
 
 def go_to(request: HttpRequest, url: str) -> HttpResponse:
-    """After a POST: a redirect; for HTMX the same as an instruction to load that page."""
+    """Send the browser to `url` after a POST: by a redirect, or for HTMX by its header."""
     if wants_fragment(request):
         return HttpResponse(status=204, headers={"HX-Redirect": url})
     return SeeOther(url)

@@ -1,4 +1,4 @@
-"""What is decided about a request before anything reads it, and about an answer when nobody else did."""
+"""Decides which requests are refused before a view reads them, and that responses are private by default."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ Answering = Callable[[HttpRequest], HttpResponse]
 
 
 def private_by_default(get_response: Answering) -> Answering:
-    """No browser or proxy keeps a page that did not ask for it: the next person at this screen is another one."""
+    """Middleware: responses are not cached unless a view says so, since the next person may use the same browser."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
@@ -27,7 +27,7 @@ def private_by_default(get_response: Answering) -> Answering:
 
 
 def only_readable(get_response: Answering) -> Answering:
-    """What is too large is refused unread, and what cannot be read is refused before a page tries."""
+    """Middleware: refuses a request that is too large without reading it, and a form that cannot be parsed."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         return _refused_unread(request) or _refused_early(request) or get_response(request)
@@ -36,7 +36,7 @@ def only_readable(get_response: Answering) -> Answering:
 
 
 def _refused_unread(request: HttpRequest) -> HttpResponse | None:
-    if "HTTP_TRANSFER_ENCODING" in request.META:  # its length is known only at its end
+    if "HTTP_TRANSFER_ENCODING" in request.META:  # chunked: its length is known only at its end
         return answer(request, 411, "no_length", _("Please say how long the request is. Nothing was changed."))
     try:
         length = int(request.META.get("CONTENT_LENGTH") or 0)
@@ -44,26 +44,26 @@ def _refused_unread(request: HttpRequest) -> HttpResponse | None:
         return not_understood(request)
     if length > _most(request):
         return too_large_file(request) if takes_file(request) else too_large(request)
-    # Python knows "charsets" that are none (hex, rot13) or that make text which nothing can store (utf-7).
+    # Python has codecs that are no charset (hex, rot13) or that give text which cannot be stored (utf-7).
     charset = (request.content_params or {}).get("charset", "utf-8")
     return None if charset.strip("'\"").lower() == "utf-8" else not_understood(request)
 
 
 def _most(request: HttpRequest) -> int:
-    """Bytes of a body; files are read as they come, after it is known who sends them."""
-    if takes_file(request):  # with the form around it
+    """The most bytes that the body may have. Files are streamed, after the view has checked who sends them."""
+    if takes_file(request):  # the file and the form around it
         return settings.UPLOAD_MAX_BYTES + settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     is_file = problems.is_for_programs(request) and request.path.endswith("/uploads")
     return settings.UPLOAD_MAX_BYTES if is_file else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
 
 
 def _refused_early(request: HttpRequest) -> HttpResponse | None:
-    """Forms are read here, before the CSRF check does; what the API gets and a form with a file, behind its door."""
+    """Parse a form before the CSRF check does; API bodies and the form with a file are read after access checks."""
     return None if problems.is_for_programs(request) or takes_file(request) else refused_read(request)
 
 
 def refused_read(request: HttpRequest) -> HttpResponse | None:
-    """Read the form: all that can be wrong with it has one answer."""
+    """Parse the form; the response to its failure, or None if it can be parsed."""
     try:
         request.POST  # noqa: B018
     except (RequestDataTooBig, TooManyFieldsSent):

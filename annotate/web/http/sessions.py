@@ -1,4 +1,4 @@
-"""Who is signed in, as Django keeps it, with the two queries of every request compiled once (models/prepared)."""
+"""Decides who is signed in, as Django does, with the two queries of every request compiled once (models/prepared)."""
 
 from typing import Any
 
@@ -13,21 +13,21 @@ from annotate.models.compiled import CompiledQuery
 
 
 class SessionStore(db.SessionStore):
-    """Sessions in the database; SESSION_ENGINE looks for this name."""
+    """Django's sessions in the database; SESSION_ENGINE requires this class name."""
 
     def _get_session_from_db(self) -> Session | None:
-        found = _SESSION.objects(key=self.session_key, now=timezone.now())
-        if not found:
+        sessions = _SESSION.objects(key=self.session_key, now=timezone.now())
+        if not sessions:
             self._session_key = None
-        return found[0] if found else None
+        return sessions[0] if sessions else None
 
 
 class Backend(ModelBackend):
-    """E-mail and password; only reading who signed in before is another query."""
+    """Django's backend for e-mail and password; only the query for the signed-in user is our own."""
 
     def get_user(self, user_id: Any) -> User | None:
-        found: list[User] = _USER.objects(person=user_id)
-        return found[0] if found and self.user_can_authenticate(found[0]) else None
+        users: list[User] = _USER.objects(person=user_id)
+        return users[0] if users and self.user_can_authenticate(users[0]) else None
 
 
 def _session(*, key: Value, now: Value) -> QuerySet[Session]:

@@ -1,4 +1,4 @@
-"""Light, dark or what the system prefers: a cookie, so that the server sends the right page at once."""
+"""Decides the theme (light, dark, or what the system prefers): kept in a cookie, so that pages come in it at once."""
 
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_POST

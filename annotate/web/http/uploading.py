@@ -1,4 +1,4 @@
-"""The one form with a file: where its bytes go until it is known that they may be kept."""
+"""Decides where the bytes of an uploaded file go until it is known that the file may be kept."""
 
 import tempfile
 from typing import IO, Any
@@ -16,7 +16,7 @@ FIELD = "file"
 
 
 def takes_file(request: HttpRequest) -> bool:
-    """Whether this is the form with a file: its view reads it, after its door, and nobody reads it before."""
+    """Whether this is the form with a file, whose body only its view reads, after checking who sends it."""
     if request.method != "POST" or request.content_type != "multipart/form-data":
         return False
     try:
@@ -26,13 +26,13 @@ def takes_file(request: HttpRequest) -> bool:
 
 
 class Spool(FileUploadHandler):
-    """Streams the form's file to a file without a name in the store's folder: whatever happens, nothing of it is left.
+    """Streams the form's file to a nameless file in the store's folder, which vanishes when it is closed.
 
-    A byte more than the limit is kept, by which `uploads.receive` knows; the rest is read and dropped, so that the
-    browser gets its answer.
+    Of a file that is too large one byte more than the limit is kept, so that `uploads.receive` notices; the rest is
+    read and dropped, so that the browser reads our response.
     """
 
-    file: IO[bytes]  # from the first file of its field on; Django closes what is called so when a body breaks off
+    file: IO[bytes]  # set by the field's first file; the name is Django's, which closes it when a body breaks off
     is_wanted = False
     n_bytes = 0
 

@@ -21,7 +21,7 @@ def broken(monkeypatch):
     def crash(*_, **__):
         raise RuntimeError(_SECRET)
 
-    monkeypatch.setattr(projects.people, "standings", crash)
+    monkeypatch.setattr(projects.my_projects, "standings", crash)
 
 
 def signed(user, **options) -> Client:
@@ -89,7 +89,7 @@ class TestCrash:
             raise OperationalError(_SECRET)
 
         client = signed(ann)
-        monkeypatch.setattr(projects.people, "standings", gone)
+        monkeypatch.setattr(projects.my_projects, "standings", gone)
         monkeypatch.setattr("annotate.web.http.errors.render", gone)
         response = client.get("/")
         assert response.status_code == 500

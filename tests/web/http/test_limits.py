@@ -98,7 +98,7 @@ class TestNotReadable:
 
         make_project(slug="strict")
         anybody.force_login(make_user("Ann"))
-        monkeypatch.setattr("annotate.web.projects.people.standings", store)
+        monkeypatch.setattr("annotate.web.projects.my_projects.standings", store)
         response = anybody.get("/", headers={"Accept": "application/json"})
         assert (response.status_code, response.json()["error"]["kind"]) == (422, "invalid")
 

@@ -3,8 +3,16 @@ import json
 import numpy as np
 import pytest
 
-from models_ml.calibration import one_rate
-from models_ml.delivery import CHOOSERS, Delivery, _choose, _cross_validate, _fit, _predict, fit_delivery
+from models_ml.calibration import uniform_noise
+from models_ml.label_combination import (
+    RULES,
+    LabelCombination,
+    _choose,
+    _cross_validate,
+    _fit,
+    _predict,
+    fit_label_combination,
+)
 from models_ml.metrics import item_log_loss
 
 N, K = 600, 3
@@ -36,43 +44,43 @@ def make_pool(llm=0.7, model=0.7, n_reference=120, seed=0, sharpness=0.8):
     return data, truth
 
 
-def posterior(delivery, data):
-    return delivery.posterior(data["silver"], data["silver_probability"], data["p_oof"])
+def posterior(combination, data):
+    return combination.posterior(data["silver"], data["silver_probability"], data["p_oof"])
 
 
 class TestChoice:
     def test_the_combiner_is_the_default(self):
         data, _ = make_pool()
-        delivery = fit_delivery(**data)
-        assert delivery.chooser == "combiner"
-        assert [row["name"] for row in delivery.table] == list(CHOOSERS)
+        combination = fit_label_combination(**data)
+        assert combination.rule == "combiner"
+        assert [row["name"] for row in combination.table] == list(RULES)
 
     def test_it_knows_more_than_either_of_its_sources(self):
         data, truth = make_pool(n_reference=300)
-        table = {row["name"]: row["log_loss"] for row in fit_delivery(**data).table}
+        table = {row["name"]: row["log_loss"] for row in fit_label_combination(**data).table}
         assert table["combiner"] < min(table["llm"], table["model"])
 
     def test_a_clearly_better_candidate_replaces_it(self):
         # A machine with a fixed habit (it always says the next class) is what a transition matrix is for.
         data, truth = make_pool(model=0.4, n_reference=300, sharpness=0.4)
         data["silver"] = (truth + 1) % K
-        delivery = fit_delivery(**data)
-        assert delivery.chooser == "posterior"
-        row = next(r for r in delivery.table if r["name"] == "posterior")
+        combination = fit_label_combination(**data)
+        assert combination.rule == "posterior"
+        row = next(r for r in combination.table if r["name"] == "posterior")
         assert row["better_by"] > row["standard_error"]
-        assert (posterior(delivery, data).argmax(axis=1) == truth).all()
+        assert (posterior(combination, data).argmax(axis=1) == truth).all()
 
     def test_a_handful_of_items_never_replaces_it(self):
         data, truth = make_pool(model=0.4, n_reference=15, sharpness=0.4)
         data["silver"] = (truth + 1) % K
-        assert fit_delivery(**data).chooser == "combiner"
+        assert fit_label_combination(**data).rule == "combiner"
 
-    @pytest.mark.parametrize(("gain", "chooser"), [(0.05, "combiner"), (0.2, "model"), (-0.2, "combiner")])
-    def test_better_means_by_more_than_one_standard_error(self, gain, chooser):
+    @pytest.mark.parametrize(("gain", "rule"), [(0.05, "combiner"), (0.2, "model"), (-0.2, "combiner")])
+    def test_better_means_by_more_than_one_standard_error(self, gain, rule):
         spread = np.tile([1.0, -1.0], 50)  # standard error of the mean: .1
-        losses = {name: np.full(100, 2.0) for name in CHOOSERS}
+        losses = {name: np.full(100, 2.0) for name in RULES}
         losses["model"] = losses["model"] - gain - spread
-        assert _choose(losses)[0] == chooser
+        assert _choose(losses)[0] == rule
 
     def test_each_fold_is_compared_without_its_own_gold(self):
         data, _ = make_pool()
@@ -81,25 +89,25 @@ class TestChoice:
         found = _cross_validate((silver, None, p_oof), gold, both, data["fold"], K)
         parts = _fit(silver, None, p_oof, np.where(data["fold"] == 1, -1, gold), K)
         held = both & (data["fold"] == 1)
-        for name in CHOOSERS:
+        for name in RULES:
             p = _predict(parts, name, silver[held], None, p_oof[held])
             np.testing.assert_array_equal(found[name][data["fold"][both] == 1], item_log_loss(p, gold[held]))
 
     def test_gold_outside_the_reference_sample_changes_nothing(self):
         data, truth = make_pool()
         more = dict(data, gold=truth)
-        assert fit_delivery(**data).to_dict() == fit_delivery(**more).to_dict()
+        assert fit_label_combination(**data).to_dict() == fit_label_combination(**more).to_dict()
 
 
 class TestPosterior:
     def test_rows_sum_to_one(self):
         data, _ = make_pool()
-        np.testing.assert_allclose(posterior(fit_delivery(**data), data).sum(axis=1), 1)
+        np.testing.assert_allclose(posterior(fit_label_combination(**data), data).sum(axis=1), 1)
 
     def test_the_posterior_candidate_is_bayes_rule(self):
         data, _ = make_pool()
-        d = fit_delivery(**data)
-        d = Delivery(d.n_classes, "posterior", d.parts, d.table, d.n)
+        d = fit_label_combination(**data)
+        d = LabelCombination(d.n_classes, "posterior", d.parts, d.table, d.n)
         p, y = data["p_oof"][1] ** (1 / d.parts.model_temperature), data["silver"][1]
         expected = p / p.sum() * d.parts.transition[:, y]
         np.testing.assert_allclose(posterior(d, data)[1], expected / expected.sum(), rtol=1e-4)
@@ -107,30 +115,30 @@ class TestPosterior:
     def test_an_item_never_sent_to_the_llm_is_the_models(self):
         data, _ = make_pool()
         data["silver"][-50:] = -1
-        delivery = fit_delivery(**data)
-        p = data["p_oof"][-50:] ** (1 / delivery.parts.model_temperature)
-        np.testing.assert_allclose(posterior(delivery, data)[-50:], p / p.sum(axis=1, keepdims=True), rtol=1e-4)
+        combination = fit_label_combination(**data)
+        p = data["p_oof"][-50:] ** (1 / combination.parts.model_temperature)
+        np.testing.assert_allclose(posterior(combination, data)[-50:], p / p.sum(axis=1, keepdims=True), rtol=1e-4)
 
     def test_a_failure_says_something_about_the_class(self):
         data, truth = make_pool(n_reference=300)
         data["silver"] = np.where(truth == 2, K, data["silver"])
-        delivery = fit_delivery(**data)
+        combination = fit_label_combination(**data)
         failed = data["silver"] == K
-        p = data["p_oof"][failed] ** (1 / delivery.parts.model_temperature)
-        p = p / p.sum(axis=1, keepdims=True) * delivery.parts.transition[:, K]
-        found = posterior(delivery, data)[failed]
+        p = data["p_oof"][failed] ** (1 / combination.parts.model_temperature)
+        p = p / p.sum(axis=1, keepdims=True) * combination.parts.transition[:, K]
+        found = posterior(combination, data)[failed]
         np.testing.assert_allclose(found, p / p.sum(axis=1, keepdims=True), rtol=1e-3)
         right = (found.argmax(axis=1) == truth[failed]).mean()
         assert right > (data["p_oof"][failed].argmax(axis=1) == truth[failed]).mean()
 
-    def test_unknown_confidence_is_one_rate(self):
+    def test_unknown_confidence_is_uniform_noise(self):
         data, _ = make_pool()
         data["p_oof"] = None
-        delivery = fit_delivery(**data)
-        assert delivery.chooser == "llm"
+        combination = fit_label_combination(**data)
+        assert combination.rule == "llm"
         valid = data["silver"] < K
-        expected = one_rate(data["silver"][valid], delivery.parts.error, delivery.parts.marginal)
-        np.testing.assert_allclose(posterior(delivery, data)[valid], expected, rtol=1e-4)
+        expected = uniform_noise(data["silver"][valid], combination.parts.error, combination.parts.marginal)
+        np.testing.assert_allclose(posterior(combination, data)[valid], expected, rtol=1e-4)
 
     def test_a_null_row_is_unknown_and_the_others_are_used(self):
         data, _ = make_pool()
@@ -138,42 +146,42 @@ class TestPosterior:
         p[np.arange(N), np.minimum(data["silver"], K - 1)] = 0.9
         p[1] = np.nan
         data["silver_probability"], data["p_oof"] = p, None
-        delivery = fit_delivery(**data)
-        found = posterior(delivery, data)
-        expected = one_rate(data["silver"][1:2], delivery.parts.error, delivery.parts.marginal)
+        combination = fit_label_combination(**data)
+        found = posterior(combination, data)
+        expected = uniform_noise(data["silver"][1:2], combination.parts.error, combination.parts.marginal)
         np.testing.assert_allclose(found[1], expected[0], rtol=1e-4)
-        q = p[2] ** (1 / delivery.parts.llm_temperature)
+        q = p[2] ** (1 / combination.parts.llm_temperature)
         np.testing.assert_allclose(found[2], q / q.sum(), rtol=1e-4)
 
     def test_without_an_llm_the_model_speaks(self):
         data, _ = make_pool()
         data["silver"] = np.full(N, -1)
-        delivery = fit_delivery(**data)
-        assert delivery.chooser == "model"
-        assert (posterior(delivery, data).argmax(axis=1) == data["p_oof"].argmax(axis=1)).all()
+        combination = fit_label_combination(**data)
+        assert combination.rule == "model"
+        assert (posterior(combination, data).argmax(axis=1) == data["p_oof"].argmax(axis=1)).all()
 
     def test_without_anything_it_is_uniform(self):
         data, _ = make_pool()
         data["silver"], data["p_oof"] = np.full(N, -1), None
-        np.testing.assert_allclose(posterior(fit_delivery(**data), data), 1 / K)
+        np.testing.assert_allclose(posterior(fit_label_combination(**data), data), 1 / K)
 
     def test_no_reference_sample_is_the_shrunk_defaults(self):
         data, _ = make_pool(n_reference=0)
-        delivery = fit_delivery(**data)
-        assert delivery.chooser == "combiner"
-        assert (delivery.parts.combiner.a, delivery.parts.error) == (0.5, pytest.approx(0.2))
-        assert np.isfinite(posterior(delivery, data)).all()
+        combination = fit_label_combination(**data)
+        assert combination.rule == "combiner"
+        assert (combination.parts.combiner.a, combination.parts.error) == (0.5, pytest.approx(0.2))
+        assert np.isfinite(posterior(combination, data)).all()
 
     def test_items_without_a_prediction_yet_are_the_llms(self):
         data, _ = make_pool()
         data["p_oof"][1:3] = np.nan
-        found = posterior(fit_delivery(**data), data)
+        found = posterior(fit_label_combination(**data), data)
         assert (found[1:3].argmax(axis=1) == data["silver"][1:3]).all()
 
 
 def test_it_survives_json():
     data, _ = make_pool()
-    delivery = fit_delivery(**data)
-    again = Delivery.from_dict(json.loads(json.dumps(delivery.to_dict(), allow_nan=False)))
-    assert posterior(again, data).tobytes() == posterior(delivery, data).tobytes()
-    assert again.table == delivery.table
+    combination = fit_label_combination(**data)
+    again = LabelCombination.from_dict(json.loads(json.dumps(combination.to_dict(), allow_nan=False)))
+    assert posterior(again, data).tobytes() == posterior(combination, data).tobytes()
+    assert again.table == combination.table

@@ -1,4 +1,4 @@
-"""The machine label of an item without gold: combines LLM and model, calibrated on the reference sample."""
+"""The machine label of an item without gold: combines LLM and model by a rule fitted on the reference sample."""
 
 from __future__ import annotations
 
@@ -7,37 +7,32 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import softmax
 
+from models_ml.arrays import Bools, Floats, Ints, Matrix
 from models_ml.calibration import (
     Combiner,
     apply_temperature,
     fit_combiner,
     fit_temperature,
-    one_rate,
     safe_log,
+    uniform_noise,
 )
 from models_ml.metrics import item_log_loss
 from models_ml.noise.transition import direct_transition, pooled_error, silver_marginal
 
-Floats = NDArray[np.floating[Any]]
-Ints = NDArray[np.integer[Any]]
-Bools = NDArray[np.bool_]
-Matrix = NDArray[np.float64]
-
 # The default first; another replaces it only when clearly better.
-CHOOSERS = ("combiner", "llm", "model", "posterior")
+RULES = ("combiner", "llm", "model", "posterior")
 # With fewer paired items one standard error is itself a guess, and the default stays.
 MIN_PAIRED = 20
 
 
 @dataclass(frozen=True)
-class Parts:
-    """Everything fitted on gold; error and marginal float64[K] make the one-rate vector."""
+class FittedParts:
+    """Everything fitted on gold; error and marginal float64[K] make the uniform-noise vector."""
 
     error: float
-    marginal: NDArray[np.float64]
+    marginal: Matrix
     llm_temperature: float
     model_temperature: float
     combiner: Combiner
@@ -45,17 +40,17 @@ class Parts:
 
 
 @dataclass(frozen=True)
-class Delivery:
+class LabelCombination:
     """A frozen rule from silver and out-of-fold predictions to a distribution over the K classes.
 
-    chooser: which of CHOOSERS labels the items that have both a valid silver label and a prediction; table:
+    rule: which of RULES labels the items that have both a valid silver label and a prediction; table:
     how each candidate did in cross-validation (name, log_loss, better_by, standard_error; nats), n: items
     compared.
     """
 
     n_classes: int
-    chooser: str
-    parts: Parts
+    rule: str
+    parts: FittedParts
     table: tuple[dict[str, Any], ...]
     n: int
 
@@ -71,7 +66,7 @@ class Delivery:
         has_llm, has_model = _present(silver, p_oof, self.n_classes)
         result = np.full((len(silver), self.n_classes), 1.0 / self.n_classes)
         for name, rows in (
-            (self.chooser, has_llm & has_model),
+            (self.rule, has_llm & has_model),
             ("llm", has_llm & ~has_model),
             ("model", (silver < 0) & has_model),
             ("posterior", (silver == self.n_classes) & has_model),
@@ -85,7 +80,7 @@ class Delivery:
         p = self.parts
         return {
             "n_classes": self.n_classes,
-            "chooser": self.chooser,
+            "chooser": self.rule,  # its name in what is stored
             "table": list(self.table),
             "n": self.n,
             "error": p.error,
@@ -97,10 +92,10 @@ class Delivery:
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Delivery:
+    def from_dict(cls, values: Mapping[str, Any]) -> LabelCombination:
         """Undo to_dict."""
         v, c = values, values["combiner"]
-        parts = Parts(
+        parts = FittedParts(
             v["error"],
             np.array(v["marginal"], np.float64),
             v["llm_temperature"],
@@ -111,7 +106,7 @@ class Delivery:
         return cls(v["n_classes"], v["chooser"], parts, tuple(v["table"]), v["n"])
 
 
-def fit_delivery(
+def fit_label_combination(
     *,
     silver: Ints,
     silver_probability: Floats | None,
@@ -120,7 +115,7 @@ def fit_delivery(
     reference: Bools,
     fold: Ints,
     n_classes: int,
-) -> Delivery:
+) -> LabelCombination:
     """Fit the rule on the reference sample and choose the candidate.
 
     silver int[N] (K: no valid answer, -1: never asked); silver_probability float[N, K] or None, NaN rows
@@ -136,14 +131,16 @@ def fit_delivery(
     both = has_llm & has_model & (known >= 0)
     parts = _fit(*data, known, n_classes)
     if not both.any():
-        chooser = "model" if has_model.any() and not has_llm.any() else "combiner"
-        return Delivery(n_classes, chooser if has_model.any() else "llm", parts, (), 0)
+        rule = "model" if has_model.any() and not has_llm.any() else "combiner"
+        return LabelCombination(n_classes, rule if has_model.any() else "llm", parts, (), 0)
     losses = _cross_validate(data, known, both, fold, n_classes)
-    chooser, table = _choose(losses)
-    return Delivery(n_classes, chooser, parts, table, int(both.sum()))
+    rule, table = _choose(losses)
+    return LabelCombination(n_classes, rule, parts, table, int(both.sum()))
 
 
-def _fit(silver: Ints, silver_probability: Floats | None, p_oof: Floats | None, gold: Ints, n_classes: int) -> Parts:
+def _fit(
+    silver: Ints, silver_probability: Floats | None, p_oof: Floats | None, gold: Ints, n_classes: int
+) -> FittedParts:
     """All fits on items with gold >= 0; labels of the other items never enter."""
     has_llm, has_model = _present(silver, p_oof, n_classes)
     known = gold >= 0
@@ -151,17 +148,17 @@ def _fit(silver: Ints, silver_probability: Floats | None, p_oof: Floats | None, 
     error = pooled_error(valid, silver)
     marginal = silver_marginal(np.where(has_llm, silver, -1), n_classes)[:n_classes]
     marginal = marginal / marginal.sum()
-    raw = Parts(error, marginal, 1.0, 1.0, Combiner(0.5, 0.5, np.zeros(n_classes)), np.empty(0))
+    raw = FittedParts(error, marginal, 1.0, 1.0, Combiner(0.5, 0.5, np.zeros(n_classes)), np.empty(0))
     take = has_llm & known & _confident(silver_probability, len(silver))
     log_llm = _log_llm(raw, *_take(take, silver, silver_probability, None)[:2])
     llm_temperature = fit_temperature(log_llm, gold[take])
     take = has_model & known
     log_model = safe_log(p_oof[take]) if p_oof is not None else np.empty((0, n_classes))
     model_temperature = fit_temperature(log_model, gold[take])
-    scaled = Parts(error, marginal, llm_temperature, model_temperature, raw.combiner, raw.transition)
+    scaled = FittedParts(error, marginal, llm_temperature, model_temperature, raw.combiner, raw.transition)
     take = has_llm & has_model & known
     logs = _logs(scaled, *_take(take, silver, silver_probability, p_oof))
-    return Parts(
+    return FittedParts(
         error,
         marginal,
         llm_temperature,
@@ -171,7 +168,9 @@ def _fit(silver: Ints, silver_probability: Floats | None, p_oof: Floats | None, 
     )
 
 
-def _predict(parts: Parts, name: str, silver: Ints, silver_probability: Floats | None, p_oof: Floats | None) -> Matrix:
+def _predict(
+    parts: FittedParts, name: str, silver: Ints, silver_probability: Floats | None, p_oof: Floats | None
+) -> Matrix:
     """The candidate's distribution for items that have what it needs. float64[n, K]."""
     if name == "llm":
         return np.exp(_log_llm(parts, silver, silver_probability))
@@ -183,13 +182,15 @@ def _predict(parts: Parts, name: str, silver: Ints, silver_probability: Floats |
     return parts.combiner(*_logs(parts, silver, silver_probability, p_oof))
 
 
-def _logs(parts: Parts, silver: Ints, silver_probability: Floats | None, p_oof: Floats | None) -> tuple[Matrix, Matrix]:
+def _logs(
+    parts: FittedParts, silver: Ints, silver_probability: Floats | None, p_oof: Floats | None
+) -> tuple[Matrix, Matrix]:
     return _log_llm(parts, silver, silver_probability), _log_model(parts, p_oof, len(silver))
 
 
-def _log_llm(parts: Parts, silver: Ints, silver_probability: Floats | None) -> Matrix:
-    """log p_llm of items with a valid label, calibrated; one-rate where the confidence is unknown."""
-    log_p = safe_log(one_rate(silver, parts.error, parts.marginal))
+def _log_llm(parts: FittedParts, silver: Ints, silver_probability: Floats | None) -> Matrix:
+    """log p_llm of items with a valid label, calibrated; uniform-noise where the confidence is unknown."""
+    log_p = safe_log(uniform_noise(silver, parts.error, parts.marginal))
     rows = np.flatnonzero(_confident(silver_probability, len(silver)))
     if silver_probability is not None and len(rows):
         z = safe_log(silver_probability[rows])
@@ -197,7 +198,7 @@ def _log_llm(parts: Parts, silver: Ints, silver_probability: Floats | None) -> M
     return log_p
 
 
-def _log_model(parts: Parts, p_oof: Floats | None, n: int = 0) -> Matrix:
+def _log_model(parts: FittedParts, p_oof: Floats | None, n: int = 0) -> Matrix:
     if p_oof is None:
         return np.zeros((n, len(parts.marginal)))
     return safe_log(apply_temperature(safe_log(p_oof), parts.model_temperature))
@@ -205,23 +206,23 @@ def _log_model(parts: Parts, p_oof: Floats | None, n: int = 0) -> Matrix:
 
 def _cross_validate(
     data: tuple[Ints, Floats | None, Floats | None], gold: Ints, both: Bools, fold: Ints, n_classes: int
-) -> dict[str, NDArray[np.float64]]:
+) -> dict[str, Matrix]:
     """Log-loss per compared item and candidate, everything fitted without the item's fold."""
-    losses = {name: np.zeros(len(gold)) for name in CHOOSERS}
+    losses = {name: np.zeros(len(gold)) for name in RULES}
     for f in np.unique(fold[both]):
         parts = _fit(*data, np.where(fold == f, -1, gold), n_classes)
         held = both & (fold == f)
-        for name in CHOOSERS:
+        for name in RULES:
             p = _predict(parts, name, *_take(held, *data))
             losses[name][held] = item_log_loss(p, gold[held])
     return {name: loss[both] for name, loss in losses.items()}
 
 
-def _choose(losses: dict[str, NDArray[np.float64]]) -> tuple[str, tuple[dict[str, Any], ...]]:
+def _choose(losses: dict[str, Matrix]) -> tuple[str, tuple[dict[str, Any], ...]]:
     """The default, or the best of those that beat it by more than one standard error."""
-    default, n = losses[CHOOSERS[0]], len(losses[CHOOSERS[0]])
-    table, best, best_gain = [], CHOOSERS[0], 0.0
-    for name in CHOOSERS:
+    default, n = losses[RULES[0]], len(losses[RULES[0]])
+    table, best, best_gain = [], RULES[0], 0.0
+    for name in RULES:
         gain = default - losses[name]
         mean = float(gain.mean())
         error = float(gain.std(ddof=1) / np.sqrt(n)) if n > 1 else None

@@ -1,1 +1,0 @@
-"""Classifiers on frozen embeddings."""

@@ -1,0 +1,48 @@
+"""What the minibatch loop trains: embed → encode → head."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module, Parameter
+
+    from models_ml.classifier import Classifier
+
+
+class Network(ABC):
+    """Inputs to logits in three steps that a method may step between; made for (n_inputs, n_classes, generator).
+
+    Subclasses set `head`, and override `embed` and `encode` where they have any. Torch is imported where a network is
+    made, so that its file can be read without.
+    """
+
+    head: Module
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Inputs to what `encode` reads: where adversarial noise, mixing and cut-offs go."""
+        return x
+
+    def encode(self, embedded: Tensor, mask: Any = None) -> Tensor:
+        """float[b, …] -> features float[b, h]; mask: which positions of an input are there."""
+        return embedded
+
+    def features(self, x: Tensor, mask: Any = None) -> Tensor:
+        """What the head sees, float[b, h]."""
+        return self.encode(self.embed(x), mask)
+
+    def __call__(self, x: Tensor, mask: Any = None) -> Tensor:
+        """Logits float[b, K]."""
+        logits: Tensor = self.head(self.features(x, mask))
+        return logits
+
+    def parameters(self) -> Sequence[Parameter]:
+        """All that is trained."""
+        return list(self.head.parameters())
+
+    @abstractmethod
+    def classifier(self) -> Classifier:
+        """What predicts once training is over; `Method.load` makes the same from its state."""
