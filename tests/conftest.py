@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings as project_settings
-from django.db import connection
+from django.db import connection, transaction
+from django.test import override_settings
+from pytest_django import DjangoDbBlocker
 
 from tests import databases, services
 
@@ -23,6 +25,13 @@ _SLOW = {"chaos", "e2e", "commands", "benchmarks"}  # start processes, browsers,
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--only-database", action="store_true", help="leave out what touches no database")
     parser.addoption("--slow", action="store_true", help="what is marked slow, too")
+    parser.addoption("--portable", action="store_true", help="on PostgreSQL what is marked portable, too")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """One more than there are processors: whoever waits for a server, a worker or a browser needs none."""
+    count = os.cpu_count()
+    return count + 1 if count and "PYTEST_XDIST_AUTO_NUM_WORKERS" not in os.environ else None
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -39,6 +48,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     _leave_out(config, items, [item for item in items if not _is_for_this_database(item)])
     if not config.getoption("--slow"):
         _leave_out(config, items, [item for item in items if item.get_closest_marker("slow")])
+    if connection.vendor == "postgresql" and not config.getoption("--portable"):
+        _leave_out(config, items, [item for item in items if item.get_closest_marker("portable")])
     if config.getoption("--only-database"):
         _leave_out(config, items, [item for item in items if not _touches_the_database(item)])
 
@@ -109,8 +120,23 @@ def redis_server() -> Iterator[services.Service]:
 
 
 @pytest.fixture(autouse=True)
-def files_in_a_temporary_folder(settings, tmp_path: Path) -> None:
-    settings.FILES_DIR = tmp_path / "files"
+def files_in_a_temporary_folder(request: pytest.FixtureRequest, settings, tmp_path: Path) -> None:
+    if "rows_for_all" not in request.fixturenames:
+        settings.FILES_DIR = tmp_path / "files"
+
+
+@pytest.fixture(scope="module")
+def rows_for_all(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Rows and files of fixtures that ask for this are there for all tests of their module.
+
+    What a test with `db` does itself is undone after it. Not for tests with threads or with `transactional_db`.
+    """
+    folder = tmp_path_factory.mktemp("files")
+    with django_db_blocker.unblock(), override_settings(FILES_DIR=folder), transaction.atomic():
+        yield
+        transaction.set_rollback(True)
 
 
 @pytest.fixture(scope="module")

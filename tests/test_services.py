@@ -13,18 +13,20 @@ from tests.processes import ROOT
 from tests.services import PostgreSQL, Redis, create_database, drop_database, running
 
 RING = """
-import time, sys
+import time
 import django; django.setup()
 from kombu.exceptions import OperationalError
 from labelapp.celery import app
+def clock():  # in seconds, without those in which this thread could have gone on and others had the processor
+    return time.monotonic() - int(open("/proc/thread-self/schedstat").read().split()[1]) / 1e9
 for _ in range(3):
-    began = time.monotonic()
+    began = clock()
     try:
         app.send_task("nothing", args=["id"], queue="ml")
         heard = True
     except OperationalError:
         heard = False
-    print(heard, time.monotonic() - began < 1.5)
+    print(heard, clock() - began < 1.5)
 """
 
 

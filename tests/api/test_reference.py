@@ -6,7 +6,7 @@ from django.test import Client
 from annotate.api.http import description
 from tests.factories import make_user
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.portable]
 
 
 @pytest.fixture

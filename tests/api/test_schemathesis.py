@@ -1,8 +1,9 @@
 """Whatever the description allows, and what it does not: no 5xx, no status, type or shape that it does not name.
 
-Examples per operation and person: API_EXAMPLES (8; `make test-api` asks for 100).
+Examples per operation and person: API_EXAMPLES (4; `make test-api` asks for 100).
 """
 
+import copy
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -18,11 +19,12 @@ from schemathesis import GenerationMode, checks
 from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
 
 from annotate.api.http import description
+from annotate.models import Project
 from tests.api.conftest import Program
 from tests.factories import make_project, owner_of
 from tests.web.site import Place, make_place
 
-_EXAMPLES = int(os.environ.get("API_EXAMPLES", "8"))
+_EXAMPLES = int(os.environ.get("API_EXAMPLES", "4"))
 _CHECKS = [
     checks.not_a_server_error,
     checks.status_code_conformance,
@@ -56,16 +58,17 @@ def kept_connection(db: None) -> Iterator[None]:
         signal.connect(close_old_connections)
 
 
+@pytest.fixture(scope="module")
+def places(rows_for_all: None) -> tuple[Place, Project]:
+    return make_place(), make_project()
+
+
 @pytest.mark.only_on("sqlite")
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_it_answers_as_described(kept_connection: None, name: str) -> None:
+def test_it_answers_as_described(kept_connection: None, places: tuple[Place, Project], name: str) -> None:
     """To the owner, to a reviewer, and to somebody who has another project."""
-    place = make_place()
-    people = {
-        "owner": place.people["owner"],
-        "reviewer": place.people["reviewer"],
-        "stranger": owner_of(make_project()),
-    }
+    place, other = copy.deepcopy(places)
+    people = {"owner": place.people["owner"], "reviewer": place.people["reviewer"], "stranger": owner_of(other)}
     for who, person in people.items():
         _ask(name, place, Program(person).headers, is_stranger=who == "stranger")
 

@@ -22,6 +22,11 @@ def within(page: Page, function: str, argument: Any = None, seconds: float = SEC
     return page.evaluate(_RACE.format(function=function, seconds=seconds), argument)
 
 
+def next_frame(page: Page) -> None:
+    """What the page had still to do with what it has heard is done and painted."""
+    within(page, "() => new Promise((go) => requestAnimationFrame(() => setTimeout(go)))")
+
+
 def settled(page: Page, seconds: float = SECONDS) -> None:
     """Every transition on the page has ended or was cancelled; playwright's TimeoutError where one goes on."""
     page.wait_for_function(_IS_STILL, timeout=seconds * 1000)

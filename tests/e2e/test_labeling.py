@@ -11,8 +11,9 @@ from annotate import members, projects
 from annotate.labeling import leases
 from annotate.models import Annotation, Lease
 from annotate.models.project import Arm, SuggestionPolicy
-from tests.e2e.in_page import settled, within
+from tests.e2e.in_page import next_frame, settled, within
 from tests.factories import make_member, make_project, owner_of
+from tests.waiting import wait_until
 from tests.web.labeling.rows import close, make_round
 from tests.web.labeling.test_work import predict
 
@@ -54,17 +55,31 @@ def item(page):
 
 def press(page, key):
     """One press as a person makes it: on an item that is painted; until the next one is."""
+    answer(page, key)
+    ready(page)
+
+
+def answer(page, key):
+    """One press, until its item is gone."""
     before = page.get_attribute("#labeling", "data-ready")
     page.keyboard.press(key)
     page.wait_for_function(
         "(before) => (document.querySelector('#labeling').dataset.ready ?? '') !== before", arg=before
     )
-    ready(page)
 
 
 def saved(page):
     """All answers have arrived."""
     page.wait_for_function("() => !Object.keys(localStorage).some((key) => key.startsWith('goldloop.answer.'))")
+
+
+def holds(page, n):
+    """The item on the screen and those ahead are here."""
+    page.wait_for_function(
+        """(n) => navigator.locks.query().then(({ held }) =>
+        held.filter((lock) => lock.name.startsWith("goldloop-lease-")).length >= n)""",
+        arg=n,
+    )
 
 
 def stored():
@@ -111,10 +126,15 @@ class TestKeyboard:
         assert list(stored().values()) == ["yes"]
 
     def test_a_held_key_answers_once(self, label):
+        first = item(label)
         label.keyboard.down("Digit1")
-        for _ in range(20):
+        for _ in range(10):
             label.keyboard.down("Digit1")  # an auto-repeat
-            label.wait_for_timeout(20)
+        expect(label.locator("#item .item-text").first).not_to_have_text(first)
+        ready(label)
+        for _ in range(10):  # on the next item, too
+            label.keyboard.down("Digit1")
+            next_frame(label)
         label.keyboard.up("Digit1")
         saved(label)
         assert Annotation.objects.count() == 1
@@ -131,7 +151,7 @@ class TestKeyboard:
     @pytest.mark.parametrize("keys", ["Control+Digit1", "Alt+Digit1", "Meta+Digit1"])
     def test_shortcuts_of_the_browser_are_left_alone(self, label, keys):
         label.keyboard.press(keys)
-        label.wait_for_timeout(100)
+        next_frame(label)
         assert label.locator("#last").is_hidden()
 
     def test_nothing_is_answered_while_a_character_is_composed(self, label):
@@ -139,7 +159,7 @@ class TestKeyboard:
             """() => document.body.dispatchEvent(new KeyboardEvent("keydown",
             {code: "Digit1", key: "1", isComposing: true, bubbles: true}))"""
         )
-        label.wait_for_timeout(100)
+        next_frame(label)
         assert label.locator("#last").is_hidden()
 
     def test_a_dialog_keeps_the_keys(self, label):
@@ -190,7 +210,7 @@ class TestUndo:
             press(label, "Backspace")
             assert item(label) == seen[-1 - n]
         label.keyboard.press("ArrowLeft")
-        label.wait_for_timeout(200)
+        next_frame(label)
         assert item(label) == seen[1]
         press(label, "Digit3")
         saved(label)
@@ -232,7 +252,7 @@ class TestUndo:
 class TestNothingIsLost:
     def test_offline_and_back(self, label, browsing):
         browsing.expect("ERR_INTERNET_DISCONNECTED|Failed to load")
-        label.wait_for_timeout(500)  # until the items ahead are here
+        holds(label, 3)
         label.context.set_offline(True)
         pressed = {}
         for _ in range(2):
@@ -291,7 +311,7 @@ class TestNothingIsLost:
 
     def test_signing_in_in_another_window_is_seen_at_once(self, label, ann, browsing):
         browsing.expect("401")
-        label.wait_for_timeout(500)
+        holds(label, 3)
         Session.objects.all().delete()
         for _ in range(2):
             press(label, "Digit2")
@@ -400,13 +420,14 @@ class TestSharing:
         assert Annotation.objects.filter(is_counted=False).count() == 0
 
     def test_a_question_taken_over_unseen_disappears(self, label, project):
-        label.wait_for_timeout(500)
+        holds(label, 3)
         ahead = Lease.objects.filter(shown_at__isnull=True, ended_at__isnull=True).order_by("pk")
         taken = ahead[0].entry.item.content.payload["text"]
         ahead.filter(pk=ahead[0].pk).update(ended_at=timezone.now(), outcome="taken_over")
-        with label.expect_response("**/label/next"):
+        with label.expect_response("**/label/next") as response:
             press(label, "Digit1")
-        label.wait_for_timeout(200)
+        response.value.finished()
+        next_frame(label)
         seen = []
         for _ in range(3):
             seen.append(item(label))
@@ -428,8 +449,7 @@ class TestSharing:
         open_screen(page, project)
         for _ in range(2):
             ready(page)
-            page.keyboard.press("Digit1")
-            page.wait_for_timeout(700)
+            answer(page, "Digit1")
         expect(page.locator("#empty")).to_contain_text("This round is done")
         expect(page.locator("#empty a").first).to_have_text("Close the round")
         assert len(stored()) == 2
@@ -564,7 +584,7 @@ def sign_in(page, user):
 
 
 def test_shown_is_marked(label):
-    label.wait_for_timeout(300)
-    assert Lease.objects.filter(shown_at__isnull=False).count() == 1
+    holds(label, 3)
+    wait_until(lambda: Lease.objects.filter(shown_at__isnull=False).count() == 1)
     assert leases.PLENTY  # buffers shrink near the end; three are held here
     assert Lease.objects.count() == 3

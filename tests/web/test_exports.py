@@ -10,7 +10,7 @@ from annotate.models.project import Role
 from tests.factories import make_member, make_project, make_user, owner_of
 from tests.rows import make_run
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.portable]
 ROWS = b'{"external_id":"a","payload":{"text":"<script>alert(1)</script>"},"label":"yes","label_source":"gold"}\n' * 7
 HTMX = {"HTTP_HX_REQUEST": "true"}
 

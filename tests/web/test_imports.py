@@ -373,6 +373,7 @@ class TestPreview:
         assert "is not finished" in text and "Import 2 rows" not in text
 
 
+@pytest.mark.portable
 class TestEveryBadFile:
     @pytest.mark.parametrize("case", [name for name, bad in BAD_FILES.items() if bad.expect == "refused"])
     def test_what_cannot_be_read_is_a_sentence(self, olga, project, settings, case):

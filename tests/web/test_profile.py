@@ -9,7 +9,7 @@ from annotate.accounts import tokens
 from annotate.models import ApiToken, User
 from tests.factories import make_user
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.portable]
 PROFILE, TOKENS = "/profile", "/profile/tokens/create"
 
 

@@ -16,7 +16,7 @@ from annotate.access import MAY
 from annotate.models import Lease
 from annotate.models.project import Role
 from annotate.web.http.guards import PUBLIC_ROUTES
-from tests.web.site import Place, address, all_routes, make_newcomer, make_place, make_stranger
+from tests.web.site import Place, address, all_routes, make_newcomer, make_place
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 PAGE, ACTION, SAFE, FORM = ("GET",), ("POST",), ("GET", "HEAD"), ("GET", "HEAD", "POST")
@@ -111,9 +111,21 @@ IN_PROJECT = sorted(name for name, (needs, _) in NEEDS.items() if needs)
 _NAMES_MORE = {"exports-download", *(name for name in NEEDS if name.startswith("labeling-"))}
 
 
+@pytest.fixture(scope="module")
+def places(rows_for_all) -> tuple[Place, Place]:
+    """Both are made once: a place takes longer than asking for a page of it."""
+    return make_place(), make_place("Elsewhere")
+
+
 @pytest.fixture
-def place(db) -> Place:
-    return make_place()
+def place(db, places) -> Place:
+    return copy.deepcopy(places[0])
+
+
+@pytest.fixture
+def elsewhere(db, places) -> Place:
+    """Another project with the same things in it, whose owner is a stranger here."""
+    return copy.deepcopy(places[1])
 
 
 @contextlib.contextmanager
@@ -159,6 +171,7 @@ class TestTheTable:
         assert all(NEEDS[name][0] is None for name in PUBLIC)
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize("name", sorted(set(NEEDS) - PUBLIC))
 def test_who_is_not_signed_in_gets_nowhere(name, place):
     url, client = address(name, place), Client()
@@ -188,10 +201,11 @@ def test_outside_projects_nothing_breaks(name, place, signed_in):
 
 @pytest.mark.parametrize("name", IN_PROJECT)
 class TestProjectRoutes:
-    def test_for_others_the_project_does_not_exist(self, name, place, signed_in):
+    @pytest.mark.portable
+    def test_for_others_the_project_does_not_exist(self, name, place, elsewhere, signed_in):
         """Not by a single byte: what they get is what they get for a project that nobody ever made."""
         url, nowhere = address(name, place), address(name, place, slug="never-made")
-        for client in (signed_in(make_stranger()), as_person(place, "removed", signed_in)):
+        for client in (signed_in(elsewhere.people["owner"]), as_person(place, "removed", signed_in)):
             for method in METHODS:
                 real, made_up = (ask(client, method, one) for one in (url, nowhere))
                 assert real.status_code == made_up.status_code == (404 if method in NEEDS[name][1] else 405), method
@@ -214,6 +228,7 @@ class TestProjectRoutes:
                     assert status in fine, (role, method, status)
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize(
     ("name", "key"),
     [
@@ -240,10 +255,9 @@ class TestProjectRoutes:
         ("runs-retry", "run"),
     ],
 )
-def test_forged_ids_are_not_found(name, key, place, signed_in):
-    other = make_place("Elsewhere")
+def test_forged_ids_are_not_found(name, key, place, elsewhere, signed_in):
     client, data = as_person(place, "owner", signed_in), {"role": "viewer"} if NEEDS[name][1] == ACTION else None
-    for forged in (other.ids[key], "0" * 20, "x", "'; --", "１２３", other.project.public_id):
+    for forged in (elsewhere.ids[key], "0" * 20, "x", "'; --", "１２３", elsewhere.project.public_id):
         assert ask(client, "GET", address(name, place, **{key: forged}), data).status_code == 404, forged
 
 
@@ -282,9 +296,8 @@ def test_every_address_that_names_something_is_tried_with_forged_names():
 
 
 @pytest.mark.parametrize("name", ["submit", "change", "draft", "reveal", "why"])
-def test_of_forged_leases_nothing_is_said(name, place, signed_in):
+def test_of_forged_leases_nothing_is_said(name, place, elsewhere, signed_in):
     """Another project's, another person's in this one, one that nobody ever held: all the same."""
-    elsewhere = make_place("Elsewhere")
     client, url = as_person(place, "reviewer", signed_in), address(f"labeling-{name}", place)
     answer = {"label": "0", "key": "k" * 20, "seconds": "1"}
     leases = (elsewhere.lease.public_id, place.lease.public_id, "0" * 20)
@@ -294,8 +307,7 @@ def test_of_forged_leases_nothing_is_said(name, place, signed_in):
 
 
 @pytest.mark.parametrize("name", ["renew", "release"])
-def test_other_peoples_leases_stay_as_they_are(name, place, signed_in):
-    elsewhere = make_place("Elsewhere")
+def test_other_peoples_leases_stay_as_they_are(name, place, elsewhere, signed_in):
     before = list(Lease.objects.order_by("pk").values())
     client = as_person(place, "reviewer", signed_in)
     for lease in (elsewhere.lease, place.lease):

@@ -1,5 +1,6 @@
 """A pseudo-locale: every translated text comes in ⟦ ⟧, so what a page says outside of them nobody can translate."""
 
+import copy
 import re
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
@@ -13,6 +14,8 @@ from django.utils import translation
 
 from tests.web.site import Place, address, all_routes, make_newcomer, make_place
 from tests.web.test_routes import NEEDS
+
+pytestmark = pytest.mark.portable
 
 _SAID = ("placeholder", "aria-label", "title", "alt", "aria-description", "data-done")
 # What stands in a field somebody has typed; a paper is cited as it is called.
@@ -126,9 +129,14 @@ def pages() -> list[str]:
     )
 
 
-@pytest.fixture
-def place(db) -> Place:
+@pytest.fixture(scope="module")
+def place_for_all(rows_for_all) -> Place:
     return make_place()
+
+
+@pytest.fixture
+def place(db, place_for_all: Place) -> Place:
+    return copy.deepcopy(place_for_all)
 
 
 @pytest.mark.usefixtures("pseudo_locale")

@@ -7,7 +7,7 @@ from django.test import Client
 from annotate.web import projects
 from tests.factories import make_member, make_project, make_user
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.portable]
 _SECRET = "the trace that nobody sees"
 
 

@@ -11,7 +11,7 @@ from annotate.models.project import Role
 from annotate.web.urls import urlpatterns
 from tests.factories import make_member
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.portable]
 
 # New with each page: tokens against forged requests, keys against doubles.
 _FRESH = re.compile(rb'(csrfmiddlewaretoken" value="[^"]*"|name="key" value="[^"]*")')

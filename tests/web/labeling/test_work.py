@@ -9,6 +9,7 @@ from annotate.models.project import Arm, SuggestionPolicy
 from tests.factories import make_member, make_project, make_user, owner_of
 from tests.web.labeling.rows import close, make_round
 
+pytestmark = pytest.mark.portable
 SECRETS = ("secret-id", "secret-metadata", "secret-reason", "0.875", "suggests", "audit", "is_blind")
 
 
