@@ -1,4 +1,4 @@
-"""The contract of a method: what one fit may see, what it gives back, and what the method says of itself."""
+"""The contract of a method: what one fit may see, and what the method says of itself."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from models_ml.arrays import AnyArray, Array, Bools, Ints, Matrix
 from models_ml.losses import Targets, make_targets
 from models_ml.networks.linear import LinearClassifier
+from models_ml.networks.network import Classifier
 
 # Gold alone is fitted like gold of this weight, so that one l2 grid serves both: with weight 1 the best l2 was the
 # smallest tried (.3) on four sets, where weights of 20 and 60 beside silver took 1 to 10.
@@ -70,16 +71,6 @@ class TrainingData:
     n_classes: int
     silver_probability: Array | None = None
     strata: Ints | None = None
-
-
-class Classifier(Protocol):
-    """What a fit gives back."""
-
-    def logits(self, inputs: Array) -> Array:
-        """float32[n, d] -> float32[n, K]; a row never depends on the other rows."""
-
-    def state(self) -> Mapping[str, AnyArray]:
-        """Named arrays from which `Method.load` makes the same classifier; their shapes do not depend on the data."""
 
 
 def parameter(

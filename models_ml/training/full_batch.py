@@ -9,8 +9,9 @@ import numpy as np
 
 from models_ml.arrays import Array, Matrix
 from models_ml.losses import Objective, marginal_likelihood
-from models_ml.methods.contract import Classifier, Method, TrainingData
+from models_ml.methods.contract import Method, TrainingData
 from models_ml.networks.linear import LinearClassifier, zero_classifier
+from models_ml.networks.network import Classifier
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ import numpy as np
 from models_ml import registry
 from models_ml.arrays import Ints
 from models_ml.losses import Targets, marginal_losses
-from models_ml.methods.contract import Classifier, Method, TrainingData, parameter
-from models_ml.networks.network import Network
+from models_ml.methods.contract import Method, TrainingData, parameter
+from models_ml.networks.network import Classifier, Network
 
 if TYPE_CHECKING:
     from torch import Tensor
