@@ -23,6 +23,7 @@ METHODS = {  # by the name that is stored; models_ml.methods.build makes one fro
     "corrected": "models_ml.methods.corrected:Corrected",
     "cross_entropy": "models_ml.methods.cross_entropy:CrossEntropy",
     "gold_only": "models_ml.methods.gold_only:GoldOnly",
+    "gce": "models_ml.methods.gce:GCE",
 }
 NETWORKS = {
     "linear": "models_ml.networks.linear:LinearNetwork",
