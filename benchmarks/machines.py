@@ -85,15 +85,15 @@ def record(paths: Sequence[Path], items: int, encoder_name: str, noisy_field: st
     from models_ml.training.snapshot import Snapshot
 
     generator = np.random.default_rng(seed)
-    rows = _read(paths)
+    rows = rows_of(paths)
     rows = [rows[i] for i in generator.permutation(len(rows))[:items]]
     names = sorted({row["label"] for row in rows})
     truth = np.array([names.index(row["label"]) for row in rows])
     encoder = registry.encoder(encoder_name)
     contents = [contents_of(row) for row in rows]
     x = item_encoder(encoder, "text" if len(contents[0]) == 1 else "pair").encode(contents)
-    specs = _specs(names, paths[0].resolve().parent.name)
-    silver, p_llm = _silver(rows, specs, encoder, noisy_field)
+    specs = labels_of(names, paths[0].resolve().parent.name)
+    silver, p_llm = silver_of(rows, specs, encoder, noisy_field)
     fold = generator.integers(0, 5, len(rows))
     reference = np.zeros(len(rows), dtype=np.bool_)
     reference[generator.permutation(len(rows))[:120]] = True
@@ -102,7 +102,8 @@ def record(paths: Sequence[Path], items: int, encoder_name: str, noisy_field: st
     return Machine(truth, silver, p_llm, p_oof, fold, np.ones(len(rows), dtype=np.bool_))
 
 
-def _read(paths: Sequence[Path]) -> list[dict[str, str]]:
+def rows_of(paths: Sequence[Path]) -> list[dict[str, str]]:
+    """The rows of JSON Lines files, .gz or not, that have a label and all their texts."""
     rows = []
     for path in paths:
         with gzip.open(path, "rt") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
@@ -110,7 +111,7 @@ def _read(paths: Sequence[Path]) -> list[dict[str, str]]:
     return [row for row in rows if row.get("label") is not None and all(text.strip() for text in contents_of(row))]
 
 
-def _specs(names: list[str], dataset: str) -> list[LabelSpec]:
+def labels_of(names: list[str], dataset: str) -> list[LabelSpec]:
     """The labels as benchmarks/labels describes them, else by their names alone."""
     file = Path(__file__).parent / "labels" / f"{dataset}.json"
     known = {label["name"]: label for label in json.loads(file.read_text())["labels"]} if file.exists() else {}
@@ -126,9 +127,10 @@ def contents_of(row: Mapping[str, Any]) -> Contents:
     return (row["text"],) if "text" in row else (row["text_a"], row["text_b"])
 
 
-def _silver(
+def silver_of(
     rows: Sequence[dict[str, str]], specs: list[LabelSpec], encoder: Encoder, noisy_field: str | None
 ) -> tuple[Ints, Floats]:
+    """Machine labels int[n], K: no valid answer, and their distributions float[n, K], NaN where unknown."""
     names, k = [spec.name for spec in specs], len(specs)
     silver, p_llm = np.full(len(rows), k), np.full((len(rows), k), np.nan)
     if noisy_field is not None:  # whatever is no class name is no valid answer; how sure it was is unknown

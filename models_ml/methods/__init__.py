@@ -9,7 +9,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from models_ml import registry
 from models_ml.methods.contract import Method, Need, unmet
@@ -81,7 +81,7 @@ def find(name: str) -> type[Method]:
     if key not in registry.METHODS:
         names = ", ".join(_public(known) for known in registry.METHODS)
         raise ValueError(f"There is no method {name!r}; choose one of {names}.")
-    return registry.method(key)
+    return cast("type[Method]", registry.find(registry.METHODS, key))
 
 
 def parsed(text: str) -> float | str:

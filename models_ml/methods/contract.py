@@ -1,4 +1,4 @@
-"""The contract of a method: what one fit may see, what it gives back, and what the method says of itself."""
+"""The contract of a method: what one fit may see, and what the method says of itself."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from models_ml.arrays import AnyArray, Array, Bools, Ints, Matrix
-from models_ml.classifier import Classifier
 from models_ml.losses import Targets, make_targets
 from models_ml.networks.linear import LinearClassifier
+from models_ml.networks.network import Classifier
 
 # Gold alone is fitted like gold of this weight, so that one l2 grid serves both: with weight 1 the best l2 was the
 # smallest tried (.3) on four sets, where weights of 20 and 60 beside silver took 1 to 10.

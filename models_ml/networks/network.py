@@ -1,16 +1,26 @@
-"""What the minibatch loop trains: embed → encode → head."""
+"""From inputs to logits: what predicts, and what the minibatch loop trains (embed → encode → head)."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from models_ml.arrays import AnyArray, Array
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module, Parameter
 
-    from models_ml.classifier import Classifier
+
+class Classifier(Protocol):
+    """What predicts: what a fit gives back."""
+
+    def logits(self, inputs: Array) -> Array:
+        """float32[n, d] -> float32[n, K]; a row never depends on the other rows."""
+
+    def state(self) -> Mapping[str, AnyArray]:
+        """Named arrays from which `Method.load` makes the same classifier; their shapes do not depend on the data."""
 
 
 class Network(ABC):

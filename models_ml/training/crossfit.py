@@ -45,8 +45,7 @@ def train(
     whole = fit_fold(method, s.training_data(s.fold >= 0, transition), config.seed, -1)
     search.finish()
     logits = oof_logits(classifiers, s.x, s.fold, s.has_reference_gold, s.n_classes)
-    labels = s.gold[s.has_reference_gold]
-    temperature = fit_temperature(logits, labels)
+    temperature = fit_temperature(logits, s.gold[s.has_reference_gold])
     return TrainedVersion(
         of_folds=tuple(classifiers),
         whole=whole,
@@ -58,7 +57,7 @@ def train(
         counts=transition_counts(s.reference_gold, s.silver, s.n_classes),
         config=config,
         metrics={
-            **_reference_metrics(logits, labels, temperature),
+            **_reference_metrics(logits, s.gold[s.has_reference_gold], temperature),
             **_counts(s),
             "chosen_by": search.chosen_by,
             "grid": search.table,

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from models_ml.arrays import AnyArray, Array, Bools
-from models_ml.classifier import Classifier
 from models_ml.methods.contract import Method, TrainingData
+from models_ml.networks.network import Classifier
 from models_ml.seeds import generator
 
 # One point of the search: the values of the parameters that it varies.

@@ -8,10 +8,10 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from models_ml.arrays import Array, Matrix
-from models_ml.classifier import Classifier
 from models_ml.losses import Objective, marginal_likelihood
 from models_ml.methods.contract import Method, TrainingData
 from models_ml.networks.linear import LinearClassifier, zero_classifier
+from models_ml.networks.network import Classifier
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,9 @@ import numpy as np
 
 from models_ml import registry
 from models_ml.arrays import Ints
-from models_ml.classifier import Classifier
 from models_ml.losses import Targets, marginal_losses
 from models_ml.methods.contract import Method, TrainingData, parameter
-from models_ml.networks.network import Network
+from models_ml.networks.network import Classifier, Network
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,6 +58,8 @@ class Minibatch(Method):
     n_networks: ClassVar[int] = 1
     network: ClassVar[str] = "linear"
 
+    # On TREC (three seeds, a robust loss) 20 epochs of 128 gave .760; of 64 .761 in twice the time, of 256 .756, and 10
+    # epochs .747. Of .02, .05, .1 and .3 the rate of .1 came nearest to the minimum that full batches find.
     epochs: int = parameter(20, "How often each item is seen.", low=1, high=10_000)
     batch_size: int = parameter(128, "How many items a step sees.", low=1, high=100_000)
     learning_rate: float = parameter(
@@ -73,18 +74,21 @@ class Minibatch(Method):
         networks = [make(data.inputs.shape[1], data.n_classes, generator) for _ in range(self.n_networks)]
         rows = _Rows(data, self.targets(data), rng)
         state = self.begin(data, networks, rng)
-        n_steps = max(1, self.epochs * -(-len(rows) // self.batch_size))
-        schedules = [
-            torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / n_steps)
-            for optimiser in state.optimisers
-        ]
-        for epoch in range(self.epochs if len(rows) else 0):
+        if len(rows):
+            self._train(state, networks, rows, rng)
+        return self.finish(state, networks)
+
+    def _train(self, state: State, networks: Sequence[Network], rows: _Rows, rng: np.random.Generator) -> None:
+        from torch.optim.lr_scheduler import LambdaLR
+
+        n_steps = self.epochs * -(-len(rows) // self.batch_size)
+        schedules = [LambdaLR(optimiser, lambda step: 1 - step / n_steps) for optimiser in state.optimisers]
+        for epoch in range(self.epochs):
             self.epoch(state, networks, rows.score_all, epoch)
             for batch in rows.batches(self.batch_size, epoch):
                 _update(state.optimisers, self.step(state, networks, batch, rng))
                 for schedule in schedules:
                     schedule.step()
-        return self.finish(state, networks)
 
     def begin(self, data: TrainingData, networks: Sequence[Network], rng: np.random.Generator) -> State:
         """An optimiser per network; `data` says how many items a memory needs."""

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from models_ml.arrays import AnyArray, Array, Ints, Matrix
-from models_ml.classifier import Classifier
 from models_ml.methods.contract import Method
 from models_ml.networks.linear import softmax
+from models_ml.networks.network import Classifier
 from models_ml.training.config import TrainingConfig, float_to_json
 from models_ml.training.folds import oof_logits
 

@@ -13,6 +13,7 @@ from models_ml import methods, registry
 from models_ml.methods import Need, unmet
 from models_ml.seeds import generator
 from models_ml.training.crossfit import Snapshot, TrainedVersion, TrainingConfig, train
+from models_ml.training.rebuild import broken_promise
 from tests.models_ml.problems import make_snapshot, rotate
 
 NAMES = sorted(registry.METHODS)
@@ -159,7 +160,13 @@ class TestVersion:
         assert again.predict_out_of_fold(snapshot.x, snapshot.fold).tobytes() == p.tobytes()
         assert again.predict_new(snapshot.x).tobytes() == version.predict_new(snapshot.x).tobytes()
 
-    def test_soft_silver_and_strata_reach_the_fit(self, monkeypatch):
+    def test_a_rebuild_from_what_is_stored_keeps_the_promise(self, name):
+        snapshot, _ = make_snapshot()
+        stored = train(snapshot, config_of(name))
+        config = TrainingConfig.from_dict(json.loads(json.dumps(stored.config.to_dict())))
+        assert broken_promise(stored, train(snapshot, config), snapshot) is None
+
+    def test_soft_silver_and_strata_reach_the_fit(self):
         snapshot, _ = make_snapshot()
         soft, strata = np.full((400, 3), 1 / 3, np.float32), np.arange(400) % 2
         snapshot = replace(snapshot, silver_probability=soft, strata=strata)
