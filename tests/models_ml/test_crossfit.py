@@ -232,7 +232,7 @@ class TestKeeping:
 
     @pytest.mark.parametrize("changes", [{"method": "magic"}, {"l2": ()}, {"n_folds": 1}])
     def test_impossible_settings_are_refused(self, changes):
-        with pytest.raises(ValueError, match=r"unknown|needs"):
+        with pytest.raises(ValueError, match=r"no method|needs"):
             TrainingConfig(**changes)
 
     def test_progress_rises_to_its_total(self):
