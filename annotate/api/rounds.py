@@ -6,14 +6,15 @@ from django.db.models import Count, Q
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from annotate.api.http.endpoint import Endpoint, operation
-from annotate.api.http.fields import Shown
+from annotate.api.http.endpoint import Endpoint
+from annotate.api.http.fields import Output
+from annotate.api.http.operations import operation
 from annotate.models import QueueEntry, Round
 
 _State = QueueEntry.State
 
 
-class RoundShown(Shown):
+class RoundOutput(Output):
     index = serializers.IntegerField()
     state = serializers.ChoiceField(choices=Round.State.choices)
     strategy = serializers.CharField()
@@ -26,7 +27,7 @@ class RoundShown(Shown):
     closed_at = serializers.DateTimeField(allow_null=True)
 
 
-class ModelShown(Shown):
+class ModelOutput(Output):
     version = serializers.IntegerField()
     is_champion = serializers.BooleanField()
     encoder = serializers.CharField()
@@ -41,7 +42,7 @@ class ModelShown(Shown):
 
 
 class Rounds(Endpoint):
-    @operation("List rounds", scope="read", needs="evidence", returns=RoundShown, is_paged=True)
+    @operation("List rounds", scope="read", needs="evidence", returns=RoundOutput, is_paged=True)
     def get(self, request: Request) -> Any:
         names = {"waiting": _State.OPEN, "answered": _State.ANSWERED}
         names |= {"skipped": _State.SKIPPED, "unresolved": _State.UNRESOLVED}
@@ -50,7 +51,7 @@ class Rounds(Endpoint):
 
 
 class Models(Endpoint):
-    @operation("List trained models", scope="read", needs="evidence", returns=ModelShown, is_paged=True)
+    @operation("List trained models", scope="read", needs="evidence", returns=ModelOutput, is_paged=True)
     def get(self, request: Request) -> Any:
         """Each can be made again from its snapshot, configuration and seed."""
         return self.member.project.model_versions.select_related("schema", "prompt")

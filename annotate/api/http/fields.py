@@ -1,4 +1,7 @@
-"""What bodies and queries are made of: explicit fields, exact types, no keys beside them."""
+"""Serializer fields and base classes of bodies, queries and answers: exact types, and no keys but the declared ones.
+
+The docstrings of serializers are part of the OpenAPI document.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,10 +10,11 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
 _BIGGEST = 2**63 - 1  # of a column
+_LONGEST_PAGE, _USUAL_PAGE = 200, 50
 
 
 class Text(serializers.CharField):
-    """A string and nothing that could be made one."""
+    """A JSON string; numbers and flags are refused instead of converted."""
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
@@ -19,7 +23,7 @@ class Text(serializers.CharField):
 
 
 class Integer(serializers.IntegerField):
-    """A whole number that a column can hold."""
+    """A JSON integer that fits into a database column; strings and flags are refused."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"min_value": 0, "max_value": _BIGGEST, **kwargs})
@@ -31,6 +35,8 @@ class Integer(serializers.IntegerField):
 
 
 class Number(serializers.FloatField):
+    """A JSON number; strings and flags are refused."""
+
     def to_internal_value(self, data: Any) -> float:
         if not isinstance(data, int | float) or isinstance(data, bool):
             self.fail("invalid")
@@ -38,6 +44,8 @@ class Number(serializers.FloatField):
 
 
 class Flag(serializers.BooleanField):
+    """JSON true or false."""
+
     def to_internal_value(self, data: Any) -> bool:
         if not isinstance(data, bool):
             self.fail("invalid", input=data)
@@ -45,6 +53,8 @@ class Flag(serializers.BooleanField):
 
 
 class Choice(serializers.ChoiceField):
+    """One of some JSON strings."""
+
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, str):
             self.fail("invalid_choice", input=data)
@@ -52,13 +62,13 @@ class Choice(serializers.ChoiceField):
 
 
 class PublicId(Text):
-    """What names a thing outside; the database's own keys are never shown."""
+    """The public id of a row; primary keys are never shown."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"max_length": 20, **kwargs})
 
 
-class Given(serializers.Serializer[Any]):
+class Input(serializers.Serializer[Any]):
     """A body or a query. A key that is not asked for is refused: a typo must not pass as a wish fulfilled."""
 
     default_error_messages = {"unknown": _("There is no such field here.")}
@@ -69,11 +79,20 @@ class Given(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
-class Shown(serializers.Serializer[Any]):
+class PageQuery(Input):
+    limit = serializers.IntegerField(
+        min_value=1, max_value=_LONGEST_PAGE, default=_USUAL_PAGE, help_text="How many at most, 1 to 200."
+    )
+    after = serializers.CharField(
+        max_length=64, required=False, help_text="Where the page before ended: taken from its `next`, of no meaning."
+    )
+
+
+class Output(serializers.Serializer[Any]):
     """A part of an answer: only the fields that are named."""
 
 
-class Problem(Shown):
+class Problem(Output):
     """What went wrong, as RFC 9457 has it. `type` names the kind for programs, `detail` is a sentence for people."""
 
     type = serializers.CharField()
