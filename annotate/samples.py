@@ -1,7 +1,8 @@
-"""Decides which items belong to the audit and reference samples: those beyond a mark, and marks never move back.
+"""Decides which items belong to the audit and reference samples: those beyond a cut-off, which never moves back.
 
-The audit sample is every item whose permanent random number u is at most the audit mark, the reference sample every
-item whose u is at least the reference mark."""
+The audit sample is every item whose permanent random number (prn) is at most the audit cut-off, the reference sample
+every item whose prn is at least the reference cut-off.
+"""
 
 from django.db.models import Max, Min
 
@@ -10,9 +11,10 @@ from annotate.models.project import Arm
 
 
 def absorb_late(*, project: Project) -> int:
-    """Give each item of the pool that lies beyond a mark, and has no draw of that sample yet, such a draw.
+    """Give each item of the pool that lies beyond a cut-off, and has no draw of that sample yet, such a draw.
 
-    Items get there by an import, by a correction or by being brought back. Returns how many draws were made."""
+    Items get there by an import, by a correction or by being brought back. Returns how many draws were made.
+    """
     project = Project.objects.get(pk=project.pk)  # the caller's row may be older than the last round
     joined = 0
     if project.audit_cutoff is not None:
@@ -37,9 +39,10 @@ def _join(project: Project, arm: str, **beyond: float) -> int:
 
 
 def advance_cutoffs(current: Round) -> None:
-    """Move the project's marks to the last item that `current`, a round being closed, drew for each sample.
+    """Move the project's cut-offs to the last item that `current`, a round being closed, drew for each sample.
 
-    A mark that lies further already stays. The round's row records both."""
+    A cut-off that lies further already stays. The round's row records both.
+    """
     project = Project.objects.select_for_update().get(pk=current.project_id)
     drawn = Draw.objects.filter(round=current)
     top = drawn.filter(arm=Arm.AUDIT).aggregate(u=Max("item__prn"))["u"]

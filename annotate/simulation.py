@@ -1,4 +1,4 @@
-"""Simulated people and whole simulated projects: the product's own functions, answers from the data's labels."""
+"""Decides how simulated people answer, and plays whole projects with them through the product's own functions."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ from models_ml.seeds import generator
 
 @dataclass(frozen=True)
 class Setup:
-    """One simulated project: what is labeled, by which machine, by what people."""
+    """The settings of a simulated project: its items, its machine, and how people answer."""
 
     rows: tuple[Mapping[str, Any], ...]  # id, the modality's fields, label, and the noisy field if any
     test_rows: tuple[Mapping[str, Any], ...]
@@ -43,13 +43,13 @@ class Setup:
 
 
 class SimulatedPerson:
-    """Answers from known labels, rightly with probability `accuracy`; marked as simulated in every row."""
+    """A person who gives an item's true label with probability `accuracy`, else a random other one."""
 
     def __init__(self, user: User, truth: Mapping[str, str], *, accuracy: float = 1.0, seed: int = 0) -> None:
         self.user, self._truth, self._accuracy, self._seed = user, truth, accuracy, seed
 
     def answer_round(self, current: Round) -> int:
-        """Answer every open question through the same door as anybody else; returns how many."""
+        """Answer all open questions of the round, each by a lease and a submit as people do; returns how many."""
         schema = projects.current_schema(current.project)
         labels = {label.name: label for label in projects.labels_of(schema)}
         waiting = current.queue.filter(state=QueueEntry.State.OPEN).select_related("item", "round__project")
@@ -73,13 +73,13 @@ class SimulatedPerson:
 
 
 def simulated_user(email: str, name: str) -> User:
-    """A user who can never sign in, and says so."""
+    """The simulated user with this e-mail address, made if there is none; such users cannot sign in."""
     user = User.objects.filter(email=email).first()
     return user or User.objects.create_user(email, name=f"{name} (simulated)", is_simulated=True)
 
 
 def simulate(setup: Setup, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
-    """Run one project to its end; yields one record per round, as `simulate --json` prints it."""
+    """Play one project from import to the last round; yields a record per round, as `simulate --json` prints it."""
     owner = simulated_user("simulation@goldloop.invalid", "Simulation")
     project = _make_project(setup, seed, owner)
     path = folder / f"items-{project.public_id}.jsonl"
@@ -117,7 +117,7 @@ def _make_project(setup: Setup, seed: int, owner: User) -> Project:
 
 
 def _import_row(row: Mapping[str, Any], setup: Setup) -> dict[str, Any]:
-    """Only what the product may see: never the true label."""
+    """The row as it is imported: without the true label."""
     seen = {"id": row["id"], **modality(setup.modality).payload_of(row)}
     if setup.noisy_field:
         seen[setup.noisy_field] = row.get(setup.noisy_field)
@@ -172,7 +172,7 @@ def _measure(
 def _estimate_fields(estimand: str, row: Estimate, truth: float) -> dict[str, Any]:
     if row.value is None or row.low is None or row.high is None:
         return {f"{estimand}_estimate": None, f"{estimand}_estimate_reason": row.reason}
-    # A rounding of the last bit is no miss.
+    # 1e-9: an interval that misses by the rounding of the last bit holds the truth.
     covered = row.low - 1e-9 <= truth <= row.high + 1e-9
     figure = {"value": row.value, "low": row.low, "high": row.high, "truth": truth, "covered": covered}
     return {f"{estimand}_estimate": figure}
@@ -185,7 +185,7 @@ def _true_labels(project: Project, items: pool.Pool, truth: Mapping[str, str]) -
 
 
 def _test_accuracy(setup: Setup, frozen: delivery.Frozen) -> float | None:
-    """The deployed model on the test file: items that were never in the pool."""
+    """The champion's accuracy on the test file, whose items were never in the pool."""
     if frozen.row.model is None or not setup.test_rows:
         return None
     kind = modality(setup.modality)
@@ -204,14 +204,14 @@ def _money(project: Project) -> int:
 
 
 def add_simulated_annotator(*, project: Project, email: str, name: str, by: User) -> User:
-    """A simulated person as a trusted annotator of the project."""
+    """Make a simulated person a trusted annotator of the project."""
     user = simulated_user(email, name)
     projects.add_member(project=project, user=user, role=Role.ANNOTATOR, is_trusted=True, by=by)
     return user
 
 
 def check_rows(rows: list[dict[str, Any]], labels: tuple[projects.NewLabel, ...], path: str, kind: str) -> None:
-    """InvalidInput where a row of a labeled file cannot be simulated with: says which line and why."""
+    """InvalidInput if a row of a labeled file is unusable for a simulation; the message says which line and why."""
     names = {label.name for label in labels}
     for line, row in enumerate(rows, start=1):
         try:

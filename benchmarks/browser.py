@@ -1,4 +1,4 @@
-"""The annotating screen in a real Chromium against a slow server: how soon the next item is there, and is all kept."""
+"""Measures the annotating screen in Chromium against a slow server: time to the next item, and answers lost."""
 
 import argparse
 import json
@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _prepare(site: Site, n_items: int) -> str:
-    """A project with a round of so many questions, in this process's Django; returns its owner's session."""
+    """Make a project with a round of `n_items` questions; returns the session cookie of its owner."""
     os.environ.update(site.environment)
     import django
     from django.conf import settings
@@ -145,7 +145,7 @@ def _make_round(folder: Path, n_items: int) -> Any:
 
 @contextmanager
 def _served(site: Site) -> Iterator[None]:
-    """gunicorn as `manage.py serve` starts it, around the slow application."""
+    """Serve the slow application by gunicorn, as `manage.py serve` would, while the body runs."""
     words = [sys.executable, "-m", "gunicorn", "benchmarks.slow_site:application", "--bind", f"127.0.0.1:{site.port}"]
     words += ["--worker-class", "gthread", "--workers", "2", "--threads", "8", "--no-control-socket"]
     words += ["--log-level", "warning"]
@@ -200,7 +200,7 @@ def _label(site: Site, cookie: str, options: argparse.Namespace) -> dict[str, An
 
 
 def _press_all(page: Any, options: argparse.Namespace) -> int | None:
-    """Press at the asked pace until every item was answered, the network cut and given back on the way."""
+    """Press keys at the given pace until every item is answered; on the way the network is cut for a while."""
     pick = random.Random(7)
     offline = _Offline(page, options)
     deadline = time.monotonic() + 60 + options.offline_seconds + 3 * options.items * max(options.pace_ms, 50) / 1000
@@ -220,7 +220,7 @@ def _press_all(page: Any, options: argparse.Namespace) -> int | None:
 
 
 class _Offline:
-    """Takes the network away after a third of the items, for the asked time."""
+    """Cuts the network after a third of the items, for the given time."""
 
     def __init__(self, page: Any, options: argparse.Namespace) -> None:
         self.page, self.seconds, self.begin_at = page, options.offline_seconds, options.items // 3
@@ -273,7 +273,7 @@ def _quantile(values: Sequence[float], share: float) -> float | None:
 
 
 def _compare(presses: Sequence[dict[str, Any]]) -> dict[str, int]:
-    """The rows in the database against what was pressed on each item."""
+    """Compare the stored answers with the keys that were pressed on each item."""
     from django.db import connection
 
     from annotate.models import Annotation, Lease

@@ -1,7 +1,7 @@
-"""Do the intervals tell the truth? Replays sampling, labeling and estimation where every answer is known.
+"""Measures how often 95 % intervals hold the truth, by replays of projects where every true label is known.
 
-Each replay has its own secret key, so its own audit and reference samples. What the machines said is recorded
-beforehand (from files) or made up (synthetic), so that thousands of replays take minutes.
+Each replay has its own secret key, and so its own audit and reference samples. The machines' labels are recorded
+beforehand (from files) or synthetic, so that thousands of replays take minutes.
 """
 
 import argparse
@@ -25,7 +25,7 @@ Source = Callable[[np.random.Generator], Machine]
 
 
 def outcomes(source: Source, setup: Setup, seed: int, replays: int, workers: int = 1) -> Iterator[Outcome]:
-    """All figures of `replays` replays; the same ones however many workers share them."""
+    """The figures of `replays` replays; they do not depend on the number of workers."""
     seeds = np.random.SeedSequence(seed).spawn(replays)
     chunks = [seeds[start : start + 20] for start in range(0, replays, 20)]
     work = partial(_replay_chunk, source, setup)
@@ -37,7 +37,7 @@ def outcomes(source: Source, setup: Setup, seed: int, replays: int, workers: int
 
 
 def summarize(found: Iterable[Outcome]) -> list[dict[str, object]]:
-    """One row per estimand and mode, in the order of appearance."""
+    """One row per estimand and way of estimating, in the order of appearance."""
     groups: dict[tuple[str, str], list[Outcome]] = defaultdict(list)
     for outcome in found:
         groups[outcome.estimand, outcome.mode].append(outcome)

@@ -1,4 +1,4 @@
-"""Import and export: rows per second, memory that must not grow with rows, time to the first byte.
+"""Measures import and export: rows per second, growth of memory, time to the first byte.
 
 Runs the product's own functions on a temporary database with made-up texts of about 100 characters.
 """
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _measure(source: Path, rows: int, folder: Path) -> dict[str, float]:
-    """One import and one export in a new database; the modules were used once before, so that only rows count."""
+    """Measure one import and one export in a new database, after a small one has loaded all modules."""
     from django.db import connection
 
     with _database():
@@ -114,7 +114,7 @@ def _summary(runs: Sequence[dict[str, float]]) -> dict[str, Any]:
 
 
 def _write_rows(path: Path, rows: int) -> Path:
-    """Texts of 60 to 140 characters from 5,000 made-up words, each of them different."""
+    """Write a file of `rows` different texts of 60 to 140 characters, from 5,000 made-up words."""
     pick = random.Random(7)
     words = ["".join(pick.choices("abcdefghijklmnoprstuvw", k=pick.randint(2, 9))) for _ in range(5_000)]
     with path.open("w") as file:
@@ -140,7 +140,7 @@ def _make_project(name: str) -> tuple[Any, Any]:
 
 
 def _label(project: Any, owner: Any) -> Any:
-    """Silver for every item, gold with a draw and an answer for some, and a frozen delivered version of it all."""
+    """Give every item silver, one in ten gold with a draw and an answer; returns a frozen delivered version."""
     from django.db import transaction
     from django.utils import timezone
 
@@ -208,7 +208,7 @@ class _Watched:
 
 @contextmanager
 def _watched(folder: Path | None = None) -> Iterator[_Watched]:
-    """Time, growth of resident memory and first bytes in `folder`, seen by a thread every few milliseconds."""
+    """Measure the body: its time, growth of resident memory, and the first bytes in `folder`, polled by a thread."""
     gc.collect()
     watched, stop = _Watched(), threading.Event()
     before, began = _rss_mb(), time.perf_counter()

@@ -1,4 +1,4 @@
-"""Recorded machine labels: what an LLM and an out-of-fold model said of a pool, from files or made up."""
+"""Machine labels for replays: those of an LLM and of an out-of-fold model, recorded in files or synthetic."""
 
 import gzip
 import json
@@ -42,12 +42,12 @@ class Machine:
 def synthetic(
     generator: np.random.Generator, items: int = 2000, n_classes: int = 5, unanswerable: float = 0.0
 ) -> Machine:
-    """Items of different difficulty: the LLM is right on about 87.5 %, the model on 89 %, often the same."""
+    """Synthetic machines: the LLM is right on about 87.5 % of the items, the model on 89 %, often the same ones."""
     truth = generator.integers(0, n_classes, items)
     # Most items are easy, some hopeless; 4.8 and 1.5 give those accuracies (2 % of calls fail) and
     # probabilities that mean about what they say.
     difficulty = generator.beta(1.2, 2.2, items)
-    shared = generator.normal(size=(items, n_classes))  # what misleads both machines
+    shared = generator.normal(size=(items, n_classes))  # errors that both machines share
     signal = 4.8 * (1 - difficulty)[:, None] * np.eye(n_classes)[truth]
 
     def machine() -> Floats:
@@ -58,13 +58,13 @@ def synthetic(
     silver = p_llm.argmax(axis=1)
     failed = generator.random(items) < 0.02
     silver[failed], p_llm[failed] = n_classes, np.nan
-    # People, too, give up on what is hard.
+    # People give up on hard items.
     answerable = generator.random(items) >= unanswerable * difficulty / difficulty.mean()
     return Machine(truth, silver, p_llm, p_oof, generator.integers(0, 5, items), answerable)
 
 
 def recorded(generator: np.random.Generator, machine: Machine, items: int, unanswerable: float) -> Machine:
-    """A random `items` of a recorded machine's, all if it has no more."""
+    """A random sample of `items` items of a recorded machine, or all if it has no more."""
     rows = generator.permutation(len(machine.truth))[:items]
     return replace(machine.take(rows), answerable=generator.random(len(rows)) >= unanswerable)
 
@@ -123,7 +123,7 @@ def labels_of(names: list[str], dataset: str) -> list[LabelSpec]:
 
 
 def contents_of(row: Mapping[str, Any]) -> Contents:
-    """What an annotator and the encoder read of a row: a text, or the two texts of a pair."""
+    """The content of a row: a text, or the two texts of a pair."""
     return (row["text"],) if "text" in row else (row["text_a"], row["text_b"])
 
 
@@ -133,7 +133,7 @@ def silver_of(
     """Machine labels int[n], K: no valid answer, and their distributions float[n, K], NaN where unknown."""
     names, k = [spec.name for spec in specs], len(specs)
     silver, p_llm = np.full(len(rows), k), np.full((len(rows), k), np.nan)
-    if noisy_field is not None:  # whatever is no class name is no valid answer; how sure it was is unknown
+    if noisy_field is not None:  # a text that is no class name is no valid answer; confidences are unknown
         given = [row.get(noisy_field) for row in rows]
         return np.array([names.index(label) if label in names else k for label in given]), p_llm
     answers = registry.annotator(encoder=encoder).annotate([contents_of(row) for row in rows], labels=specs)

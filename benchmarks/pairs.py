@@ -1,4 +1,4 @@
-"""How should a pair become the vector that the head sees? Compares ways, by the product's own training on gold."""
+"""Compares ways to make one vector of a pair of texts, by the product's own training on gold."""
 
 import argparse
 from collections.abc import Sequence

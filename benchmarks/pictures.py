@@ -136,7 +136,7 @@ def _take(url: str, sessions: dict[str, str], chromium: str, paths: Iterable[Pat
 
 
 def _work(annotator: Any, owner: Any) -> None:
-    """What the pages should show: some answers, a skip, a flag with a comment, an export."""
+    """Make what the pictures show: some answers, a skip, a flag with a comment, an export."""
     annotator.goto(f"{_PROJECT}/label/")
     for keys in ("1", "2", "F 3", "S 1", "4", "5"):
         annotator.wait_for_selector(_READY)
@@ -153,7 +153,7 @@ def _work(annotator: Any, owner: Any) -> None:
 
 
 def _arrange(page: Any, name: str) -> None:
-    """Bring the page into the state that is worth a picture."""
+    """Bring the page into the state that the picture shows."""
     if name in ("label", "label-keys"):
         page.wait_for_selector(_READY)
     if name == "label-keys":

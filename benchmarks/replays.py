@@ -1,7 +1,7 @@
-"""One project from key to figures, on recorded machine labels and with people who are always right.
+"""Replays one project from its key to its figures, on recorded machine labels and with people who are always right.
 
-Rounds are drawn by the product's `plan_round` and estimated by the product's `estimators`, each project with
-its own secret key; beside it stand three ways of estimating that are forbidden.
+The product's `plan_round` draws the rounds and its `estimators` estimate, with a secret key per project. Three
+forbidden ways of estimating are replayed beside it, as controls that must fail.
 """
 
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ PRODUCT, ACTIVE, LEFTOVER, FITTED = "product", "active", "leftover", "fit-on-aud
 
 @dataclass(frozen=True)
 class Setup:
-    """One replay's project: how many rounds of how many questions, and how it estimates."""
+    """The settings of a replay: how many rounds of how many questions, and how the posterior is fitted."""
 
     rounds: int = 5
     batch: int = 100
@@ -36,7 +36,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One figure of one replay: did its interval hold the truth, and how wide was it."""
+    """One figure of one replay: whether its interval held the truth, and how wide it was."""
 
     estimand: str
     mode: str
@@ -51,7 +51,7 @@ class Outcome:
 
 
 def replay(machine: Machine, generator: np.random.Generator, setup: Setup) -> list[Outcome]:
-    """One project from key to figures, and the same project estimated in three ways that are forbidden."""
+    """The figures of one project, estimated by the product's way and by three forbidden ones."""
     pool = _play(machine, generator, setup)
     labels, confidence = _deliver(machine, pool.in_reference & pool.has_gold)
     leftover = _play_leftover(machine, generator, setup)
@@ -68,7 +68,7 @@ def replay(machine: Machine, generator: np.random.Generator, setup: Setup) -> li
 
 
 def _play(machine: Machine, generator: np.random.Generator, setup: Setup) -> SamplingFrame:
-    """The product's rounds."""
+    """Play the rounds as the product draws them."""
     pool = _fresh(len(machine.truth), generator)
     scores: Floats | None = None
     for index in range(setup.rounds):
@@ -92,7 +92,7 @@ def _play(machine: Machine, generator: np.random.Generator, setup: Setup) -> Sam
 
 
 def _play_leftover(machine: Machine, generator: np.random.Generator, setup: Setup) -> SamplingFrame:
-    """What looks reasonable and is not: audit anew from what is left, and let active skip what is audited."""
+    """Play the rounds in a forbidden way: each audits a sample of what is left, and active picks skip audited ones."""
     pool, scores = _fresh(len(machine.truth), generator), np.zeros(len(machine.truth))
     for index in range(setup.rounds):
         shares = shares_for(index)
@@ -123,7 +123,7 @@ def _hashes(items: int) -> tuple[str, ...]:
 
 
 def _scores(machine: Machine, reference: Bools, setup: Setup) -> Floats:
-    """Margins between rounds; without refitting, under the combiner's default a = b = 1/2."""
+    """Margins that score the next round; without refitting by the combiner's default weights a = b = 1/2."""
     if setup.refit:
         return np.asarray(margin(_fit(machine, reference)), np.float64)
     logs = np.log(np.maximum(machine.p_oof, 1e-6))
@@ -190,7 +190,7 @@ def _unshrunk(machine: Machine, known: Bools) -> Floats:
 
 @dataclass(frozen=True)
 class _Figures:
-    """The figures of one project, from its audit sample or from what is passed off as one."""
+    """The figures of one project, from its audit sample or from items passed off as one."""
 
     machine: Machine
     pool: SamplingFrame

@@ -1,4 +1,4 @@
-"""A site of its own: real server and worker processes on a temporary folder, as `manage.py serve` starts them."""
+"""Runs a temporary site for benchmarks: real server and worker processes, as `manage.py serve` starts them."""
 
 import http.client
 import os
@@ -45,7 +45,7 @@ class Site:
         return self.python("manage.py", *words)
 
     def python(self, *words: object) -> str:
-        """Standard output of a Python process with this site's settings; RuntimeError with what it complained of."""
+        """Standard output of a Python process with this site's settings; RuntimeError with its errors if it fails."""
         done = subprocess.run(  # noqa: S603
             [sys.executable, *map(str, words)],
             cwd=ROOT,
@@ -60,7 +60,7 @@ class Site:
 
     @contextmanager
     def served(self) -> Iterator[None]:
-        """The site answers within; afterwards all its processes have ended."""
+        """The site answers while the body runs; afterwards all its processes have ended."""
         words = [sys.executable, "manage.py", "serve", "--host", "127.0.0.1", "--port", str(self.port)]
         with self.log.open("ab") as log:
             server = subprocess.Popen(words, cwd=ROOT, env=self.environment, stdout=log, stderr=log)  # noqa: S603
@@ -76,7 +76,7 @@ class Site:
                 server.wait()
 
     def said(self) -> str:
-        """What server and worker wrote."""
+        """The output of server and worker."""
         return self.log.read_text(errors="replace")
 
     def _wait(self, server: "subprocess.Popen[bytes]") -> None:
@@ -89,7 +89,7 @@ class Site:
 
 
 def session_cookie(user: Any) -> str:
-    """The cookie of somebody who has signed in; in a process that has Django set up."""
+    """The session cookie of a signed-in user; call it in a process with Django set up."""
     from django.conf import settings
     from django.test import Client
 

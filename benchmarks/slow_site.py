@@ -1,4 +1,4 @@
-"""The site as it is, but each answer from a project's pages comes SERVER_DELAY_MS later: a far or busy server."""
+"""The site's WSGI application with each response of a project's pages delayed by SERVER_DELAY_MS."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""The annotating screen's two requests, next and submit, under many people at once: latency, rate, and what went wrong.
+"""Measures the annotating screen's requests, next and submit, with many people at once: latency, rate, errors.
 
 Starts the real server (`manage.py serve`) on a temporary folder and sends real HTTP over kept connections.
 """
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(options: argparse.Namespace, items: int, n_questions: int) -> dict[str, Any]:
-    """One site with that many items, used until the time or the queue is over; then what its database says."""
+    """Use one site with so many items until the time or the queue is over; returns latencies and checks of its rows."""
     with tempfile.TemporaryDirectory(prefix="goldloop-web-") as folder:
         site = Site(Path(folder), **_variables(options.db))
         site.manage("migrate", "--verbosity", "0")

@@ -16,14 +16,14 @@ _CSRF = "b" * 32  # any token, as long as cookie and header agree
 
 
 class Crowd:
-    """All people together and what they saw. `made` comes from web_project: slug, n_labels, people."""
+    """All simulated people and their measurements. `made` comes from web_project: slug, n_labels, people."""
 
     def __init__(self, url: str, made: dict[str, Any], *, think: float, until_empty: bool) -> None:
         self.url, self.slug, self.n_labels = url, made["slug"], made["n_labels"]
         self.think, self.until_empty = think, until_empty
         self.next: Times = []
         self.submit: Times = []
-        self.acknowledged: list[str] = []  # keys of answers that the server said it has
+        self.acknowledged: list[str] = []  # idempotency keys of the answers that the server acknowledged
         self.errors: list[str] = []
         self.n_late = 0
         self.seconds = 0.0
@@ -32,7 +32,7 @@ class Crowd:
         self._people = [_Person(self, number, person) for number, person in enumerate(made["people"])]
 
     def work(self, *, warm: float, seconds: float) -> None:
-        """Label for `warm` seconds that do not count, then for `seconds`, or until nothing is left."""
+        """Label for `warm` seconds that are not measured, then for `seconds`, or until no question is left."""
         began = time.perf_counter()
         self._measured_from = began + warm
         threads = [threading.Thread(target=person.work, daemon=True) for person in self._people]
@@ -87,7 +87,7 @@ class _Person:
             self._answer(shown)
 
     def _is_over(self, reply: dict[str, Any]) -> bool:
-        """Nothing to answer: done for a race, else ask again a little later."""
+        """Whether a reply without a question ends the work: yes in a race, otherwise ask again a little later."""
         if self._crowd.until_empty and "held_by_others" not in json.dumps(reply.get("empty")):
             return True
         self._crowd.stopped.wait(_AGAIN_SECONDS)
@@ -106,7 +106,7 @@ class _Person:
             self._crowd.n_late += not reply.get("is_counted", True)
 
     def _post(self, name: str, fields: dict[str, Any], times: Times) -> dict[str, Any] | None:
-        """The reply, or None for an answer that came late (counted) or any error (noted; this person goes on)."""
+        """The reply; None for a late answer, which is counted, or an error, which is noted."""
         crowd = self._crowd
         body = urlencode({"person": self._id, **{k: v for k, v in fields.items() if v is not None}}, doseq=True)
         began = time.perf_counter()
@@ -126,7 +126,7 @@ class _Person:
         return None
 
     def _send(self, path: str, body: str) -> tuple[int, bytes]:
-        """Once more on a new connection where the server has closed the kept one meanwhile, as browsers do."""
+        """Send a request, again on a new connection if the server has closed the kept one, as browsers do."""
         for is_last in (False, True):
             try:
                 self._connection.request("POST", path, body, self._headers)

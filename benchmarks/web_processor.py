@@ -1,7 +1,7 @@
-"""What one answer costs in the processor: the screen's two requests, next and submit, without server or network.
+"""Measures the processor time of one answer: the requests next and submit, without server or network.
 
 Calls the WSGI application in one thread on a temporary folder and reads the thread's own processor time, so that
-it gives nearly the same figures on a machine that is busy with other things.
+a machine busy with other work gives nearly the same figures.
 """
 
 import argparse
@@ -85,7 +85,7 @@ _NAMES = ("next", "submit")
 
 
 class _Person:
-    """Somebody who asks for what comes next, and answers what is on the screen, as the page's script does."""
+    """A person who asks for the next question and answers it, by the requests of the page's script."""
 
     def __init__(self, made: dict[str, Any], number: int, person: dict[str, str]) -> None:
         from labelapp.wsgi import application

@@ -1,4 +1,4 @@
-"""Rows of the web benchmark: makes the project that people label, and afterwards checks what became of it.
+"""Rows of the web benchmark: makes the project that people label, and afterwards checks its rows.
 
 Runs in a process of its own with the settings of the temporary site; prints JSON.
 """
@@ -46,7 +46,7 @@ def make(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def check(acknowledged: Path) -> dict[str, int]:
-    """What the rows say: too many answers, too many holders at any time, acknowledged answers that are not there."""
+    """Counts of what must not be: too many answers, too many holders at a time, acknowledged answers not stored."""
     from annotate.models import Annotation, Lease, QueueEntry
 
     counted = Annotation.objects.filter(is_current=True, is_counted=True, label__isnull=False)
@@ -70,7 +70,7 @@ def check(acknowledged: Path) -> dict[str, int]:
 
 
 def most_at_once(holds: Iterable[tuple[Any, Any, str | None]]) -> int:
-    """The most people who held or had answered one question at any time; an answer stays for ever."""
+    """The most people at any time who held or had answered one question; an answer counts from then on."""
     changes = []
     for granted_at, ended_at, outcome in holds:
         changes.append((granted_at, 1))
@@ -92,7 +92,7 @@ def _import(project: Any, owner: Any, n: int) -> None:
 
 
 def open_round(project: Any, owner: Any, n: int) -> None:
-    """Drawn by hand: the sampler would first need vectors of all items, which the screen does not."""
+    """Open a round of `n` questions without the sampler, which would first need vectors of all items."""
     from django.db import transaction
 
     from annotate.models import Draw, Item, QueueEntry, Round

@@ -1,4 +1,4 @@
-"""How good is the offline annotator with nothing but a list of labels and their short definitions?"""
+"""Measures the offline annotator's accuracy from a list of labels and their short definitions alone."""
 
 import argparse
 import gzip

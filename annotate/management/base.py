@@ -1,4 +1,4 @@
-"""What every command shares: errors as sentences, the acting person, progress bars."""
+"""Decides how every command behaves: who acts, what they may do, failures as sentences, progress bars."""
 
 import os
 import sys
@@ -16,10 +16,10 @@ from annotate.models.project import Role
 
 
 class GoldloopCommand(BaseCommand):
-    """Subclasses write `add(parser)` and `run(options)`; an expected failure is one sentence, never a trace."""
+    """Base of all commands. Subclasses write `add(parser)` and `run(options)`; a GoldloopError becomes one sentence."""
 
     takes_project = True
-    needs = "manage"  # what the acting person must be allowed to do in the project
+    needs = "manage"  # what the acting person must be allowed to do in the project (a key of access.MAY)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         if self.takes_project:
@@ -44,23 +44,25 @@ class GoldloopCommand(BaseCommand):
             raise CommandError("Stopped. What was finished is kept; the same command goes on from there.") from None
 
     def add(self, parser: ArgumentParser) -> None:
-        """Arguments of this command."""
+        """Add the arguments of this command."""
 
     def run(self, options: dict[str, Any]) -> None:
+        """Do the work of this command; `self.by` is the acting person, `self.project` the project, if it takes one."""
         raise NotImplementedError
 
     def say(self, text: str) -> None:
+        """Print a line to standard output."""
         try:
             self.stdout.write(text)
-        except BrokenPipeError:  # piped into `head`: whoever reads has seen enough
+        except BrokenPipeError:  # the reader, such as `head`, has ended
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def progress(self, description: str, unit: str) -> Callable[[int, int | None], None]:
-        """A callback (done, total) that draws a bar with rate and time left on standard error.
+        """A callback (done, total) that draws a progress bar with rate and remaining time on standard error.
 
-        In a terminal it moves and is gone at the end; into a log file it writes a line every ten seconds.
+        In a terminal the bar disappears at the end; into a file it writes a line every ten seconds.
         """
-        bars: list[Any] = []  # made at the first call, so that a step with nothing to do shows nothing
+        bars: list[Any] = []  # the bar is made at the first call: work without steps shows none
 
         def show(done: int, total: int | None) -> None:
             if not bars:
@@ -89,7 +91,7 @@ class GoldloopCommand(BaseCommand):
 
 
 def find_user(email: str) -> User:
-    """The user with this e-mail; a sentence that says how to make one where there is none."""
+    """The user with this e-mail address; CommandError says how to make one if there is none."""
     user = User.objects.filter(email=email.strip().lower()).first()
     if user is None:
         raise CommandError(f"There is no user {email}. Make one with `manage.py create_user {email}`.")

@@ -1,4 +1,4 @@
-"""What a Celery worker does: it performs the runs it is rung for, and sweeps beside that."""
+"""Decides what a Celery worker does: it performs the runs that messages name, and sweeps in its main process."""
 
 import logging
 import multiprocessing
@@ -15,12 +15,12 @@ from annotate.management.performer import Performer
 from annotate.runs import lifecycle, worker_alive
 
 _log = logging.getLogger(__name__)
-_stopping = multiprocessing.Event()  # made before the pool forks, so that its processes hear of it too
+_stopping = multiprocessing.Event()  # made before the pool forks, so that its processes share it
 
 
 @shared_task(name="annotate.perform")  # type: ignore[untyped-decorator]
 def perform(public_id: str) -> None:
-    """Perform this run if it still waits; told twice, the second finds nothing to do."""
+    """The Celery task: perform the run if it is still queued; a second message about it finds nothing to do."""
     performer = Performer(_stopping, _log.warning)
     run = performer.patiently(lambda: lifecycle.claim(public_id))
     if run is not None:
@@ -29,19 +29,19 @@ def perform(public_id: str) -> None:
 
 @worker_ready.connect  # type: ignore[untyped-decorator]
 def start_sweeper(**_: Any) -> None:
-    """In the main process, which outlives the processes of its pool."""
+    """Start the sweeper's thread in the main process, which outlives the processes of its pool."""
     threading.Thread(target=_sweep, name="sweeper", daemon=True).start()
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def stop(**_: Any) -> None:
-    """Runs are given back within seconds instead of being waited for."""
+    """Tell performers to return their runs to the queue within seconds, instead of finishing them."""
     _stopping.set()
     worker_alive.worker_ends()
 
 
 def _sweep() -> None:
-    """Lost runs wait again, and what a broker forgot is rung for again."""
+    """Queue lost runs again, notify the broker of forgotten ones, and clean up every hour, until the worker stops."""
     performer = Performer(_stopping, _log.warning)
     while not _stopping.wait(settings.RUN_SWEEP_SECONDS):
         worker_alive.worker_lives()

@@ -1,4 +1,4 @@
-"""How a worker performs a run: in a process of its own, watched, and given back or lost when that ends."""
+"""Decides how a worker performs a run: in a child process that it watches, and what becomes of the run at its end."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 
 class Flag(Protocol):
-    """An event of threads or of processes."""
+    """The part of threading.Event and multiprocessing.Event that is used here."""
 
     def is_set(self) -> bool: ...
 
@@ -31,28 +31,31 @@ class Performer:
     def __init__(self, asked: Flag, complain: Callable[[str], object]) -> None:
         self.poll_seconds = _positive("WORKER_POLL_SECONDS", 1.0)
         self._asked, self._complain = asked, complain
-        self._last_cleared = -_HOUR  # when it begins, too
+        self._last_cleared = -_HOUR  # so that the first call cleans up
 
     def perform(self, run: Run) -> None:
-        """In a child, which may be killed at any moment: all it writes is whole or absent."""
+        """Perform a claimed run in a child process until it ends, loses its lease, or this worker is asked to stop.
+
+        The child may be killed at any moment: each of its writes is whole or absent.
+        """
         child = processes.spawn(processes.manage("perform_run", run.public_id, str(run.attempt)))
         while not self._asked.is_set() and self._is_running(child):
             worker_alive.worker_lives()
             if self.patiently(lambda: lifecycle.is_held(run)) is False:
-                # Its run is over and it hangs, or it was silent for so long that it lost its lease.
+                # The run has ended but the child hangs, or the child was silent for so long that the lease ran out.
                 break
         processes.stop(child, seconds=_GRACE_SECONDS)
-        # Changes nothing where the child ended its run itself.
+        # Both change nothing if the child has ended the run itself.
         self.patiently(lambda: lifecycle.return_to_queue(run) if self._asked.is_set() else lifecycle.requeue_lost(run))
 
     def hourly_cleanup(self) -> None:
-        """Every hour, between two runs."""
+        """Run the hourly cleanup if an hour has passed; workers call this between two runs."""
         if time.monotonic() - self._last_cleared >= _HOUR:
             self._last_cleared = time.monotonic()
             self.patiently(tasks.hourly_cleanup)
 
     def patiently(self, ask: Callable[[], _T]) -> _T | None:
-        """The answer, or None while the database is busy or away: a run in progress need not die of that."""
+        """The result of `ask`, or None after a database error, which is reported: the child in progress goes on."""
         try:
             return ask()
         except DatabaseError as error:

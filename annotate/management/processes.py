@@ -1,4 +1,4 @@
-"""Child processes that end with their parent, and parents that are asked to stop."""
+"""Decides how child processes start and end: they end with their parent, and are asked to stop before being killed."""
 
 import ctypes
 import os
@@ -16,17 +16,17 @@ _libc = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded before 
 
 
 def manage(*arguments: str) -> list[str]:
-    """The words that start one of our own commands."""
+    """The command line of `manage.py` with these arguments."""
     return [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), *arguments]
 
 
 def spawn(
     words: Sequence[str], *, environment: dict[str, str] | None = None, pass_fds: Sequence[int] = ()
 ) -> subprocess.Popen[bytes]:
-    """A child in a session of its own: Ctrl-C reaches only us, and we stop it in our own order.
+    """Start a child process in a session of its own, so that Ctrl-C reaches only this process, which then stops it.
 
-    On Linux it gets SIGTERM when this process dies, however that comes. Elsewhere it may outlive a kill -9 of ours;
-    that is safe, because whatever is contested is claimed.
+    On Linux the child gets SIGTERM when this process dies, even by kill -9. Elsewhere it may outlive this process;
+    that is safe, because two processes never claim the same run.
     """
     return subprocess.Popen(  # noqa: S603
         list(words),
@@ -39,7 +39,7 @@ def spawn(
 
 
 def stop(*children: subprocess.Popen[bytes], seconds: float) -> None:
-    """SIGTERM to all of them, SIGKILL to those that are there after `seconds`."""
+    """Send SIGTERM to all children, and SIGKILL to those that still run after `seconds`."""
     for child in children:
         child.terminate()
     for child in children:
@@ -51,7 +51,7 @@ def stop(*children: subprocess.Popen[bytes], seconds: float) -> None:
 
 
 def asked_to_stop() -> threading.Event:
-    """Set by SIGTERM, Ctrl-C and a closed terminal from now on."""
+    """An event that SIGTERM, Ctrl-C and a closed terminal set from now on."""
     asked = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(name, lambda *_: asked.set())
@@ -65,7 +65,7 @@ def _die_with(parent: int) -> Callable[[], None] | None:
     def in_child() -> None:
         assert _libc is not None
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it died before we asked
+        if os.getppid() != parent:  # the parent died before prctl was called
             os._exit(1)
 
     return in_child

@@ -1,4 +1,4 @@
-"""Small tables for the terminal."""
+"""Decides how figures look in a terminal: as small tables."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ _WORDS = {
 
 
 def table(rows: Sequence[Sequence[str]], indent: int = 2) -> str:
-    """Columns padded to their widest cell; numbers to the right of the first column."""
+    """The rows as text, each column as wide as its widest cell."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         " " * indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -26,7 +26,7 @@ def table(rows: Sequence[Sequence[str]], indent: int = 2) -> str:
 
 
 def estimate_rows(estimates: Sequence[Estimate]) -> list[list[str]]:
-    """A head line, then one line per figure; without a figure its reason."""
+    """The rows of a table of estimates: a head, then one row per figure, or the reason why there is none."""
     head = ["figure", "estimate", "95 % interval", "from", "of"]
     return [head, *(_estimate_row(row) for row in estimates)]
 
@@ -44,4 +44,5 @@ def _estimate_row(row: Estimate) -> list[str]:
 
 
 def money(micros: int, project: Project) -> str:
+    """An amount with two decimals in the project's currency."""
     return f"{micros / 1e6:,.2f} {project.currency}"

@@ -1,4 +1,4 @@
-"""manage.py close_round"""
+"""manage.py close_round: close the open round."""
 
 from argparse import ArgumentParser
 from typing import Any

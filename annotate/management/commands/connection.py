@@ -1,4 +1,4 @@
-"""manage.py connection"""
+"""manage.py connection: register, test and lend LLM servers."""
 
 import os
 from argparse import ArgumentParser

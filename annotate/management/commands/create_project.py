@@ -1,4 +1,4 @@
-"""manage.py create_project"""
+"""manage.py create_project: make a project from a file of labels."""
 
 import json
 from argparse import ArgumentParser

@@ -1,4 +1,4 @@
-"""manage.py create_user"""
+"""manage.py create_user: make a person, or let one into a project."""
 
 import getpass
 import os

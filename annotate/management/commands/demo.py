@@ -1,4 +1,4 @@
-"""manage.py demo"""
+"""manage.py demo: make the demo project, and leave it in mid-loop."""
 
 import secrets
 import time
@@ -94,7 +94,7 @@ class Command(GoldloopCommand):
         )
 
     def _questions_only(self) -> Path:
-        """The demo file without its labels: the product must not have seen them."""
+        """Write the demo's items without their labels, which the product must not see; returns the file."""
         path = Path(settings.VAR_DIR) / "demo-questions.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
         rows = ({"id": row["id"], "text": row["text"]} for row in _rows())
@@ -151,7 +151,7 @@ class Command(GoldloopCommand):
         return f"{frozen.row.n_pool:,} rows as JSON Lines and CSV", manifest
 
     def _rounds_of_people(self) -> list[int]:
-        """Rounds that came after the simulated ones and were closed by hand."""
+        """The rounds after the simulated ones that people closed."""
         later = self.project.rounds.filter(index__gt=_ROUNDS, state=Round.State.CLOSED)
         return list(later.order_by("index").values_list("index", flat=True))
 
@@ -166,7 +166,7 @@ class Command(GoldloopCommand):
         return f"round {current.index}: {n_open} of {current.queue.count()} questions wait for people", None
 
     def _figures(self, when: str, index: int | None) -> list[str]:
-        """One line of the table: the estimates of the newest version after that round, with money so far."""
+        """A line of the table: the newest estimates after round `index`, with the labels and the money so far."""
         now = progress.progress(self.project)
         if index is None:
             return [when, "not audited yet", "-", "-", "0", money(0, self.project)]
@@ -191,7 +191,7 @@ class Command(GoldloopCommand):
         self.say(f"Done in {seconds:.0f} s. Data: banking77 (PolyAI, CC BY 4.0), see annotate/demo/ATTRIBUTION.md")
 
     def _show_sign_ins(self) -> None:
-        """New passwords, so that what is printed always works; they are kept nowhere else."""
+        """Set and print a new password for each of the demo's people: only their hashes are stored."""
         people = [self.by, *(self._member(role) for role in (Role.ANNOTATOR, Role.REVIEWER, Role.VIEWER))]
         self.say("")
         self.say("Sign in as one of these; the passwords are new at each start of the demo:")

@@ -1,4 +1,4 @@
-"""manage.py estimate"""
+"""manage.py estimate: accuracies with their intervals."""
 
 import json
 from argparse import ArgumentParser

@@ -1,4 +1,4 @@
-"""manage.py import_annotations"""
+"""manage.py import_annotations: answers of people, from a file."""
 
 from argparse import ArgumentParser
 from pathlib import Path

@@ -86,7 +86,7 @@ class Command(GoldloopCommand):
         self._tell(done, options)
 
     def _dialect(self, options: dict[str, Any]) -> Dialect:
-        """How the file is written: as its content tells, but for what the words of the command say."""
+        """The file's dialect as detected, except for what the command's options set."""
         choices = {name: options[name] for name in ("format", "encoding") if options[name]}
         if options["delimiter"]:
             choices["delimiter"] = _DELIMITERS[options["delimiter"]]
@@ -99,7 +99,7 @@ class Command(GoldloopCommand):
         return Dialect.from_json({**found.dialect.to_json(), **choices})
 
     def _columns(self, options: dict[str, Any], dialect: Dialect) -> dict[str, str | None]:
-        """Where content and id stand: as given, else by the names of a table's columns."""
+        """The columns of content and id: from the options, else proposed by the names of a CSV file's columns."""
         fields = modality(self.project.modality).FIELDS
         given = {name: options[f"{name}_column"] for name in (*fields, "id") if options[f"{name}_column"]}
         if dialect.format == "jsonl":
@@ -126,7 +126,7 @@ class Command(GoldloopCommand):
         self._tell_labels(done, options)
 
     def _tell_labels(self, done: Import, options: dict[str, Any]) -> None:
-        """A column name with a typing error would otherwise pass in silence."""
+        """Print how many labels came in, so that a mistyped column name is noticed."""
         if field := options["gold_field"]:
             n_gold = Gold.objects.filter(item__source=done, rule=IMPORTED).count()
             self.say(f"{n_gold:,} of the new items came with a gold label in {field!r}.")

@@ -1,4 +1,4 @@
-"""manage.py prelabel"""
+"""manage.py prelabel: ask the annotator for silver."""
 
 from typing import Any
 

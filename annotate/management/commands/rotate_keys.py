@@ -1,4 +1,4 @@
-"""manage.py rotate_keys"""
+"""manage.py rotate_keys: encrypt stored secrets with the newest key."""
 
 from typing import Any
 

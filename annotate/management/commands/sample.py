@@ -1,4 +1,4 @@
-"""manage.py sample"""
+"""manage.py sample: draw a round."""
 
 from argparse import ArgumentParser
 from pathlib import Path
@@ -43,7 +43,7 @@ class Command(GoldloopCommand):
 
 
 def questions(current: Round) -> list[bytes]:
-    """One JSON line per question, in the order of asking; neither arm nor machine label, so blind stays blind."""
+    """A JSON line per question, in the order of asking, without arm and machine label, so that answers are blind."""
     entries = current.queue.select_related("item__content").order_by("position")
     return [
         orjson.dumps(

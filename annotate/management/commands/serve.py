@@ -1,4 +1,4 @@
-"""manage.py serve"""
+"""manage.py serve: the site and its worker."""
 
 import http.client
 import os
@@ -85,7 +85,7 @@ class Command(GoldloopCommand):
 
 
 class _Worker:
-    """One worker process, started again when it dies; a little later each time it dies at once."""
+    """One worker process, started again when it dies, after a longer pause each time it dies at once."""
 
     def __init__(self, environment: dict[str, str]) -> None:
         self._environment = environment
@@ -153,7 +153,7 @@ def is_exposed(address: str) -> bool:
 
 
 def _answers(listener: socket.socket) -> bool:
-    """Whether /healthz does, asked under the name that the site goes by; a redirect to https is an answer too."""
+    """Whether the site answers /healthz under the host of SITE_URL; a redirect to https counts as an answer."""
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     asked = http.client.HTTPConnection(host, port, timeout=2)
@@ -167,7 +167,7 @@ def _answers(listener: socket.socket) -> bool:
 
 
 def _shown(host: str) -> str:
-    """What to type into a browser."""
+    """The host name to type into a browser."""
     if host in ("127.0.0.1", "0.0.0.0", "::", "::1"):  # noqa: S104
         return "localhost"
     return f"[{host}]" if ":" in host else host

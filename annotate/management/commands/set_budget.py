@@ -1,4 +1,4 @@
-"""manage.py set_budget"""
+"""manage.py set_budget: set a cap."""
 
 from argparse import ArgumentParser
 from decimal import Decimal, InvalidOperation
@@ -31,7 +31,7 @@ class Command(GoldloopCommand):
 
 
 def micros(text: str) -> int | None:
-    """An amount as people write it, in micro-units; None for none."""
+    """A typed amount in micro-units; None for "none", which removes the cap."""
     if text.lower() == "none":
         return None
     try:

@@ -1,4 +1,4 @@
-"""manage.py set_guidelines"""
+"""manage.py set_guidelines: store guidelines from a file."""
 
 from argparse import ArgumentParser
 from pathlib import Path

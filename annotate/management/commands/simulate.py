@@ -1,4 +1,4 @@
-"""manage.py simulate"""
+"""manage.py simulate: play whole projects on labeled data."""
 
 import json
 import os
@@ -80,7 +80,7 @@ class Command(GoldloopCommand):
             self._simulate(self._setup(options, rows, tests, labels, seed), seed, options["json"])
 
     def _start_inside(self) -> None:
-        """The same command in a child process whose database and files are temporary, whatever the settings are."""
+        """Run this command in a child process with a temporary database and folder, never the site's own."""
         with tempfile.TemporaryDirectory(prefix="goldloop-") as folder:
             database = str(Path(folder) / "simulation.sqlite3")
             environment = {
@@ -172,7 +172,7 @@ def _line(record: dict[str, Any]) -> list[str]:
 
 
 def seeds_of(text: str) -> list[int]:
-    """'5' is 1 to 5, '101-110' a range, ends included."""
+    """The seeds that an option names: '5' means 1 to 5, '101-110' the range with both ends."""
     first, dash, last = text.partition("-")
     try:
         seeds = list(range(int(first), int(last) + 1)) if dash else list(range(1, int(first) + 1))

@@ -1,4 +1,4 @@
-"""manage.py status"""
+"""manage.py status: where the loop of a project stands."""
 
 import json
 from argparse import ArgumentParser

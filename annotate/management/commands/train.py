@@ -1,4 +1,4 @@
-"""manage.py train"""
+"""manage.py train: train a model version."""
 
 from argparse import ArgumentParser
 from typing import Any

@@ -1,4 +1,4 @@
-"""manage.py verify"""
+"""manage.py verify: recompute what must be true of a project."""
 
 from argparse import ArgumentParser
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""manage.py worker"""
+"""manage.py worker: perform queued runs."""
 
 from argparse import ArgumentParser
 from typing import Any
