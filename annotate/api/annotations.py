@@ -8,18 +8,18 @@ from rest_framework.request import Request
 
 from annotate.access import MAY
 from annotate.api.http.endpoint import Endpoint, operation
-from annotate.api.http.fields import Shown
+from annotate.api.http.fields import Output
 from annotate.api.http.paging import PageQuery
 from annotate.api.labeling import content
-from annotate.api.runs import PersonShown
+from annotate.api.runs import PersonOutput
 from annotate.models import Annotation, Member, QueueEntry, Round
 from annotate.models.annotation import SkipReason
 
 
-class RemarkShown(Shown):
+class RemarkOutput(Output):
     item = serializers.CharField(source="item.public_id")
     payload = serializers.SerializerMethodField(help_text="The fields of the project's modality.")
-    person = PersonShown(source="annotator")
+    person = PersonOutput(source="annotator")
     reason = serializers.ChoiceField(
         source="skip_reason", choices=SkipReason.choices, allow_null=True, help_text="Why it was skipped."
     )
@@ -45,7 +45,7 @@ class Remarks(Endpoint):
         scope="read",
         needs="evidence",
         query=RemarkQuery,
-        returns=RemarkShown,
+        returns=RemarkOutput,
         is_paged=True,
     )
     def get(self, request: Request) -> Any:

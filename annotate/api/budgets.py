@@ -6,14 +6,14 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from annotate.api.http.endpoint import Endpoint, operation
-from annotate.api.http.fields import Given, Integer, Shown
+from annotate.api.http.fields import Input, Integer, Output
 from annotate.api.http.paging import PageQuery
 from annotate.models import Budget, LedgerEntry
 from annotate.money import budgets
 from annotate.silver import quotes
 
 
-class BudgetShown(Shown):
+class BudgetOutput(Output):
     kind = serializers.ChoiceField(choices=Budget.Kind.choices)
     currency = serializers.CharField(source="project.currency")
     cap_micros = serializers.IntegerField(allow_null=True, help_text="Null: none. Machines are not paid without one.")
@@ -28,11 +28,11 @@ class BudgetShown(Shown):
         return budgets.alert(budget)
 
 
-class CapGiven(Given):
+class CapInput(Input):
     cap_micros = Integer(allow_null=True, max_value=budgets.MAX_MICROS)
 
 
-class EntryShown(Shown):
+class EntryOutput(Output):
     """One attempt to spend, which ends exactly once."""
 
     id = serializers.CharField(source="public_id")
@@ -57,20 +57,20 @@ class LedgerQuery(PageQuery):
     item = serializers.CharField(max_length=20, required=False)
 
 
-class RangeShown(Shown):
+class RangeOutput(Output):
     low = serializers.IntegerField()
     likely = serializers.IntegerField()
     high = serializers.IntegerField(help_text="Cannot be passed by one attempt for each item.")
 
 
-class QuoteShown(Shown):
+class QuoteOutput(Output):
     """A dry run: nothing was sent, nothing was reserved."""
 
     n_items = serializers.IntegerField(help_text="That have no answer yet.")
     n_read = serializers.IntegerField(help_text="Of these, on which the figures rest.")
-    input_tokens = RangeShown()
-    output_tokens = RangeShown()
-    micros = RangeShown()
+    input_tokens = RangeOutput()
+    output_tokens = RangeOutput()
+    micros = RangeOutput()
     most_micros = serializers.IntegerField(help_text="For the dearest item: what has to be free for a start.")
     cap_micros = serializers.IntegerField(allow_null=True)
     left_micros = serializers.IntegerField(allow_null=True)
@@ -80,44 +80,44 @@ class QuoteShown(Shown):
 
 
 class Quote(Endpoint):
-    @operation("See what pre-labeling would cost", scope="read", needs="manage", returns=QuoteShown)
+    @operation("See what pre-labeling would cost", scope="read", needs="manage", returns=QuoteOutput)
     def get(self, request: Request) -> Any:
         """409 where this project has no connection that can be asked."""
         return quotes.quote(project=self.member.project, by=self.me, n_previews=0)
 
 
 class Budgets(Endpoint):
-    @operation("List budgets", scope="read", needs="money", returns=BudgetShown, is_paged=True, newest_first=False)
+    @operation("List budgets", scope="read", needs="money", returns=BudgetOutput, is_paged=True, newest_first=False)
     def get(self, request: Request) -> Any:
         return self.member.project.budgets.select_related("project")
 
 
 class OneBudget(Endpoint):
-    @operation("Read a budget", scope="read", needs="money", returns=BudgetShown)
+    @operation("Read a budget", scope="read", needs="money", returns=BudgetOutput)
     def get(self, request: Request, kind: str) -> Any:
         return budgets.of(self.member.project, kind)
 
-    @operation("Set the cap of a budget", scope="manage", needs="manage", body=CapGiven, returns=BudgetShown)
+    @operation("Set the cap of a budget", scope="manage", needs="manage", body=CapInput, returns=BudgetOutput)
     def put(self, request: Request, kind: str) -> Any:
         """Never below what is spent and reserved already."""
         return budgets.set_cap(project=self.member.project, kind=kind, by=self.me, **self.body)
 
 
 class StopSpending(Endpoint):
-    @operation("Stop all spending of this kind", scope="manage", needs="manage", returns=BudgetShown)
+    @operation("Stop all spending of this kind", scope="manage", needs="manage", returns=BudgetOutput)
     def post(self, request: Request, kind: str) -> Any:
         """Nothing more is reserved, so nothing more is sent or handed out."""
         return budgets.stop(project=self.member.project, kind=kind, by=self.me)
 
 
 class ResumeSpending(Endpoint):
-    @operation("Let money be spent again", scope="manage", needs="manage", returns=BudgetShown, may_fail=False)
+    @operation("Let money be spent again", scope="manage", needs="manage", returns=BudgetOutput, may_fail=False)
     def post(self, request: Request, kind: str) -> Any:
         return budgets.resume_spending(project=self.member.project, kind=kind, by=self.me)
 
 
 class Ledger(Endpoint):
-    @operation("List the ledger", scope="read", needs="money", query=LedgerQuery, returns=EntryShown, is_paged=True)
+    @operation("List the ledger", scope="read", needs="money", query=LedgerQuery, returns=EntryOutput, is_paged=True)
     def get(self, request: Request) -> Any:
         names = ("kind", "state", "run", "item")
         return budgets.entries(self.member.project, **{name: self.query.get(name) for name in names})

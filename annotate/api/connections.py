@@ -7,14 +7,14 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from annotate.api.http.endpoint import Endpoint, operation
-from annotate.api.http.fields import Choice, Flag, Given, Integer, PublicId, Shown, Text
+from annotate.api.http.fields import Choice, Flag, Input, Integer, Output, PublicId, Text
 from annotate.errors import AccessDenied, NotFound
 from annotate.models import Connection, Project
 from annotate.models.connection import LIMIT_NAMES
 from annotate.silver import connections
 
 
-class ConnectionShown(Shown):
+class ConnectionOutput(Output):
     """A server with one model and its prices. Its key is never shown, only whether there is one and how it ends."""
 
     id = serializers.CharField(source="public_id")
@@ -44,7 +44,7 @@ class ConnectionShown(Shown):
         return bool(connection.key_encrypted)
 
 
-class ConnectionChange(Given):
+class ConnectionChangeInput(Input):
     name = Text(required=False, max_length=100)
     base_url = Text(required=False, max_length=500, help_text="As far as /v1.")
     key = Text(
@@ -65,17 +65,17 @@ class ConnectionChange(Given):
     sends_temperature = Flag(required=False, help_text="False for models that refuse a temperature.")
 
 
-class ConnectionGiven(ConnectionChange):
+class ConnectionInput(ConnectionChangeInput):
     name = Text(max_length=100)
     base_url = Text(max_length=500, help_text="As far as /v1.")
     model = Text(max_length=200)
 
 
-class ActiveGiven(Given):
+class ActiveInput(Input):
     is_active = Flag()
 
 
-class ProbeShown(Shown):
+class ProbeOutput(Output):
     is_usable = serializers.BooleanField()
     is_reachable = serializers.BooleanField()
     latency_seconds = serializers.FloatField(allow_null=True)
@@ -84,7 +84,7 @@ class ProbeShown(Shown):
     cost_micros = serializers.IntegerField()
 
 
-class UsableShown(Shown):
+class UsableOutput(Output):
     id = serializers.CharField(source="public_id")
     name = serializers.CharField()
     model = serializers.CharField()
@@ -93,12 +93,12 @@ class UsableShown(Shown):
     output_price_micros = serializers.IntegerField(allow_null=True)
 
 
-class AnnotatorShown(Shown):
+class AnnotatorOutput(Output):
     annotator = serializers.CharField()
     connection = serializers.CharField(source="connection.public_id", allow_null=True, default=None)
 
 
-class AnnotatorGiven(Given):
+class AnnotatorInput(Input):
     annotator = Choice(choices=[connections.OFFLINE, connections.ANNOTATOR])
     connection = PublicId(required=False, allow_null=True, help_text="One that was lent to this project.")
 
@@ -116,13 +116,15 @@ class _OfSite(Endpoint):
 
 
 class Connections(_OfSite):
-    @operation("List connections of the site", scope="read", returns=ConnectionShown, is_paged=True, newest_first=False)
+    @operation(
+        "List connections of the site", scope="read", returns=ConnectionOutput, is_paged=True, newest_first=False
+    )
     def get(self, request: Request) -> Any:
         """For owners of the site."""
         return connections.all_of_site(self.me)
 
     @operation(
-        "Register a connection", scope="manage", body=ConnectionGiven, returns=ConnectionShown, status=201, makes=True
+        "Register a connection", scope="manage", body=ConnectionInput, returns=ConnectionOutput, status=201, makes=True
     )
     def post(self, request: Request) -> Any:
         """For owners of the site; lent to nobody yet."""
@@ -130,12 +132,12 @@ class Connections(_OfSite):
 
 
 class OneConnection(_OfSite):
-    @operation("Read a connection", scope="read", returns=ConnectionShown)
+    @operation("Read a connection", scope="read", returns=ConnectionOutput)
     def get(self, request: Request, connection: str) -> Any:
         """For owners of the site."""
         return connections.find(public_id=connection, by=self.me)
 
-    @operation("Change a connection", scope="manage", body=ConnectionChange, returns=ConnectionShown)
+    @operation("Change a connection", scope="manage", body=ConnectionChangeInput, returns=ConnectionOutput)
     def patch(self, request: Request, connection: str) -> Any:
         """For owners of the site. Only what is named changes."""
         found = connections.find(public_id=connection, by=self.me)
@@ -143,7 +145,7 @@ class OneConnection(_OfSite):
 
 
 class SwitchConnection(_OfSite):
-    @operation("Switch a connection on or off", scope="manage", body=ActiveGiven, returns=ConnectionShown)
+    @operation("Switch a connection on or off", scope="manage", body=ActiveInput, returns=ConnectionOutput)
     def put(self, request: Request, connection: str) -> Any:
         """For owners of the site. Switched off, nobody asks it any more, at once."""
         found = connections.find(public_id=connection, by=self.me)
@@ -151,7 +153,7 @@ class SwitchConnection(_OfSite):
 
 
 class TryConnection(_OfSite):
-    @operation("Ask a connection a small question", scope="manage", returns=ProbeShown, may_fail=False)
+    @operation("Ask a connection a small question", scope="manage", returns=ProbeOutput, may_fail=False)
     def post(self, request: Request, connection: str) -> Any:
         """For owners of the site, which pays. Takes up to ten seconds."""
         return connections.test(connection=connections.find(public_id=connection, by=self.me), by=self.me)
@@ -176,7 +178,7 @@ class UsableConnections(Endpoint):
         "List connections that this project may use",
         scope="read",
         needs="manage",
-        returns=UsableShown,
+        returns=UsableOutput,
         is_paged=True,
         newest_first=False,
     )
@@ -185,12 +187,12 @@ class UsableConnections(Endpoint):
 
 
 class Annotator(Endpoint):
-    @operation("Read who labels items first", scope="read", needs="manage", returns=AnnotatorShown)
+    @operation("Read who labels items first", scope="read", needs="manage", returns=AnnotatorOutput)
     def get(self, request: Request) -> Any:
         return self.member.project
 
     @operation(
-        "Choose who labels items first", scope="manage", needs="manage", body=AnnotatorGiven, returns=AnnotatorShown
+        "Choose who labels items first", scope="manage", needs="manage", body=AnnotatorInput, returns=AnnotatorOutput
     )
     def put(self, request: Request) -> Any:
         """A connection that was lent, or without one the annotator in this process."""

@@ -6,12 +6,12 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from annotate.api.http.endpoint import Endpoint, operation
-from annotate.api.http.fields import Shown
+from annotate.api.http.fields import Output
 from annotate.api.http.paging import PageQuery
 from annotate.models import Estimate
 
 
-class EstimateShown(Shown):
+class EstimateOutput(Output):
     """One figure about one delivered version, with its interval or the reason why there is none."""
 
     estimand = serializers.ChoiceField(choices=Estimate.Estimand.choices)
@@ -36,7 +36,7 @@ class EstimateQuery(PageQuery):
 
 class Estimates(Endpoint):
     @operation(
-        "List estimates", scope="read", needs="evidence", query=EstimateQuery, returns=EstimateShown, is_paged=True
+        "List estimates", scope="read", needs="evidence", query=EstimateQuery, returns=EstimateOutput, is_paged=True
     )
     def get(self, request: Request) -> Any:
         names = {"estimand": "estimand", "delivered_version": "delivered_version__version"}

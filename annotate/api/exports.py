@@ -8,29 +8,29 @@ from rest_framework.request import Request
 
 from annotate.api import runs
 from annotate.api.http.endpoint import Endpoint, operation
-from annotate.api.http.fields import Shown
-from annotate.api.runs import ExportGiven, RunShown
+from annotate.api.http.fields import Output
+from annotate.api.runs import ExportInput, RunOutput
 from annotate.dataset import files as dataset_files
 from annotate.models import Run
 
 
-class FileShown(Shown):
+class FileOutput(Output):
     name = serializers.CharField()
     bytes = serializers.IntegerField()
     sha256 = serializers.CharField()
 
 
-class ExportShown(Shown):
+class ExportOutput(Output):
     """A finished export."""
 
     id = serializers.CharField(source="public_id", help_text="Of the run that made it.")
     version = serializers.IntegerField(source="result.version", allow_null=True, default=None)
-    files = FileShown(source="result.files", many=True, default=list)
+    files = FileOutput(source="result.files", many=True, default=list)
     manifest = serializers.CharField(source="result.manifest", default="", help_text="A file of its own, by this name.")
     finished_at = serializers.DateTimeField()
 
 
-class ExportDetail(ExportShown):
+class ExportDetailOutput(ExportOutput):
     content = serializers.SerializerMethodField(help_text="What the manifest says; empty where it is gone.")
 
     def get_content(self, run: Run) -> dict[str, Any]:
@@ -38,7 +38,7 @@ class ExportDetail(ExportShown):
 
 
 class Exports(Endpoint):
-    @operation("List exports", scope="read", needs="download", returns=ExportShown, is_paged=True)
+    @operation("List exports", scope="read", needs="download", returns=ExportOutput, is_paged=True)
     def get(self, request: Request) -> Any:
         """Those that are finished; the others are runs of the kind export."""
         return self.member.project.runs.filter(kind="export", state=Run.State.SUCCEEDED)
@@ -47,8 +47,8 @@ class Exports(Endpoint):
         "Start an export",
         scope="manage",
         needs="manage",
-        body=ExportGiven,
-        returns=RunShown,
+        body=ExportInput,
+        returns=RunOutput,
         status=201,
         makes=True,
         may_fail=False,
@@ -59,7 +59,7 @@ class Exports(Endpoint):
 
 
 class OneExport(Endpoint):
-    @operation("Read an export with its manifest", scope="read", needs="download", returns=ExportDetail)
+    @operation("Read an export with its manifest", scope="read", needs="download", returns=ExportDetailOutput)
     def get(self, request: Request, run: str) -> Any:
         return dataset_files.find(project=self.member.project, public_id=run)
 

@@ -13,8 +13,8 @@ from rest_framework.request import Request
 from annotate import tasks
 from annotate.api.http import hourly
 from annotate.api.http.endpoint import Endpoint, operation
-from annotate.api.http.fields import Choice, Given, Integer, PublicId, Shown, Text
-from annotate.api.runs import RunShown
+from annotate.api.http.fields import Choice, Input, Integer, Output, PublicId, Text
+from annotate.api.runs import RunOutput
 from annotate.errors import Conflict, NotFound
 from annotate.formats.dialect import DELIMITERS, ENCODINGS, FORMATS
 from annotate.imports import preview, uploads
@@ -33,7 +33,7 @@ class AnyFile(BaseParser):
         return stream
 
 
-class UploadShown(Shown):
+class UploadOutput(Output):
     id = serializers.CharField(source="public_id")
     file_name = serializers.CharField()
     sha256 = serializers.CharField(source="file_sha256")
@@ -41,19 +41,19 @@ class UploadShown(Shown):
     created_at = serializers.DateTimeField()
 
 
-class UploadQuery(Given):
+class UploadQuery(Input):
     file_name = serializers.CharField(max_length=255, help_text="What the file is called: items.csv")
 
 
-class DialectGiven(Given):
+class DialectInput(Input):
     format = Choice(required=False, choices=list(FORMATS))
     encoding = Choice(required=False, choices=list(ENCODINGS))
     delimiter = Choice(required=False, choices=list(DELIMITERS))
     header_line = Integer(required=False, min_value=1, max_value=2)
 
 
-class PreviewGiven(Given):
-    dialect = DialectGiven(required=False, help_text="What you know better than what is detected.")
+class PreviewInput(Input):
+    dialect = DialectInput(required=False, help_text="What you know better than what is detected.")
     columns = serializers.DictField(
         child=Text(max_length=1_000, allow_null=True),
         required=False,
@@ -62,17 +62,17 @@ class PreviewGiven(Given):
     )
 
 
-class ImportGiven(PreviewGiven):
+class ImportInput(PreviewInput):
     upload = PublicId()
 
 
-class ColumnShown(Shown):
+class ColumnOutput(Output):
     name = serializers.CharField()
     samples = serializers.ListField(child=serializers.CharField())
     role = serializers.CharField(allow_null=True, help_text="Null: it becomes metadata.")
 
 
-class RowShown(Shown):
+class RowOutput(Output):
     line = serializers.IntegerField()
     external_id = serializers.CharField(allow_null=True)
     payload = serializers.DictField(child=serializers.CharField())
@@ -81,26 +81,26 @@ class RowShown(Shown):
     silver = serializers.CharField(allow_null=True)
 
 
-class RejectedShown(Shown):
+class RejectedOutput(Output):
     line = serializers.IntegerField()
     reason = serializers.CharField()
     external_id = serializers.CharField(allow_null=True)
     excerpt = serializers.CharField()
 
 
-class LabelSeenShown(Shown):
+class LabelSeenOutput(Output):
     name = serializers.CharField()
     n = serializers.IntegerField()
     is_known = serializers.BooleanField(help_text="Whether the project has this label.")
 
 
-class PreviewShown(Shown):
+class PreviewOutput(Output):
     """What an import would make of the file. Nothing of it is stored."""
 
     dialect = serializers.DictField()
     is_sure = serializers.BooleanField(help_text="False: the encoding is a guess.")
     notes = serializers.ListField(child=serializers.CharField())
-    columns = ColumnShown(many=True)
+    columns = ColumnOutput(many=True)
     mapping = serializers.DictField(child=serializers.CharField(allow_null=True), help_text="Column by role.")
     problem = serializers.CharField(help_text="Why it cannot be imported like this; empty where it can.")
     n_rows = serializers.IntegerField()
@@ -110,16 +110,16 @@ class PreviewShown(Shown):
     n_duplicates = serializers.IntegerField()
     n_revived = serializers.IntegerField()
     n_rejected = serializers.IntegerField()
-    rows = RowShown(many=True)
-    rejected = RejectedShown(many=True)
-    labels = serializers.DictField(child=LabelSeenShown(many=True))
+    rows = RowOutput(many=True)
+    rejected = RejectedOutput(many=True)
+    labels = serializers.DictField(child=LabelSeenOutput(many=True))
     mean_characters = serializers.FloatField()
     prelabel_micros = serializers.IntegerField(
         allow_null=True, help_text="About what all new items would cost; null where nobody is paid for it."
     )
 
 
-class ImportShown(Shown):
+class ImportOutput(Output):
     id = serializers.CharField(source="public_id")
     file_name = serializers.CharField()
     sha256 = serializers.CharField(source="file_sha256")
@@ -136,7 +136,7 @@ class ImportShown(Shown):
 class Uploads(Endpoint):
     parser_classes = [AnyFile]
 
-    @operation("List files that were sent", scope="read", needs="manage", returns=UploadShown, is_paged=True)
+    @operation("List files that were sent", scope="read", needs="manage", returns=UploadOutput, is_paged=True)
     def get(self, request: Request) -> Any:
         """A file is kept for a day, and longer where an import needs it."""
         return self.member.project.uploads.filter(deleted_at__isnull=True)
@@ -146,7 +146,7 @@ class Uploads(Endpoint):
         scope="manage",
         needs="manage",
         query=UploadQuery,
-        returns=UploadShown,
+        returns=UploadOutput,
         status=201,
         takes_file=True,
     )
@@ -158,7 +158,7 @@ class Uploads(Endpoint):
 
 
 class OneUpload(Endpoint):
-    @operation("Read what is known of a file that was sent", scope="read", needs="manage", returns=UploadShown)
+    @operation("Read what is known of a file that was sent", scope="read", needs="manage", returns=UploadOutput)
     def get(self, request: Request, upload: str) -> Any:
         return uploads.find(project=self.member.project, public_id=upload)
 
@@ -173,8 +173,8 @@ class PreviewUpload(Endpoint):
         "See what an import would make of a file",
         scope="manage",
         needs="manage",
-        body=PreviewGiven,
-        returns=PreviewShown,
+        body=PreviewInput,
+        returns=PreviewOutput,
     )
     def post(self, request: Request, upload: str) -> Any:
         """Nothing is stored: change dialect and columns until it is right."""
@@ -194,7 +194,7 @@ class PreviewUpload(Endpoint):
 
 
 class Imports(Endpoint):
-    @operation("List imports", scope="read", needs="manage", returns=ImportShown, is_paged=True)
+    @operation("List imports", scope="read", needs="manage", returns=ImportOutput, is_paged=True)
     def get(self, request: Request) -> Any:
         return self.member.project.imports.all()
 
@@ -202,8 +202,8 @@ class Imports(Endpoint):
         "Start an import",
         scope="manage",
         needs="manage",
-        body=ImportGiven,
-        returns=RunShown,
+        body=ImportInput,
+        returns=RunOutput,
         status=201,
         makes=True,
         may_fail=False,
@@ -216,7 +216,7 @@ class Imports(Endpoint):
 
 
 class OneImport(Endpoint):
-    @operation("Read an import", scope="read", needs="manage", returns=ImportShown)
+    @operation("Read an import", scope="read", needs="manage", returns=ImportOutput)
     def get(self, request: Request, source: str) -> Any:
         return _find(self, source)
 
@@ -226,7 +226,7 @@ class AbandonImport(Endpoint):
         "Give up an unfinished import",
         scope="manage",
         needs="manage",
-        returns=RunShown,
+        returns=RunOutput,
         status=201,
         makes=True,
         may_fail=False,

@@ -10,9 +10,9 @@ from rest_framework.request import Request
 from annotate import items
 from annotate.access import MAY
 from annotate.api.http.endpoint import Endpoint, operation
-from annotate.api.http.fields import Given, PublicId, Shown, Text
+from annotate.api.http.fields import Input, Output, PublicId, Text
 from annotate.api.http.paging import PageQuery
-from annotate.api.runs import PersonShown
+from annotate.api.runs import PersonOutput
 from annotate.errors import NotFound
 from annotate.modalities import modality
 from annotate.models import Item, Project
@@ -23,7 +23,7 @@ _AT_ONCE = 1_000
 _STATES = ("pool", "withdrawn", "all")
 
 
-class ItemShown(Shown):
+class ItemOutput(Output):
     """An item. What its file said of it besides its content is null for those who answer questions blind."""
 
     id = serializers.CharField(source="public_id")
@@ -55,36 +55,36 @@ class ItemQuery(PageQuery):
     external_id = serializers.CharField(max_length=200, required=False, help_text="For who may download exports.")
 
 
-class WithdrawGiven(Given):
+class WithdrawInput(Input):
     ids = serializers.ListField(child=PublicId(), max_length=_AT_ONCE, default=list)
     external_ids = serializers.ListField(child=Text(max_length=200), max_length=_AT_ONCE, default=list)
 
 
-class WithdrawnShown(Shown):
+class WithdrawnOutput(Output):
     n_withdrawn = serializers.IntegerField()
 
 
-class ContentGiven(Given):
+class ContentInput(Input):
     content = serializers.DictField(
         child=Text(max_length=200_000, allow_blank=True, trim_whitespace=False),
         help_text="The fields of the project's modality.",
     )
 
 
-class HappeningShown(Shown):
+class HappeningOutput(Output):
     """One thing that happened to an item; what would sway you while you may be asked about it is left out."""
 
     at = serializers.DateTimeField()
     kind = serializers.CharField()
-    by = PersonShown(allow_null=True)
+    by = PersonOutput(allow_null=True)
     label = serializers.CharField(allow_null=True)  # type: ignore[assignment]
     round = serializers.IntegerField(allow_null=True)
     other = serializers.CharField(allow_null=True, help_text="The item that it replaces, or is replaced by.")
     probability = serializers.FloatField(allow_null=True)
 
 
-class HistoryOfItem(Shown):
-    results = HappeningShown(many=True)
+class ItemHistoryOutput(Output):
+    results = HappeningOutput(many=True)
 
 
 class Items(Endpoint):
@@ -93,7 +93,7 @@ class Items(Endpoint):
         scope="read",
         needs="evidence",
         query=ItemQuery,
-        returns=ItemShown,
+        returns=ItemOutput,
         is_paged=True,
         newest_first=False,
     )
@@ -109,13 +109,13 @@ class Items(Endpoint):
 
 
 class OneItem(Endpoint):
-    @operation("Read an item", scope="read", needs="evidence", returns=ItemShown)
+    @operation("Read an item", scope="read", needs="evidence", returns=ItemOutput)
     def get(self, request: Request, item: str) -> Any:
         return find(self.member.project, item)
 
 
 class ItemHistory(Endpoint):
-    @operation("Read what happened to an item", scope="read", needs="evidence", returns=HistoryOfItem)
+    @operation("Read what happened to an item", scope="read", needs="evidence", returns=ItemHistoryOutput)
     def get(self, request: Request, item: str) -> Any:
         """Oldest first."""
         found = items.find(project=self.member.project, public_id=item)
@@ -128,8 +128,8 @@ class Correct(Endpoint):
         "Correct an item",
         scope="manage",
         needs="manage",
-        body=ContentGiven,
-        returns=ItemShown,
+        body=ContentInput,
+        returns=ItemOutput,
         status=201,
         makes=True,
     )
@@ -141,7 +141,7 @@ class Correct(Endpoint):
 
 
 class BringBack(Endpoint):
-    @operation("Bring a withdrawn item back", scope="manage", needs="manage", returns=ItemShown)
+    @operation("Bring a withdrawn item back", scope="manage", needs="manage", returns=ItemOutput)
     def post(self, request: Request, item: str) -> Any:
         """Drawn, asked and delivered again, under its external id if that is free."""
         items.bring_back(project=self.member.project, public_id=item, by=self.me)
@@ -149,7 +149,9 @@ class BringBack(Endpoint):
 
 
 class Withdraw(Endpoint):
-    @operation("Withdraw items", scope="manage", needs="manage", body=WithdrawGiven, returns=WithdrawnShown, makes=True)
+    @operation(
+        "Withdraw items", scope="manage", needs="manage", body=WithdrawInput, returns=WithdrawnOutput, makes=True
+    )
     def post(self, request: Request) -> Any:
         """All that are named or none; they are no longer drawn, asked, labeled or delivered."""
         ids, external_ids = self.body["ids"], self.body["external_ids"]

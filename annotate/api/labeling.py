@@ -14,7 +14,7 @@ from rest_framework.serializers import Serializer
 from annotate import projects
 from annotate.api.http import idempotency
 from annotate.api.http.endpoint import Endpoint, operation
-from annotate.api.http.fields import Choice, Flag, Given, Integer, Number, PublicId, Shown, Text
+from annotate.api.http.fields import Choice, Flag, Input, Integer, Number, Output, PublicId, Text
 from annotate.errors import Conflict, InvalidInput, LeaseLost
 from annotate.labeling import answers
 from annotate.labeling import leases as leasing
@@ -34,20 +34,20 @@ _label: dict[str, Any] = {
 }
 
 
-class NextGiven(Given):
+class NextInput(Input):
     n = Integer(min_value=1, max_value=_AHEAD, default=1, help_text="How many to hold.")
     done = serializers.ListField(
         child=PublicId(), max_length=_AT_ONCE, default=list, help_text="Leases whose answers are on their way."
     )
 
 
-class DraftShown(Shown):
+class DraftOutput(Output):
     label = serializers.IntegerField(source="label.index", allow_null=True, default=None)  # type: ignore[assignment]
     is_flagged = serializers.BooleanField()
     comment = serializers.CharField()
 
 
-class QuestionShown(Shown):
+class QuestionOutput(Output):
     """A question as its annotator may see it: the content, and nothing that anybody said of it."""
 
     lease = serializers.CharField(help_text="Names the question when it is answered.")
@@ -55,10 +55,10 @@ class QuestionShown(Shown):
     suggestion = serializers.IntegerField(
         allow_null=True, help_text="The machine's label, only where the project shows it from the start."
     )
-    draft = DraftShown(allow_null=True)
+    draft = DraftOutput(allow_null=True)
 
 
-class EmptyShown(Shown):
+class EmptyOutput(Output):
     kind = serializers.ChoiceField(
         choices=["no_round", "round_done", "held_by_others", "all_answered_by_me", "not_for_me", "budget"]
     )
@@ -66,32 +66,32 @@ class EmptyShown(Shown):
     n_held_by_others = serializers.IntegerField()
 
 
-class NextShown(Shown):
-    questions = QuestionShown(many=True, help_text="All that you hold now.")
-    empty = EmptyShown(allow_null=True, help_text="Why there is none; null where there is one.")
+class NextOutput(Output):
+    questions = QuestionOutput(many=True, help_text="All that you hold now.")
+    empty = EmptyOutput(allow_null=True, help_text="Why there is none; null where there is one.")
 
 
-class SaidGiven(Given):
+class AnswerInput(Input):
     lease = PublicId()
     seconds = Number(required=False, allow_null=True, min_value=0, max_value=1e6, help_text="Time spent on it.")
     is_flagged = Flag(default=False)
     comment = Text(max_length=answers.MAX_COMMENT, allow_blank=True, trim_whitespace=False, default="")
 
 
-class SubmitGiven(SaidGiven):
+class SubmitInput(AnswerInput):
     label = Integer(**_label)  # type: ignore[assignment]
 
 
-class SkipGiven(SaidGiven):
+class SkipInput(AnswerInput):
     reason = Choice(choices=SkipReason.choices)
 
 
-class ChangeGiven(SaidGiven):
+class ChangeInput(AnswerInput):
     label = Integer(required=False, allow_null=True, **_label)  # type: ignore[assignment]
     reason = Choice(required=False, allow_null=True, choices=SkipReason.choices)
 
 
-class StoredShown(Shown):
+class StoredOutput(Output):
     id = serializers.CharField(source="public_id")
     label = serializers.IntegerField(source="label.index", allow_null=True, default=None)  # type: ignore[assignment]
     reason = serializers.CharField(source="skip_reason", allow_null=True)
@@ -102,67 +102,67 @@ class StoredShown(Shown):
     created_at = serializers.DateTimeField()
 
 
-class RenewGiven(Given):
+class RenewInput(Input):
     leases = serializers.ListField(child=PublicId(), min_length=1, max_length=_AT_ONCE)
     shown = PublicId(required=False, help_text="The one that somebody is looking at.")
 
 
-class RenewedShown(Shown):
+class RenewedOutput(Output):
     held = serializers.ListField(child=serializers.CharField())
 
 
-class ReleaseGiven(Given):
+class ReleaseInput(Input):
     leases = serializers.ListField(child=PublicId(), min_length=1, max_length=_AT_ONCE)
 
 
-class ReleasedShown(Shown):
+class ReleasedOutput(Output):
     n_released = serializers.IntegerField()
 
 
-class DraftGiven(Given):
+class DraftInput(Input):
     lease = PublicId()
     label = Integer(required=False, allow_null=True, **_label)  # type: ignore[assignment]
     is_flagged = Flag(default=False)
     comment = Text(max_length=answers.MAX_COMMENT, allow_blank=True, trim_whitespace=False, default="")
 
 
-class LeaseGiven(Given):
+class LeaseInput(Input):
     lease = PublicId()
 
 
-class SuggestionShown(Shown):
+class SuggestionOutput(Output):
     label = serializers.IntegerField(source="label.index", allow_null=True, default=None)  # type: ignore[assignment]
     reason = serializers.CharField(allow_null=True, help_text="Why there is no label.")
 
 
-class WhyShown(Shown):
+class WhyOutput(Output):
     arms = serializers.ListField(child=serializers.ChoiceField(choices=Arm.choices))
 
 
-class AnswerShown(StoredShown):
+class AnswerOutput(StoredOutput):
     lease = serializers.CharField(help_text="Names the answer when it is changed.")
     payload = serializers.DictField(child=serializers.CharField())
 
 
-class ProgressOfMine(Shown):
+class OwnProgressOutput(Output):
     n_left = serializers.IntegerField(help_text="Questions of the open round that you can still answer.")
     n_answered_today = serializers.IntegerField(help_text="In the project's time zone.")
     n_in_round = serializers.IntegerField()
 
 
 class Standing(Endpoint):
-    @operation("How far I am", scope="read", needs="annotate", returns=ProgressOfMine)
+    @operation("How far I am", scope="read", needs="annotate", returns=OwnProgressOutput)
     def get(self, request: Request) -> Any:
         return leasing.remaining(project=self.member.project, annotator=self.me)
 
 
-def _asks(summary: str, body: type[Given], returns: type[Serializer[Any]] | None, **words: Any) -> _Decorator:
+def _asks(summary: str, body: type[Input], returns: type[Serializer[Any]] | None, **words: Any) -> _Decorator:
     words = {"scope": "annotate", "needs": "annotate", **words}
     return operation(summary, body=body, returns=returns, **words)
 
 
 class Next(Endpoint):
-    @_asks("Hold questions", NextGiven, NextShown)
+    @_asks("Hold questions", NextInput, NextOutput)
     def post(self, request: Request) -> Any:
         """Fills up what you hold to `n`. Asked again it gives the same ones until they are answered, skipped or
         released. A question is held for some minutes; `renew` makes it longer."""
@@ -200,7 +200,7 @@ class Next(Endpoint):
 
 
 class Submit(Endpoint):
-    @_asks("Answer a question", SubmitGiven, StoredShown, status=201, throttle="submit", own_key=True)
+    @_asks("Answer a question", SubmitInput, StoredOutput, status=201, throttle="submit", own_key=True)
     def post(self, request: Request) -> Any:
         return self.store(self.body, label=self.body["label"])
 
@@ -216,13 +216,13 @@ class Submit(Endpoint):
 
 
 class Skip(Submit):
-    @_asks("Skip a question", SkipGiven, StoredShown, status=201, throttle="submit", own_key=True)
+    @_asks("Skip a question", SkipInput, StoredOutput, status=201, throttle="submit", own_key=True)
     def post(self, request: Request) -> Any:
         return self.store(self.body, skip_reason=self.body["reason"])
 
 
 class Change(Endpoint):
-    @_asks("Change an answer of mine", ChangeGiven, StoredShown, status=201, throttle="submit", own_key=True)
+    @_asks("Change an answer of mine", ChangeInput, StoredOutput, status=201, throttle="submit", own_key=True)
     def post(self, request: Request) -> Any:
         """While its round is open; the earlier answer stays as a revision. `lease` is the one it was given under;
         say either `label` or `reason`."""
@@ -237,7 +237,7 @@ class Change(Endpoint):
 
 
 class Renew(Endpoint):
-    @_asks("Hold questions longer", RenewGiven, RenewedShown)
+    @_asks("Hold questions longer", RenewInput, RenewedOutput)
     def post(self, request: Request) -> Any:
         leases, shown = self.body["leases"], self.body.get("shown")
         held = leasing.renew(project=self.member.project, by=self.me, public_ids=leases, shown=shown)
@@ -245,14 +245,14 @@ class Renew(Endpoint):
 
 
 class Release(Endpoint):
-    @_asks("Give questions back", ReleaseGiven, ReleasedShown)
+    @_asks("Give questions back", ReleaseInput, ReleasedOutput)
     def post(self, request: Request) -> Any:
         n = leasing.release(project=self.member.project, by=self.me, public_ids=self.body["leases"])
         return {"n_released": n}
 
 
 class Draft(Endpoint):
-    @_asks("Keep what I have begun to say", DraftGiven, None, status=204)
+    @_asks("Keep what I have begun to say", DraftInput, None, status=204)
     def put(self, request: Request) -> Any:
         project, given = self.member.project, dict(self.body)
         lease = leasing.find_lease(project=project, public_id=given.pop("lease"), by=self.me)
@@ -269,25 +269,25 @@ class Draft(Endpoint):
 
 
 class Reveal(Endpoint):
-    @_asks("See the machine's answer to a question that I have answered", LeaseGiven, SuggestionShown)
+    @_asks("See the machine's answer to a question that I have answered", LeaseInput, SuggestionOutput)
     def post(self, request: Request) -> Any:
         """Where the project allows it; what you say of the question after that is not blind."""
         return answers.reveal(lease_id=self.body["lease"], project=self.member.project, by=self.me)
 
 
 class Why(Endpoint):
-    @_asks("See why a question that I have answered was asked", LeaseGiven, WhyShown)
+    @_asks("See why a question that I have answered was asked", LeaseInput, WhyOutput)
     def post(self, request: Request) -> Any:
         """What you say of the question after that is not blind."""
         return {"arms": answers.why(lease_id=self.body["lease"], project=self.member.project, by=self.me)}
 
 
-class HistoryShown(Shown):
-    results = AnswerShown(many=True)
+class HistoryOutput(Output):
+    results = AnswerOutput(many=True)
 
 
 class History(Endpoint):
-    @operation("My last answers in the open round", scope="read", needs="annotate", returns=HistoryShown)
+    @operation("My last answers in the open round", scope="read", needs="annotate", returns=HistoryOutput)
     def get(self, request: Request) -> Any:
         """At most ten, newest first, each with the lease by which it can be changed."""
         project = self.member.project

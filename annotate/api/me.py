@@ -6,10 +6,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from annotate.api.http.endpoint import Endpoint, operation
-from annotate.api.http.fields import Shown
+from annotate.api.http.fields import Output
 
 
-class MeShown(Shown):
+class MeOutput(Output):
     id = serializers.CharField(source="user.public_id")
     name = serializers.CharField(source="user.name")
     email = serializers.CharField(source="user.email")
@@ -20,6 +20,6 @@ class MeShown(Shown):
 
 
 class Me(Endpoint):
-    @operation("Who this token speaks for", scope="read", returns=MeShown)
+    @operation("Who this token speaks for", scope="read", returns=MeOutput)
     def get(self, request: Request) -> Any:
         return request.auth

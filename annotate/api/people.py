@@ -12,14 +12,14 @@ from annotate import members
 from annotate.accounts import invitations, passwords
 from annotate.accounts.invitations import GIVABLE, MAX_DAYS
 from annotate.api.http.endpoint import Endpoint, operation
-from annotate.api.http.fields import Choice, Flag, Given, Integer, Shown
-from annotate.api.labeling import ReleasedShown
+from annotate.api.http.fields import Choice, Flag, Input, Integer, Output
+from annotate.api.labeling import ReleasedOutput
 from annotate.models.project import Role
 
 _GIVABLE = [role.value for role in GIVABLE]
 
 
-class MemberShown(Shown):
+class MemberOutput(Output):
     id = serializers.CharField(source="user.public_id")
     name = serializers.CharField(source="user.name")
     email = serializers.CharField(source="user.email")
@@ -29,12 +29,12 @@ class MemberShown(Shown):
     created_at = serializers.DateTimeField()
 
 
-class MemberGiven(Given):
+class MemberInput(Input):
     role = Choice(choices=_GIVABLE)
     is_trusted = Flag()
 
 
-class LeftShown(Shown):
+class LeftOutput(Output):
     """What became of somebody's work: answers stay, held items went back, open invitations ended."""
 
     n_answers = serializers.IntegerField()
@@ -42,12 +42,12 @@ class LeftShown(Shown):
     n_revoked = serializers.IntegerField()
 
 
-class PasswordLinkMade(Shown):
+class PasswordLinkOutput(Output):
     link = serializers.CharField(allow_null=True, help_text="Shown once, and null in an answer that is replayed.")
     expires_at = serializers.DateTimeField()
 
 
-class InvitationShown(Shown):
+class InvitationOutput(Output):
     id = serializers.CharField(source="public_id")
     role = serializers.ChoiceField(choices=_GIVABLE)
     is_trusted = serializers.BooleanField()
@@ -56,7 +56,7 @@ class InvitationShown(Shown):
     expires_at = serializers.DateTimeField()
 
 
-class InvitationMade(InvitationShown):
+class InvitationLinkOutput(InvitationOutput):
     link = serializers.CharField(
         source="own_link",
         allow_null=True,
@@ -64,7 +64,7 @@ class InvitationMade(InvitationShown):
     )
 
 
-class InvitationGiven(Given):
+class InvitationInput(Input):
     role = Choice(choices=_GIVABLE)
     email = serializers.EmailField(max_length=254, required=False, allow_blank=True)
     days = Integer(required=False, min_value=1, max_value=MAX_DAYS)
@@ -72,25 +72,25 @@ class InvitationGiven(Given):
 
 
 class Members(Endpoint):
-    @operation("List members", scope="read", needs="manage", returns=MemberShown, is_paged=True, newest_first=False)
+    @operation("List members", scope="read", needs="manage", returns=MemberOutput, is_paged=True, newest_first=False)
     def get(self, request: Request) -> Any:
         return self.member.project.members.select_related("user")
 
 
 class OneMember(Endpoint):
-    @operation("Change what a member may do", scope="manage", needs="manage", body=MemberGiven, returns=MemberShown)
+    @operation("Change what a member may do", scope="manage", needs="manage", body=MemberInput, returns=MemberOutput)
     def put(self, request: Request, person: str) -> Any:
         """Who may no longer annotate gives back what they hold."""
         return members.set_member(project=self.member.project, person=person, by=self.me, **self.body)
 
-    @operation("Remove a member", scope="manage", needs="manage", returns=LeftShown)
+    @operation("Remove a member", scope="manage", needs="manage", returns=LeftOutput)
     def delete(self, request: Request, person: str) -> Any:
         """From the next request on they are out; what they answered stays."""
         return members.remove(project=self.member.project, person=person, by=self.me)
 
 
 class ReleaseMember(Endpoint):
-    @operation("Take back what a member holds", scope="manage", needs="manage", returns=ReleasedShown)
+    @operation("Take back what a member holds", scope="manage", needs="manage", returns=ReleasedOutput)
     def post(self, request: Request, person: str) -> Any:
         """The questions go to others; an answer that still comes is kept, and does not count."""
         _user, n = members.release(project=self.member.project, person=person, by=self.me)
@@ -102,7 +102,7 @@ class PasswordLink(Endpoint):
         "Make a link by which a member chooses a new password",
         scope="manage",
         needs="manage",
-        returns=PasswordLinkMade,
+        returns=PasswordLinkOutput,
         status=201,
         makes=True,
         hidden=("link",),
@@ -114,7 +114,7 @@ class PasswordLink(Endpoint):
 
 
 class Invitations(Endpoint):
-    @operation("List open invitations", scope="read", needs="manage", returns=InvitationShown, is_paged=True)
+    @operation("List open invitations", scope="read", needs="manage", returns=InvitationOutput, is_paged=True)
     def get(self, request: Request) -> Any:
         return invitations.open_in(self.member.project)
 
@@ -122,8 +122,8 @@ class Invitations(Endpoint):
         "Invite somebody",
         scope="manage",
         needs="manage",
-        body=InvitationGiven,
-        returns=InvitationMade,
+        body=InvitationInput,
+        returns=InvitationLinkOutput,
         status=201,
         makes=True,
         hidden=("link",),

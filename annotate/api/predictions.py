@@ -6,12 +6,12 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from annotate.api.http.endpoint import Endpoint, operation
-from annotate.api.http.fields import Shown
+from annotate.api.http.fields import Output
 from annotate.api.http.paging import PageQuery
 from annotate.models import Prediction
 
 
-class PredictionShown(Shown):
+class PredictionOutput(Output):
     item = serializers.CharField(source="item.public_id")
     prompt = serializers.IntegerField(source="prompt.version", help_text="The version of model, labels and guidelines.")
     status = serializers.ChoiceField(choices=Prediction.Status.choices)
@@ -40,7 +40,7 @@ class Predictions(Endpoint):
         scope="read",
         needs="download",
         query=PredictionQuery,
-        returns=PredictionShown,
+        returns=PredictionOutput,
         is_paged=True,
     )
     def get(self, request: Request) -> Any:

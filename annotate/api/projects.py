@@ -11,15 +11,15 @@ from rest_framework.request import Request
 from annotate import modalities, project_settings, projects
 from annotate.access import MAY
 from annotate.api.http.endpoint import Endpoint, operation
-from annotate.api.http.fields import Choice, Given, Integer, Number, Shown, Text
-from annotate.api.schemas import LabelGiven, new_labels
+from annotate.api.http.fields import Choice, Input, Integer, Number, Output, Text
+from annotate.api.schemas import LabelInput, new_labels
 from annotate.models import Member, Project
 from annotate.models.project import GoldRule, Role, Strategy, SuggestionPolicy
 from annotate.reports import next_step as what_next
 from annotate.reports import progress
 
 
-class ProjectShown(Shown):
+class ProjectOutput(Output):
     """A project as one of its members sees it."""
 
     id = serializers.CharField(source="project.public_id")
@@ -33,7 +33,7 @@ class ProjectShown(Shown):
     is_trusted = serializers.BooleanField(help_text="Whether one answer of yours may be gold.")
 
 
-class SettingsShown(Shown):
+class SettingsOutput(Output):
     overlap = serializers.IntegerField()
     gold_rule = serializers.ChoiceField(choices=GoldRule.choices)
     agree_k = serializers.IntegerField()
@@ -50,15 +50,15 @@ class SettingsShown(Shown):
     key_commitment = serializers.CharField(help_text="SHA-256 of the secret key by which items are drawn.")
 
 
-class ProjectDetail(ProjectShown):
+class ProjectDetailOutput(ProjectOutput):
     settings = serializers.SerializerMethodField(help_text="Null for who does not manage the project.")
 
-    @extend_schema_field(SettingsShown(allow_null=True))
+    @extend_schema_field(SettingsOutput(allow_null=True))
     def get_settings(self, member: Member) -> Any:
-        return SettingsShown(member.project).data if member.role in MAY["manage"] else None
+        return SettingsOutput(member.project).data if member.role in MAY["manage"] else None
 
 
-class PolicyGiven(Given):
+class PolicyInput(Input):
     """All three, so that nothing is left to be guessed."""
 
     start = Choice(choices=SuggestionPolicy.choices)
@@ -66,7 +66,7 @@ class PolicyGiven(Given):
     conflict = Choice(choices=SuggestionPolicy.choices)
 
 
-class SettingsGiven(Given):
+class SettingsInput(Input):
     overlap = Integer(required=False, min_value=1, max_value=1_000, help_text="People per question.")
     gold_rule = Choice(required=False, choices=GoldRule.choices)
     agree_k = Integer(required=False, min_value=1, max_value=1_000)
@@ -85,21 +85,21 @@ class SettingsGiven(Given):
         return name
 
 
-class SettingsChange(SettingsGiven):
+class SettingsChangeInput(SettingsInput):
     name = Text(required=False, max_length=150)
-    suggestion_policy = PolicyGiven(required=False, help_text="What is shown of the machine's answer, by arm.")
+    suggestion_policy = PolicyInput(required=False, help_text="What is shown of the machine's answer, by arm.")
     # Fixed when a project is made.
     audit_share = None  # type: ignore[assignment]
 
 
-class ProjectGiven(SettingsGiven):
+class ProjectInput(SettingsInput):
     name = Text(max_length=150)
     slug = Text(required=False, max_length=60, help_text="Made of the name where none is given.")
     modality = Choice(choices=modalities.NAMES, default="text")
-    labels = LabelGiven(many=True, min_length=2, max_length=projects.MAX_LABELS)  # type: ignore[call-arg]
+    labels = LabelInput(many=True, min_length=2, max_length=projects.MAX_LABELS)  # type: ignore[call-arg]
 
 
-class ProgressShown(Shown):
+class ProgressOutput(Output):
     """Counts of rows; money in micro-units, null for who neither manages nor only reads."""
 
     n_items = serializers.IntegerField()
@@ -125,11 +125,11 @@ class ProgressShown(Shown):
 
 
 class Projects(Endpoint):
-    @operation("List my projects", scope="read", returns=ProjectShown, is_paged=True, newest_first=False)
+    @operation("List my projects", scope="read", returns=ProjectOutput, is_paged=True, newest_first=False)
     def get(self, request: Request) -> Any:
         return Member.objects.filter(user=self.me).select_related("project")
 
-    @operation("Make a project", scope="manage", body=ProjectGiven, returns=ProjectDetail, status=201, makes=True)
+    @operation("Make a project", scope="manage", body=ProjectInput, returns=ProjectDetailOutput, status=201, makes=True)
     def post(self, request: Request) -> Any:
         """You own it. Open to owners of the site and to whoever manages a project already."""
         projects.require_may_create(self.me)
@@ -140,12 +140,16 @@ class Projects(Endpoint):
 
 
 class OneProject(Endpoint):
-    @operation("Read a project", scope="read", needs="view", returns=ProjectDetail)
+    @operation("Read a project", scope="read", needs="view", returns=ProjectDetailOutput)
     def get(self, request: Request) -> Any:
         return self.member
 
     @operation(
-        "Change a project's settings", scope="manage", needs="manage", body=SettingsChange, returns=ProjectDetail
+        "Change a project's settings",
+        scope="manage",
+        needs="manage",
+        body=SettingsChangeInput,
+        returns=ProjectDetailOutput,
     )
     def patch(self, request: Request, **names: Any) -> Any:
         """Only what is named changes, all of it or nothing; 409 says what cannot change any more."""
@@ -154,11 +158,11 @@ class OneProject(Endpoint):
 
 
 class Progress(Endpoint):
-    @operation("How far a project is, and what to do next", scope="read", needs="evidence", returns=ProgressShown)
+    @operation("How far a project is, and what to do next", scope="read", needs="evidence", returns=ProgressOutput)
     def get(self, request: Request) -> Any:
         now = progress.progress(self.member.project)
         step = what_next.choose(self.member.project, now)
-        names = [str(name) for name in ProgressShown().fields]
+        names = [str(name) for name in ProgressOutput().fields]
         facts: dict[str, Any] = {name: getattr(now, name) for name in names if hasattr(now, name)}
         facts |= {"round": now.round and now.round.index, "round_state": now.round and now.round.state}
         if self.member.role not in MAY["money"]:

@@ -17,12 +17,12 @@ from rest_framework.request import Request
 from annotate.api.http import description
 from annotate.api.http.authentication import BearerToken, Session
 from annotate.api.http.endpoint import Endpoint, operation
-from annotate.api.http.fields import Shown
+from annotate.api.http.fields import Output
 
 _DEEPEST = 4  # objects within objects of an example
 
 
-class DocumentShown(Shown):
+class DocumentOutput(Output):
     openapi = serializers.CharField()
     info = serializers.DictField()
     paths = serializers.DictField()
@@ -32,7 +32,7 @@ class DocumentShown(Shown):
 class Document(Endpoint):
     authentication_classes = [BearerToken, Session]
 
-    @operation("This description, as OpenAPI 3", scope="read", returns=DocumentShown)
+    @operation("This description, as OpenAPI 3", scope="read", returns=DocumentOutput)
     def get(self, request: Request) -> Any:
         return description.document()
 

@@ -8,23 +8,23 @@ from rest_framework.request import Request
 
 from annotate.access import MAY
 from annotate.api.http.endpoint import Endpoint, operation
-from annotate.api.http.fields import Given, Integer, PublicId, Shown, Text
+from annotate.api.http.fields import Input, Integer, Output, PublicId, Text
 from annotate.api.labeling import content
-from annotate.api.runs import PersonShown
+from annotate.api.runs import PersonOutput
 from annotate.labeling import adjudication
 from annotate.labeling.adjudication import Dispute, Said
 from annotate.models import Adjudication, Annotation
 
 
-class DisputeShown(Shown):
+class DisputeOutput(Output):
     round = serializers.IntegerField(source="round.index")
     item = serializers.CharField(source="item.public_id")
 
 
-class VoiceShown(Shown):
+class VoiceOutput(Output):
     """What one person said; who they are is told to those who manage the project."""
 
-    person = PersonShown(allow_null=True)
+    person = PersonOutput(allow_null=True)
     label = serializers.IntegerField(allow_null=True)  # type: ignore[assignment]
     reason = serializers.CharField(allow_null=True, help_text="Why it was skipped.")
     later_label = serializers.IntegerField(allow_null=True, help_text="Said since, where it differs.")
@@ -34,7 +34,7 @@ class VoiceShown(Shown):
     is_counted = serializers.BooleanField()
 
 
-class AdjudicationShown(Shown):
+class AdjudicationOutput(Output):
     id = serializers.CharField(source="public_id")
     round = serializers.IntegerField(source="entry.round.index")
     item = serializers.CharField(source="item.public_id")
@@ -44,20 +44,20 @@ class AdjudicationShown(Shown):
     reason = serializers.CharField()
     is_blind = serializers.BooleanField()
     is_current = serializers.BooleanField()
-    created_by = PersonShown()
+    created_by = PersonOutput()
     created_at = serializers.DateTimeField()
 
 
-class DisputeDetail(Shown):
+class DisputeDetailOutput(Output):
     round = serializers.IntegerField()
     item = serializers.CharField()
     payload = serializers.DictField(child=serializers.CharField())
-    voices = VoiceShown(many=True, help_text="In no order that says anything.")
-    decision = AdjudicationShown(allow_null=True, help_text="The one that stands.")
+    voices = VoiceOutput(many=True, help_text="In no order that says anything.")
+    decision = AdjudicationOutput(allow_null=True, help_text="The one that stands.")
     obstacle = serializers.CharField(help_text="Why you cannot decide it now; empty where you can.")
 
 
-class AdjudicationGiven(Given):
+class AdjudicationInput(Input):
     round = Integer(min_value=1, max_value=2**31 - 1)
     item = PublicId()
     label = Integer(  # type: ignore[assignment]
@@ -72,7 +72,7 @@ class Disputes(Endpoint):
         "List disputed questions that I may decide",
         scope="read",
         needs="review",
-        returns=DisputeShown,
+        returns=DisputeOutput,
         is_paged=True,
         newest_first=False,
     )
@@ -81,7 +81,9 @@ class Disputes(Endpoint):
 
 
 class OneDispute(Endpoint):
-    @operation("Read a disputed question with what people said", scope="read", needs="review", returns=DisputeDetail)
+    @operation(
+        "Read a disputed question with what people said", scope="read", needs="review", returns=DisputeDetailOutput
+    )
     def get(self, request: Request, round: int, item: str) -> Any:
         project = self.member.project
         found = adjudication.find(project=project, round_index=round, item=item, by=self.me)
@@ -102,7 +104,7 @@ class OneDispute(Endpoint):
 
 
 class Adjudications(Endpoint):
-    @operation("List decisions that stand", scope="read", needs="review", returns=AdjudicationShown, is_paged=True)
+    @operation("List decisions that stand", scope="read", needs="review", returns=AdjudicationOutput, is_paged=True)
     def get(self, request: Request) -> Any:
         return adjudication.decided(self.member.project)
 
@@ -110,8 +112,8 @@ class Adjudications(Endpoint):
         "Decide a disputed question",
         scope="manage",
         needs="review",
-        body=AdjudicationGiven,
-        returns=AdjudicationShown,
+        body=AdjudicationInput,
+        returns=AdjudicationOutput,
         status=201,
         makes=True,
     )

@@ -7,13 +7,13 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from annotate.api.http.endpoint import Endpoint, operation
-from annotate.api.http.fields import Shown
+from annotate.api.http.fields import Output
 from annotate.models import QueueEntry, Round
 
 _State = QueueEntry.State
 
 
-class RoundShown(Shown):
+class RoundOutput(Output):
     index = serializers.IntegerField()
     state = serializers.ChoiceField(choices=Round.State.choices)
     strategy = serializers.CharField()
@@ -26,7 +26,7 @@ class RoundShown(Shown):
     closed_at = serializers.DateTimeField(allow_null=True)
 
 
-class ModelShown(Shown):
+class ModelOutput(Output):
     version = serializers.IntegerField()
     is_champion = serializers.BooleanField()
     encoder = serializers.CharField()
@@ -41,7 +41,7 @@ class ModelShown(Shown):
 
 
 class Rounds(Endpoint):
-    @operation("List rounds", scope="read", needs="evidence", returns=RoundShown, is_paged=True)
+    @operation("List rounds", scope="read", needs="evidence", returns=RoundOutput, is_paged=True)
     def get(self, request: Request) -> Any:
         names = {"waiting": _State.OPEN, "answered": _State.ANSWERED}
         names |= {"skipped": _State.SKIPPED, "unresolved": _State.UNRESOLVED}
@@ -50,7 +50,7 @@ class Rounds(Endpoint):
 
 
 class Models(Endpoint):
-    @operation("List trained models", scope="read", needs="evidence", returns=ModelShown, is_paged=True)
+    @operation("List trained models", scope="read", needs="evidence", returns=ModelOutput, is_paged=True)
     def get(self, request: Request) -> Any:
         """Each can be made again from its snapshot, configuration and seed."""
         return self.member.project.model_versions.select_related("schema", "prompt")

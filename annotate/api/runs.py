@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from annotate import tasks
 from annotate.api.http import hourly
 from annotate.api.http.endpoint import Endpoint, operation
-from annotate.api.http.fields import Choice, Flag, Given, Integer, Shown
+from annotate.api.http.fields import Choice, Flag, Input, Integer, Output
 from annotate.api.http.paging import PageQuery
 from annotate.dataset.export import FORMATS
 from annotate.errors import InvalidInput
@@ -20,12 +20,12 @@ _MAX_BATCH = 100_000
 _ON_THE_SERVER = ("folder",)  # parts of results that say where a file lies
 
 
-class PersonShown(Shown):
+class PersonOutput(Output):
     id = serializers.CharField(source="public_id")
     name = serializers.CharField(source="__str__")
 
 
-class RunShown(Shown):
+class RunOutput(Output):
     id = serializers.CharField(source="public_id")
     kind = serializers.CharField()
     state = serializers.ChoiceField(choices=Run.State.choices)
@@ -39,7 +39,7 @@ class RunShown(Shown):
     parameters = serializers.DictField()
     result = serializers.SerializerMethodField()
     message = serializers.SerializerMethodField(help_text="A sentence for people, where something is to be said.")
-    started_by = PersonShown(allow_null=True)
+    started_by = PersonOutput(allow_null=True)
     retry_of = serializers.CharField(source="retry_of.public_id", allow_null=True, default=None)
     created_at = serializers.DateTimeField()
     started_at = serializers.DateTimeField(allow_null=True)
@@ -58,7 +58,7 @@ class RunQuery(PageQuery):
     state = serializers.ChoiceField(choices=Run.State.choices, required=False)
 
 
-class RunGiven(Given):
+class RunInput(Input):
     kind = Choice(
         choices=[kind for kind in tasks.KINDS if kind != "import"], help_text="Imports have their own address."
     )
@@ -67,31 +67,31 @@ class RunGiven(Given):
     )
 
 
-class DrawGiven(Given):
+class DrawInput(Input):
     batch = Integer(required=False, min_value=1, max_value=_MAX_BATCH)
 
 
-class CloseGiven(Given):
+class CloseInput(Input):
     force = Flag(required=False)
 
 
-class ExportGiven(Given):
+class ExportInput(Input):
     formats = serializers.ListField(
         child=Choice(choices=FORMATS), required=False, min_length=1, max_length=len(FORMATS)
     )
 
 
-class LineShown(Shown):
+class LineOutput(Output):
     attempt = serializers.IntegerField()
     text = serializers.CharField()
     at = serializers.DateTimeField()
 
 
-_PARAMETERS: dict[str, type[Given]] = {"draw": DrawGiven, "close": CloseGiven, "export": ExportGiven}
+_PARAMETERS: dict[str, type[Input]] = {"draw": DrawInput, "close": CloseInput, "export": ExportInput}
 
 
 class Runs(Endpoint):
-    @operation("List runs", scope="read", needs="evidence", query=RunQuery, returns=RunShown, is_paged=True)
+    @operation("List runs", scope="read", needs="evidence", query=RunQuery, returns=RunOutput, is_paged=True)
     def get(self, request: Request) -> Any:
         wanted = {name: self.query[name] for name in ("kind", "state") if name in self.query}
         return self.member.project.runs.filter(**wanted).select_related("started_by", "retry_of")
@@ -100,8 +100,8 @@ class Runs(Endpoint):
         "Start a run",
         scope="manage",
         needs="manage",
-        body=RunGiven,
-        returns=RunShown,
+        body=RunInput,
+        returns=RunOutput,
         status=201,
         makes=True,
         may_fail=False,
@@ -112,7 +112,7 @@ class Runs(Endpoint):
 
 
 class OneRun(Endpoint):
-    @operation("Read a run", scope="read", needs="evidence", returns=RunShown)
+    @operation("Read a run", scope="read", needs="evidence", returns=RunOutput)
     def get(self, request: Request, run: str) -> Any:
         return lifecycle.find(project=self.member.project, public_id=run)
 
@@ -122,7 +122,7 @@ class Lines(Endpoint):
         "Read what a run has logged",
         scope="read",
         needs="evidence",
-        returns=LineShown,
+        returns=LineOutput,
         is_paged=True,
         newest_first=False,
     )
@@ -137,20 +137,20 @@ class _Steering(Endpoint):
 
 
 class PauseRun(_Steering):
-    @operation("Pause a run", scope="manage", needs="manage", returns=RunShown)
+    @operation("Pause a run", scope="manage", needs="manage", returns=RunOutput)
     def post(self, request: Request, run: str) -> Any:
         """It stops within seconds, keeps what is finished, and waits to be resumed."""
         return self.act(run, lifecycle.pause)
 
 
 class ResumeRun(_Steering):
-    @operation("Resume a run", scope="manage", needs="manage", returns=RunShown, may_fail=False)
+    @operation("Resume a run", scope="manage", needs="manage", returns=RunOutput, may_fail=False)
     def post(self, request: Request, run: str) -> Any:
         return self.act(run, lifecycle.resume)
 
 
 class CancelRun(_Steering):
-    @operation("Cancel a run", scope="manage", needs="manage", returns=RunShown)
+    @operation("Cancel a run", scope="manage", needs="manage", returns=RunOutput)
     def post(self, request: Request, run: str) -> Any:
         """It ends; what is finished is kept."""
         return self.act(run, tasks.cancel)
@@ -161,7 +161,7 @@ class RetryRun(_Steering):
         "Try a run again",
         scope="manage",
         needs="manage",
-        returns=RunShown,
+        returns=RunOutput,
         status=201,
         makes=True,
         may_fail=False,
@@ -175,7 +175,7 @@ class RetryRun(_Steering):
 
 def start(project: Project, by: User, kind: str, parameters: dict[str, Any]) -> Run:
     """Put it into the queue, after what can be refused at once was refused."""
-    form = _PARAMETERS.get(kind, Given)(data=parameters)
+    form = _PARAMETERS.get(kind, Input)(data=parameters)
     if not form.is_valid():
         raise serializers.ValidationError({"parameters": form.errors})
     given = dict(form.validated_data)

@@ -9,12 +9,12 @@ from rest_framework.request import Request
 
 from annotate import projects
 from annotate.api.http.endpoint import Endpoint, operation
-from annotate.api.http.fields import Given, Shown, Text
+from annotate.api.http.fields import Input, Output, Text
 from annotate.errors import NotFound
 from annotate.projects import NewLabel
 
 
-class LabelShown(Shown):
+class LabelOutput(Output):
     index = serializers.IntegerField(help_text="Names the label in answers, and its column in probabilities.")
     name = serializers.CharField()
     key = serializers.CharField(allow_null=True, help_text="The key that answers it on the screen.")
@@ -23,39 +23,39 @@ class LabelShown(Shown):
     examples = serializers.ListField(child=serializers.CharField())
 
 
-class SchemaShown(Shown):
+class SchemaOutput(Output):
     version = serializers.IntegerField()
     created_at = serializers.DateTimeField()
-    labels = LabelShown(many=True, source="labels.all")
+    labels = LabelOutput(many=True, source="labels.all")
 
 
-class LabelGiven(Given):
+class LabelInput(Input):
     name = Text(max_length=100)
     definition = Text(max_length=20_000, allow_blank=True, default="")
     examples = serializers.ListField(child=Text(max_length=20_000), max_length=100, default=list)
 
 
-class SchemaGiven(Given):
-    labels = LabelGiven(many=True, min_length=2, max_length=projects.MAX_LABELS)  # type: ignore[call-arg]
+class SchemaInput(Input):
+    labels = LabelInput(many=True, min_length=2, max_length=projects.MAX_LABELS)  # type: ignore[call-arg]
 
 
-class GuidelinesShown(Shown):
+class GuidelinesOutput(Output):
     version = serializers.IntegerField()
     markdown = serializers.CharField()
     created_at = serializers.DateTimeField()
 
 
-class GuidelinesGiven(Given):
+class GuidelinesInput(Input):
     markdown = Text(max_length=500_000)
 
 
 class Schemas(Endpoint):
-    @operation("List versions of the labels", scope="read", needs="view", returns=SchemaShown, is_paged=True)
+    @operation("List versions of the labels", scope="read", needs="view", returns=SchemaOutput, is_paged=True)
     def get(self, request: Request) -> Any:
         return self.member.project.schemas.prefetch_related("labels")
 
     @operation(
-        "Set the labels", scope="manage", needs="manage", body=SchemaGiven, returns=SchemaShown, status=201, makes=True
+        "Set the labels", scope="manage", needs="manage", body=SchemaInput, returns=SchemaOutput, status=201, makes=True
     )
     def post(self, request: Request) -> Any:
         """The next version, in force at once; only before anything was answered with an older one."""
@@ -64,13 +64,13 @@ class Schemas(Endpoint):
 
 
 class OneSchema(Endpoint):
-    @operation("Read one version of the labels", scope="read", needs="view", returns=SchemaShown)
+    @operation("Read one version of the labels", scope="read", needs="view", returns=SchemaOutput)
     def get(self, request: Request, version: int) -> Any:
         return _version(self.member.project.schemas, version)
 
 
 class Guidelines(Endpoint):
-    @operation("List versions of the guidelines", scope="read", needs="view", returns=GuidelinesShown, is_paged=True)
+    @operation("List versions of the guidelines", scope="read", needs="view", returns=GuidelinesOutput, is_paged=True)
     def get(self, request: Request) -> Any:
         return self.member.project.guidelines.all()
 
@@ -78,8 +78,8 @@ class Guidelines(Endpoint):
         "Set the guidelines",
         scope="manage",
         needs="manage",
-        body=GuidelinesGiven,
-        returns=GuidelinesShown,
+        body=GuidelinesInput,
+        returns=GuidelinesOutput,
         status=201,
         makes=True,
     )
@@ -89,7 +89,7 @@ class Guidelines(Endpoint):
 
 
 class OneGuidelines(Endpoint):
-    @operation("Read one version of the guidelines", scope="read", needs="view", returns=GuidelinesShown)
+    @operation("Read one version of the guidelines", scope="read", needs="view", returns=GuidelinesOutput)
     def get(self, request: Request, version: int) -> Any:
         return _version(self.member.project.guidelines, version)
 

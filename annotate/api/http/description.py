@@ -12,7 +12,7 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from annotate import problems
 from annotate.api.http import idempotency, paging
 from annotate.api.http.endpoint import Operation
-from annotate.api.http.fields import Given, Problem
+from annotate.api.http.fields import Input, Problem
 
 _MEANINGS = {
     400: "The request cannot be read.",
@@ -27,6 +27,18 @@ _MEANINGS = {
     422: "Something that was sent cannot be used; `errors` says what.",
     429: "Too much at once; the header Retry-After says how many seconds to wait.",
     503: "Requests cannot be counted now, so nothing is begun that costs money.",
+}
+# Version 1 was published with component names of these words, and clients generated from it carry them in their code.
+_PUBLISHED = {
+    "ConnectionChangeInput": "ConnectionChange",
+    "DisputeDetailOutput": "DisputeDetail",
+    "ExportDetailOutput": "ExportDetail",
+    "InvitationLinkOutput": "InvitationMade",
+    "ItemHistoryOutput": "HistoryOfItem",
+    "OwnProgressOutput": "ProgressOfMine",
+    "PasswordLinkOutput": "PasswordLinkMade",
+    "ProjectDetailOutput": "ProjectDetail",
+    "SettingsChangeInput": "SettingsChange",
 }
 _component: Any = ResolvedComponent
 _generator: Any = SchemaGenerator
@@ -95,10 +107,14 @@ class Description(AutoSchema):
             found[status, problems.CONTENT_TYPE] = said
         return found
 
+    def get_serializer_name(self, serializer: Any, direction: Any) -> str:
+        name = type(serializer).__name__
+        return _PUBLISHED.get(name) or name.replace("Output", "Shown").replace("Input", "Given")
+
     def _postprocess_serializer_schema(self, schema: Any, serializer: Any, direction: Any) -> Any:
         parent: Any = super()
         schema = parent._postprocess_serializer_schema(schema, serializer, direction)
-        if isinstance(serializer, Given):
+        if isinstance(serializer, Input):
             schema["additionalProperties"] = False
         return schema
 

@@ -21,7 +21,7 @@ from rest_framework.views import APIView
 from annotate import access
 from annotate.api.http import errors, idempotency, paging, throttling
 from annotate.api.http.authentication import BearerToken
-from annotate.api.http.fields import Given, Shown
+from annotate.api.http.fields import Input, Output
 from annotate.api.http.media import AsJson, Json
 from annotate.models import ApiToken, Member, User
 
@@ -36,8 +36,8 @@ class Operation:
     summary: str
     scope: str
     needs: str | None = None  # what a member must be allowed to do (access.MAY); None outside projects
-    query: type[Given] | None = None
-    body: type[Given] | None = None
+    query: type[Input] | None = None
+    body: type[Input] | None = None
     returns: type[Serializer[Any]] | None = None
     status: int = 200
     is_paged: bool = False
@@ -138,9 +138,9 @@ class Endpoint(APIView):
         return getattr(handler, "operation", None)
 
 
-def _checked(wanted: type[Given] | None, given: Any, *, where: str) -> Mapping[str, Any]:
+def _checked(wanted: type[Input] | None, given: Any, *, where: str) -> Mapping[str, Any]:
     if wanted is None:
-        wanted = Given
+        wanted = Input
     if not isinstance(given, Mapping):
         raise ValidationError({"": [_("The %(where)s is no object with named fields.") % {"where": where}]})
     form = wanted(data=given)
@@ -149,4 +149,4 @@ def _checked(wanted: type[Given] | None, given: Any, *, where: str) -> Mapping[s
     return found
 
 
-__all__ = ["SCOPES", "Endpoint", "Given", "Operation", "Shown", "operation"]
+__all__ = ["SCOPES", "Endpoint", "Input", "Operation", "Output", "operation"]

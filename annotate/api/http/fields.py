@@ -58,7 +58,7 @@ class PublicId(Text):
         super().__init__(**{"max_length": 20, **kwargs})
 
 
-class Given(serializers.Serializer[Any]):
+class Input(serializers.Serializer[Any]):
     """A body or a query. A key that is not asked for is refused: a typo must not pass as a wish fulfilled."""
 
     default_error_messages = {"unknown": _("There is no such field here.")}
@@ -69,11 +69,11 @@ class Given(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
-class Shown(serializers.Serializer[Any]):
+class Output(serializers.Serializer[Any]):
     """A part of an answer: only the fields that are named."""
 
 
-class Problem(Shown):
+class Problem(Output):
     """What went wrong, as RFC 9457 has it. `type` names the kind for programs, `detail` is a sentence for people."""
 
     type = serializers.CharField()

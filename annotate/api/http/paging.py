@@ -12,14 +12,14 @@ from django.utils.translation import gettext as _
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from annotate.api.http.fields import Given
+from annotate.api.http.fields import Input
 
 MOST = 200
 _USUAL = 50
 _KEY_BYTES, _NONCE_BYTES = 8, 8
 
 
-class PageQuery(Given):
+class PageQuery(Input):
     limit = serializers.IntegerField(
         min_value=1, max_value=MOST, default=_USUAL, help_text="How many at most, 1 to 200."
     )
