@@ -1,15 +1,17 @@
 """LLM servers: owners of the site keep and lend them, admins of a project choose one that was lent."""
 
+from functools import partial
 from typing import Any
 
 from django.utils.translation import gettext as _
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from annotate.api.http.endpoint import Endpoint, operation
+from annotate.api.http.endpoint import Endpoint
 from annotate.api.http.fields import Choice, Flag, Input, Integer, Output, PublicId, Text
-from annotate.errors import AccessDenied, NotFound
-from annotate.models import Connection, Project
+from annotate.api.http.operations import operation
+from annotate.errors import NotFound
+from annotate.models import Connection, Project, User
 from annotate.models.connection import LIMIT_NAMES
 from annotate.silver import connections
 
@@ -103,70 +105,61 @@ class AnnotatorInput(Input):
     connection = PublicId(required=False, allow_null=True, help_text="One that was lent to this project.")
 
 
-class _OfSite(Endpoint):
-    """Closed to all but owners of the site, before anything is looked at; the domain asks again."""
-
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        super().initial(request, *args, **kwargs)
-        if self._asked(request) is not None and not self.me.is_site_owner:
-            raise AccessDenied(_("Connections belong to the site; only its owners register, change and lend them."))
-
-    def shown(self, found: Connection) -> Connection:
-        return connections.find(public_id=found.public_id, by=self.me)
+_site_operation = partial(operation, for_site_owners=True)
 
 
-class Connections(_OfSite):
-    @operation(
+class Connections(Endpoint):
+    @_site_operation(
         "List connections of the site", scope="read", returns=ConnectionOutput, is_paged=True, newest_first=False
     )
     def get(self, request: Request) -> Any:
         """For owners of the site."""
         return connections.all_of_site(self.me)
 
-    @operation(
+    @_site_operation(
         "Register a connection", scope="manage", body=ConnectionInput, returns=ConnectionOutput, status=201, makes=True
     )
     def post(self, request: Request) -> Any:
         """For owners of the site; lent to nobody yet."""
-        return self.shown(connections.create(by=self.me, **self.body))
+        return _with_loans(connections.create(by=self.me, **self.body), self.me)
 
 
-class OneConnection(_OfSite):
-    @operation("Read a connection", scope="read", returns=ConnectionOutput)
+class OneConnection(Endpoint):
+    @_site_operation("Read a connection", scope="read", returns=ConnectionOutput)
     def get(self, request: Request, connection: str) -> Any:
         """For owners of the site."""
         return connections.find(public_id=connection, by=self.me)
 
-    @operation("Change a connection", scope="manage", body=ConnectionChangeInput, returns=ConnectionOutput)
+    @_site_operation("Change a connection", scope="manage", body=ConnectionChangeInput, returns=ConnectionOutput)
     def patch(self, request: Request, connection: str) -> Any:
         """For owners of the site. Only what is named changes."""
         found = connections.find(public_id=connection, by=self.me)
-        return self.shown(connections.change(connection=found, by=self.me, **self.body))
+        return _with_loans(connections.change(connection=found, by=self.me, **self.body), self.me)
 
 
-class SwitchConnection(_OfSite):
-    @operation("Switch a connection on or off", scope="manage", body=ActiveInput, returns=ConnectionOutput)
+class SwitchConnection(Endpoint):
+    @_site_operation("Switch a connection on or off", scope="manage", body=ActiveInput, returns=ConnectionOutput)
     def put(self, request: Request, connection: str) -> Any:
         """For owners of the site. Switched off, nobody asks it any more, at once."""
         found = connections.find(public_id=connection, by=self.me)
-        return self.shown(connections.set_active(connection=found, by=self.me, **self.body))
+        return _with_loans(connections.set_active(connection=found, by=self.me, **self.body), self.me)
 
 
-class TryConnection(_OfSite):
-    @operation("Ask a connection a small question", scope="manage", returns=ProbeOutput, may_fail=False)
+class TryConnection(Endpoint):
+    @_site_operation("Ask a connection a small question", scope="manage", returns=ProbeOutput, may_fail=False)
     def post(self, request: Request, connection: str) -> Any:
         """For owners of the site, which pays. Takes up to ten seconds."""
         return connections.test(connection=connections.find(public_id=connection, by=self.me), by=self.me)
 
 
-class LendConnection(_OfSite):
-    @operation("Lend a connection to a project", scope="manage", status=204)
+class LendConnection(Endpoint):
+    @_site_operation("Lend a connection to a project", scope="manage", status=204)
     def put(self, request: Request, connection: str, slug: str) -> Any:
         """For owners of the site."""
         found = connections.find(public_id=connection, by=self.me)
         connections.lend(connection=found, project=_project(slug), by=self.me)
 
-    @operation("Take a connection back from a project", scope="manage", status=204)
+    @_site_operation("Take a connection back from a project", scope="manage", status=204)
     def delete(self, request: Request, connection: str, slug: str) -> Any:
         """For owners of the site. What it was answered stays."""
         found = connections.find(public_id=connection, by=self.me)
@@ -208,3 +201,8 @@ def _project(slug: str) -> Project:
     if found is None:
         raise NotFound(_("There is no such project."))
     return found
+
+
+def _with_loans(connection: Connection, by: User) -> Connection:
+    """The same connection, read again with the projects that it is lent to."""
+    return connections.find(public_id=connection.public_id, by=by)

@@ -7,8 +7,9 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from annotate.api import runs
-from annotate.api.http.endpoint import Endpoint, operation
+from annotate.api.http.endpoint import Endpoint
 from annotate.api.http.fields import Output
+from annotate.api.http.operations import operation
 from annotate.api.runs import ExportInput, RunOutput
 from annotate.dataset import files as dataset_files
 from annotate.models import Run

@@ -12,8 +12,9 @@ from rest_framework.request import Request
 
 from annotate import tasks
 from annotate.api.http import hourly
-from annotate.api.http.endpoint import Endpoint, operation
+from annotate.api.http.endpoint import Endpoint
 from annotate.api.http.fields import Choice, Input, Integer, Output, PublicId, Text
+from annotate.api.http.operations import operation
 from annotate.api.runs import RunOutput
 from annotate.errors import Conflict, NotFound
 from annotate.formats.dialect import DELIMITERS, ENCODINGS, FORMATS

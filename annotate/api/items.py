@@ -9,9 +9,9 @@ from rest_framework.request import Request
 
 from annotate import items
 from annotate.access import MAY
-from annotate.api.http.endpoint import Endpoint, operation
-from annotate.api.http.fields import Input, Output, PublicId, Text
-from annotate.api.http.paging import PageQuery
+from annotate.api.http.endpoint import Endpoint
+from annotate.api.http.fields import Input, Output, PageQuery, PublicId, Text
+from annotate.api.http.operations import operation
 from annotate.api.runs import PersonOutput
 from annotate.errors import NotFound
 from annotate.modalities import modality

@@ -13,8 +13,9 @@ from rest_framework.serializers import Serializer
 
 from annotate import projects
 from annotate.api.http import idempotency
-from annotate.api.http.endpoint import Endpoint, operation
+from annotate.api.http.endpoint import Endpoint
 from annotate.api.http.fields import Choice, Flag, Input, Integer, Number, Output, PublicId, Text
+from annotate.api.http.operations import operation
 from annotate.errors import Conflict, InvalidInput, LeaseLost
 from annotate.labeling import answers
 from annotate.labeling import leases as leasing

@@ -11,8 +11,9 @@ from rest_framework.request import Request
 from annotate import members
 from annotate.accounts import invitations, passwords
 from annotate.accounts.invitations import GIVABLE, MAX_DAYS
-from annotate.api.http.endpoint import Endpoint, operation
+from annotate.api.http.endpoint import Endpoint
 from annotate.api.http.fields import Choice, Flag, Input, Integer, Output
+from annotate.api.http.operations import operation
 from annotate.api.labeling import ReleasedOutput
 from annotate.models.project import Role
 

@@ -5,9 +5,9 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from annotate.api.http.endpoint import Endpoint, operation
-from annotate.api.http.fields import Output
-from annotate.api.http.paging import PageQuery
+from annotate.api.http.endpoint import Endpoint
+from annotate.api.http.fields import Output, PageQuery
+from annotate.api.http.operations import operation
 from annotate.models import Prediction
 
 

@@ -10,8 +10,9 @@ from rest_framework.request import Request
 
 from annotate import modalities, project_settings, projects
 from annotate.access import MAY
-from annotate.api.http.endpoint import Endpoint, operation
+from annotate.api.http.endpoint import Endpoint
 from annotate.api.http.fields import Choice, Input, Integer, Number, Output, Text
+from annotate.api.http.operations import operation
 from annotate.api.schemas import LabelInput, new_labels
 from annotate.models import Member, Project
 from annotate.models.project import GoldRule, Role, Strategy, SuggestionPolicy

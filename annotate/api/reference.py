@@ -16,8 +16,9 @@ from rest_framework.request import Request
 
 from annotate.api.http import description
 from annotate.api.http.authentication import BearerToken, Session
-from annotate.api.http.endpoint import Endpoint, operation
+from annotate.api.http.endpoint import Endpoint
 from annotate.api.http.fields import Output
+from annotate.api.http.operations import operation
 
 _DEEPEST = 4  # objects within objects of an example
 

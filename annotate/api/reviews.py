@@ -7,8 +7,9 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from annotate.access import MAY
-from annotate.api.http.endpoint import Endpoint, operation
+from annotate.api.http.endpoint import Endpoint
 from annotate.api.http.fields import Input, Integer, Output, PublicId, Text
+from annotate.api.http.operations import operation
 from annotate.api.labeling import content
 from annotate.api.runs import PersonOutput
 from annotate.labeling import adjudication

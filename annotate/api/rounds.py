@@ -6,8 +6,9 @@ from django.db.models import Count, Q
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from annotate.api.http.endpoint import Endpoint, operation
+from annotate.api.http.endpoint import Endpoint
 from annotate.api.http.fields import Output
+from annotate.api.http.operations import operation
 from annotate.models import QueueEntry, Round
 
 _State = QueueEntry.State

@@ -8,9 +8,9 @@ from rest_framework.request import Request
 
 from annotate import tasks
 from annotate.api.http import hourly
-from annotate.api.http.endpoint import Endpoint, operation
-from annotate.api.http.fields import Choice, Flag, Input, Integer, Output
-from annotate.api.http.paging import PageQuery
+from annotate.api.http.endpoint import Endpoint
+from annotate.api.http.fields import Choice, Flag, Input, Integer, Output, PageQuery
+from annotate.api.http.operations import operation
 from annotate.dataset.export import FORMATS
 from annotate.errors import InvalidInput
 from annotate.models import Project, Run, User

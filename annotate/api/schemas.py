@@ -8,8 +8,9 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from annotate import projects
-from annotate.api.http.endpoint import Endpoint, operation
+from annotate.api.http.endpoint import Endpoint
 from annotate.api.http.fields import Input, Output, Text
+from annotate.api.http.operations import operation
 from annotate.errors import NotFound
 from annotate.projects import NewLabel
 

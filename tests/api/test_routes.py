@@ -12,7 +12,9 @@ from django.urls import reverse
 
 from annotate.access import MAY
 from annotate.accounts import tokens
-from annotate.api.http.endpoint import SCOPES, Endpoint
+from annotate.api.http.endpoint import Endpoint
+from annotate.api.http.permissions import SCOPES, HasRole, HasScope, IsKnown, IsSiteOwner
+from annotate.api.http.throttling import TokenThrottle
 from annotate.imports import uploads
 from annotate.models import ApiToken, User
 from annotate.models.project import Role
@@ -141,17 +143,16 @@ class TestTheTable:
             for method in METHODS:
                 asked = getattr(getattr(pattern.callback.cls, method.lower(), None), "operation", None)
                 if asked:
-                    found[method] = (asked.scope, asked.needs)
-            written = {
-                method: (scope, None if needs == SITE else needs) for method, (scope, needs) in NEEDS[name].items()
-            }
-            assert found == written, name
+                    assert asked.needs is None or not asked.for_site_owners, name
+                    found[method] = (asked.scope, SITE if asked.for_site_owners else asked.needs)
+            assert found == NEEDS[name], name
             assert ("<slug:project>" in path) == (name in IN_PROJECT), name
 
     def test_every_route_goes_through_the_one_door(self):
         for name, _, pattern in api_routes():
             assert issubclass(pattern.callback.cls, Endpoint), name
-            assert pattern.callback.cls.permission_classes == [], name  # Endpoint's own, for all alike
+            assert pattern.callback.cls.permission_classes == [IsKnown, HasScope, IsSiteOwner, HasRole], name
+            assert pattern.callback.cls.throttle_classes == [TokenThrottle], name
             names = [one.__name__ for one in pattern.callback.cls.authentication_classes]
             assert names == (["BearerToken", "Session"] if name == "api-schema" else ["BearerToken"]), name
 

@@ -7,7 +7,6 @@ import pytest
 from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 
-from annotate.api.http import throttling
 from annotate.models import GuidelineVersion, IdempotentRequest, Invitation, Run
 from annotate.models.base import database_now
 from tests.api.conftest import Program
@@ -164,17 +163,6 @@ class TestLimits:
         body = {"lease": "0" * 20, "label": 0}
         assert [ann.post("label/submit", body).status_code for _ in range(2)] == [409, 429]
         assert ann.get("label").status_code == 200
-
-    def test_it_recovers_with_time_and_forgets_a_clock_that_was_set_back(self, tmp_path):
-        path = tmp_path / "table"
-        waits = [throttling._wait(path, "a", 1.0, 2, now) for now in (100.0, 100.0, 100.0, 101.5, 50.0)]
-        assert [wait > 0 for wait in waits] == [False, False, True, False, False]
-
-    def test_processes_share_it(self, tmp_path):
-        path = tmp_path / "table"
-        assert throttling._wait(path, "a", 10.0, 1, 100.0) == 0
-        throttling._maps.clear()  # as in another process, which has its own map of the same file
-        assert throttling._wait(path, "a", 10.0, 1, 100.0) == 10.0
 
     def test_without_the_counter_people_go_on_and_spending_waits(self, ann, olga, settings, tmp_path):
         (tmp_path / "file").write_text("")

@@ -11,8 +11,8 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 
 from annotate import problems
 from annotate.api.http import idempotency, paging
-from annotate.api.http.endpoint import Operation
 from annotate.api.http.fields import Input, Problem
+from annotate.api.http.operations import Operation
 
 _MEANINGS = {
     400: "The request cannot be read.",

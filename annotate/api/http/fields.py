@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
 _BIGGEST = 2**63 - 1  # of a column
+_LONGEST_PAGE, _USUAL_PAGE = 200, 50
 
 
 class Text(serializers.CharField):
@@ -67,6 +68,15 @@ class Input(serializers.Serializer[Any]):
         if isinstance(data, Mapping) and (unknown := [str(key) for key in data if key not in self.fields]):
             raise serializers.ValidationError({key: [self.error_messages["unknown"]] for key in unknown})
         return super().to_internal_value(data)
+
+
+class PageQuery(Input):
+    limit = serializers.IntegerField(
+        min_value=1, max_value=_LONGEST_PAGE, default=_USUAL_PAGE, help_text="How many at most, 1 to 200."
+    )
+    after = serializers.CharField(
+        max_length=64, required=False, help_text="Where the page before ended: taken from its `next`, of no meaning."
+    )
 
 
 class Output(serializers.Serializer[Any]):

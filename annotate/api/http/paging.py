@@ -1,4 +1,4 @@
-"""One page after the other by where the last one ended, so that rows that come in between move nothing."""
+"""One page of rows after the other by the key at which the last page ended: rows that come in between move nothing."""
 
 import base64
 import binascii
@@ -7,50 +7,51 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
-from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 from rest_framework import serializers
+from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
+from rest_framework.response import Response
 
-from annotate.api.http.fields import Input
+from annotate.api.http.operations import operation_of
 
-MOST = 200
-_USUAL = 50
 _KEY_BYTES, _NONCE_BYTES = 8, 8
 
 
-class PageQuery(Input):
-    limit = serializers.IntegerField(
-        min_value=1, max_value=MOST, default=_USUAL, help_text="How many at most, 1 to 200."
-    )
-    after = serializers.CharField(
-        max_length=64, required=False, help_text="Where the page before ended: taken from its `next`, of no meaning."
-    )
+class KeyPagination(BasePagination):
+    """The next rows in the order of their keys, and the address of those after them; one query.
+
+    The endpoint's query was checked as a PageQuery before; the operation declares the order (`newest_first`).
+    """
+
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
+        operation, limit = operation_of(view, request), view.query["limit"]
+        newest_first = operation is None or operation.newest_first
+        if after := view.query.get("after"):
+            key = _opened(after, request.path)
+            queryset = queryset.filter(pk__lt=key) if newest_first else queryset.filter(pk__gt=key)
+        rows = list(queryset.order_by("-pk" if newest_first else "pk")[: limit + 1])
+        self._next = _link(request, rows[limit - 1].pk) if len(rows) > limit else None
+        return rows[:limit]
+
+    def get_paginated_response(self, data: Any) -> Response:
+        return Response({"results": data, "next": self._next})
 
 
-def page(request: Request, rows: QuerySet[Any], query: dict[str, Any], *, newest_first: bool) -> dict[str, Any]:
-    """The next rows in the order of their keys, and the address of those after them; one query."""
-    limit = query["limit"]
-    where = request.path
-    if after := query.get("after"):
-        key = _opened(after, where)
-        rows = rows.filter(pk__lt=key) if newest_first else rows.filter(pk__gt=key)
-    found = list(rows.order_by("-pk" if newest_first else "pk")[: limit + 1])
-    link = None
-    if len(found) > limit:
-        rest = {name: value for name, value in request.query_params.items() if name != "after"}
-        last = _sealed(found[limit - 1].pk, where)
-        link = request.build_absolute_uri(f"{where}?{urlencode({**rest, 'after': last})}")
-    return {"results": found[:limit], "next": link}
-
-
-def page_of(shown: type[serializers.Serializer[Any]]) -> type[serializers.Serializer[Any]]:
-    """The answer that holds one page of these."""
+def page_of(output: type[serializers.Serializer[Any]]) -> type[serializers.Serializer[Any]]:
+    """How the description tells of one page of these."""
     fields = {
-        "results": shown(many=True),
+        "results": output(many=True),
         "next": serializers.URLField(allow_null=True, help_text="The address of the next page; null on the last."),
     }
-    return type(f"{shown.__name__}Page", (serializers.Serializer,), fields)
+    return type(f"{output.__name__}Page", (serializers.Serializer,), fields)
+
+
+def _link(request: Request, last_key: int) -> str:
+    """The address of the page after the row `last_key`, with the request's own filters."""
+    others = {name: value for name, value in request.query_params.items() if name != "after"}
+    query = urlencode({**others, "after": _sealed(last_key, request.path)})
+    return request.build_absolute_uri(f"{request.path}?{query}")
 
 
 def _sealed(key: int, where: str) -> str:

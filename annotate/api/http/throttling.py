@@ -1,20 +1,12 @@
-"""How often a program may ask: a few bytes of memory that all processes of one machine share.
+"""How often a program may ask: each token has a rate and a burst for each kind of request (settings.API_THROTTLES).
 
-Each kind of request of each token has a rate and a burst (the generic cell rate algorithm, which ITU-T I.371 names and
-which needs one number per key: when the next request would be due if they came evenly). The numbers lie in one small
-file that is mapped into memory, because a row per request would make reading as slow as writing. Several machines
-count on their own. What costs money or much work is counted by its rows instead (see runs and uploads in this
-package): those are the same for everybody.
+Requests are counted in Redis where REDIS_URL names one, for all machines together, and else by each machine for itself.
+A Redis that does not answer takes nothing down: each machine counts for itself until Redis is back. What makes much
+work is counted by its rows instead (hourly.py).
 """
 
-import fcntl
-import hashlib
 import math
-import mmap
-import os
-import struct
-import threading
-import time
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +14,16 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import APIException, ErrorDetail, Throttled
 from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
+from rest_framework.views import APIView
 
-_SLOTS = 1 << 16  # of 8 bytes: two keys in one slot share their limit, which 1,000 busy tokens hardly ever do
-_SLOT = struct.Struct("<d")
-_threads = threading.Lock()
-_maps: dict[tuple[str, int], mmap.mmap] = {}  # by file and process: a forked child opens its own
+from annotate.api.http import machine_counter
+from annotate.api.http.operations import operation_of
+from annotate.api.http.rates import Rate
 
 
 class Unavailable(APIException):
-    """It is not known how often this was asked; what costs money is not done then."""
+    """Nobody knows how many requests came; what costs money is not done then."""
 
     status_code = 503
     wait = 5
@@ -46,61 +39,38 @@ class TooOften(Throttled):
         self.detail = ErrorDetail(sentence % {"n": self.wait})
 
 
-def check(request: Request, kind: str, *, may_fail: bool) -> None:
-    """Count one request of this kind; TooOften says when the next may come.
+class TokenThrottle(BaseThrottle):
+    """Counts a request of one token and one kind (`Operation.throttle`).
 
-    `may_fail`: where the counter cannot be reached, go on (people go on labeling), else Unavailable.
+    Where requests cannot be counted, an operation that costs money (`may_fail` is False) is refused with a 503, and all
+    others go on, so that people go on labeling.
     """
-    per_second, burst = settings.API_THROTTLES[kind]
-    if not per_second:
-        return
-    who: Any = request.auth or request.user
-    try:
-        wait = _wait(Path(settings.API_THROTTLE_FILE), f"{kind} {who.public_id}", 1 / per_second, burst, time.time())
-    except OSError:
-        if may_fail:
-            return
-        raise Unavailable(_("Requests cannot be counted at the moment; what costs money waits.")) from None
-    if wait > 0:
-        raise TooOften(wait)
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        operation = operation_of(view, request)
+        kind = operation.throttle if operation else "request"
+        rate = Rate(*settings.API_THROTTLES[kind])
+        who: Any = request.auth or request.user  # a session has no token
+        if not rate.per_second:
+            return True
+        try:
+            self._seconds = _count(f"{kind} {who.public_id}", rate)
+        except (OSError, sqlite3.Error):
+            if operation is None or operation.may_fail:
+                return True
+            raise Unavailable(_("Requests cannot be counted at the moment; what costs money waits.")) from None
+        return self._seconds <= 0
+
+    def wait(self) -> float:
+        return self._seconds
 
 
-def _wait(path: Path, key: str, gap: float, burst: int, now: float) -> float:
-    """Seconds to wait; 0 where this request is within its rate, and counted."""
-    place = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4]) % _SLOTS * _SLOT.size
-    with _threads:
-        table = _table(path)
-        with _Locked(path):
-            (due,) = _SLOT.unpack_from(table, place)
-            # What lies further ahead than a burst can reach is from a clock that was set back.
-            due = now if not now <= due <= now + gap * (burst + 1) else due
-            early = due - gap * (burst - 1) - now
-            if early > 0:
-                return early
-            _SLOT.pack_into(table, place, due + gap)
-    return 0.0
+def _count(key: str, rate: Rate) -> float:
+    """Count one request; seconds until the next may come, 0 where this one is within its rate."""
+    if settings.REDIS_URL:
+        from annotate.api.http import redis_counter  # here: its libraries take a third of a second to import
 
-
-class _Locked:
-    """Alone among processes; threads wait before."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        self._file = os.open(self._path, os.O_RDWR)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-
-    def __exit__(self, *_error: Any) -> None:
-        os.close(self._file)  # which gives the lock back
-
-
-def _table(path: Path) -> mmap.mmap:
-    known = _maps.get((str(path), os.getpid()))
-    if known is not None and path.exists():
-        return known
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
-        file.truncate(_SLOTS * _SLOT.size)  # of two processes at once both make it as long, and nothing is lost
-        _maps[str(path), os.getpid()] = mmap.mmap(file.fileno(), _SLOTS * _SLOT.size)
-    return _maps[str(path), os.getpid()]
+        seconds = redis_counter.hit(settings.REDIS_URL, key, rate)
+        if seconds is not None:
+            return seconds
+    return machine_counter.hit(Path(settings.API_THROTTLE_FILE), key, rate)
