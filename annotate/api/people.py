@@ -14,7 +14,7 @@ from annotate.accounts.invitations import GIVABLE, MAX_DAYS
 from annotate.api.http.endpoint import Endpoint
 from annotate.api.http.fields import Choice, Flag, Input, Integer, Output
 from annotate.api.http.operations import operation
-from annotate.api.labeling import ReleasedOutput
+from annotate.api.labeling_serializers import ReleasedOutput
 from annotate.models.project import Role
 
 _GIVABLE = [role.value for role in GIVABLE]
