@@ -69,7 +69,7 @@ class Next(Endpoint):
         return {"questions": self._questions(leases), "empty": empty}
 
     def _leases(self, n: int, done: list[str]) -> list[Lease]:
-        """lease_next, once more where this person was quicker elsewhere."""
+        """lease_next; repeated once if another request of this person leased at the same moment."""
         wanted: dict[str, Any] = {"project": self.member.project, "annotator": self.me, "n": n, "done": done}
         try:
             return leasing.lease_next(**wanted)
@@ -77,7 +77,7 @@ class Next(Endpoint):
             return leasing.lease_next(**wanted)
 
     def _questions(self, leases: list[Lease]) -> list[dict[str, Any]]:
-        """What is not for their annotator is not in these values either."""
+        """The questions of `leases` as JSON; a machine's label is in them only where it is shown from the start."""
         project = self.member.project
         drafts = answers.drafts_of(leases, self.me) if leases else {}
         open_ones = [lease.entry for lease in leases if lease.entry.suggestion == SuggestionPolicy.SHOWN]
@@ -99,7 +99,7 @@ class Submit(Endpoint):
         return self.store(self.body, label=self.body["label"])
 
     def store(self, given: Any, **said: Any) -> Annotation:
-        """The header's key is the answer's own: the same again gives the first answer, whatever happened between."""
+        """Submit under the idempotency key of the header: the same key gives the first answer again."""
         return answers.submit(
             lease_id=given["lease"],
             project=self.member.project,
@@ -186,7 +186,7 @@ class History(Endpoint):
 
 
 def content(name: str, payload: dict[str, Any]) -> dict[str, str]:
-    """The blocks of text that a screen shows of this payload, by the names of their fields."""
+    """The texts of `payload` that the labeling page shows, by field; `name` is the modality's."""
     return {part.field: part.text for part in modality(name).screen_parts(payload)}
 
 
@@ -212,7 +212,7 @@ def _answer(given: Any, **said: Any) -> Answer:
 
 
 def _key(request: Any) -> str:
-    """The answer's key: this person's and this header's, so that two programs that count from 1 do not meet."""
+    """The key under which an answer is stored: of the person and the header, so that keys of two people differ."""
     given = idempotency.key_of(request)
     if given is None:
         return f"api-{secrets.token_hex(16)}"

@@ -1,4 +1,4 @@
-"""Who asks: a token in the Authorization header, and for reading the description also a session."""
+"""Authentication classes: a bearer token, and for reading the OpenAPI document also the session of a browser."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ _REALM = 'Bearer realm="Goldloop"'
 
 
 class BearerToken(BaseAuthentication):
-    """`Authorization: Bearer gl_...` and nothing else: no cookie is looked at, so nobody's browser can be misled."""
+    """The header `Authorization: Bearer gl_...`. Cookies do not count, so no other site can make a browser act here."""
 
     def authenticate(self, request: Request) -> tuple[User, ApiToken] | None:
         scheme, _space, secret = get_authorization_header(request).decode("latin-1").partition(" ")
@@ -30,7 +30,7 @@ class BearerToken(BaseAuthentication):
 
 
 class Session(BaseAuthentication):
-    """Whoever is signed in in a browser, for GET only: what changes nothing needs no guard against forged forms."""
+    """The person who is signed in in a browser. Only for endpoints with nothing but GET: no CSRF token is checked."""
 
     def authenticate(self, request: Request) -> tuple[User, None] | None:
         user: Any = getattr(request._request, "user", None)

@@ -1,4 +1,4 @@
-"""The OpenAPI document, made from what `operation` says of every method: nothing is described by hand twice."""
+"""Writes the OpenAPI document from the `operation` declaration of every method, so that nothing is described twice."""
 
 from functools import cache
 from typing import Any
@@ -55,7 +55,7 @@ _KEY = OpenApiParameter(
 
 
 class Description(AutoSchema):
-    """Asks the operation instead of guessing from views and models."""
+    """Takes every part of an operation's description from its declaration instead of guessing from views and models."""
 
     method: str
 

@@ -1,4 +1,4 @@
-"""Whatever goes wrong below a view becomes a problem in JSON; never a trace, never a word on how we are made."""
+"""The exception handler of the API: every exception of a view becomes a problem in JSON that tells no internals."""
 
 from typing import Any
 
@@ -32,12 +32,12 @@ _WORDS = {
 }
 _TOO_LARGE = (RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent)
 _UNREADABLE = (BadRequest, SuspiciousOperation, MultiPartParserError, UnreadablePostError)
-# Values that passed every check of ours and that the database has no place for.
+# Raised for values that passed the serializers and that the database cannot store.
 _NOT_STORABLE = (DataError, OverflowError, RecursionError, UnicodeEncodeError)
 
 
 def handle(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
-    """The answer to this failure; None for one that nobody expected, which is a 500 and logged."""
+    """The answer to `error`; None for an exception that nobody expected, which is logged and answered 500."""
     request: HttpRequest = context["request"]._request
     if found := problems.answer_to(error):
         response = problems.response(request, *found, str(error))
@@ -91,7 +91,7 @@ def _low_level(request: HttpRequest, error: Exception) -> HttpResponse | None:
 
 
 def _flat(detail: Any, path: str = "") -> dict[str, list[str]]:
-    """Sentences by the path of the field they speak of: `labels.0.name`; the empty path is the whole."""
+    """The sentences about each field, by its path (`labels.0.name`); the empty path stands for the whole body."""
     if isinstance(detail, dict):
         parts = [(str(key) if key != "non_field_errors" else "", value) for key, value in detail.items()]
     elif isinstance(detail, list) and any(isinstance(one, dict) for one in detail):

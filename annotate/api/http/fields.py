@@ -1,4 +1,7 @@
-"""What bodies and queries are made of: explicit fields, exact types, no keys beside them."""
+"""Serializer fields and base classes of bodies, queries and answers: exact types, and no keys but the declared ones.
+
+The docstrings of serializers are part of the OpenAPI document.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +14,7 @@ _LONGEST_PAGE, _USUAL_PAGE = 200, 50
 
 
 class Text(serializers.CharField):
-    """A string and nothing that could be made one."""
+    """A JSON string; numbers and flags are refused instead of converted."""
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
@@ -20,7 +23,7 @@ class Text(serializers.CharField):
 
 
 class Integer(serializers.IntegerField):
-    """A whole number that a column can hold."""
+    """A JSON integer that fits into a database column; strings and flags are refused."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"min_value": 0, "max_value": _BIGGEST, **kwargs})
@@ -32,6 +35,8 @@ class Integer(serializers.IntegerField):
 
 
 class Number(serializers.FloatField):
+    """A JSON number; strings and flags are refused."""
+
     def to_internal_value(self, data: Any) -> float:
         if not isinstance(data, int | float) or isinstance(data, bool):
             self.fail("invalid")
@@ -39,6 +44,8 @@ class Number(serializers.FloatField):
 
 
 class Flag(serializers.BooleanField):
+    """JSON true or false."""
+
     def to_internal_value(self, data: Any) -> bool:
         if not isinstance(data, bool):
             self.fail("invalid", input=data)
@@ -46,6 +53,8 @@ class Flag(serializers.BooleanField):
 
 
 class Choice(serializers.ChoiceField):
+    """One of some JSON strings."""
+
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, str):
             self.fail("invalid_choice", input=data)
@@ -53,7 +62,7 @@ class Choice(serializers.ChoiceField):
 
 
 class PublicId(Text):
-    """What names a thing outside; the database's own keys are never shown."""
+    """The public id of a row; primary keys are never shown."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"max_length": 20, **kwargs})

@@ -1,4 +1,8 @@
-"""What makes much work is limited by the hour and counted by its rows, which all processes and machines share."""
+"""Limits by the hour on starting imports and exports, counted by the rows of their runs, which all machines share.
+
+Endpoints call `check` after the body is read (which says what kind of run is started) and after a repetition with the
+same idempotency key was answered (which starts nothing): both are too late for a throttle class.
+"""
 
 from datetime import timedelta
 from typing import Any
@@ -14,7 +18,7 @@ _HOUR = timedelta(hours=1)
 
 
 def check(rows: QuerySet[Any], kind: str) -> None:
-    """TooOften where as many of `rows` as settings.API_HOURLY allows are younger than an hour."""
+    """TooOften if `rows` holds as many rows of the last hour as settings.API_HOURLY allows for this kind of run."""
     limit, now = settings.API_HOURLY[kind], database_now()
     recent = rows.filter(created_at__gt=now - _HOUR).order_by("-created_at")
     times = list(recent.values_list("created_at", flat=True)[:limit])

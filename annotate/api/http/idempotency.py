@@ -1,7 +1,7 @@
-"""A request that carries a key is done once: sent again it is answered again, by whichever process it reaches.
+"""Idempotency keys: a request with a key is performed once, and a repetition gets the stored answer, in every process.
 
 After draft-ietf-httpapi-idempotency-key-header-07 of the IETF: the same key with another request is refused (422), and
-while the first is still being done the second is told so (409).
+so is a repetition while the first request is still being performed (409).
 """
 
 import hashlib
@@ -23,8 +23,8 @@ HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 MAX_KEY = 100
 KEPT = timedelta(hours=24)
-GIVEN_UP = timedelta(minutes=1)  # after which a request that never ended was cut off, and may be done again
-_TIDIED = 100  # old keys removed by each new one
+GIVEN_UP = timedelta(minutes=1)  # after this time a request without an answer counts as cut off, and may be repeated
+_TIDIED = 100  # expired keys that each new key removes
 
 
 class StillRunning(APIException):
@@ -39,7 +39,7 @@ class OtherRequest(APIException):
 
 
 def key_of(request: Request) -> str | None:
-    """The key that came along; ValidationError for one that cannot be one."""
+    """The key in the header of `request`, if any; ValidationError if it is too long or not printable."""
     key = request.headers.get(HEADER)
     if key is not None and not (1 <= len(key) <= MAX_KEY and key.isascii() and key.isprintable()):
         sentence = _("A key has 1 to %(n)d printable ASCII characters.") % {"n": MAX_KEY}
@@ -48,10 +48,10 @@ def key_of(request: Request) -> str | None:
 
 
 def once(request: Request, perform: Callable[[], Response], *, hidden: tuple[str, ...] = ()) -> Response:
-    """`perform`, or the answer that it gave when this key came first.
+    """The response of `perform`, or the stored answer if the key of `request` was used before.
 
-    What is done and its answer are committed together, so a crash leaves both or neither. `hidden` are parts of the
-    answer that are shown once and not kept: secrets.
+    The effects of `perform` and its answer are committed together, so a crash leaves both or neither. `hidden` names
+    the fields of the answer that are shown once and not stored: secrets.
     """
     key = key_of(request)
     if key is None:
@@ -64,14 +64,14 @@ def once(request: Request, perform: Callable[[], Response], *, hidden: tuple[str
             response = perform()
             _finish(row, response, hidden)
     except Exception:
-        # Rolled back, so nothing was done, and the same may be asked again.
+        # The transaction was rolled back: nothing was done, and the same request may come again.
         IdempotentRequest.objects.filter(pk=row.pk, status__isnull=True).delete()
         raise
     return response
 
 
 def _begun(request: Request, key: str, fingerprint: str) -> IdempotentRequest:
-    """The row of this key: a new one that is ours to finish, or one with its answer."""
+    """The row of this key: a new row that this request has to finish, or an older row that holds the answer."""
     now = database_now()
     mine: dict[str, Any] = {"user": request.user, "key": key}
     old = IdempotentRequest.objects.filter(created_at__lt=now - KEPT).order_by("created_at").values("pk")[:_TIDIED]
@@ -90,7 +90,7 @@ def _begun(request: Request, key: str, fingerprint: str) -> IdempotentRequest:
 
 
 def _taken_over(row: IdempotentRequest, now: datetime) -> bool:
-    """Whether whoever began it is gone, and it is ours now."""
+    """Whether the request that made `row` was cut off, and this request performs it now."""
     if row.created_at > now - GIVEN_UP:
         return False
     as_seen = IdempotentRequest.objects.filter(pk=row.pk, status__isnull=True, created_at=row.created_at)
@@ -113,6 +113,6 @@ def _replayed(row: IdempotentRequest) -> Response:
 
 
 def _fingerprint(request: Request) -> str:
-    """Of all that decides what is done: method, address and body."""
+    """SHA-256 of method, address and body: what decides what a request does."""
     what = f"{request.method} {request.get_full_path()}\n".encode("utf-8", "surrogatepass")
     return hashlib.sha256(what + orjson.dumps(request.data, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -1,4 +1,4 @@
-"""JSON in and out: strict in what is taken (UTF-8, no NaN, no NUL, bounded depth), and nothing but JSON."""
+"""The parser and the renderer: JSON and nothing else; the parser takes UTF-8 without NaN, NUL or boundless depth."""
 
 from collections.abc import Mapping
 from typing import IO, Any

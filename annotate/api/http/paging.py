@@ -39,7 +39,7 @@ class KeyPagination(BasePagination):
 
 
 def page_of(output: type[serializers.Serializer[Any]]) -> type[serializers.Serializer[Any]]:
-    """How the description tells of one page of these."""
+    """The serializer by which the OpenAPI document describes one page of `output`."""
     fields = {
         "results": output(many=True),
         "next": serializers.URLField(allow_null=True, help_text="The address of the next page; null on the last."),
@@ -55,13 +55,14 @@ def _link(request: Request, last_key: int) -> str:
 
 
 def _sealed(key: int, where: str) -> str:
-    """A row's key that says nothing to who reads it, and that nobody can make up."""
+    """A cursor: the primary key of a row, masked and signed for the list at the address `where`."""
     plain = key.to_bytes(_KEY_BYTES)
     nonce = _mac(b"nonce", where, plain)[:_NONCE_BYTES]
     return base64.urlsafe_b64encode(nonce + _mixed(plain, nonce, where)).rstrip(b"=").decode()
 
 
 def _opened(cursor: str, where: str) -> int:
+    """The primary key in a cursor; ValidationError for a cursor that was made up or belongs to another list."""
     try:
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
     except (binascii.Error, ValueError):

@@ -21,7 +21,7 @@ SCOPES = (_Scope.READ, _Scope.ANNOTATE, _Scope.MANAGE)  # each holds those befor
 
 
 class IsKnown(BasePermission):
-    """A person who is known by a token (or, for the description, by a session) may go on to the next check."""
+    """Only people who are known by a token or (for the OpenAPI document) by a session; all others get a 401."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         if not isinstance(request.user, User):
