@@ -15,6 +15,7 @@ from annotate.dataset.export import FORMATS
 from annotate.errors import InvalidInput
 from annotate.models import Project, Run, User
 from annotate.runs import lifecycle
+from models_ml import methods
 
 _MAX_BATCH = 100_000
 _ON_THE_SERVER = ("folder",)  # parts of results that say where a file lies
@@ -65,7 +66,9 @@ class RunInput(Input):
         choices=[kind for kind in tasks.KINDS if kind != "import"], help_text="Imports have their own address."
     )
     parameters = serializers.DictField(
-        required=False, default=dict, help_text="draw: batch (1 to 100,000); close: force; export: formats."
+        required=False,
+        default=dict,
+        help_text="draw: batch (1 to 100,000); close: force; train: method, parameters; export: formats.",
     )
 
 
@@ -83,13 +86,23 @@ class ExportInput(Input):
     )
 
 
+class TrainInput(Input):
+    method = Choice(choices=[method.name for method in methods.describe()], required=False)
+    parameters = serializers.DictField(required=False, help_text="By name; the search chooses those left out.")
+
+
 class LineOutput(Output):
     attempt = serializers.IntegerField()
     text = serializers.CharField()
     at = serializers.DateTimeField()
 
 
-_PARAMETERS: dict[str, type[Input]] = {"draw": DrawInput, "close": CloseInput, "export": ExportInput}
+_PARAMETERS: dict[str, type[Input]] = {
+    "draw": DrawInput,
+    "close": CloseInput,
+    "train": TrainInput,
+    "export": ExportInput,
+}
 
 
 class Runs(Endpoint):

@@ -4,6 +4,7 @@ from annotate.learning.artefacts import load_version
 from annotate.models import ModelVersion, Project
 from models_ml import metrics
 from models_ml.training import crossfit
+from models_ml.training.crossfit import TrainingConfig
 
 
 def promote(
@@ -35,8 +36,8 @@ def promote(
 
 def _learned_more(model: ModelVersion, incumbent: ModelVersion) -> bool:
     same_question = incumbent.schema_id == model.schema_id and incumbent.prompt_id == model.prompt_id
-    same_method = incumbent.config["method"] == model.config["method"]
-    return not same_question or (same_method and model.metrics["n_gold"] > incumbent.metrics["n_gold"])
+    mine, theirs = (TrainingConfig.from_dict(version.config) for version in (model, incumbent))
+    return not same_question or (mine == theirs and model.metrics["n_gold"] > incumbent.metrics["n_gold"])
 
 
 def _is_lower(mine: float | None, theirs: float | None) -> bool:

@@ -125,6 +125,24 @@ class TestRuns:
         assert "KeyError" not in text
 
 
+class TestMethods:
+    def test_each_says_what_the_project_lacks(self, olga, project):
+        offered = {method["name"]: method for method in olga.get("methods").json()["methods"]}
+        assert offered["gold-only"]["missing"] == ["gold"]
+        assert offered["corrected"]["missing"] == []
+        assert {parameter["name"] for parameter in offered["gce"]["parameters"]} >= {"q", "gold_weight"}
+
+    def test_a_training_takes_one_with_its_parameters(self, olga, project):
+        chosen = {"method": "gce", "parameters": {"q": 0.5}}
+        assert olga.post("runs", {"kind": "train", "parameters": chosen}).json()["parameters"] == chosen
+
+    def test_what_cannot_be_is_refused_before_it_runs(self, olga, project):
+        for parameters in ({"method": "magic"}, {"method": "gce", "parameters": {"q": 2}}, {"parameters": {"x": 1}}):
+            assert is_problem(olga.post("runs", {"kind": "train", "parameters": parameters}), 422)
+        assert is_problem(olga.post("runs", {"kind": "train", "parameters": {"method": "gold-only"}}), 409)
+        assert not project.runs.exists()
+
+
 class TestMoney:
     def test_a_cap_is_set_and_spending_stopped(self, olga):
         assert olga.put("budgets/machine", {"cap_micros": 5_000_000}).json()["left_micros"] == 5_000_000
