@@ -2,19 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import orjson
-from django.conf import settings
 from django.utils.translation import gettext as _
 
-from annotate import access, rounds, vectors
+from annotate import access, files, rounds, vectors
 from annotate.dataset import export
 from annotate.errors import Conflict, InvalidInput, RunCancelled
 from annotate.imports import ingest, preview, uploads
 from annotate.learning import delivery, estimation, method_choice, training
-from annotate.models import DeliveredVersion, Estimate, Import, ModelVersion, Project, Round, Run, User
+from annotate.models import DeliveredVersion, Estimate, Export, Import, Project, Run, User
 from annotate.money import ledger, payments
 from annotate.runs import lifecycle
 from annotate.silver import prelabel
@@ -76,11 +73,11 @@ def perform(attempt: lifecycle.Attempt) -> None:
         raise InvalidInput(f"Nobody asked for this {run.kind}.")
     access.require(run.started_by, run.project, to="manage")
     kind = _kind(run.kind)
-    parameters = {name: value for name, value in run.parameters.items() if name != "by_hand"}
-    if kind.defaults and parameters != run.parameters:  # paused there and resumed on a page: nobody noted with what
+    if kind.defaults and run.performer == Run.Performer.COMMAND:
+        # Paused there and resumed on a page: nobody noted with what parameters.
         raise InvalidInput(f"This {run.kind} was started by a command on the server; start it there again.")
     try:
-        attempt.result = kind.work(attempt, run.started_by, **{**kind.defaults, **parameters})
+        attempt.result = kind.work(attempt, run.started_by, **{**kind.defaults, **run.parameters})
     except RunCancelled:
         if kind.tidy is None:
             raise
@@ -154,14 +151,16 @@ def _draw(attempt: lifecycle.Attempt, by: User, *, batch: int) -> Facts:
     project = attempt.run.project
     _freeze(attempt, by)
     attempt.step("Drawing")
-    drawn = _round_since(attempt.run, "opened_at") or rounds.draw_round(project=project, batch=batch, by=by)
+    drawn = attempt.run.rounds.first() or rounds.draw_round(project=project, batch=batch, by=by)
     return {"round": drawn.index, "n_questions": drawn.queue.count()}
 
 
 def _close(attempt: lifecycle.Attempt, by: User, *, force: bool) -> Facts:
     attempt.step("Closing")
     project = attempt.run.project
-    closed = _round_since(attempt.run, "closed_at") or rounds.close_round(project=project, by=by, force=force)
+    closed = attempt.run.closed_rounds.first() or rounds.close_round(
+        project=project, by=by, force=force, attempt=attempt
+    )
     n_unresolved = closed.queue.filter(state="unresolved").count()
     return {"round": closed.index, "n_gold": closed.gold.filter(is_current=True).count(), "n_unresolved": n_unresolved}
 
@@ -169,8 +168,8 @@ def _close(attempt: lifecycle.Attempt, by: User, *, force: bool) -> Facts:
 def _train(attempt: lifecycle.Attempt, by: User, *, method: str, parameters: Facts) -> Facts:
     _read_items(attempt)
     attempt.step("Training")
-    project = attempt.run.project
-    model = _model_since(attempt.run) or training.train(project=project, by=by, method=method, parameters=parameters)
+    project, made = attempt.run.project, attempt.run.model_versions.first()
+    model = made or training.train(project=project, by=by, method=method, parameters=parameters)
     facts = {name: model.metrics[name] for name in ("n_gold", "n_silver", "n_reference")}
     return {"model": model.version, "is_champion": model.is_champion, **facts, **_estimate(attempt, by)}
 
@@ -184,18 +183,16 @@ def _estimate(attempt: lifecycle.Attempt, by: User) -> Facts:
 
 
 def _export(attempt: lifecycle.Attempt, by: User, *, formats: Sequence[str]) -> Facts:
-    _estimate(attempt, by)  # first, so that the manifest states the error of exactly this version
-    delivered = _freeze(attempt, by)
-    attempt.step("Writing files")
-    project = attempt.run.project
-    folder = Path(settings.VAR_DIR) / "exports" / project.slug
-    manifest = export.export(delivered=delivered, directory=folder, by=by, formats=formats, show=attempt.beat)
-    return {"version": delivered.version, "folder": str(folder), "manifest": manifest.name, "files": _files(manifest)}
-
-
-def _files(manifest: Path) -> list[Facts]:
-    written = orjson.loads(manifest.read_bytes())["files"]
-    return [{"name": file["name"], "bytes": file["n_bytes"], "sha256": file["sha256"]} for file in written]
+    wrote = Export.objects.filter(run=attempt.run)
+    if not wrote.exists():
+        _estimate(attempt, by)  # first, so that the manifest states the error of exactly this version
+        delivered = _freeze(attempt, by)
+        attempt.step("Writing files")
+        export.export(delivered=delivered, by=by, formats=formats, show=attempt.beat, attempt=attempt)
+    made = wrote.select_related("delivered_version").get()
+    written = [{name: file[name] for name in ("name", "bytes", "sha256")} for file in made.files]
+    folder = str(files.path_of(made.folder))
+    return {"version": made.delivered_version.version, "folder": folder, "manifest": made.manifest, "files": written}
 
 
 def _read_items(attempt: lifecycle.Attempt) -> None:
@@ -208,15 +205,6 @@ def _freeze(attempt: lifecycle.Attempt, by: User) -> DeliveredVersion:
     """What is delivered now; items that the model has not met are read, with progress."""
     attempt.step("Applying the model")
     return delivery.current(project=attempt.run.project, by=by, show=attempt.beat).row
-
-
-# One run of a kind is alive, so what was made since it was asked for is what an earlier attempt of it made.
-def _round_since(run: Run, moment: str) -> Round | None:
-    return run.project.rounds.filter(**{f"{moment}__gte": run.created_at}).order_by("-index").first()
-
-
-def _model_since(run: Run) -> ModelVersion | None:
-    return run.project.model_versions.filter(created_at__gte=run.created_at).order_by("-version").first()
 
 
 KINDS = {

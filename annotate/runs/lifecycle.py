@@ -26,7 +26,6 @@ from annotate.runs.attempt import Attempt, Show, here, lease, mine, performed, p
 __all__ = ["Attempt", "Show"]  # the rest is defined here
 
 QUEUES = ("io", "ml")
-_BY_HAND = {"by_hand": True}  # parameters of a run that a command performs itself: no worker may take it over
 
 
 def create_queued(
@@ -51,7 +50,7 @@ def create_queued(
             return run
     except IntegrityError:
         alive = Run.objects.filter(project=project, kind=kind, state__in=Run.ALIVE).first()
-    if alive is None or alive.parameters != parameters:
+    if alive is None or alive.performer == Run.Performer.COMMAND or alive.parameters != parameters:
         raise RunBusy(_busy_sentence(alive, kind, project))
     return resume(run=alive, by=by) if alive.state == Run.State.PAUSED else alive
 
@@ -123,7 +122,7 @@ def require_repeatable(run: Run) -> None:
     """Conflict unless the run ended without success and a worker (not only a command) can perform it."""
     if run.state not in (Run.State.FAILED, Run.State.ERRORED, Run.State.CANCELLED):
         raise Conflict(_("Only a run that did not succeed can be tried again."))
-    if run.parameters == _BY_HAND:
+    if run.performer == Run.Performer.COMMAND:
         raise Conflict(_("This was started by a command on the server; start it there again."))
 
 
@@ -195,7 +194,7 @@ def requeue_lost(run: Run) -> bool:
     """
     if run.requested_action == Run.Action.PAUSE:
         return _end_lost(run, _("Paused. It goes on from here when somebody resumes it."), state=Run.State.PAUSED)
-    if run.parameters == _BY_HAND:
+    if run.performer == Run.Performer.COMMAND:
         return _end_lost(run, f"The process of this {run.kind} is gone. Started again, it goes on from there.")
     if run.attempt >= settings.RUN_ATTEMPTS:
         return _end_lost(
@@ -218,7 +217,8 @@ def is_held(run: Run) -> bool:
 
 def _claim(kind: str, project: Project, by: User | None) -> Run:
     """Claim a run for this process: a new one, or the queued or dead one of this kind. RunBusy while one is at work."""
-    changes: dict[str, Any] = {"parameters": _BY_HAND, "started_by": by}
+    # What the command was given it knows itself; of a run that waited for a worker it does not do what was asked.
+    changes: dict[str, Any] = {"performer": Run.Performer.COMMAND, "parameters": {}, "started_by": by}
     alive = Run.objects.filter(project=project, kind=kind, state__in=Run.ALIVE).first()
     if alive is None:
         changes |= {"started_at": database_now(), **lease(), **here()}

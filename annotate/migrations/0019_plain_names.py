@@ -35,7 +35,7 @@ def renamed(model, old, new, field):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("annotate", "0010_fewer_indexes")]
+    dependencies = [("annotate", "0018_pool_revisions_so_far")]
 
     operations = [
         migrations.SeparateDatabaseAndState(
