@@ -76,11 +76,11 @@ def perform(attempt: lifecycle.Attempt) -> None:
         raise InvalidInput(f"Nobody asked for this {run.kind}.")
     access.require(run.started_by, run.project, to="manage")
     kind = _kind(run.kind)
-    parameters = {name: value for name, value in run.parameters.items() if name != "by_hand"}
-    if kind.defaults and parameters != run.parameters:  # paused there and resumed on a page: nobody noted with what
+    if kind.defaults and run.performer == Run.Performer.COMMAND:
+        # Paused there and resumed on a page: nobody noted with what parameters.
         raise InvalidInput(f"This {run.kind} was started by a command on the server; start it there again.")
     try:
-        attempt.result = kind.work(attempt, run.started_by, **parameters)
+        attempt.result = kind.work(attempt, run.started_by, **run.parameters)
     except RunCancelled:
         if kind.tidy is None:
             raise

@@ -36,7 +36,7 @@ class RunShown(Shown):
     n_done = serializers.IntegerField(help_text="Of this step.")
     n_total = serializers.IntegerField(allow_null=True)
     attempt = serializers.IntegerField()
-    parameters = serializers.DictField()
+    parameters = serializers.SerializerMethodField()
     result = serializers.SerializerMethodField()
     message = serializers.SerializerMethodField(help_text="A sentence for people, where something is to be said.")
     started_by = PersonShown(allow_null=True)
@@ -44,6 +44,10 @@ class RunShown(Shown):
     created_at = serializers.DateTimeField()
     started_at = serializers.DateTimeField(allow_null=True)
     finished_at = serializers.DateTimeField(allow_null=True)
+
+    def get_parameters(self, run: Run) -> dict[str, Any]:
+        # What version 1 has always said of a run that a command on the server performs.
+        return {"by_hand": True} if run.performer == Run.Performer.COMMAND else run.parameters
 
     def get_result(self, run: Run) -> dict[str, Any]:
         return {name: value for name, value in run.result.items() if name not in _ON_THE_SERVER}

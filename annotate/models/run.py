@@ -18,6 +18,12 @@ class Run(models.Model):
         ERRORED = "errored"  # a crash or a lost worker: the trace is kept
         CANCELLED = "cancelled"
 
+    class Performer(models.TextChoices):
+        """Who performs a run."""
+
+        WORKER = "worker"  # it was put into the queue with all that a worker needs to know
+        COMMAND = "command"  # a command on the server, which knows its own parameters: no worker may repeat it
+
     class Wish(models.TextChoices):
         """What people want of a run that a worker is at; it obeys at its next beat."""
 
@@ -33,6 +39,7 @@ class Run(models.Model):
     kind = models.CharField(max_length=30)
     queue = models.CharField(max_length=10, default="io")  # which workers may take it: io, or ml with its own memory
     parameters = models.JSONField(default=dict)
+    performer = models.CharField(max_length=10, choices=Performer.choices, default=Performer.WORKER)
     state = models.CharField(max_length=20, choices=State.choices, default=State.QUEUED)
     attempt = models.PositiveIntegerField(default=1)
     host = models.CharField(max_length=100, blank=True, default="")

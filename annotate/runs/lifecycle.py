@@ -23,7 +23,6 @@ from annotate.runs.attempt import Attempt, Show, here, lease, mine, performed, p
 __all__ = ["Attempt", "Show"]  # the rest is defined here
 
 QUEUES = ("io", "ml")
-_BY_HAND = {"by_hand": True}  # parameters of a run that a command performs: no worker may repeat it
 
 
 def create_queued(
@@ -47,7 +46,7 @@ def create_queued(
             return run
     except IntegrityError:
         alive = Run.objects.filter(project=project, kind=kind, state__in=Run.ALIVE).first()
-    if alive is None or alive.parameters != parameters:
+    if alive is None or alive.performer == Run.Performer.COMMAND or alive.parameters != parameters:
         raise RunBusy(_busy_sentence(alive, kind, project))
     return resume(run=alive, by=by) if alive.state == Run.State.PAUSED else alive
 
@@ -116,7 +115,7 @@ def require_repeatable(run: Run) -> None:
     """Conflict unless the run has ended without success and a worker can do the same once more."""
     if run.state not in (Run.State.FAILED, Run.State.ERRORED, Run.State.CANCELLED):
         raise Conflict(_("Only a run that did not succeed can be tried again."))
-    if run.parameters == _BY_HAND:
+    if run.performer == Run.Performer.COMMAND:
         raise Conflict(_("This was started by a command on the server; start it there again."))
 
 
@@ -181,7 +180,7 @@ def lose(run: Run) -> bool:
     """Its process is gone: it waits for the next attempt, or ends where another one would not help."""
     if run.wish == Run.Wish.PAUSE:
         return _end_lost(run, _("Paused. It goes on from here when somebody resumes it."), state=Run.State.PAUSED)
-    if run.parameters == _BY_HAND:
+    if run.performer == Run.Performer.COMMAND:
         return _end_lost(run, f"The process of this {run.kind} is gone. Started again, it goes on from there.")
     if run.attempt >= settings.RUN_ATTEMPTS:
         return _end_lost(
@@ -204,7 +203,8 @@ def is_held(run: Run) -> bool:
 
 def _claim(kind: str, project: Project, by: User | None) -> Run:
     """A new run, or the queued or dead one of the same kind; RunBusy while one is alive."""
-    changes: dict[str, Any] = {"parameters": _BY_HAND, "started_by": by}
+    # What the command was given it knows itself; of a run that waited for a worker it does not do what was asked.
+    changes: dict[str, Any] = {"performer": Run.Performer.COMMAND, "parameters": {}, "started_by": by}
     alive = Run.objects.filter(project=project, kind=kind, state__in=Run.ALIVE).first()
     if alive is None:
         changes |= {"started_at": database_now(), **lease(), **here()}

@@ -88,7 +88,7 @@ class Status:
     @property
     def can_retry(self) -> bool:
         ended = (Run.State.FAILED, Run.State.ERRORED, Run.State.CANCELLED)
-        return self.run.state in ended and not self.run.parameters.get("by_hand")
+        return self.run.state in ended and self.run.performer != Run.Performer.COMMAND
 
     @property
     def is_bad(self) -> bool:
@@ -150,7 +150,7 @@ def _sentence(run: Run) -> str:
     if run.state == Run.State.ERRORED:
         return _broke_off(run)
     if run.state == Run.State.SUCCEEDED and not run.result:
-        return _("Done by a command on the server.") if run.parameters.get("by_hand") else ""
+        return _("Done by a command on the server.") if run.performer == Run.Performer.COMMAND else ""
     if run.state == Run.State.SUCCEEDED:
         return _RESULTS.get(run.kind, _no_result)(run.result)
     return ""

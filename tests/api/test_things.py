@@ -117,6 +117,12 @@ class TestRuns:
         again = olga.post(f"runs/{started['id']}/retry").json()
         assert again["retry_of"] == started["id"]
 
+    def test_a_run_of_a_command_says_so(self, olga, project):
+        make_run(project, "train", performer=Run.Performer.COMMAND)
+        make_run(project, "draw", parameters={"batch": 7})
+        found = olga.get("runs").json()["results"]
+        assert [one["parameters"] for one in found] == [{"batch": 7}, {"by_hand": True}]
+
     def test_where_a_file_lies_and_what_broke_stays_on_the_server(self, olga, project):
         make_run(project, "export", result={"folder": "/srv/x", "version": 1})
         make_run(project, "train", state="errored", message="KeyError: 'x'", trace="Traceback /srv/x")
