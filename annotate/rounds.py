@@ -12,7 +12,7 @@ from annotate import access
 from annotate.errors import Conflict, InvalidInput
 from annotate.labeling import leases, slots
 from annotate.learning import delivery, pool
-from annotate.models import Draw, Project, QueueEntry, Round, User
+from annotate.models import Draw, Project, QueueEntry, Round, Run, User
 from annotate.models.base import database_now
 from annotate.models.event import record
 from annotate.models.project import Arm, Strategy, SuggestionPolicy
@@ -44,14 +44,17 @@ def draw_round(*, project: Project, batch: int, by: User, show: lifecycle.Show |
         plan = _with_known_pi(plan, project, items)
         with transaction.atomic():
             attempt.write(len(plan.ask), len(plan.ask))
-            return _store(project, plan, items, index=index, batch=batch, shares=shares, frozen=frozen, by=by)
+            return _store(
+                project, plan, items, index=index, batch=batch, shares=shares, frozen=frozen, run=attempt.run, by=by
+            )
 
 
-def close_round(*, project: Project, by: User, force: bool = False) -> Round:
+def close_round(*, project: Project, by: User, force: bool = False, attempt: lifecycle.Attempt | None = None) -> Round:
     """Close the open round and move the marks to the end of what it drew.
 
     Without `force` only when every question was answered, or skipped by everybody. With it, open questions
-    become unresolved: the audit's stay counted and widen its interval by their worst case.
+    become unresolved: the audit's stay counted and widen its interval by their worst case. `attempt`: at the run that
+    closes it; a command makes no run of that.
     """
     access.require(by, project, to="manage")
     with transaction.atomic():
@@ -72,7 +75,11 @@ def close_round(*, project: Project, by: User, force: bool = False) -> Round:
         leases.close_questions(waiting, now=now)
         advance_marks(current)
         current.state, current.closed_at, current.closed_by = Round.State.CLOSED, now, by
-        current.save(update_fields=["state", "closed_at", "closed_by", "audit_mark", "reference_mark"])
+        if attempt:
+            attempt.write(0)
+            current.closing_run = attempt.run
+        fields = ["state", "closed_at", "closed_by", "closing_run", "audit_mark", "reference_mark"]
+        current.save(update_fields=fields)
         absorb_late(project=project)
         record("round.closed", project=project, by=by, round=current.index, n_unresolved=n_waiting)
         return current
@@ -151,6 +158,7 @@ def _store(
     batch: int,
     shares: rounds.Shares,
     frozen: delivery.Frozen,
+    run: Run,
     by: User,
 ) -> Round:
     try:
@@ -163,6 +171,7 @@ def _store(
                 strategy=project.strategy,
                 scored_with=frozen.row,
                 seed=project.seed,
+                run=run,
                 opened_by=by,
             )
     except IntegrityError:

@@ -14,7 +14,7 @@ from annotate.dataset import export
 from annotate.errors import Conflict, InvalidInput, RunCancelled
 from annotate.imports import ingest, preview, uploads
 from annotate.learning import delivery, estimation, training
-from annotate.models import DeliveredVersion, Estimate, Import, ModelVersion, Project, Round, Run, User
+from annotate.models import DeliveredVersion, Estimate, Import, Project, Run, User
 from annotate.money import ledger, payments
 from annotate.runs import lifecycle
 from annotate.silver import prelabel
@@ -154,14 +154,16 @@ def _draw(attempt: lifecycle.Attempt, by: User, *, batch: int) -> Facts:
     project = attempt.run.project
     _freeze(attempt, by)
     attempt.step("Drawing")
-    drawn = _round_since(attempt.run, "opened_at") or rounds.draw_round(project=project, batch=batch, by=by)
+    drawn = attempt.run.rounds.first() or rounds.draw_round(project=project, batch=batch, by=by)
     return {"round": drawn.index, "n_questions": drawn.queue.count()}
 
 
 def _close(attempt: lifecycle.Attempt, by: User, *, force: bool) -> Facts:
     attempt.step("Closing")
     project = attempt.run.project
-    closed = _round_since(attempt.run, "closed_at") or rounds.close_round(project=project, by=by, force=force)
+    closed = attempt.run.closed_rounds.first() or rounds.close_round(
+        project=project, by=by, force=force, attempt=attempt
+    )
     n_unresolved = closed.queue.filter(state="unresolved").count()
     return {"round": closed.index, "n_gold": closed.gold.filter(is_current=True).count(), "n_unresolved": n_unresolved}
 
@@ -169,7 +171,7 @@ def _close(attempt: lifecycle.Attempt, by: User, *, force: bool) -> Facts:
 def _train(attempt: lifecycle.Attempt, by: User) -> Facts:
     _read_items(attempt)
     attempt.step("Training")
-    model = _model_since(attempt.run) or training.train(project=attempt.run.project, by=by)
+    model = attempt.run.model_versions.first() or training.train(project=attempt.run.project, by=by)
     facts = {name: model.metrics[name] for name in ("n_gold", "n_silver", "n_reference")}
     return {"model": model.version, "is_champion": model.is_champion, **facts, **_estimate(attempt, by)}
 
@@ -207,15 +209,6 @@ def _freeze(attempt: lifecycle.Attempt, by: User) -> DeliveredVersion:
     """What is delivered now; items that the model has not met are read, with progress."""
     attempt.step("Applying the model")
     return delivery.current(project=attempt.run.project, by=by, show=attempt.beat).row
-
-
-# One run of a kind is alive, so what was made since it was asked for is what an earlier attempt of it made.
-def _round_since(run: Run, moment: str) -> Round | None:
-    return run.project.rounds.filter(**{f"{moment}__gte": run.created_at}).order_by("-index").first()
-
-
-def _model_since(run: Run) -> ModelVersion | None:
-    return run.project.model_versions.filter(created_at__gte=run.created_at).order_by("-version").first()
 
 
 KINDS = {

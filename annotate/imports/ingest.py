@@ -89,7 +89,7 @@ def import_upload(
     sent, spoken = uploads.find(project=project, public_id=upload), Dialect.from_json(dialect)
     fields = checked(columns, project)
     with uploads.opened(sent) as file, lifecycle.start(kind="import", project=project, by=by, show=show) as attempt:
-        done = sent.imports.filter(state=Import.State.COMPLETE, created_at__gte=attempt.run.created_at).first()
+        done = sent.imports.filter(state=Import.State.COMPLETE, run=attempt.run).first()
         return done or _import(_Job(project, by, file, sent.file_name, fields, spoken, sent), attempt)
 
 
@@ -220,7 +220,8 @@ def _complete(source: Import, attempt: lifecycle.Attempt, n_lines: int, by: User
         attempt.write(n_lines, n_lines)
         _revive(source)
         source.cursor, source.state, source.finished_at = n_lines, Import.State.COMPLETE, database_now()
-        source.save(update_fields=["cursor", "state", "finished_at"])
+        source.run = attempt.run
+        source.save(update_fields=["cursor", "state", "finished_at", "run"])
         n_joined = samples.absorb_late(project=source.project)
         record(
             "import.completed",

@@ -13,7 +13,7 @@ from annotate.errors import Conflict, InvalidInput
 from annotate.learning import pool
 from annotate.learning.artefacts import load_snapshot, vectors_digest
 from annotate.learning.champion import promote
-from annotate.models import ModelVersion, Project, User
+from annotate.models import ModelVersion, Project, Run, User
 from annotate.models.event import record
 from annotate.models.project import Arm
 from annotate.runs import lifecycle
@@ -47,7 +47,7 @@ def train(
         stored = _store_files(project, snapshot, trained, facts)
         with transaction.atomic():
             attempt.write(1, 1)
-            model = _create(project, stored, trained, config, facts)
+            model = _create(attempt.run, stored, trained, config, facts)
             promote(project, model, snapshot, trained)
             record(
                 "model.trained",
@@ -119,16 +119,18 @@ def _store_files(
 
 
 def _create(
-    project: Project,
+    run: Run,
     stored: dict[str, str],
     trained: crossfit.TrainedVersion,
     config: crossfit.TrainingConfig,
     facts: dict[str, Any],
 ) -> ModelVersion:
+    project = run.project
     last = project.model_versions.aggregate(last=Max("version"))["last"] or 0
     return ModelVersion.objects.create(
         project=project,
         version=last + 1,
+        run=run,
         schema=facts["schema"],
         prompt=facts["prompt"],
         encoder=item_vectors.encoder_of(project).name,

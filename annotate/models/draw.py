@@ -6,6 +6,7 @@ from django.db.models import Q
 from annotate.models.base import PublicIdField
 from annotate.models.item import Item
 from annotate.models.project import Arm, Project, SuggestionPolicy
+from annotate.models.run import Run
 from annotate.models.user import User
 
 
@@ -23,6 +24,9 @@ class Round(models.Model):
     strategy = models.CharField(max_length=20)
     scored_with = models.ForeignKey("annotate.DeliveredVersion", null=True, on_delete=models.PROTECT)
     seed = models.BigIntegerField()
+    run = models.ForeignKey(Run, null=True, on_delete=models.SET_NULL, related_name="rounds")  # that drew it
+    # The run that closed it; NULL: a command did, which makes no run of that.
+    closing_run = models.ForeignKey(Run, null=True, on_delete=models.SET_NULL, related_name="closed_rounds")
     opened_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="+")
     opened_at = models.DateTimeField(auto_now_add=True)
     closed_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="+")

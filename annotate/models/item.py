@@ -5,6 +5,7 @@ from django.db.models import Q
 
 from annotate.models.base import PublicIdField
 from annotate.models.project import Project
+from annotate.models.run import Run
 from annotate.models.user import User
 
 
@@ -35,6 +36,7 @@ class Import(models.Model):
     public_id = PublicIdField()
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="imports")
     upload = models.ForeignKey(Upload, null=True, on_delete=models.PROTECT, related_name="imports")
+    run = models.ForeignKey(Run, null=True, on_delete=models.SET_NULL, related_name="imports")  # that completed it
     file_name = models.CharField(max_length=255)
     file_sha256 = models.CharField(max_length=64)
     options = models.JSONField(default=dict)

@@ -7,6 +7,7 @@ from annotate.models.base import PublicIdField
 from annotate.models.draw import Round
 from annotate.models.prediction import PromptVersion
 from annotate.models.project import Project
+from annotate.models.run import Run
 from annotate.models.schema import Label, LabelSchema
 
 
@@ -16,6 +17,7 @@ class ModelVersion(models.Model):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="model_versions")
     public_id = PublicIdField()
     version = models.PositiveIntegerField()
+    run = models.ForeignKey(Run, null=True, on_delete=models.SET_NULL, related_name="model_versions")  # that trained it
     schema = models.ForeignKey(LabelSchema, on_delete=models.PROTECT)
     prompt = models.ForeignKey(PromptVersion, null=True, on_delete=models.PROTECT)
     encoder = models.CharField(max_length=200)

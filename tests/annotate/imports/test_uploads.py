@@ -367,6 +367,20 @@ class TestImport:
             again = ingest.import_upload(project=project, by=owner_of(project), **options)
         assert first == again and Import.objects.count() == 1
 
+    def test_what_another_run_began_is_completed_once(self, project, monkeypatch):
+        monkeypatch.setattr(ingest, "CHUNK_ROWS", 1)
+        sent = send(project)
+        options = {"upload": sent.public_id, "dialect": {"format": "csv"}, "columns": {"text": "text"}}
+        with monkeypatch.context() as patch:
+            stop_after(patch, 1)
+            with pytest.raises(Stop):
+                ingest.import_upload(project=project, by=owner_of(project), **options)
+        with lifecycle.start(kind="import", project=project, by=owner_of(project)) as attempt:
+            first = ingest.import_upload(project=project, by=owner_of(project), **options)
+            again = ingest.import_upload(project=project, by=owner_of(project), **options)
+        assert first == again == Import.objects.get()
+        assert again.run == attempt.run
+
     def test_it_refuses_to_go_on_in_another_dialect(self, project, monkeypatch):
         monkeypatch.setattr(ingest, "CHUNK_ROWS", 1)
         sent = send(project)
