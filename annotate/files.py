@@ -6,7 +6,8 @@ import os
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,15 +16,17 @@ from django.conf import settings
 from annotate import failpoints
 from annotate.errors import FileDamaged
 
+EXPORTS = "exports"  # what is named below it lies in VAR_DIR, where people look for it, and all else in FILES_DIR
 _BLOCK = 1 << 20
 _STALE_SECONDS = 24 * 3_600
 
 
 def path_of(name: str) -> Path:
     """Where `name` lies on disk; names cannot leave the store."""
-    root = Path(settings.FILES_DIR).resolve()
-    path = (root / name).resolve()
-    if not path.is_relative_to(root):
+    first = Path(name).parts[:1]
+    base, root = (settings.VAR_DIR, EXPORTS) if first == (EXPORTS,) else (settings.FILES_DIR, "")
+    path = (Path(base) / name).resolve()
+    if not path.is_relative_to((Path(base) / root).resolve()):
         raise FileDamaged(f"{name!r} lies outside the file store.")
     return path
 
@@ -85,9 +88,46 @@ def whole(path: Path) -> Iterator[Draft]:
         os.close(folder)
 
 
+def opened(name: str) -> BinaryIO:
+    """The stored file, open for reading."""
+    return path_of(name).open("rb")
+
+
+def size(name: str) -> int | None:
+    """Bytes of the stored file; None where there is none."""
+    path = path_of(name)
+    return path.stat().st_size if path.is_file() else None
+
+
 def remove(name: str) -> None:
     """Throw a stored file away; gone already is gone."""
     path_of(name).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Where several files are written side by side: in the store, or wherever somebody on this machine wants them."""
+
+    name: str  # of the folder in the store, else its path
+    path: Path
+
+    @classmethod
+    def in_store(cls, name: str) -> "Folder":
+        return cls(name, path_of(name))
+
+    @classmethod
+    def outside(cls, path: Path) -> "Folder":
+        return cls(str(path.resolve()), path)
+
+    def whole(self, file_name: str) -> AbstractContextManager["Draft"]:
+        return whole(self.path / file_name)
+
+    def save(self, file_name: str, blocks: Iterable[bytes]) -> str:
+        """Write a file of this folder and return its SHA-256."""
+        return write_whole(self.path / file_name, blocks)
+
+    def remove(self, file_name: str) -> None:
+        (self.path / file_name).unlink(missing_ok=True)
 
 
 def _forget_drafts(path: Path) -> None:

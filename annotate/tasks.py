@@ -2,19 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import orjson
-from django.conf import settings
 from django.utils.translation import gettext as _
 
-from annotate import access, rounds, vectors
+from annotate import access, files, rounds, vectors
 from annotate.dataset import export
 from annotate.errors import Conflict, InvalidInput, RunCancelled
 from annotate.imports import ingest, preview, uploads
 from annotate.learning import delivery, estimation, training
-from annotate.models import DeliveredVersion, Estimate, Import, Project, Run, User
+from annotate.models import DeliveredVersion, Estimate, Export, Import, Project, Run, User
 from annotate.money import ledger, payments
 from annotate.runs import lifecycle
 from annotate.silver import prelabel
@@ -185,18 +182,16 @@ def _estimate(attempt: lifecycle.Attempt, by: User) -> Facts:
 
 
 def _export(attempt: lifecycle.Attempt, by: User, *, formats: Sequence[str]) -> Facts:
-    _estimate(attempt, by)  # first, so that the manifest states the error of exactly this version
-    delivered = _freeze(attempt, by)
-    attempt.step("Writing files")
-    project = attempt.run.project
-    folder = Path(settings.VAR_DIR) / "exports" / project.slug
-    manifest = export.export(delivered=delivered, directory=folder, by=by, formats=formats, show=attempt.beat)
-    return {"version": delivered.version, "folder": str(folder), "manifest": manifest.name, "files": _files(manifest)}
-
-
-def _files(manifest: Path) -> list[Facts]:
-    written = orjson.loads(manifest.read_bytes())["files"]
-    return [{"name": file["name"], "bytes": file["n_bytes"], "sha256": file["sha256"]} for file in written]
+    wrote = Export.objects.filter(run=attempt.run)
+    if not wrote.exists():
+        _estimate(attempt, by)  # first, so that the manifest states the error of exactly this version
+        delivered = _freeze(attempt, by)
+        attempt.step("Writing files")
+        export.export(delivered=delivered, by=by, formats=formats, show=attempt.beat, attempt=attempt)
+    made = wrote.select_related("delivered_version").get()
+    written = [{name: file[name] for name in ("name", "bytes", "sha256")} for file in made.files]
+    folder = str(files.path_of(made.folder))
+    return {"version": made.delivered_version.version, "folder": folder, "manifest": made.manifest, "files": written}
 
 
 def _read_items(attempt: lifecycle.Attempt) -> None:

@@ -7,6 +7,7 @@ from django.db.models import Count, Exists, F, Max, OuterRef, Q, Subquery, Sum, 
 from django.db.models.functions import Cast, Coalesce
 
 from annotate import files
+from annotate.dataset import files as dataset_files
 from annotate.errors import GoldloopError
 from annotate.labeling.gold import ADJUDICATED
 from annotate.learning import artefacts, delivery, estimation
@@ -270,7 +271,7 @@ def _files_have_their_checksums(project: Project) -> Iterator[str]:
         ordinal = frozen.arrays["ordinal"]
         if len(ordinal) != row.n_pool or (np.diff(ordinal) <= 0).any():
             yield f"{row} does not hold its {row.n_pool} items in order"
-    return
+    yield from dataset_files.problems(project.exports.all())
 
 
 def _every_run_ends(project: Project) -> Iterator[str]:

@@ -10,6 +10,7 @@ from annotate.models import (
     DeliveredVersion,
     Draw,
     Estimate,
+    Export,
     Import,
     Item,
     ItemPayload,
@@ -113,6 +114,13 @@ def make_estimate(version, estimand="delivered", value=0.9, low=0.8, high=0.95, 
         project=version.project, delivered_version=version, estimand=estimand, value=value, low=low, high=high, n=n,
         **fields,
     )  # fmt: skip
+
+
+def make_export(version, **fields):
+    values = {"folder": "", "manifest": "", "manifest_sha256": "", "n_rows": 0, "files": []}
+    return Export.objects.create(
+        **{"project": version.project, "delivered_version": version, "created_at": database_now(), **values, **fields}
+    )
 
 
 def make_run(project, kind="train", state="succeeded", **fields):

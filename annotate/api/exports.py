@@ -11,7 +11,7 @@ from annotate.api.http.endpoint import Endpoint, operation
 from annotate.api.http.fields import Shown
 from annotate.api.runs import ExportGiven, RunShown
 from annotate.dataset import files as dataset_files
-from annotate.models import Run
+from annotate.models import Export
 
 
 class FileShown(Shown):
@@ -23,25 +23,25 @@ class FileShown(Shown):
 class ExportShown(Shown):
     """A finished export."""
 
-    id = serializers.CharField(source="public_id", help_text="Of the run that made it.")
-    version = serializers.IntegerField(source="result.version", allow_null=True, default=None)
-    files = FileShown(source="result.files", many=True, default=list)
-    manifest = serializers.CharField(source="result.manifest", default="", help_text="A file of its own, by this name.")
-    finished_at = serializers.DateTimeField()
+    id = serializers.CharField(source="run.public_id", help_text="Of the run that made it.")
+    version = serializers.IntegerField(source="delivered_version.version", allow_null=True)
+    files = FileShown(many=True)
+    manifest = serializers.CharField(help_text="A file of its own, by this name.")
+    finished_at = serializers.DateTimeField(source="run.finished_at")
 
 
 class ExportDetail(ExportShown):
     content = serializers.SerializerMethodField(help_text="What the manifest says; empty where it is gone.")
 
-    def get_content(self, run: Run) -> dict[str, Any]:
-        return dataset_files.read_manifest(run)
+    def get_content(self, export: Export) -> dict[str, Any]:
+        return dataset_files.read_manifest(export)
 
 
 class Exports(Endpoint):
     @operation("List exports", scope="read", needs="download", returns=ExportShown, is_paged=True)
     def get(self, request: Request) -> Any:
         """Those that are finished; the others are runs of the kind export."""
-        return self.member.project.runs.filter(kind="export", state=Run.State.SUCCEEDED)
+        return dataset_files.finished(self.member.project)
 
     @operation(
         "Start an export",
@@ -68,5 +68,6 @@ class ExportFile(Endpoint):
     @operation("Download a file of an export", scope="read", needs="download", media="application/octet-stream")
     def get(self, request: Request, run: str, name: str) -> Any:
         """JSON Lines, CSV, or the manifest; checked against its checksum before it is sent."""
-        path = dataset_files.file(dataset_files.find(project=self.member.project, public_id=run), name)
-        return FileResponse(path.open("rb"), as_attachment=True, filename=name, content_type="application/octet-stream")
+        export = dataset_files.find(project=self.member.project, public_id=run)
+        file = dataset_files.opened(export, name)
+        return FileResponse(file, as_attachment=True, filename=name, content_type="application/octet-stream")

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from django.db import transaction
+
 from annotate import access, failpoints, files
 from annotate.dataset import manifest
 from annotate.dataset.manifest import verify_export
@@ -11,7 +13,8 @@ from annotate.dataset.provenance import COLUMNS, Provenance, Row
 from annotate.errors import InvalidInput
 from annotate.formats import csv, jsonl
 from annotate.modalities import modality
-from annotate.models import DeliveredVersion, Project, User
+from annotate.models import DeliveredVersion, Export, Project, User
+from annotate.models.base import database_now
 from annotate.models.event import record
 from annotate.models.snapshot import read_snapshot
 from annotate.runs import lifecycle
@@ -28,48 +31,63 @@ _Encode = Callable[[Iterable[Row]], bytes]
 def export(
     *,
     delivered: DeliveredVersion,
-    directory: Path | str,
     by: User,
+    directory: Path | str | None = None,
     formats: Sequence[str] = FORMATS,
     show: lifecycle.Show | None = None,
+    attempt: lifecycle.Attempt | None = None,
 ) -> Path:
-    """Write one data file per format and their manifest into `directory`; returns the path of the manifest.
+    """Write one data file per format and their manifest, and return the path of the manifest.
 
-    The same snapshot gives the same bytes. The manifest appears last: where one is, its files are whole.
+    They go into `directory`, by default the project's folder among the exports. The same snapshot gives the same
+    bytes. The manifest appears last: where one is, its files are whole. `attempt`: at the run that exports; a command
+    makes no run of that.
     """
     project = delivered.project
     access.require(by, project, to="manage")
     wanted = _checked(formats)
-    folder = _folder(Path(directory))
+    folder = _folder(project, directory)
     stem = f"{project.slug}-v{delivered.version}"
-    target = folder / f"{stem}.manifest.json"
+    target = f"{stem}.manifest.json"
     fields = modality(project.modality).FIELDS
     with read_snapshot():
         provenance = Provenance(delivered)
         with ExitStack() as open_files:
-            drafts = {name: open_files.enter_context(files.whole(folder / f"{stem}.{name}")) for name in wanted}
+            drafts = {name: open_files.enter_context(folder.whole(f"{stem}.{name}")) for name in wanted}
             for blocks in _blocks(provenance, wanted, fields, delivered.n_pool, show):
                 for name, block in blocks.items():
                     drafts[name].write(block)
-            target.unlink(missing_ok=True)  # an earlier one would speak of files that are about to change
+            folder.remove(target)  # an earlier one would speak of files that are about to change
         written = [
             {"name": f"{stem}.{name}", "format": name, "n_bytes": draft.n_bytes, "sha256": draft.sha256}
             for name, draft in drafts.items()
         ]
         content = manifest.build(delivered, provenance.counts, written)
-    sha256 = files.write_whole(target, [manifest.dump(content)])
+    sha256 = folder.save(target, [manifest.dump(content)])
     failpoints.point("export.manifest")
-    completed = {"version": delivered.version, "n_rows": provenance.counts.rows, "manifest_sha256": sha256}
-    record("export.completed", project=project, by=by, **completed)
+    facts = {"n_rows": provenance.counts.rows, "manifest_sha256": sha256}
+    with transaction.atomic():
+        if attempt:
+            attempt.write(provenance.counts.rows, provenance.counts.rows)
+        Export.objects.create(
+            project=project,
+            delivered_version=delivered,
+            run=attempt.run if attempt else None,
+            folder=folder.name,
+            manifest=target,
+            files=[{"bytes" if key == "n_bytes" else key: one[key] for key in one} for one in written],
+            created_by=by,
+            created_at=database_now(),
+            **facts,
+        )
+        record("export.completed", project=project, by=by, version=delivered.version, **facts)
     failpoints.point("export.recorded")
-    return target
+    return folder.path / target
 
 
 def verify_origin(manifest_path: Path, project: Project) -> list[str]:
-    """Whether this very manifest was written by an export of `project`: the event log keeps its checksum."""
-    sha256 = files.checksum(Path(manifest_path))
-    exports = project.events.filter(kind="export.completed")
-    if exports.filter(data__manifest_sha256=sha256).exists():
+    """Whether this very manifest was written by an export of `project`, whose row keeps its checksum."""
+    if project.exports.filter(manifest_sha256=files.checksum(Path(manifest_path))).exists():
         return []
     return [f"no export of {project} wrote this manifest; it is another project's, or was changed since"]
 
@@ -120,9 +138,11 @@ def _checked(formats: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(formats))
 
 
-def _folder(directory: Path) -> Path:
+def _folder(project: Project, directory: Path | str | None) -> files.Folder:
+    named = None if directory is None else files.Folder.outside(Path(directory))
+    folder = named or files.Folder.in_store(f"{files.EXPORTS}/{project.slug}")
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        folder.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InvalidInput(f"{directory} cannot be a folder for the export: {error.strerror}.") from error
-    return directory
+        raise InvalidInput(f"{folder.path} cannot be a folder for the export: {error.strerror}.") from error
+    return folder

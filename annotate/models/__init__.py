@@ -5,6 +5,7 @@ from annotate.models.budget import Budget, LedgerEntry
 from annotate.models.connection import Connection
 from annotate.models.draw import Draw, QueueEntry, Round
 from annotate.models.event import Event
+from annotate.models.export import Export
 from annotate.models.gold import Adjudication, Gold
 from annotate.models.invitation import ApiToken, IdempotentRequest, Invitation, PasswordReset, SignInFailure
 from annotate.models.item import Import, Item, ItemPayload, RejectedRow, Upload
@@ -27,6 +28,7 @@ __all__ = [
     "Draw",
     "Estimate",
     "Event",
+    "Export",
     "Gold",
     "GuidelineVersion",
     "IdempotentRequest",

@@ -142,7 +142,7 @@ def _estimated(project: Project, now: Progress) -> DeliveredVersion | None:
 
 def _draw_or_export(project: Project, now: Progress, version: DeliveredVersion) -> NextStep:
     assert now.round is not None
-    is_exported = project.events.filter(kind="export.completed", data__version=version.version).exists()
+    is_exported = version.exports.exists()
     counts = {"round": now.round.index + 1, "version": version.version}
     if reason := _why_enough(project, now):
         if is_exported:

@@ -8,11 +8,12 @@ import orjson
 from django.http import FileResponse, HttpResponse
 from django.views.decorators.http import require_GET
 
+from annotate import files
 from annotate.access import MAY
 from annotate.dataset import files as dataset_files
 from annotate.dataset.export import FORMATS
 from annotate.labeling import queue
-from annotate.models import Member, Run
+from annotate.models import Export, Member, Run
 from annotate.web.http.guards import ProjectRequest, project_page
 from annotate.web.http.htmx import render_page
 from annotate.web.run_status import status
@@ -27,13 +28,9 @@ _EXCERPT = 120
 
 @dataclass(frozen=True)
 class Release:
-    """A finished export, with what its manifest says, where that is still there."""
+    """A finished export, and the accuracy that its manifest states, where that is still there."""
 
-    run: Run
-    version: int | None
-    files: list[dict[str, Any]]
-    manifest: str
-    n_rows: int | None
+    export: Export
     delivered: dict[str, Any] | None
 
 
@@ -42,7 +39,7 @@ class Release:
 def list_exports(request: ProjectRequest) -> HttpResponse:
     project = request.member.project
     runs = list(project.runs.filter(kind="export").select_related("started_by").order_by("-id")[:_MOST])
-    finished = [_release(run) for run in runs if run.state == Run.State.SUCCEEDED and run.result.get("files")]
+    finished = [_release(export) for export in dataset_files.finished(project)[:_MOST]]
     context: dict[str, Any] = {
         "statuses": [status(run) for run in runs if run.state in (Run.State.QUEUED, Run.State.RUNNING)],
         "releases": finished,
@@ -60,37 +57,29 @@ def list_exports(request: ProjectRequest) -> HttpResponse:
 @require_GET
 @project_page(to="download")
 def download(request: ProjectRequest, run: str, name: str) -> HttpResponse:
-    """A file by the name that the run itself recorded; any other name leads nowhere."""
-    path = dataset_files.file(dataset_files.find(project=request.member.project, public_id=run), name)
+    """A file by the name that the export itself recorded; any other name leads nowhere."""
+    export = dataset_files.find(project=request.member.project, public_id=run)
     return FileResponse(  # type: ignore[return-value]
-        path.open("rb"),
+        dataset_files.opened(export, name),
         as_attachment=True,
         filename=name,
-        content_type=dataset_files.content_type(path),
+        content_type=dataset_files.content_type(name),
     )
 
 
-def _release(run: Run) -> Release:
-    manifest = dataset_files.read_manifest(run)
-    estimates = manifest.get("estimates", ())
-    return Release(
-        run=run,
-        version=run.result.get("version"),
-        files=run.result["files"],
-        manifest=run.result.get("manifest", ""),
-        n_rows=manifest.get("counts", {}).get("rows"),
-        delivered=next((row for row in estimates if row["estimand"] == "delivered"), None),
-    )
+def _release(export: Export) -> Release:
+    estimates = dataset_files.read_manifest(export).get("estimates", ())
+    return Release(export, next((row for row in estimates if row["estimand"] == "delivered"), None))
 
 
 def _preview(release: Release, member: Member) -> list[list[Any]]:
     """The first rows of the newest JSON Lines file, cut to what fits a table; none that this member may be asked."""
-    name = next((file["name"] for file in release.files if file["name"].endswith(".jsonl")), "")
-    path = dataset_files.path_of(release.run, name)
-    if path is None:
+    name = next((file["name"] for file in release.export.files if file["name"].endswith(".jsonl")), "")
+    stored = dataset_files.stored_name(release.export, name)
+    if stored is None:
         return []
     try:
-        with path.open("rb") as file:
+        with files.opened(stored) as file:
             rows = [orjson.loads(line) for line in itertools.islice(file, _PREVIEW_READ)]
     except (OSError, ValueError):
         return []

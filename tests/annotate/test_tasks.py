@@ -10,7 +10,7 @@ from annotate import rounds, tasks
 from annotate.dataset import export
 from annotate.errors import AccessDenied, Conflict
 from annotate.imports import ingest
-from annotate.models import ModelVersion, Project, Round, Run
+from annotate.models import Export, ModelVersion, Project, Round, Run
 from annotate.models.project import Role
 from annotate.runs import lifecycle
 from tests.factories import answer_round, make_member, make_project, owner_of, write_jsonl
@@ -85,6 +85,35 @@ def test_training_is_not_repeated_either(project):
     with lifecycle.taken_up(public_id=run.public_id, attempt=1) as attempt:
         tasks.perform(attempt)
     assert ModelVersion.objects.count() == 1
+
+
+def test_an_export_is_not_written_twice(project):
+    rounds.draw_round(project=project, batch=5, by=owner_of(project))
+    run = perform(project, "export", formats=["jsonl"])
+    written = Path(run.result["folder"]) / run.result["manifest"]
+    written.unlink()  # whoever wrote it again would bring it back
+    Run.objects.filter(pk=run.pk).update(state=Run.State.RUNNING, finished_at=None, result={})
+    with lifecycle.taken_up(public_id=run.public_id, attempt=1) as attempt:
+        tasks.perform(attempt)
+    assert attempt.result == run.result
+    assert Export.objects.get().run == run
+    assert not written.exists()
+
+
+def test_what_a_run_made_says_so(project):
+    drawn = perform(project, "draw", batch=5)
+    answer_round(project, label="card")
+    closed = perform(project, "close")
+    trained = perform(project, "train")
+    made = Round.objects.get()
+    assert (made.run, made.closing_run, ModelVersion.objects.get().run) == (drawn, closed, trained)
+
+
+def test_a_command_draws_in_a_run_and_closes_without_one(project):
+    rounds.draw_round(project=project, batch=5, by=owner_of(project))
+    made = rounds.close_round(project=project, by=owner_of(project), force=True)
+    assert made.run == Run.objects.get(kind="draw")
+    assert (made.run.performer, made.run.parameters, made.closing_run) == (Run.Performer.COMMAND, {}, None)
 
 
 def test_an_expected_failure_is_a_sentence(project):

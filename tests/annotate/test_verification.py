@@ -4,6 +4,7 @@ import pytest
 from django.db.models import F
 
 from annotate import files, rounds, verification
+from annotate.dataset import export
 from annotate.imports import ingest, uploads
 from annotate.learning import delivery, training
 from annotate.models import (
@@ -235,14 +236,61 @@ class TestSamplesCannotBeBent:
         assert problem(project, "files have their checksums") is None
 
     def test_an_export_of_another_project_or_with_another_figure_is_found(self, project, tmp_path):
-        from annotate.dataset import export
-
         olga = owner_of(project)
         manifest = export.export(delivered=delivery.current(project=project, by=olga).row, directory=tmp_path, by=olga)
         assert export.verify_origin(manifest, project) == []
         assert export.verify_origin(manifest, make_project())
         manifest.write_text(manifest.read_text().replace('"rows": 60', '"rows": 61'))
         assert export.verify_origin(manifest, project)
+
+
+class TestExports:
+    """Files among the exports are those of their rows, as long as nobody has cleared them away."""
+
+    CHECK = "files have their checksums"
+
+    @pytest.fixture
+    def folder(self, project, settings, tmp_path):
+        settings.VAR_DIR = tmp_path
+        return self.export(project).parent
+
+    def export(self, project, **options):
+        olga = owner_of(project)
+        return export.export(delivered=delivery.current(project=project, by=olga).row, by=olga, **options)
+
+    def test_whole_files_are_well(self, project, folder):
+        assert sorted(path.suffix for path in folder.iterdir()) == [".csv", ".json", ".jsonl"]
+        assert problem(project, self.CHECK) is None
+
+    @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".json"])
+    def test_it_sees_a_changed_file(self, project, folder, suffix):
+        (path,) = (path for path in folder.iterdir() if path.suffix == suffix)
+        path.write_bytes(path.read_bytes() + b"\n")
+        assert f"{path.name} is not the one that was exported" in problem(project, self.CHECK)
+
+    def test_it_sees_a_lost_file(self, project, folder):
+        (path,) = folder.glob("*.csv")
+        path.unlink()
+        assert f"{path.name} is missing" in problem(project, self.CHECK)
+
+    def test_an_export_that_was_cleared_away_is_well(self, project, folder):
+        for path in [*folder.glob("*.csv"), *folder.glob("*.json")]:
+            path.unlink()
+        assert problem(project, self.CHECK) is None
+
+    def test_the_last_export_of_a_version_counts(self, project, folder):
+        rounds.draw_round(project=project, batch=5, by=owner_of(project))  # other rows, the same version
+        (path,) = folder.glob("*.jsonl")
+        before = path.read_bytes()
+        self.export(project, formats=["jsonl"])
+        assert path.read_bytes() != before
+        assert problem(project, self.CHECK) is None
+        next(folder.glob("*.csv")).unlink()  # which only the first one speaks of
+        assert problem(project, self.CHECK) is None
+
+    def test_files_elsewhere_belong_to_whoever_wanted_them(self, project, folder, tmp_path):
+        self.export(project, directory=tmp_path / "own").unlink()
+        assert problem(project, self.CHECK) is None
 
 
 class TestMoney:

@@ -144,10 +144,10 @@ class Command(GoldloopCommand):
 
     def _export(self) -> tuple[str, Path]:
         frozen = delivery.current(project=self.project, by=self.by)
-        folder = Path(settings.VAR_DIR) / "exports" / _SLUG
-        manifest = folder / f"{_SLUG}-v{frozen.row.version}.manifest.json"
-        if not manifest.exists() or export.verify_export(manifest):
-            manifest = export.export(delivered=frozen.row, directory=folder, by=self.by)
+        folder = files.Folder.in_store(f"{files.EXPORTS}/{_SLUG}")
+        manifest = folder.path / f"{_SLUG}-v{frozen.row.version}.manifest.json"
+        if export.verify_export(manifest):
+            manifest = export.export(delivered=frozen.row, by=self.by)
         return f"{frozen.row.n_pool:,} rows as JSON Lines and CSV", manifest
 
     def _rounds_of_people(self) -> list[int]:

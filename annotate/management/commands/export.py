@@ -4,8 +4,6 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
-
 from annotate.dataset import export
 from annotate.learning import delivery, estimation
 from annotate.management.base import GoldloopCommand
@@ -39,7 +37,7 @@ class Command(GoldloopCommand):
         frozen = delivery.current(project=self.project, by=self.by)
         path = export.export(
             delivered=frozen.row,
-            directory=options["out"] or Path(settings.VAR_DIR) / "exports" / self.project.slug,
+            directory=options["out"],
             formats=options["formats"] or export.FORMATS,
             by=self.by,
             show=self.progress("Export", "rows"),

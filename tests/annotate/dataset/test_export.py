@@ -18,6 +18,7 @@ from annotate.models import (
     Draw,
     Estimate,
     Event,
+    Export,
     Gold,
     GuidelineVersion,
     Item,
@@ -359,6 +360,33 @@ class TestFiles:
         manifest = written(make_delivered(project), tmp_path)
         event = Event.objects.get(kind="export.completed")
         assert event.data == {"version": 1, "n_rows": 2, "manifest_sha256": files.checksum(manifest)}
+
+    def test_its_row_holds_what_was_written_and_where(self, project, tmp_path):
+        make_items(project, tmp_path, 2)
+        manifest = written(delivered := make_delivered(project), tmp_path)
+        row = Export.objects.get()
+        assert (row.delivered_version, row.run, row.created_by) == (delivered, None, owner_of(project))
+        assert (row.folder, row.manifest, row.n_rows) == (str(manifest.parent.resolve()), manifest.name, 2)
+        assert row.manifest_sha256 == files.checksum(manifest)
+        paths = [manifest.with_name(f"mails-v1.{name}") for name in ("jsonl", "csv")]
+        assert row.files == [
+            {"name": path.name, "format": path.suffix[1:], "bytes": path.stat().st_size, "sha256": files.checksum(path)}
+            for path in paths
+        ]
+
+    def test_without_a_folder_it_lies_where_the_site_offers_it(self, project, tmp_path, settings):
+        settings.VAR_DIR = tmp_path
+        make_items(project, tmp_path, 1)
+        manifest = export.export(delivered=make_delivered(project), by=owner_of(project))
+        assert manifest == tmp_path / "exports" / "mails" / "mails-v1.manifest.json"
+        assert Export.objects.get().folder == "exports/mails"
+
+    def test_without_its_row_it_did_not_happen(self, project, tmp_path, monkeypatch):
+        make_items(project, tmp_path, 1)
+        monkeypatch.setattr(export, "record", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            written(make_delivered(project), tmp_path)
+        assert not Export.objects.exists()
 
 
 class TestManifest:

@@ -7,11 +7,11 @@ from django.utils import timezone
 
 from annotate import projects
 from annotate.models import Annotation, Budget, Item, ModelVersion
-from annotate.models.event import record
 from annotate.reports import next_step, progress
 from tests.factories import make_member, make_project, owner_of
 from tests.rows import (
     make_estimate,
+    make_export,
     make_finished_round,
     make_items,
     make_model,
@@ -130,8 +130,8 @@ class TestNextStep:
 
     def test_it_says_that_this_state_is_exported(self):
         project = make_project()
-        make_estimate(make_finished_round(project))
-        record("export.completed", project=project, by=owner_of(project), version=1)
+        make_estimate(version := make_finished_round(project))
+        make_export(version)
         assert step(project).kind == "draw"
         assert step(project).sentence.startswith("Version 1 is exported.")
 
@@ -149,7 +149,7 @@ class TestNextStep:
         make_estimate(version)
         make_estimate(version, estimand="look", value=0.91, low=0.91, high=1.0)
         assert step(project).kind == "export"
-        record("export.completed", project=project, by=owner_of(project), version=1)
+        make_export(version)
         assert step(project).kind == "done"
 
     def test_an_interval_above_the_target_is_no_look(self):
