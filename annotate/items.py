@@ -101,6 +101,7 @@ def withdraw(*, project: Project, by: User, external_ids: Sequence[str] = (), pu
     with transaction.atomic():
         found = {**_find(project, "external_id", external_ids), **_find(project, "public_id", public_ids)}
         changed = _withdraw(list(found))
+        project.note_pool_change()
         record(
             "items.withdrawn",
             project=project,

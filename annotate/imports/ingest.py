@@ -223,6 +223,7 @@ def _complete(source: Import, attempt: lifecycle.Attempt, n_lines: int, by: User
         source.run = attempt.run
         source.save(update_fields=["cursor", "state", "finished_at", "run"])
         n_joined = samples.absorb_late(project=source.project)
+        source.project.note_pool_change()
         record(
             "import.completed",
             project=source.project,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import orjson
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Max
+from django.db.models import Count, F, Max
 from numpy.typing import NDArray
 
 from annotate import files, projects
@@ -77,7 +77,7 @@ def _fingerprint(project: Project) -> str:
         "annotations": project.annotations.aggregate(last=Max("id"), n=Count("id")),
         "items": Item.objects.filter(project=project).in_pool().aggregate(last=Max("ordinal"), n=Count("id")),
         # Withdrawing and bringing back may change nothing but an external id.
-        "moved": project.events.filter(kind__in=("items.withdrawn", "import.completed")).aggregate(last=Max("id")),
+        "moved": Project.objects.filter(pk=project.pk).values(last=F("pool_revision")).get(),
         "withdrawn": Item.objects.filter(project=project).aggregate(last=Max("withdrawn_at")),
         "round": project.rounds.filter(state=Round.State.CLOSED).aggregate(last=Max("index"))["last"],
         "draws": project.draws.exclude(round__state=Round.State.OPEN).count(),

@@ -1,7 +1,8 @@
 """The project is the tenant; Member is the only door to it."""
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q, Value
+from django.db.models.functions import Coalesce
 
 from annotate.models.base import PublicIdField
 from annotate.models.user import User
@@ -62,6 +63,8 @@ class Project(models.Model):
     audit_mark = models.FloatField(null=True, blank=True)  # audit sample: u <= audit_mark; only ever moves up
     reference_mark = models.FloatField(null=True, blank=True)  # reference sample: u >= reference_mark; only moves down
     next_ordinal = models.PositiveBigIntegerField(default=0)
+    # Grows with each import and withdrawal; NULL: there was none yet. Part of what a delivered version is known by.
+    pool_revision = models.BigIntegerField(null=True, blank=True)
 
     # Rules
     overlap = models.PositiveSmallIntegerField(default=1)
@@ -117,6 +120,11 @@ class Project(models.Model):
 
     def __str__(self) -> str:
         return self.slug
+
+    def note_pool_change(self) -> None:
+        """Call where items were imported or withdrawn: what is delivered is frozen anew, even if counts are equal."""
+        revision = Coalesce(F("pool_revision"), Value(0)) + 1
+        Project.objects.filter(pk=self.pk).update(pool_revision=revision)
 
     def suggestion_for(self, arms: set[str]) -> str:
         """What an item drawn by `arms` shows of the machine's answer: the strictest policy of them all."""

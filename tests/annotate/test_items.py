@@ -6,7 +6,8 @@ from annotate import items, rounds
 from annotate.errors import AccessDenied, Conflict, InvalidInput, NotFound
 from annotate.imports import ingest
 from annotate.labeling import leases
-from annotate.models import Event, Gold, Import, Item
+from annotate.learning import delivery
+from annotate.models import Event, Gold, Import, Item, Project
 from tests.annotate.asking import problems
 from tests.factories import make_member, make_project, owner_of, pair_rows_of, rows_of, write_jsonl
 
@@ -62,6 +63,31 @@ def test_it_does_not_see_another_projects_items(project):
     item = Item.objects.filter(project=project).first()
     with pytest.raises(NotFound):
         withdraw(make_project(), public_ids=[item.public_id])
+
+
+def test_an_item_that_came_back_under_another_id_makes_another_version_of_what_is_delivered(project, tmp_path):
+    """Nothing else tells: all counts, and the moment of the last withdrawal, are as they were."""
+    olga = owner_of(project)
+    before = delivery.current(project=project, by=olga).row
+    withdraw(project, external_ids=["item-1"])
+    path = write_jsonl(tmp_path / "again.jsonl", [{"id": "renamed", "text": "item number 1"}])
+    ingest.import_items(project=project, path=path, by=olga)
+    assert in_pool(project)[1] == "renamed"
+    assert delivery.current(project=project, by=olga).row != before
+
+
+@pytest.mark.parametrize("by_an_import", [False, True])
+def test_each_withdrawal_and_each_import_is_a_revision_of_the_pool(project, tmp_path, by_an_import):
+    def revision():
+        return Project.objects.get(pk=project.pk).pool_revision
+
+    assert (revision(), make_project().pool_revision) == (1, None)
+    if by_an_import:
+        path = write_jsonl(tmp_path / "more.jsonl", rows_of(1, "more"))
+        ingest.import_items(project=project, path=path, by=owner_of(project))
+    else:
+        withdraw(project, external_ids=["item-1"])
+    assert revision() == 2
 
 
 def test_it_asks_for_an_id(project):
