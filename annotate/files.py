@@ -1,7 +1,9 @@
-"""The only door to stored files: a name inside the store, its bytes, its checksum; whole or absent."""
+"""The only door to stored files: a name inside the store, its bytes, its checksum; whole or absent, or growing."""
 
+import fcntl
 import glob
 import hashlib
+import mmap
 import os
 import tempfile
 import time
@@ -93,6 +95,12 @@ def opened(name: str) -> BinaryIO:
     return path_of(name).open("rb")
 
 
+def mapped(name: str) -> mmap.mmap:
+    """The bytes of a stored file that is not empty, read from disk where they are looked at and no sooner."""
+    with opened(name) as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
 def size(name: str) -> int | None:
     """Bytes of the stored file; None where there is none."""
     path = path_of(name)
@@ -102,6 +110,40 @@ def size(name: str) -> int | None:
 def remove(name: str) -> None:
     """Throw a stored file away; gone already is gone."""
     path_of(name).unlink(missing_ok=True)
+
+
+class Growing:
+    """A file of records of equal length, open to be appended to."""
+
+    def __init__(self, file: BinaryIO, n_bytes_each: int) -> None:
+        self._file, self._n_bytes_each = file, n_bytes_each
+
+    @property
+    def n_records(self) -> int:
+        return os.fstat(self._file.fileno()).st_size // self._n_bytes_each
+
+    def append(self, records: bytes) -> None:
+        """Durable once this returns."""
+        self._file.write(records)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+@contextmanager
+def growing(name: str, *, n_bytes_each: int) -> Iterator[Growing]:
+    """The file under this name, made where there is none; one process at a time is in the body.
+
+    What a killed process left of a record is cut off.
+    """
+    path = path_of(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with path.open("ab") as file:
+            records = Growing(file, n_bytes_each)
+            if file.tell() % n_bytes_each:
+                file.truncate(records.n_records * n_bytes_each)
+            yield records
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,6 @@
 """Vectors of items, computed once: one growing file per project and encoder, row = ordinal."""
 
-import fcntl
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -38,29 +35,23 @@ def encoder_of(project: Project) -> ItemEncoder:
 
 def vectors_of(project: Project, show: lifecycle.Show | None = None) -> NDArray[np.float32]:
     """float32 (n, d), memory-mapped, one row per ordinal of the visible items; missing rows are encoded first."""
-    encoder = encoder_of(project)
-    path = path_of(project)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    encoder, name = encoder_of(project), name_of(project)
     n_items = _n_visible(project)
-    with _locked(path):
-        n_known = _whole_rows(path, encoder.dim)
-        with path.open("ab") as file:
-            for items in _items(project, n_known, n_items):
-                file.write(np.ascontiguousarray(encoder.encode(items), dtype="<f4").tobytes())
-                file.flush()
-                os.fsync(file.fileno())
-                failpoints.point("vectors.chunk")
-                n_known += len(items)
-                if show:
-                    show(n_known, n_items)
+    with files.growing(name, n_bytes_each=4 * encoder.dim) as rows:
+        for items in _items(project, rows.n_records, n_items):
+            rows.append(np.ascontiguousarray(encoder.encode(items), dtype="<f4").tobytes())
+            failpoints.point("vectors.chunk")
+            if show:
+                show(rows.n_records, n_items)
     if not n_items:
         return np.zeros((0, encoder.dim), dtype=np.float32)
-    return np.memmap(path, dtype="<f4", mode="r", shape=(n_items, encoder.dim))
+    known = np.frombuffer(files.mapped(name), dtype="<f4", count=n_items * encoder.dim)
+    return known.reshape(n_items, encoder.dim)
 
 
-def path_of(project: Project) -> Path:
-    """The file of this project's vectors by its encoder."""
-    return files.path_of(f"projects/{project.public_id}/vectors-{encoder_of(project).fingerprint[:16]}.f32")
+def name_of(project: Project) -> str:
+    """What the store calls the vectors of this project by its encoder."""
+    return f"projects/{project.public_id}/vectors-{encoder_of(project).fingerprint[:16]}.f32"
 
 
 class KnownVectors:
@@ -102,22 +93,3 @@ def _items(project: Project, start: int, stop: int) -> Iterator[list[Parts]]:
             .values_list("payload", flat=True)
         )
         yield [parts(payload) for payload in payloads]
-
-
-def _whole_rows(path: Path, dim: int) -> int:
-    """How many whole rows the file holds; what a killed process left of a row is cut off."""
-    if not path.exists():
-        return 0
-    size = path.stat().st_size
-    whole = size // (4 * dim)
-    if size != whole * 4 * dim:
-        os.truncate(path, whole * 4 * dim)
-    return whole
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One process at a time appends."""
-    with path.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

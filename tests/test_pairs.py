@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -132,7 +133,7 @@ class TestVectors:
 
     def test_their_file_is_not_that_of_texts(self, started):
         texts = make_project()
-        assert vectors.path_of(started).name != vectors.path_of(texts).name
+        assert Path(vectors.name_of(started)).name != Path(vectors.name_of(texts)).name
         assert vectors.encoder_of(texts).fingerprint == vectors.encoder_named("minilm").fingerprint
 
 

@@ -47,8 +47,7 @@ def export(
     access.require(by, project, to="manage")
     wanted = _checked(formats)
     folder = _folder(project, directory)
-    stem = f"{project.slug}-v{delivered.version}"
-    target = f"{stem}.manifest.json"
+    stem, target = _stem(delivered), _manifest_name(delivered)
     fields = modality(project.modality).FIELDS
     with read_snapshot():
         provenance = Provenance(delivered)
@@ -83,6 +82,11 @@ def export(
         record("export.completed", project=project, by=by, version=delivered.version, **facts)
     failpoints.point("export.recorded")
     return folder.path / target
+
+
+def stored_manifest(delivered: DeliveredVersion) -> Path:
+    """Where the manifest of this version lies once it was exported into the project's folder."""
+    return files.path_of(f"{_stored_folder(delivered.project)}/{_manifest_name(delivered)}")
 
 
 def verify_origin(manifest_path: Path, project: Project) -> list[str]:
@@ -138,9 +142,21 @@ def _checked(formats: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(formats))
 
 
+def _stored_folder(project: Project) -> str:
+    return f"{files.EXPORTS}/{project.slug}"
+
+
+def _stem(delivered: DeliveredVersion) -> str:
+    return f"{delivered.project.slug}-v{delivered.version}"
+
+
+def _manifest_name(delivered: DeliveredVersion) -> str:
+    return f"{_stem(delivered)}.manifest.json"
+
+
 def _folder(project: Project, directory: Path | str | None) -> files.Folder:
     named = None if directory is None else files.Folder.outside(Path(directory))
-    folder = named or files.Folder.in_store(f"{files.EXPORTS}/{project.slug}")
+    folder = named or files.Folder.in_store(_stored_folder(project))
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

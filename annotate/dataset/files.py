@@ -1,6 +1,7 @@
 """Finished exports: which files each of them recorded, where they lie, and what their manifest says."""
 
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -59,7 +60,8 @@ def read_manifest(export: Export) -> dict[str, Any]:
     """What the manifest says; empty where it is gone or unreadable."""
     stored = stored_name(export, export.manifest)
     try:
-        found = orjson.loads(files.path_of(stored).read_bytes()) if stored else {}
+        with files.opened(stored) if stored else BytesIO(b"{}") as file:
+            found = orjson.loads(file.read())
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

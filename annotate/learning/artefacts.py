@@ -1,5 +1,7 @@
 """Reads back what a training stored, checksums compared: the trained version, and the snapshot that it saw."""
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,7 +27,7 @@ def load_snapshot(model: ModelVersion) -> tuple[crossfit.Snapshot, NDArray[np.in
     if vectors_digest(x) != facts["vectors_sha256"]:
         raise FileDamaged(
             f"The stored vectors of {model.project} are not those that model v{model.version} saw. "
-            f"Delete {vectors.path_of(model.project).name}; it is made again from the items."
+            f"Delete {Path(vectors.name_of(model.project)).name}; it is made again from the items."
         )
     arrays["reference"] = arrays["reference"].astype(bool)
     return crossfit.Snapshot(x=x, n_classes=facts["n_classes"], **arrays), ordinal

@@ -227,7 +227,7 @@ class TestSamplesCannotBeBent:
         from annotate.errors import FileDamaged
 
         training.train(project=project, by=owner_of(project))
-        path = vectors.path_of(project)
+        path = files.path_of(vectors.name_of(project))
         path.write_bytes(b"\x00\x00\x00\x3f" + path.read_bytes()[4:])
         assert "stored vectors" in problem(project, "files have their checksums")
         with pytest.raises(FileDamaged, match="Delete"):

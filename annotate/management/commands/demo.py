@@ -144,8 +144,7 @@ class Command(GoldloopCommand):
 
     def _export(self) -> tuple[str, Path]:
         frozen = delivery.current(project=self.project, by=self.by)
-        folder = files.Folder.in_store(f"{files.EXPORTS}/{_SLUG}")
-        manifest = folder.path / f"{_SLUG}-v{frozen.row.version}.manifest.json"
+        manifest = export.stored_manifest(frozen.row)
         if export.verify_export(manifest):
             manifest = export.export(delivered=frozen.row, by=self.by)
         return f"{frozen.row.n_pool:,} rows as JSON Lines and CSV", manifest
