@@ -8,7 +8,7 @@ from annotate import projects
 from annotate.api.http.fields import Choice, Flag, Input, Integer, Number, Output, PublicId, Text
 from annotate.labeling import answers
 from annotate.models.annotation import SkipReason
-from annotate.models.project import Arm
+from annotate.models.project import NEVER_DRAWN, Arm
 
 _AHEAD = 10  # questions that one program may hold at once
 _AT_ONCE = 50  # leases that one request may name
@@ -17,6 +17,9 @@ _LABEL: dict[str, Any] = {
     "max_value": projects.MAX_LABELS,
     "help_text": "Its index among the labels in force.",
 }
+
+
+_ARMS = [(arm.value, arm.label) for arm in Arm if arm not in NEVER_DRAWN]
 
 
 class NextInput(Input):
@@ -121,7 +124,7 @@ class SuggestionOutput(Output):
 
 
 class WhyOutput(Output):
-    arms = serializers.ListField(child=serializers.ChoiceField(choices=Arm.choices))
+    arms = serializers.ListField(child=serializers.ChoiceField(choices=_ARMS))
 
 
 class AnswerOutput(StoredOutput):

@@ -17,8 +17,7 @@ from annotate import modalities, projects
 from annotate.access import MAY
 from annotate.errors import InvalidInput
 from annotate.labeling import answers as answering
-from annotate.labeling import leases as leasing
-from annotate.labeling import queue
+from annotate.labeling import queue, suggestions, workload
 from annotate.models import Annotation, Label, Lease, Member, Project, QueueEntry, Round, User
 from annotate.models.annotation import SkipReason
 from annotate.models.project import Arm, SuggestionPolicy
@@ -39,10 +38,8 @@ _REASONS = {
     Arm.ACTIVE: gettext_lazy("The machines were least sure about it, so your answer teaches them most."),
     Arm.RANDOM: gettext_lazy("Picked at random, to learn where the machines go wrong."),
     Arm.AUDIT: gettext_lazy("Picked at random, to measure how right the delivered labels are."),
-    Arm.GOLD_CHECK: gettext_lazy("Its answer is known: it checks that people read the guidelines the same way."),
     Arm.CONFLICT: gettext_lazy("The answers so far do not agree, so another opinion was needed."),
     Arm.IMPORTED: gettext_lazy("It came with an answer from outside, which needed a second look."),
-    Arm.REQUEST: gettext_lazy("Somebody asked for an answer to this very item."),
 }
 
 
@@ -154,7 +151,7 @@ def items(project: Project, person: User, leases: Sequence[Lease], *, with_draft
     """Questions as values for page and script: they contain nothing that their annotator may not see."""
     drafts = answering.drafts_of(leases, person) if with_drafts and leases else {}
     open_ones = [lease.entry for lease in leases if lease.entry.suggestion == SuggestionPolicy.SHOWN]
-    suggested = answering.suggestions(project=project, entries=open_ones)
+    suggested = suggestions.by_entry(project=project, entries=open_ones)
     found = []
     for lease in leases:
         item = _item(lease.public_id, project, lease.entry.item.content.payload)
@@ -203,11 +200,11 @@ def as_json(item: dict[str, Any]) -> dict[str, Any]:
 
 def progress(project: Project, person: User) -> dict[str, int]:
     """The person's counts in the open round, for the head of the screen."""
-    now = asdict(leasing.remaining(project=project, annotator=person))
+    now = asdict(workload.remaining(project=project, annotator=person))
     return {**now, "n_done": max(now["n_in_round"] - now["n_left"], 0)}
 
 
-def empty(why: leasing.Empty, member: Member) -> dict[str, Any]:
+def empty(why: workload.Empty, member: Member) -> dict[str, Any]:
     """The words for a screen without a question: why, what happens next, and when the script should ask again."""
     title, sentence, further, again = _EMPTY[why.kind]
     counts = {"waiting": why.n_waiting, "held": why.n_held_by_others}
@@ -230,11 +227,13 @@ def empty_html(request: HttpRequest, context: dict[str, Any]) -> str:
 
 
 def reasons_html(request: HttpRequest, arms: Sequence[str]) -> str:
-    reasons = [str(_REASONS[Arm(arm)]) for arm in arms] or [_("It was among the items of this round.")]
+    reasons = [str(_REASONS[Arm(arm)]) for arm in arms if arm in _REASONS] or [
+        _("It was among the items of this round.")
+    ]
     return render_to_string("annotate/labeling/_why.html", {"reasons": reasons}, request=request)
 
 
-def suggestion_html(request: HttpRequest, suggestion: answering.Suggestion) -> str:
+def suggestion_html(request: HttpRequest, suggestion: suggestions.Suggestion) -> str:
     return render_to_string("annotate/labeling/_suggestion.html", {"suggestion": suggestion}, request=request)
 
 
