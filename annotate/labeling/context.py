@@ -24,7 +24,7 @@ from django.db.models.functions import Coalesce, Now
 
 from annotate.access import MAY
 from annotate.errors import AccessDenied, NotFound
-from annotate.labeling import slots
+from annotate.labeling import queue, slots
 from annotate.models import (
     Annotation,
     Draft,
@@ -139,15 +139,8 @@ def others_may_answer(question: AnswerContext) -> bool:
     """Whether somebody else may answer this question and has not yet."""
     entry = question.entry
     members = Member.objects.filter(project=question.project, role__in=MAY["annotate"], user__is_active=True)
-    said = Annotation.objects.filter(annotator=OuterRef("user"), is_current=True, is_counted=True)
-    opinion = said.filter(item=entry.item_id, label__isnull=False)
-    disputed = Draw.objects.filter(item=entry.item_id, round=entry.round, arm=Arm.CONFLICT)
-    return (
-        members.exclude(user=question.person)
-        .exclude(Exists(said.filter(entry=entry)))
-        .exclude(Exists(opinion) & Exists(disputed))
-        .exists()
-    )
+    responded = queue.has_responded(OuterRef("user"), entry=entry, item=entry.item_id, round=entry.round_id)
+    return members.exclude(user=question.person).exclude(responded).exists()
 
 
 def answers(question: AnswerContext, key: str) -> tuple[Answers, Annotation | None]:

@@ -195,7 +195,7 @@ def why_empty(*, project: Project, annotator: User) -> Empty:
     waiting = queue.of_open_round(project).filter(state=QueueEntry.State.OPEN)
     mine = Annotation.objects.filter(entry=OuterRef("pk"), annotator=annotator, is_current=True)
     others = Lease.objects.filter(entry=OuterRef("pk"), ended_at__isnull=True).exclude(annotator=annotator)
-    askable = Q(pk__in=queue.askable(project, annotator).values("pk"))
+    askable = Q(pk__in=queue.askable(annotator, project).values("pk"))
     counts = waiting.aggregate(
         n_waiting=Count("pk"),
         n_said=Count("pk", filter=Q(Exists(mine))),
@@ -219,7 +219,7 @@ def remaining(*, project: Project, annotator: User, now: datetime | None = None)
         .astimezone(ZoneInfo(project.time_zone))
         .replace(hour=0, minute=0, second=0, microsecond=0)
     )
-    left = queue.askable(project, annotator).filter(Q(n_taken__lt=F("overlap")) | queue.held_by_me(annotator))
+    left = queue.answerable(annotator, project)
     today = Annotation.objects.filter(
         project=project, annotator=annotator, created_at__gte=midnight, is_current=True, label__isnull=False
     )

@@ -16,7 +16,7 @@ ENOUGH = 1_000  # free questions; whoever asks wants to know whether there are f
 
 
 def of_open_round(project: Project | Value) -> QuerySet[QueueEntry]:
-    return QueueEntry.objects.filter(round=_open_round(project))
+    return QueueEntry.objects.filter(round=_one(_open_rounds(project)))
 
 
 def leases_in(project: Project) -> QuerySet[Lease]:
@@ -26,26 +26,38 @@ def leases_in(project: Project) -> QuerySet[Lease]:
     )
 
 
-def askable(project: Project | Value, person: User | Value) -> QuerySet[QueueEntry]:
-    """Open questions that this person may answer and has neither answered in time nor skipped, held by whomever."""
-    member = Member.objects.filter(project=project, user=person, role__in=MAY["annotate"], user__is_active=True)
-    # A late answer was not counted: while nobody else has taken the question it may be answered again.
+def askable(person: User | Value, project: Project | Value | None = None) -> QuerySet[QueueEntry]:
+    """Open questions of `project`, or without one of all projects, that `person` may answer, held by whomever.
+
+    Only members whose role annotates may answer, and each until they have responded, see `has_responded`.
+    """
+    member = Member.objects.filter(user=person, role__in=MAY["annotate"], user__is_active=True)
+    rounds = _open_rounds(project).filter(Exists(member.filter(project=OuterRef("project"))))
+    of_rounds = Q(round__in=rounds) if project is None else Q(round=_one(rounds))
+    responded = has_responded(person, entry=OuterRef("pk"), item=OuterRef("item"), round=OuterRef("round"))
+    return QueueEntry.objects.filter(of_rounds, is_open(), item__withdrawn_at__isnull=True).exclude(responded)
+
+
+def has_responded(person: Any, *, entry: Any, item: Any, round: Any) -> Q:
+    """Whether `person` answered the question in time or skipped it, or labeled the item that it asks about again.
+
+    A late answer was not counted: while nobody else has taken the question, its author may answer it again.
+    A dispute asks for another opinion: whoever labeled the item in an earlier round has given theirs.
+    """
     mine = Annotation.objects.filter(annotator=person, is_current=True, is_counted=True)
-    opinion = mine.filter(item=OuterRef("item"), label__isnull=False)
-    # A dispute asks for another opinion: one's own, given before, is none.
-    disputed = Draw.objects.filter(Exists(opinion), item=OuterRef("item"), round=OuterRef("round"), arm=Arm.CONFLICT)
-    return (
-        of_open_round(project)
-        .filter(is_open(), Exists(member), item__withdrawn_at__isnull=True)
-        .exclude(Exists(mine.filter(entry=OuterRef("pk"))))
-        .exclude(Exists(disputed))
-    )
+    is_disputed = Exists(Draw.objects.filter(item=item, round=round, arm=Arm.CONFLICT))
+    has_labeled = Exists(mine.filter(item=item, label__isnull=False))
+    return Q(Exists(mine.filter(entry=entry))) | Q(is_disputed, has_labeled)
+
+
+def answerable(person: User | Value, project: Project | Value | None = None) -> QuerySet[QueueEntry]:
+    """Those of the askable questions that have a free slot, or that `person` holds."""
+    return askable(person, project).filter(Q(n_taken__lt=F("overlap")) | Q(_held_by(person)))
 
 
 def free(project: Project | Value, person: User | Value) -> QuerySet[QueueEntry]:
-    """Questions with a free slot for this person, in the order of asking."""
-    held = Lease.objects.filter(entry=OuterRef("pk"), annotator=person, ended_at__isnull=True)
-    return askable(project, person).filter(n_taken__lt=F("overlap")).exclude(Exists(held)).order_by("position")
+    """Those of the askable questions that have a free slot and that `person` does not hold, in the order of asking."""
+    return askable(person, project).filter(n_taken__lt=F("overlap")).exclude(_held_by(person)).order_by("position")
 
 
 def idle_leases(project: Project, person: User, now: Any) -> QuerySet[Lease]:
@@ -57,7 +69,7 @@ def idle_leases(project: Project, person: User, now: Any) -> QuerySet[Lease]:
     held = Lease.objects.filter(entry=OuterRef("entry"), annotator=person, ended_at__isnull=True)
     return (
         leases_in(project)
-        .filter(entry__in=askable(project, person))
+        .filter(entry__in=askable(person, project))
         .exclude(annotator=person)
         .exclude(Exists(held))
         .annotate(n_held=Subquery(n_held.annotate(n=Count("pk")).values("n")))
@@ -92,7 +104,7 @@ class n_free(Func):  # noqa: N801
     output_field = IntegerField()
 
     def __init__(self, project: Project | Value) -> None:
-        super().__init__(_open_round(project))
+        super().__init__(_one(_open_rounds(project)))
 
 
 def n_people(project: Project | Value, besides: User | Value) -> Coalesce:
@@ -104,10 +116,15 @@ def n_people(project: Project | Value, besides: User | Value) -> Coalesce:
     return Coalesce(Subquery(people.values("n")), Value(0))
 
 
-def held_by_me(person: User) -> Q:
-    return Q(Exists(Lease.objects.filter(entry=OuterRef("pk"), annotator=person, ended_at__isnull=True)))
+def _held_by(person: User | Value) -> Exists:
+    return Exists(Lease.objects.filter(entry=OuterRef("pk"), annotator=person, ended_at__isnull=True))
 
 
-def _open_round(project: Project | Value) -> Subquery:
+def _open_rounds(project: Project | Value | None) -> QuerySet[Round]:
+    rounds = Round.objects.filter(state=Round.State.OPEN)
+    return rounds if project is None else rounds.filter(project=project)
+
+
+def _one(rounds: QuerySet[Round]) -> Subquery:
     """One value and not a join: PostgreSQL then reads the questions in their order, and stops after the first few."""
-    return Subquery(Round.objects.filter(project=project, state=Round.State.OPEN).values("pk")[:1])
+    return Subquery(rounds.values("pk")[:1])

@@ -4,11 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 
-from annotate import access
-from annotate.models import Annotation, Draw, Lease, Member, QueueEntry, Round, User
-from annotate.models.project import Arm
+from annotate.labeling import queue
+from annotate.models import Member, QueueEntry, Round, User
 
 
 @dataclass(frozen=True)
@@ -31,12 +30,12 @@ def standings(user: User) -> list[ProjectProgress]:
     newest = Round.objects.filter(project=OuterRef("project")).order_by("-index").values("pk")[:1]
     latest = {round.project_id: round for round in rounds.filter(pk=Subquery(newest))}
     counts = {row.pop("project"): row for row in _questions(rounds.filter(state=Round.State.OPEN))}
-    mine = dict(_askable(user).order_by().values_list("round__project").annotate(n=Count("pk")))
+    mine = dict(queue.answerable(user).order_by().values_list("round__project").annotate(n=Count("pk")))
     return [
         ProjectProgress(
             member=member,
             round=latest.get(member.project_id),
-            n_mine=mine.get(member.project_id, 0) if member.role in access.MAY["annotate"] else 0,
+            n_mine=mine.get(member.project_id, 0),
             **counts.get(member.project_id, {}),
         )
         for member in members
@@ -47,23 +46,4 @@ def _questions(rounds: QuerySet[Round]) -> Iterable[Any]:
     is_done = ~Q(queue__state=QueueEntry.State.OPEN)
     return (
         rounds.order_by().values("project").annotate(n_questions=Count("queue"), n_done=Count("queue", filter=is_done))
-    )
-
-
-def _askable(user: User) -> QuerySet[QueueEntry]:
-    """What waits for `user` in all projects at once; for one project queue.askable says the same."""
-    mine = Annotation.objects.filter(annotator=user, is_current=True)
-    opinion = mine.filter(item=OuterRef("item"), is_counted=True, label__isnull=False)
-    disputed = Draw.objects.filter(item=OuterRef("item"), round=OuterRef("round"), arm=Arm.CONFLICT)
-    held = Lease.objects.filter(entry=OuterRef("pk"), annotator=user, ended_at__isnull=True)
-    return (
-        QueueEntry.objects.filter(
-            Q(n_taken__lt=F("overlap")) | Exists(held),
-            round__state=Round.State.OPEN,
-            round__project__members__user=user,
-            state=QueueEntry.State.OPEN,
-            item__withdrawn_at__isnull=True,
-        )
-        .exclude(Exists(mine.filter(entry=OuterRef("pk"))))
-        .exclude(Exists(opinion) & Exists(disputed))
     )

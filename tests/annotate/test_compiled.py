@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from annotate import access
 from annotate.errors import GoldloopError
-from annotate.labeling import answers, context, slots
+from annotate.labeling import answers, context, queue, slots
 from annotate.labeling import leases as leasing
 from annotate.models import Lease, Project, QueueEntry
 from annotate.models.compiled import CompiledQuery, CompiledUpdate
@@ -101,6 +101,7 @@ class TestHotPath:
             pass
 
     def compare(self, project, person, now):
+        assert set(queue.answerable(person)) == set(queue.answerable(person, project))
         same(access._MEMBER, slug=project.slug, person=person.pk)
         same(leasing._HELD, person=person.pk, now=now)
         for n in (1, 8):
