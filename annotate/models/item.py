@@ -68,6 +68,10 @@ class ItemQuerySet(models.QuerySet["Item"]):
         """Items that can be drawn, labeled and delivered."""
         return self.visible().filter(withdrawn_at__isnull=True)
 
+    def outside_pool(self) -> "ItemQuerySet":
+        """All other items: withdrawn, or of an import that is not complete."""
+        return self.exclude(source__state=Import.State.COMPLETE, withdrawn_at__isnull=True)
+
 
 class Item(models.Model):
     # No index of its own: those of the constraints begin with the project.

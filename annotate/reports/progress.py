@@ -15,13 +15,13 @@ from annotate.models import (
     Import,
     Item,
     Lease,
-    Prediction,
     Project,
     QueueEntry,
     Round,
 )
 from annotate.models.base import database_now
 from annotate.models.project import Arm
+from annotate.silver import prompts
 
 _KIND = Estimate.Estimand
 
@@ -55,11 +55,12 @@ class LoopProgress:
 
 def progress(project: Project) -> LoopProgress:
     # Counted in single tables: at 100,000 items each join took as long as all of this.
-    complete = list(project.imports.filter(state=Import.State.COMPLETE).values_list("pk", flat=True))
+    states = dict(project.imports.values_list("pk", "state"))
+    complete = [pk for pk, state in states.items() if state == Import.State.COMPLETE]
     items = Item.objects.filter(source__in=complete).aggregate(
         n=Count("id"), withdrawn=Count("id", filter=Q(withdrawn_at__isnull=False))
     )
-    n_silver, n_failed = _silver(project, has_withdrawn=bool(items["withdrawn"]))
+    silver = prompts.in_force(project, is_whole=not items["withdrawn"] and len(complete) == len(states))
     answers = Annotation.objects.filter(project=project).aggregate(
         n=Count("id", filter=Q(is_current=True, label__isnull=False)),
         skips=Count("id", filter=Q(is_current=True, label__isnull=True)),
@@ -74,8 +75,8 @@ def progress(project: Project) -> LoopProgress:
     return LoopProgress(
         n_items=items["n"] - items["withdrawn"],
         n_withdrawn=items["withdrawn"],
-        n_silver=n_silver,
-        n_failed=n_failed,
+        n_silver=silver.n if silver else 0,
+        n_failed=silver.n_failed() if silver else 0,
         n_gold=gold["n"],
         n_audit_gold=gold["only_audit"],
         n_answers=answers["n"],
@@ -90,23 +91,6 @@ def progress(project: Project) -> LoopProgress:
         n_unresolved=queue.get(state.UNRESOLVED, 0),
         n_labeling=_n_labeling(last) if last and last.state == Round.State.OPEN else 0,
     )
-
-
-def _silver(project: Project, *, has_withdrawn: bool) -> tuple[int, int]:
-    """(answers in force, failures among them); `prompts.current_prompt` says which is in force."""
-    versions = dict(project.prompts.values_list("pk", "version"))
-    predictions = Prediction.objects.filter(prompt__in=versions).values_list("prompt")
-    n, n_failed = Count("id"), Count("id", filter=~Q(status=Prediction.Status.OK))
-    rows = list(predictions.annotate(n=n, failed=n_failed))
-    gone: dict[int, tuple[int, int]] = {}
-    if has_withdrawn:
-        withdrawn = predictions.filter(item__project=project, item__withdrawn_at__isnull=False)
-        gone = {prompt: (n, failed) for prompt, n, failed in withdrawn.annotate(n=n, failed=n_failed)}
-    present = [(row[1] - gone.get(row[0], (0, 0))[0], versions[row[0]], row) for row in rows]
-    if not present:
-        return 0, 0
-    n_silver, _version, best = max(present, key=lambda one: one[:2])
-    return n_silver, best[2] - gone.get(best[0], (0, 0))[1]
 
 
 def _n_labeling(current: Round) -> int:

@@ -2,13 +2,15 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 import orjson
 from django.db import transaction
-from django.db.models import Count, Exists, Max, OuterRef, QuerySet
+from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
 
 from annotate import projects
 from annotate.modalities import modality
@@ -58,19 +60,40 @@ def of_connection(project: Project, connection: Connection, endpoint: Endpoint) 
     return {"project": project, "annotator": connections.ANNOTATOR, "model": connection.model, "parameters": parameters}
 
 
-def current_prompt(project: Project) -> PromptVersion | None:
-    """The silver in force: the prompt version that answers most items of the pool, the newest of equals.
+@dataclass(frozen=True)
+class Coverage:
+    """How many items of the pool one prompt version has answered."""
 
-    So a new version takes over when it covers as much as the old one, never half-way.
+    prompt: PromptVersion
+    n: int
+    is_whole: bool  # no item is outside the pool
+
+    def n_failed(self) -> int:
+        """How many of these answers are failures; one query."""
+        failures = self.prompt.predictions.exclude(status=Prediction.Status.OK)
+        in_pool = Q(item__source__state=Import.State.COMPLETE, item__withdrawn_at__isnull=True)
+        return (failures if self.is_whole else failures.filter(in_pool)).count()
+
+
+def in_force(project: Project, *, is_whole: bool = False) -> Coverage | None:
+    """The silver in force: the prompt version that answers most items of the pool, the newest of equals; one query.
+
+    So a new version takes over when it covers as much as the old one, never half-way. Answers are counted without
+    their items, less those to items outside the pool: at 100,000 items a join takes longer. `is_whole` says that the
+    caller knows of no item outside the pool, so that nobody looks for any.
     """
-    answered = (
-        Prediction.objects.filter(prompt__project=project, item__source__state=Import.State.COMPLETE)
-        .filter(item__withdrawn_at__isnull=True)
-        .values("prompt", "prompt__version")
-        .annotate(n=Count("id"))
-    )
-    best = max(answered, key=lambda row: (row["n"], row["prompt__version"]), default=None)
-    return PromptVersion.objects.get(pk=best["prompt"]) if best else None
+    answers = Prediction.objects.filter(prompt=OuterRef("pk"))
+    outside = answers.filter(item__in=Item.objects.filter(project=project).outside_pool())
+    n = _count(answers) if is_whole else _count(answers) - _count(outside)
+    # The best is found here: SQLite would count again for each clause that names the count.
+    covered = [Coverage(prompt, prompt.n, is_whole) for prompt in project.prompts.annotate(n=n) if prompt.n]
+    return max(covered, key=lambda one: (one.n, one.prompt.version), default=None)
+
+
+def current_prompt(project: Project) -> PromptVersion | None:
+    """The prompt version of the silver in force."""
+    covered = in_force(project)
+    return covered.prompt if covered else None
 
 
 def opening(schema: LabelSchema, guidelines: GuidelineVersion | None) -> tuple[Message, ...]:
@@ -143,3 +166,8 @@ def _sha256(project: Project, annotator: str, model: str, parameters: dict[str, 
         "parameters": parameters,
     }
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _count(answers: QuerySet[Prediction]) -> Coalesce:
+    counted = answers.order_by().values("prompt").annotate(n=Count("pk"))
+    return Coalesce(Subquery(counted.values("n")), Value(0))
