@@ -18,7 +18,7 @@ from models_ml.acquisition.scores import margin, top_k
 from models_ml.delivery import fit_delivery
 from models_ml.estimators import Estimate, Sample, accuracy, delivered_accuracy
 from models_ml.intervals import effective_size, z_value
-from models_ml.noise.transition import row_intervals, transition_counts
+from models_ml.noise.transition import direct_transition, row_intervals, transition_counts
 from models_ml.randomness import unit_interval
 
 PRODUCT, ACTIVE, LEFTOVER, FITTED = "product", "active", "leftover", "fit-on-audit"
@@ -286,7 +286,9 @@ def _c_hat(machine: Machine, pool: Pool) -> list[Outcome]:
     """The diagonal of Ĉ, one outcome per class with reference gold."""
     k = machine.p_oof.shape[1]
     gold = np.where(pool.in_reference & pool.has_gold, machine.truth, -1)
-    rows, counts = row_intervals(gold, machine.silver, k), transition_counts(machine.truth, machine.silver, k)
+    n = transition_counts(gold, machine.silver, k).sum(axis=1)
+    rows = row_intervals(direct_transition(gold, machine.silver, k), n)
+    counts = transition_counts(machine.truth, machine.silver, k)
     found = []
     for i in np.flatnonzero(rows.n):
         p, low, high = counts[i, i] / counts[i].sum(), float(rows.low[i, i]), float(rows.high[i, i])

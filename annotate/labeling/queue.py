@@ -47,7 +47,7 @@ def has_responded(person: Any, *, entry: Any, item: Any, round: Any) -> Q:
     mine = Annotation.objects.filter(annotator=person, is_current=True, is_counted=True)
     is_disputed = Exists(Draw.objects.filter(item=item, round=round, arm=Arm.CONFLICT))
     has_labeled = Exists(mine.filter(item=item, label__isnull=False))
-    return Q(Exists(mine.filter(entry=entry))) | Q(is_disputed, has_labeled)
+    return Q(Exists(mine.filter(entry=entry))) | Q(has_labeled, is_disputed)
 
 
 def answerable(person: User | Value, project: Project | Value | None = None) -> QuerySet[QueueEntry]:

@@ -5,14 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from django.db.models import Exists, OuterRef, Q
 from numpy.typing import NDArray
-from scipy.special import betaincinv
 
 from annotate.models import DeliveredVersion, Draw, Gold, Label, Prediction
 from annotate.models.project import Arm
-from models_ml.noise.transition import PRIOR_STRENGTH
+from models_ml.noise.transition import row_intervals
 
 MAX_LABELS = 100  # beyond, Ĉ has more entries than anybody reads, and takes a second to load
-_LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -50,11 +48,8 @@ def load(version: DeliveredVersion) -> Confusion | None:
         return None
     share = np.array(version.delivery["transition"], np.float64)
     counts = _counts(version, len(labels))
-    # A row is Dirichlet(counts + prior), which is Ĉ times all it rests on; each entry of it is a beta variable.
-    alpha = np.maximum(share * (counts.sum(axis=1, keepdims=True) + PRIOR_STRENGTH), 1e-9)
-    rest = np.maximum(alpha.sum(axis=1, keepdims=True) - alpha, 1e-9)
-    low, high = (betaincinv(alpha, rest, quantile) for quantile in ((1 - _LEVEL) / 2, (1 + _LEVEL) / 2))
-    return Confusion(labels, counts, share, low, high)
+    bounds = row_intervals(share, counts.sum(axis=1))
+    return Confusion(labels, counts, share, bounds.low, bounds.high)
 
 
 def _counts(version: DeliveredVersion, n_classes: int) -> NDArray[np.int64]:

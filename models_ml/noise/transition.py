@@ -119,18 +119,17 @@ def stratified_transition(
 
 
 def row_intervals(
-    gold: Ints,
-    silver: Ints,
-    n_classes: int,
-    prior_strength: float = PRIOR_STRENGTH,
-    level: float = 0.95,
+    transition: Floats, n: Ints, prior_strength: float = PRIOR_STRENGTH, level: float = 0.95
 ) -> RowIntervals:
-    """Intervals of Direct: a row is Dirichlet(counts + s·prior), so each entry has a beta distribution."""
-    counts = transition_counts(gold, silver, n_classes)
-    alpha = counts + prior_strength * direct_prior(gold, silver, n_classes)
-    rest = alpha.sum(axis=1, keepdims=True) - alpha
+    """Intervals of Direct: row i is Dirichlet(Ĉ_i · (n_i + s)), so each entry has a beta distribution.
+
+    transition float[K, K+1] is Ĉ; n int[K] counts the gold items behind each row. An entry of Ĉ that is zero is
+    treated as barely above it, since a beta distribution needs positive parameters.
+    """
+    alpha = np.maximum(transition * (n[:, None] + prior_strength), 1e-9)
+    rest = np.maximum(alpha.sum(axis=1, keepdims=True) - alpha, 1e-9)
     low, high = (np.asarray(betaincinv(alpha, rest, q), np.float64) for q in ((1 - level) / 2, (1 + level) / 2))
-    return RowIntervals(low, high, counts.sum(axis=1))
+    return RowIntervals(low, high, np.asarray(n, np.int64))
 
 
 def transition_log_loss(gold: Ints, silver: Ints, transition: Matrix) -> float:

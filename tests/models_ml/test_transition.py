@@ -106,9 +106,13 @@ class TestStratified:
         np.testing.assert_allclose(matrix.sum(axis=2), np.ones((3, 2)))
 
 
+def intervals(gold, silver):
+    return row_intervals(direct_transition(gold, silver, 2), transition_counts(gold, silver, 2).sum(axis=1))
+
+
 class TestRowIntervals:
     def test_it_is_a_beta_interval_per_entry(self):
-        found = row_intervals(GOLD, SILVER, 2)
+        found = intervals(GOLD, SILVER)
         alpha = np.array([2, 0, 1]) + 5 * direct_prior(GOLD, SILVER, 2)[0]
         draws = np.random.default_rng(0).dirichlet(alpha, 100_000)
         np.testing.assert_allclose(found.low[0], np.quantile(draws, 0.025, axis=0), atol=0.01)
@@ -116,7 +120,7 @@ class TestRowIntervals:
         assert found.n.tolist() == [3, 1]
 
     def test_it_holds_the_estimate_and_narrows_with_gold(self):
-        few, many = (row_intervals(np.tile(GOLD, r), np.tile(SILVER, r), 2) for r in (1, 50))
+        few, many = (intervals(np.tile(GOLD, r), np.tile(SILVER, r)) for r in (1, 50))
         estimate = direct_transition(GOLD, SILVER, 2)
         assert ((few.low <= estimate) & (estimate <= few.high)).all()
         assert (many.high - many.low < few.high - few.low).all()
