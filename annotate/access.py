@@ -1,11 +1,9 @@
 """The only door to a project: who may do what. Another project's things do not exist."""
 
-from django.db.models import BigIntegerField, CharField, QuerySet, Value
 from django.utils.translation import gettext as _
 
 from annotate.errors import AccessDenied, NotFound
 from annotate.models import Member, Project, User
-from annotate.models.compiled import CompiledQuery
 from annotate.models.project import Role
 
 # What each role may do; a role that is not named may not.
@@ -36,7 +34,8 @@ def project_for(user: User, name: str, *, to: str) -> Project:
 
 def member_of(user: User, slug: str, *, to: str) -> Member:
     """The membership that lets `user` do `to` in the project `slug`, project loaded, in one query."""
-    member: Member | None = next(iter(_MEMBER.objects(slug=slug, person=user.pk)), None)
+    members = Member.objects.select_related("project")
+    member = members.filter(project__slug=slug, user=user, user__is_active=True).first()
     if member is None:
         raise _unknown(slug)
     member.user = user
@@ -57,15 +56,6 @@ def require(user: User, project: Project, *, to: str) -> Member:
         raise _unknown(project.slug)
     member.project = project
     return _checked(member, to)
-
-
-def _member(*, slug: Value, person: Value) -> QuerySet[Member]:
-    members = Member.objects.select_related("project").filter(project__slug=slug, user=person, user__is_active=True)
-    return members.order_by("pk")[:1]
-
-
-# Asked by every page of a project.
-_MEMBER = CompiledQuery(_member, slug=CharField(), person=BigIntegerField())
 
 
 def _checked(member: Member, to: str) -> Member:
