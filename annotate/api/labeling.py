@@ -22,7 +22,7 @@ from annotate.labeling.answers import Answer
 from annotate.modalities import modality
 from annotate.models import Annotation, Label, Lease
 from annotate.models.annotation import SkipReason
-from annotate.models.project import Arm, SuggestionPolicy
+from annotate.models.project import NEVER_DRAWN, Arm, SuggestionPolicy
 
 _AHEAD = 10  # questions that one program may hold at once
 _AT_ONCE = 50  # leases that one request may name
@@ -126,6 +126,9 @@ class DraftGiven(Given):
     comment = Text(max_length=answers.MAX_COMMENT, allow_blank=True, trim_whitespace=False, default="")
 
 
+_ARMS = [(arm.value, arm.label) for arm in Arm if arm not in NEVER_DRAWN]
+
+
 class LeaseGiven(Given):
     lease = PublicId()
 
@@ -136,7 +139,7 @@ class SuggestionShown(Shown):
 
 
 class WhyShown(Shown):
-    arms = serializers.ListField(child=serializers.ChoiceField(choices=Arm.choices))
+    arms = serializers.ListField(child=serializers.ChoiceField(choices=_ARMS))
 
 
 class AnswerShown(StoredShown):

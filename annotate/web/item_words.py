@@ -17,10 +17,8 @@ _ARMS: dict[str, Promise] = {
     Arm.ACTIVE: _("the machines were least sure"),
     Arm.RANDOM: _("reference sample, at random"),
     Arm.AUDIT: _("audit sample, at random"),
-    Arm.GOLD_CHECK: _("known answer, to measure people"),
     Arm.CONFLICT: _("people disagreed"),
     Arm.IMPORTED: _("came with a label said to be gold"),
-    Arm.REQUEST: _("asked for"),
 }
 _STATES: dict[str, Promise] = {
     QueueEntry.State.OPEN: _("open"),

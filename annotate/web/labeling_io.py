@@ -39,10 +39,8 @@ _REASONS = {
     Arm.ACTIVE: gettext_lazy("The machines were least sure about it, so your answer teaches them most."),
     Arm.RANDOM: gettext_lazy("Picked at random, to learn where the machines go wrong."),
     Arm.AUDIT: gettext_lazy("Picked at random, to measure how right the delivered labels are."),
-    Arm.GOLD_CHECK: gettext_lazy("Its answer is known: it checks that people read the guidelines the same way."),
     Arm.CONFLICT: gettext_lazy("The answers so far do not agree, so another opinion was needed."),
     Arm.IMPORTED: gettext_lazy("It came with an answer from outside, which needed a second look."),
-    Arm.REQUEST: gettext_lazy("Somebody asked for an answer to this very item."),
 }
 
 
@@ -226,7 +224,9 @@ def empty_html(request: HttpRequest, context: dict[str, Any]) -> str:
 
 
 def reasons_html(request: HttpRequest, arms: Sequence[str]) -> str:
-    reasons = [str(_REASONS[Arm(arm)]) for arm in arms] or [_("It was among the items of this round.")]
+    reasons = [str(_REASONS[Arm(arm)]) for arm in arms if arm in _REASONS] or [
+        _("It was among the items of this round.")
+    ]
     return render_to_string("annotate/labeling/_why.html", {"reasons": reasons}, request=request)
 
 

@@ -38,8 +38,7 @@ POLICIES = {
     SuggestionPolicy.REVEALED: gettext_lazy("After the first answer, on request"),
     SuggestionPolicy.SHOWN: gettext_lazy("Before the answer"),
 }
-_ARMS = {
-    Arm.START: gettext_lazy("Items of the start"),
+_ARMS = {  # whose policy is asked for; no round draws items of the start, whose policy stays as it is
     Arm.ACTIVE: gettext_lazy("Items chosen as uncertain"),
     Arm.CONFLICT: gettext_lazy("Items on which people disagreed"),
 }
@@ -151,8 +150,12 @@ class SettingsForm(Form):
             "time_zone": given["time_zone"],
             "target_accuracy": None if target is None else float(target / 100),
             "human_price_micros": int(given["human_price"] * MICROS),
-            "suggestion_policy": {str(arm): given[_POLICY.format(arm)] for arm in _ARMS},
+            "suggestion_policy": {arm: self._policy(arm) for arm in hidden_suggestions()},
         }
+
+    def _policy(self, arm: str) -> str:
+        name = _POLICY.format(arm)
+        return str(self.cleaned_data.get(name) or self.initial.get(name, SuggestionPolicy.HIDDEN.value))
 
     def policies(self) -> list[forms.BoundField]:
         return [self[_POLICY.format(arm)] for arm in _ARMS]
@@ -168,7 +171,7 @@ def initial_of(project: Project) -> dict[str, Any]:
         "time_zone": project.time_zone,
         "target_accuracy": None if target is None else f"{100 * target:.2f}".rstrip("0").rstrip("."),
         "human_price": f"{Decimal(project.human_price_micros) / MICROS:f}",
-        **{_POLICY.format(arm): policy[arm] for arm in _ARMS},
+        **{_POLICY.format(arm): shown for arm, shown in policy.items()},
     }
 
 

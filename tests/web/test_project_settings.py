@@ -79,7 +79,7 @@ class TestCreate:
             ("guidelines", "a\x00b"), ("guidelines", "x" * 100_001), ("target_accuracy", "100"),
             ("target_accuracy", "x"), ("overlap", "0"), ("gold_rule", "best"), ("currency", "eur"),
             ("human_price", "-1"), ("human_price", "0.0000001"), ("time_zone", "Mars"), ("audit_target", "-1"),
-            ("suggestion_start", "loud"),
+            ("suggestion_active", "loud"),
         ],
     )  # fmt: skip
     def test_what_is_wrong_is_said_beside_the_field_and_nothing_is_lost(self, owner, field, value):
@@ -124,6 +124,14 @@ class TestSettings:
         assert "The settings are saved." in owner.get(response.headers["Location"]).content.decode()
         project.refresh_from_db()
         assert (project.overlap, project.human_price_micros, project.target_accuracy) == (2, 1_500_000, None)
+
+    def test_the_policy_of_an_arm_that_is_never_drawn_is_not_asked_and_stays(self, owner, project):
+        stored = {"start": "revealed", "active": "hidden", "conflict": "hidden"}
+        Project.objects.update(suggestion_policy=stored)
+        assert "suggestion_start" not in fields_of(owner, url(project, "settings-show"))
+        assert self.save(owner, project, suggestion_active="shown").status_code == 303
+        project.refresh_from_db()
+        assert project.suggestion_policy == {**stored, "active": "shown"}
 
     def test_who_comes_second_is_told_and_may_save_then(self, owner, project):
         address = url(project, "settings-show")
