@@ -1,8 +1,8 @@
 """Items after their import: looking for them, withdrawing, bringing back, correcting. Nothing is ever deleted."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
@@ -23,16 +23,14 @@ from annotate.models import (
     Project,
     QueueEntry,
     User,
+    bulk,
 )
 from annotate.models.base import database_now, is_storable
 from annotate.models.event import record
 from models_ml import randomness
 
-T = TypeVar("T")
-
 CORRECTIONS = "corrections"  # the import that corrected items come from
 WINDOW = 50_000  # items that one search looks at
-_CHUNK = 2_000
 _NAMED = 10  # ids spelled out in an error
 _RECORDED = 1_000  # ids written into the event
 
@@ -273,9 +271,10 @@ def _insert(project: Project, source: Import, old: Item, payload: dict[str, Any]
 def _withdraw(keys: list[int]) -> int:
     now = database_now()
     changed = sum(
-        Item.objects.filter(pk__in=part, withdrawn_at__isnull=True).update(withdrawn_at=now) for part in _parts(keys)
+        Item.objects.filter(pk__in=part, withdrawn_at__isnull=True).update(withdrawn_at=now)
+        for part in bulk.parts(keys)
     )
-    for part in _parts(keys):
+    for part in bulk.parts(keys):
         leases.close_questions(QueueEntry.objects.filter(item__in=part), now=now)
     return changed
 
@@ -310,7 +309,7 @@ def _find(project: Project, field: str, names: Sequence[str]) -> dict[int, str]:
     """Public id by primary key of the pool's items with these names; NotFound names those that are none."""
     found: dict[int, str] = {}
     missing = dict.fromkeys(names)
-    for part in _parts(list(missing)):
+    for part in bulk.parts(list(missing)):
         # A new import's items are hidden until it is complete, so they cannot be named either.
         rows = Item.objects.filter(project=project, **{f"{field}__in": part}).in_pool()
         for pk, public_id, name in rows.values_list("pk", "public_id", field):
@@ -321,8 +320,3 @@ def _find(project: Project, field: str, names: Sequence[str]) -> dict[int, str]:
         more = f" and {len(missing) - _NAMED:,} more" if len(missing) > _NAMED else ""
         raise NotFound(f"{project} has no item {named}{more} that could be withdrawn; nothing was.")
     return found
-
-
-def _parts(values: list[T]) -> Iterator[list[T]]:
-    for start in range(0, len(values), _CHUNK):
-        yield values[start : start + _CHUNK]

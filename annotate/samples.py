@@ -2,7 +2,7 @@
 
 from django.db.models import Max, Min
 
-from annotate.models import Draw, Item, Project, Round
+from annotate.models import Draw, Item, Project, Round, bulk
 from annotate.models.project import Arm
 
 
@@ -27,7 +27,7 @@ def _join(project: Project, arm: str, **beyond: float) -> int:
         Draw(project=project, item_id=item, arm=arm, reason="imported behind the mark")
         for item in late.values_list("id", flat=True)
     ]
-    Draw.objects.bulk_create(draws, batch_size=1_000)
+    Draw.objects.bulk_create(draws, batch_size=bulk.ROWS_PER_INSERT)
     return len(draws)
 
 

@@ -30,6 +30,7 @@ from annotate.models import (
     Round,
     Run,
     RunLine,
+    bulk,
 )
 from annotate.models.base import database_now
 from annotate.models.project import ALWAYS_BLIND, Arm, SuggestionPolicy
@@ -66,7 +67,7 @@ def _numbers_follow_from_key(project: Project) -> Iterator[str]:
     if randomness.commitment(key) != project.key_commitment:
         yield "the key is not the one that was committed to"
     items = Item.objects.filter(project=project).select_related("content").order_by("ordinal")
-    for item in items.iterator(chunk_size=2_000):
+    for item in items.iterator(chunk_size=bulk.ROWS_PER_PAGE):
         digest = modality(item.modality).content_hash(item.content.payload)
         if digest != item.content_hash:
             yield f"item {item.public_id}: its content does not have its hash"

@@ -80,7 +80,7 @@ def _database() -> dict[str, Any]:
         # A kept connection is asked whether it still lives before the next request uses it.
         config["CONN_HEALTH_CHECKS"] = True
         # What the URL says goes before. Nobody waits for a lock for longer than SQLite's writers do; statements have
-        # no limit, because long work has long ones. Plans are kept of what annotate/models/prepared.py asks, only.
+        # no limit, because long work has long ones. Plans are kept of what annotate/models/compiled.py asks, only.
         usual = {"connect_timeout": 5, "options": "-c lock_timeout=20s", "prepare_threshold": 5}
         config["OPTIONS"] = {**usual, **config["OPTIONS"]}
     if config["ENGINE"].endswith("sqlite3"):

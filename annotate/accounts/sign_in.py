@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from annotate.errors import GoldloopError, InvalidInput
-from annotate.models import SignInFailure, User
+from annotate.models import SignInFailure, User, bulk
 from annotate.models.base import database_now, is_storable, time_zones
 from annotate.models.event import record
 
@@ -108,7 +108,7 @@ def end_sessions(*, user: User, but: str = "", now: datetime | None = None) -> i
     """
     alive = Session.objects.filter(expire_date__gt=now or database_now()).exclude(session_key=but)
     keys = [row.session_key for row in alive.iterator() if row.get_decoded().get(SESSION_KEY) == str(user.pk)]
-    return sum(Session.objects.filter(session_key__in=keys[i : i + 500]).delete()[0] for i in range(0, len(keys), 500))
+    return sum(Session.objects.filter(session_key__in=part).delete()[0] for part in bulk.parts(keys))
 
 
 @transaction.atomic

@@ -255,5 +255,5 @@ def _revive(source: Import) -> None:
             if item.external_id != old:
                 renamed.append(item)
         # Still withdrawn here, so that ids which change hands do not collide.
-        Item.objects.bulk_update(renamed, ["external_id"], batch_size=500)
+        Item.objects.bulk_update(renamed, ["external_id"], batch_size=500)  # a CASE per row: its text grows
         Item.objects.filter(pk__in=[item.pk for item in items]).update(withdrawn_at=None)

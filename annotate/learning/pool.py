@@ -17,6 +17,7 @@ from annotate.models import (
     PromptVersion,
     QueueEntry,
     Round,
+    bulk,
 )
 from annotate.models.project import Arm
 
@@ -107,7 +108,9 @@ def load(project: Project, *, with_withdrawn_audit: bool = False) -> Pool:
         .order_by("ordinal")
         .values_list("id", "ordinal", "source_id", "fold", "prn", "withdrawn_at")
     )
-    columns: list[tuple[Any, ...]] = list(zip(*rows.iterator(chunk_size=10_000), strict=True)) or [()] * 6
+    columns: list[tuple[Any, ...]] = (
+        list(zip(*rows.iterator(chunk_size=bulk.ROWS_PER_ARRAY_READ), strict=True)) or [()] * 6
+    )
     whole = [np.array(column, dtype=np.int64) for column in columns[:4]]
     is_withdrawn = np.array([moment is not None for moment in columns[5]], dtype=bool)
     return Pool(whole[0], whole[1], whole[2], whole[3], np.array(columns[4], dtype=np.float64), is_withdrawn)
@@ -121,7 +124,7 @@ def load_silver(pool: Pool, prompt: PromptVersion | None, n_classes: int) -> Sil
     vectors = np.full((len(pool), n_classes), np.nan, dtype=np.float32)
     place = {int(item): position for position, item in enumerate(pool.ids)}
     rows = Prediction.objects.filter(prompt=prompt).values_list("item_id", "label_index", "probabilities")
-    for item, index, blob in rows.iterator(chunk_size=10_000):
+    for item, index, blob in rows.iterator(chunk_size=bulk.ROWS_PER_ARRAY_READ):
         position = place.get(item)
         if position is None:
             continue

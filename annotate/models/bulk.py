@@ -3,11 +3,19 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connection, models
 
-_PAGES = 16_000  # of 4 KB
+T = TypeVar("T")
+
+# How many rows at once. What takes another number says why beside it.
+ROWS_PER_INSERT = 1_000  # the statement's own cost is spread over enough rows, and its text stays small
+IDS_PER_QUERY = 2_000  # named in one IN: far below what SQLite takes, and PostgreSQL plans it in a millisecond
+ROWS_PER_PAGE = 2_000  # read with their texts, for instance for a download: a few MB at most
+ROWS_PER_ARRAY_READ = 10_000  # of a few numbers each, on their way into arrays
+
+_CHECKPOINT_PAGES = 16_000  # of 4 KB
 
 
 def insert(model: type[models.Model], fields: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -67,11 +75,17 @@ def few_checkpoints() -> Iterator[None]:
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA wal_autocheckpoint")
         (usual,) = cursor.fetchone()
-        cursor.execute(f"PRAGMA wal_autocheckpoint={_PAGES}")
+        cursor.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
         try:
             yield
         finally:
             cursor.execute(f"PRAGMA wal_autocheckpoint={int(usual)}")
+
+
+def parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """All values, as many at a time as one query may name."""
+    for start in range(0, len(values), IDS_PER_QUERY):
+        yield values[start : start + IDS_PER_QUERY]
 
 
 def stored(moment: datetime) -> Any:

@@ -14,14 +14,24 @@ from django.db.models.functions import Coalesce
 
 from annotate import projects
 from annotate.modalities import modality
-from annotate.models import Connection, GuidelineVersion, Import, Item, LabelSchema, Prediction, Project, PromptVersion
+from annotate.models import (
+    Connection,
+    GuidelineVersion,
+    Import,
+    Item,
+    LabelSchema,
+    Prediction,
+    Project,
+    PromptVersion,
+    bulk,
+)
 from annotate.providers.openai import Endpoint
 from annotate.silver import connections
 from models_ml.llm import chat
 from models_ml.llm.chat import Message
 from models_ml.types import Failure, Judgement, LabelSpec, Parts
 
-_CHUNK = 512
+_CHUNK = 512  # items asked between two durable steps: at most so many answers are lost with the process
 
 
 @transaction.atomic
@@ -134,7 +144,8 @@ def chunks(project: Project, prompt: PromptVersion) -> Iterator[list[Item]]:
 def store(*, prompt: PromptVersion, items: Sequence[Item], answers: Sequence[Judgement | Failure]) -> None:
     """One row per answer; a failure is stored as what it is."""
     Prediction.objects.bulk_create(
-        (_row(prompt, item, answer) for item, answer in zip(items, answers, strict=True)), batch_size=500
+        (_row(prompt, item, answer) for item, answer in zip(items, answers, strict=True)),
+        batch_size=bulk.ROWS_PER_INSERT,
     )
 
 

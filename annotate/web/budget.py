@@ -21,7 +21,7 @@ from django.views.decorators.http import require_GET, require_POST
 from annotate.access import MAY
 from annotate.errors import Conflict, InvalidInput, NotFound
 from annotate.formats import csv
-from annotate.models import Budget, LedgerEntry, Member, Project, Run
+from annotate.models import Budget, LedgerEntry, Member, Project, Run, bulk
 from annotate.models.base import is_storable
 from annotate.money import budgets
 from annotate.web.forms import Form
@@ -29,7 +29,6 @@ from annotate.web.http.guards import ProjectRequest, project_page
 from annotate.web.http.htmx import go_to
 
 _PAGE = 50
-_CHUNK = 2_000
 _RUNS = 20  # offered to filter by
 _FILTERS = ("kind", "state", "run", "item")
 _COLUMNS = (
@@ -329,7 +328,7 @@ def _csv_blocks(member: Member, asked: dict[str, str]) -> Iterator[bytes]:
     may_know = member.role in MAY["manage"]
     yield csv.lines([[*_COLUMNS, "person"] if may_know else _COLUMNS])
     before = None
-    while chunk := list(_entries(member.project, asked, before)[:_CHUNK]):
+    while chunk := list(_entries(member.project, asked, before)[: bulk.ROWS_PER_PAGE]):
         before = chunk[-1].pk
         yield csv.lines(_cells(entry, member.project, may_know) for entry in chunk)
 

@@ -6,7 +6,7 @@ from annotate import items, rounds
 from annotate.errors import AccessDenied, Conflict, InvalidInput, NotFound
 from annotate.imports import ingest
 from annotate.labeling import leases
-from annotate.models import Event, Gold, Import, Item
+from annotate.models import Event, Gold, Import, Item, bulk
 from tests.annotate.asking import problems
 from tests.factories import make_member, make_project, owner_of, pair_rows_of, rows_of, write_jsonl
 
@@ -83,7 +83,7 @@ def test_it_records_which(project):
 
 
 def test_it_withdraws_more_than_one_chunk(project, tmp_path, monkeypatch):
-    monkeypatch.setattr(items, "_CHUNK", 2)
+    monkeypatch.setattr(bulk, "IDS_PER_QUERY", 2)
     assert withdraw(project, external_ids=[row["id"] for row in rows_of(5)]) == 5
 
 
