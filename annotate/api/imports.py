@@ -244,7 +244,7 @@ class Quarantine(Endpoint):
     def get(self, request: Request, source: str) -> Any:
         """With the reason of each, as CSV."""
         found = _find(self, source)
-        response = StreamingHttpResponse(uploads.quarantine(found), content_type="text/csv")
+        response = StreamingHttpResponse(uploads.quarantine(found.rejected_rows.all()), content_type="text/csv")
         name = f"{self.member.project.slug}-{found.public_id}-quarantine.csv"
         response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
         return response

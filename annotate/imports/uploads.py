@@ -1,25 +1,25 @@
 """Files that people send: kept whole, shown before anything of them is stored, thrown away when nobody needs them."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import BinaryIO
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from annotate import access, files
 from annotate.errors import Conflict, FileDamaged, InvalidInput, NotFound
 from annotate.formats import csv, streams
-from annotate.models import Import, Project, Run, Upload, User
+from annotate.models import Import, Project, RejectedRow, Run, Upload, User, bulk
 from annotate.models.base import database_now, make_public_id
 from annotate.models.event import record
 
 KEPT_FOR = timedelta(hours=24)
 _MAX_NAME = 200
-_PAGE = 2_000
 
 
 # ---- in and out
@@ -120,14 +120,16 @@ def _discard(upload: Upload) -> bool:
 # ---- what could not be used
 
 
-def quarantine(source: Import) -> Iterator[bytes]:
-    """The lines of an import that made no item, as CSV, page by page: any number of them in little memory."""
-    yield csv.lines([("line", "external_id", "kind", "reason", "excerpt")])
-    fields = ("line", "external_id", "kind", "reason", "excerpt")
+ALL_COLUMNS = ("line", "external_id", "kind", "reason", "excerpt")
+
+
+def quarantine(rows: QuerySet[RejectedRow], columns: Sequence[str] = ALL_COLUMNS) -> Iterator[bytes]:
+    """Lines of an import that made no item, as CSV, page by page: any number of them in little memory.
+
+    `columns` are fields of the rows, the line among them. formats/csv keeps formulas from running in a spreadsheet.
+    """
+    yield csv.lines([columns])
     last = -1
-    while rows := list(source.rejected_rows.filter(line__gt=last).order_by("line").values_list(*fields)[:_PAGE]):
-        yield csv.lines(rows)
-        last = rows[-1][0]
-
-
-# ---- preview
+    while page := list(rows.filter(line__gt=last).order_by("line").values("line", *columns)[: bulk.ROWS_PER_PAGE]):
+        yield csv.lines([[row[name] for name in columns] for row in page])
+        last = page[-1]["line"]

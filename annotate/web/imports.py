@@ -171,7 +171,9 @@ def quarantine(request: ProjectRequest, source: str) -> HttpResponse:
     found = project.imports.filter(public_id=source).first()
     if found is None:
         raise NotFound(_("There is no such import."))
-    response = StreamingHttpResponse(uploads.quarantine(found), content_type="text/csv; charset=utf-8")
+    response = StreamingHttpResponse(
+        uploads.quarantine(found.rejected_rows.all()), content_type="text/csv; charset=utf-8"
+    )
     name = f"{project.slug}-{found.public_id}-quarantine.csv"
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return response  # type: ignore[return-value]

@@ -4,7 +4,6 @@ The lists never say what a machine said of an item, nor its metadata; the page o
 history.sight allows.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,7 +21,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from annotate import items
 from annotate.access import MAY
 from annotate.errors import Conflict, InvalidInput, NotFound
-from annotate.formats import csv
+from annotate.imports import uploads
 from annotate.modalities import modality
 from annotate.models import Annotation, Import, Item, Member, Project, QueueEntry, RejectedRow, Round, User
 from annotate.models.annotation import SkipReason
@@ -34,7 +33,6 @@ from annotate.web.labeling_io import SKIP_REASONS
 
 _PAGE = 50
 _EXCERPT = 300  # characters; the whole is one click away
-_CHUNK = 2_000
 _MAX_TEXT = 200  # characters looked for
 
 
@@ -303,17 +301,7 @@ def _chosen(
 
 
 def _as_csv(project: Project, number: int, rejected: QuerySet[RejectedRow]) -> HttpResponse:
-    response = StreamingHttpResponse(_csv_blocks(rejected), content_type="text/csv; charset=utf-8")
+    lines = uploads.quarantine(rejected, columns=("line", "reason", "external_id", "excerpt"))
+    response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
     response.headers["Content-Disposition"] = f'attachment; filename="{project.slug}-import-{number}-quarantine.csv"'
     return response  # type: ignore[return-value]
-
-
-def _csv_blocks(rejected: QuerySet[RejectedRow]) -> Iterator[bytes]:
-    """Chunk by chunk after the last line, so that memory does not grow; formats/csv keeps formulas from running."""
-    yield csv.lines([["line", "reason", "external_id", "excerpt"]])
-    last = -1
-    while chunk := list(
-        rejected.filter(line__gt=last).values_list("line", "reason", "external_id", "excerpt")[:_CHUNK]
-    ):
-        last = chunk[-1][0]
-        yield csv.lines(chunk)

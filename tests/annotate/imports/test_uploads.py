@@ -10,7 +10,7 @@ import pytest
 from annotate import files
 from annotate.errors import AccessDenied, Conflict, FileDamaged, InvalidInput, NotFound
 from annotate.imports import ingest, preview, uploads
-from annotate.models import Event, Gold, Import, Item, Prediction, RejectedRow, Run, Upload
+from annotate.models import Event, Gold, Import, Item, Prediction, RejectedRow, Run, Upload, bulk
 from annotate.runs import lifecycle
 from tests.annotate.imports.test_ingest import Stop, stop_after
 from tests.bad_files import BAD_FILES, GOOD_CSV, ODD_FILES
@@ -408,7 +408,9 @@ class TestImport:
 
 class TestQuarantine:
     def read(self, source) -> list[list[str]]:
-        return list(stdlib.reader(io.StringIO(b"".join(uploads.quarantine(source)).decode(), newline="")))
+        return list(
+            stdlib.reader(io.StringIO(b"".join(uploads.quarantine(source.rejected_rows.all())).decode(), newline=""))
+        )
 
     def test_it_lists_every_line_that_made_no_item(self, project):
         source = take_in(send(project, b"id,text\n1,a\n2,a\n1,b\n=3,\n"))
@@ -420,11 +422,11 @@ class TestQuarantine:
         ]
 
     def test_it_comes_in_pages(self, project, monkeypatch, django_assert_num_queries):
-        monkeypatch.setattr(uploads, "_PAGE", 10)
+        monkeypatch.setattr(bulk, "ROWS_PER_PAGE", 10)
         source = Import.objects.create(project=project, file_name="x", file_sha256="x")
         RejectedRow.objects.bulk_create(RejectedRow(source=source, line=n, reason="r") for n in range(25))
         with django_assert_num_queries(4):
-            pages = list(uploads.quarantine(source))
+            pages = list(uploads.quarantine(source.rejected_rows.all()))
         assert len(pages) == 4 and len(self.read(source)) == 26
 
 
