@@ -95,7 +95,7 @@ def simulate(setup: Setup, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
         drawing.close_round(project=project, by=owner)
         training.train(project=project, by=owner)
         figures = estimation.estimate(project=project, by=owner)
-        yield _measure(setup, seed, current.index, project, owner, truth, figures)
+        yield _measure(setup, current, owner, truth, figures)
 
 
 def _make_project(setup: Setup, seed: int, owner: User) -> Project:
@@ -125,14 +125,10 @@ def _import_row(row: Mapping[str, Any], setup: Setup) -> dict[str, Any]:
 
 
 def _measure(
-    setup: Setup,
-    seed: int,
-    index: int,
-    project: Project,
-    owner: User,
-    truth: Mapping[str, str],
-    figures: list[Estimate],
+    setup: Setup, current: Round, owner: User, truth: Mapping[str, str], figures: list[Estimate]
 ) -> dict[str, Any]:
+    """The record of a round that has just been closed, trained on and estimated."""
+    project = current.project
     frozen = delivery.current(project=project, by=owner)
     items = pool.load(project)
     true = _true_labels(project, items, truth)
@@ -150,8 +146,8 @@ def _measure(
     }
     posterior = frozen.at("posterior", items.ordinal)
     record = {
-        "seed": seed,
-        "round": index,
+        "seed": project.seed,
+        "round": current.index,
         "labels": Annotation.objects.filter(project=project, is_current=True, label__isnull=False).count(),
         "money_micros": _money(project),
         "llm_accuracy": pool_truth[Estimate.Estimand.LLM],

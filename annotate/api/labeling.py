@@ -16,7 +16,7 @@ from annotate.api.http import idempotency
 from annotate.api.http.endpoint import Endpoint, operation
 from annotate.api.http.fields import Choice, Flag, Given, Integer, Number, PublicId, Shown, Text
 from annotate.errors import Conflict, InvalidInput, LeaseLost
-from annotate.labeling import answers
+from annotate.labeling import answers, suggestions, workload
 from annotate.labeling import leases as leasing
 from annotate.labeling.answers import Answer
 from annotate.modalities import modality
@@ -156,7 +156,7 @@ class ProgressOfMine(Shown):
 class Standing(Endpoint):
     @operation("How far I am", scope="read", needs="annotate", returns=ProgressOfMine)
     def get(self, request: Request) -> Any:
-        return leasing.remaining(project=self.member.project, annotator=self.me)
+        return workload.remaining(project=self.member.project, annotator=self.me)
 
 
 def _asks(summary: str, body: type[Given], returns: type[Serializer[Any]] | None, **words: Any) -> _Decorator:
@@ -174,7 +174,7 @@ class Next(Endpoint):
         if n == 1 and leases and leases[0].shown_at is None:
             with suppress(LeaseLost):  # answered in this very moment, by a request that was under way
                 leasing.shown(lease_id=leases[0].public_id, by=self.me)
-        empty = None if leases else leasing.why_empty(project=project, annotator=self.me)
+        empty = None if leases else workload.why_empty(project=project, annotator=self.me)
         return {"questions": self._questions(leases), "empty": empty}
 
     def _leases(self, n: int, done: list[str]) -> list[Lease]:
@@ -190,7 +190,7 @@ class Next(Endpoint):
         project = self.member.project
         drafts = answers.drafts_of(leases, self.me) if leases else {}
         open_ones = [lease.entry for lease in leases if lease.entry.suggestion == SuggestionPolicy.SHOWN]
-        suggested = answers.suggestions(project=project, entries=open_ones)
+        suggested = suggestions.by_entry(project=project, entries=open_ones)
         return [
             {
                 "lease": lease.public_id,
@@ -275,14 +275,14 @@ class Reveal(Endpoint):
     @_asks("See the machine's answer to a question that I have answered", LeaseGiven, SuggestionShown)
     def post(self, request: Request) -> Any:
         """Where the project allows it; what you say of the question after that is not blind."""
-        return answers.reveal(lease_id=self.body["lease"], project=self.member.project, by=self.me)
+        return suggestions.reveal(lease_id=self.body["lease"], project=self.member.project, by=self.me)
 
 
 class Why(Endpoint):
     @_asks("See why a question that I have answered was asked", LeaseGiven, WhyShown)
     def post(self, request: Request) -> Any:
         """What you say of the question after that is not blind."""
-        return {"arms": answers.why(lease_id=self.body["lease"], project=self.member.project, by=self.me)}
+        return {"arms": suggestions.why(lease_id=self.body["lease"], project=self.member.project, by=self.me)}
 
 
 class HistoryShown(Shown):
@@ -311,7 +311,7 @@ def _past(one: answers.OwnAnswer, name: str) -> dict[str, Any]:
     return {**shown, "lease": one.lease_id, "payload": content(name, row.entry.item.content.payload)}
 
 
-def _index(suggestion: answers.Suggestion | None) -> int | None:
+def _index(suggestion: suggestions.Suggestion | None) -> int | None:
     return suggestion.label.index if suggestion and suggestion.label else None
 
 

@@ -1,6 +1,6 @@
 """Takes answers: submit, skip, change, draft. Append-only, at most once per idempotency key, counted while leased.
 
-Also what one may see of one's own answers, and of the machine's once one has answered.
+Also a person's own answers, as far as they can still be changed.
 """
 
 from collections.abc import Sequence
@@ -10,19 +10,16 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import F, OuterRef, Subquery
-from django.db.models.functions import Coalesce
 
 from annotate import access
-from annotate.errors import AccessDenied, Conflict, InvalidInput, LeaseLost, NotFound
+from annotate.errors import Conflict, InvalidInput, LeaseLost
 from annotate.labeling import context, gold, slots
 from annotate.labeling.context import AnswerContext, Answers
-from annotate.models import Annotation, Draft, Draw, Label, Lease, Prediction, Project, QueueEntry, Round, User
+from annotate.models import Annotation, Draft, Label, Lease, Project, QueueEntry, Round, User
 from annotate.models.annotation import SkipReason
 from annotate.models.base import is_storable
-from annotate.models.project import SuggestionPolicy
 from annotate.models.write_lock import sqlite_write_lock
 from annotate.money import payments
-from annotate.silver import prompts
 
 MAX_COMMENT = 5_000  # characters
 _MAX_KEY = 100
@@ -55,14 +52,6 @@ class OwnAnswer:
 
     annotation: Annotation
     lease_id: str
-
-
-@dataclass(frozen=True)
-class Suggestion:
-    """What the machine says of an item; without a label `reason` is why: a failure's kind, or "never_asked"."""
-
-    label: Label | None
-    reason: str | None = None
 
 
 def submit(
@@ -161,71 +150,12 @@ def drafts_of(leases: Sequence[Lease], by: User) -> dict[int, Draft]:
     return {draft.entry_id: draft for draft in drafts.select_related("label")}
 
 
-@transaction.atomic
-def reveal(*, lease_id: str, project: Project, by: User, now: datetime | None = None) -> Suggestion:
-    """The machine's answer, where the question's policy allows it; what is said after that is not blind."""
-    question = _look(lease_id, project, by, now)
-    policy = question.entry.suggestion
-    # First this, in the same words for all: a refusal must not tell which questions are blind.
-    if policy != SuggestionPolicy.SHOWN and not _has_labeled(question):
-        raise AccessDenied("What the machine says is shown after your answer, if at all.")
-    if policy == SuggestionPolicy.HIDDEN:
-        raise AccessDenied("The machine's answer to this question is not shown to anybody who labels.")
-    _mark_revealed(question)
-    return suggestions(project=project, entries=[question.entry])[question.entry.pk]
-
-
-@transaction.atomic
-def why(*, lease_id: str, project: Project, by: User, now: datetime | None = None) -> list[str]:
-    """The arms that drew the item, once one has labeled it; what is said after that is not blind."""
-    question = _look(lease_id, project, by, now)
-    if not _has_labeled(question):
-        raise AccessDenied("Why this item was drawn is shown once you have answered.")
-    _mark_revealed(question)
-    draws = list(Draw.objects.filter(item=question.entry.item_id).order_by("pk").values_list("arm", "round_id"))
-    now_drawn = [arm for arm, round_id in draws if round_id == question.entry.round_id]
-    return list(dict.fromkeys(now_drawn or [arm for arm, _ in draws]))
-
-
-def suggestions(*, project: Project, entries: Sequence[QueueEntry]) -> dict[int, Suggestion]:
-    """The machine's answers by entry id, for those questions only whose policy does not hide them."""
-    open_ones = {entry.item_id: entry.pk for entry in entries if entry.suggestion != SuggestionPolicy.HIDDEN}
-    found = dict.fromkeys(open_ones.values(), Suggestion(None, "never_asked"))
-    prompt = prompts.current_prompt(project) if open_ones else None
-    if prompt is None:
-        return found
-    labels = {label.index: label for label in prompt.schema.labels.all()}
-    rows = Prediction.objects.filter(prompt=prompt, item__in=open_ones)
-    for item, status, index in rows.values_list("item_id", "status", "label_index"):
-        found[open_ones[item]] = Suggestion(None, status) if index is None else Suggestion(labels[index])
-    return found
-
-
 def check_comment(text: str) -> None:
     """InvalidInput unless every database can keep this comment."""
     if len(text) > MAX_COMMENT:
         raise InvalidInput(f"A comment has at most {MAX_COMMENT:,} characters; this one has {len(text):,}.")
     if not is_storable(text):
         raise InvalidInput("The comment holds half a character or a NUL.")
-
-
-def _look(lease_id: str, project: Project, by: User, now: datetime | None) -> AnswerContext:
-    context.lock(lease_id, by)
-    question = context.load(lease_id=lease_id, project=project, by=by, now=now)
-    if question is None:
-        raise NotFound("There is no such question.")
-    question.require_annotator()
-    return question
-
-
-def _has_labeled(question: AnswerContext) -> bool:
-    mine = Annotation.objects.filter(entry=question.entry, annotator=question.person)
-    return mine.filter(label__isnull=False, is_counted=True).exists()
-
-
-def _mark_revealed(question: AnswerContext) -> None:
-    seen = Coalesce(F("revealed_at"), question.now)
-    Lease.objects.filter(pk=question.lease.pk).update(revealed_at=seen)
 
 
 def _load(

@@ -255,7 +255,7 @@ def heat_map(confusion: Confusion) -> HeatMap:
     size = round((_MAP - left) / (k + 1), 2)
     names = [*confusion.labels, _("no valid answer")]
     cells = [
-        _cell(confusion, names, i, j, left + j * size, top + i * size, has_text)
+        _cell(confusion, names, at=(i, j), corner=(left + j * size, top + i * size), has_text=has_text)
         for i in range(k)
         for j in range(k + 1)
         if has_text or confusion.counts[i, j]
@@ -279,7 +279,11 @@ def heat_map(confusion: Confusion) -> HeatMap:
     )
 
 
-def _cell(confusion: Confusion, names: list[str], i: int, j: int, x: float, y: float, has_text: bool) -> Cell:
+def _cell(
+    confusion: Confusion, names: list[str], *, at: tuple[int, int], corner: tuple[float, float], has_text: bool
+) -> Cell:
+    """The entry `at` (truth, machine) with its upper left corner in the picture."""
+    (i, j), (x, y) = at, corner
     share, count, n = confusion.share[i, j], int(confusion.counts[i, j]), int(confusion.n[i])
     title = _("%(truth)s → %(machine)s: %(count)s of %(n)s; estimated %(share)s %% (%(low)s–%(high)s)") % {
         "truth": names[i],

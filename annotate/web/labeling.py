@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_POST
 from annotate.errors import Conflict, InvalidInput, LeaseLost, NotFound
 from annotate.labeling import answers as answering
 from annotate.labeling import leases as leasing
-from annotate.labeling import queue
+from annotate.labeling import queue, suggestions, workload
 from annotate.models import Lease
 from annotate.web import labeling_io
 from annotate.web.http import errors
@@ -160,7 +160,9 @@ def draft(request: ProjectRequest) -> HttpResponse:
 def reveal(request: ProjectRequest) -> HttpResponse:
     """What the machine says of a question, where its policy allows that now."""
     project = request.member.project
-    suggestion = answering.reveal(lease_id=labeling_io.one_id(request.POST, "lease"), project=project, by=_me(request))
+    suggestion = suggestions.reveal(
+        lease_id=labeling_io.one_id(request.POST, "lease"), project=project, by=_me(request)
+    )
     return _html(request, labeling_io.suggestion_html(request, suggestion))
 
 
@@ -170,7 +172,7 @@ def reveal(request: ProjectRequest) -> HttpResponse:
 def why(request: ProjectRequest) -> HttpResponse:
     """Why a question was asked, once it was answered."""
     project = request.member.project
-    arms = answering.why(lease_id=labeling_io.one_id(request.POST, "lease"), project=project, by=_me(request))
+    arms = suggestions.why(lease_id=labeling_io.one_id(request.POST, "lease"), project=project, by=_me(request))
     return _html(request, labeling_io.reasons_html(request, arms))
 
 
@@ -228,7 +230,7 @@ def _next_page(request: ProjectRequest) -> HttpResponse:
 
 def _empty(request: ProjectRequest) -> dict[str, Any]:
     project = request.member.project
-    return labeling_io.empty(leasing.why_empty(project=project, annotator=_me(request)), request.member)
+    return labeling_io.empty(workload.why_empty(project=project, annotator=_me(request)), request.member)
 
 
 def _earlier(request: ProjectRequest, lease_id: str) -> dict[str, Any]:

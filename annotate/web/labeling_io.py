@@ -17,8 +17,7 @@ from annotate import modalities, projects
 from annotate.access import MAY
 from annotate.errors import InvalidInput
 from annotate.labeling import answers as answering
-from annotate.labeling import leases as leasing
-from annotate.labeling import queue
+from annotate.labeling import queue, suggestions, workload
 from annotate.models import Annotation, Label, Lease, Member, Project, QueueEntry, Round, User
 from annotate.models.annotation import SkipReason
 from annotate.models.project import Arm, SuggestionPolicy
@@ -149,7 +148,7 @@ def items(project: Project, person: User, leases: Sequence[Lease], *, with_draft
     """Questions as their annotator may see them: what is not for them is not in these values either."""
     drafts = answering.drafts_of(leases, person) if with_drafts and leases else {}
     open_ones = [lease.entry for lease in leases if lease.entry.suggestion == SuggestionPolicy.SHOWN]
-    suggested = answering.suggestions(project=project, entries=open_ones)
+    suggested = suggestions.by_entry(project=project, entries=open_ones)
     found = []
     for lease in leases:
         item = _item(lease.public_id, project, lease.entry.item.content.payload)
@@ -197,11 +196,11 @@ def as_json(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def progress(project: Project, person: User) -> dict[str, int]:
-    now = asdict(leasing.remaining(project=project, annotator=person))
+    now = asdict(workload.remaining(project=project, annotator=person))
     return {**now, "n_done": max(now["n_in_round"] - now["n_left"], 0)}
 
 
-def empty(why: leasing.Empty, member: Member) -> dict[str, Any]:
+def empty(why: workload.Empty, member: Member) -> dict[str, Any]:
     """Why there is nothing to answer, in words: what it is, what happens next, when to ask again."""
     title, sentence, further, again = _EMPTY[why.kind]
     counts = {"waiting": why.n_waiting, "held": why.n_held_by_others}
@@ -230,7 +229,7 @@ def reasons_html(request: HttpRequest, arms: Sequence[str]) -> str:
     return render_to_string("annotate/labeling/_why.html", {"reasons": reasons}, request=request)
 
 
-def suggestion_html(request: HttpRequest, suggestion: answering.Suggestion) -> str:
+def suggestion_html(request: HttpRequest, suggestion: suggestions.Suggestion) -> str:
     return render_to_string("annotate/labeling/_suggestion.html", {"suggestion": suggestion}, request=request)
 
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from annotate.errors import GoldloopError
-from annotate.labeling import answers, context, queue
+from annotate.labeling import answers, context, queue, suggestions
 from annotate.labeling import leases as leasing
 from annotate.models import Lease, Project, QueueEntry
 from annotate.models.compiled import CompiledQuery
@@ -92,7 +92,7 @@ class TestHotPath:
                 elif what == "draft":
                     answers.save_draft(lease=lease, by=person, comment="half")
                 elif what == "reveal":
-                    answers.reveal(**named)
+                    suggestions.reveal(**named)
                 elif what == "release":
                     leasing.release(project=project, by=person, public_ids=[lease.public_id], now=now)
                 else:

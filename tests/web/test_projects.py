@@ -5,7 +5,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from annotate.labeling import leases
+from annotate.labeling import leases, workload
 from annotate.models import Member
 from annotate.models.project import Role
 from annotate.reports import my_projects
@@ -95,7 +95,7 @@ class TestStandings:
         answer_round(project, by=ann, leave=3)
         leases.lease_next(project=project, annotator=ben, n=2)
         for person in (ann, ben):
-            assert standing(person).n_mine == leases.remaining(project=project, annotator=person).n_left
+            assert standing(person).n_mine == workload.remaining(project=project, annotator=person).n_left
 
     def test_what_others_hold_does_not_wait_for_me(self):
         project = make_project()

@@ -6,7 +6,7 @@ import pytest
 
 from annotate import rounds
 from annotate.errors import AccessDenied, Conflict, InvalidInput, LeaseLost, NotFound
-from annotate.labeling import answers
+from annotate.labeling import answers, suggestions
 from annotate.labeling import leases as leasing
 from annotate.models import Annotation, Draft, Gold, Lease, Member, Prediction, PromptVersion, QueueEntry
 from annotate.models.base import database_now
@@ -351,7 +351,7 @@ class TestSeen:
 
     def seen(self, project, entry, person):
         lease = Lease.objects.filter(entry=entry, annotator=person).latest("pk")
-        answers.why(lease_id=lease.public_id, project=project, by=person)
+        suggestions.why(lease_id=lease.public_id, project=project, by=person)
 
     @pytest.mark.parametrize("then", ["no", "skip"])
     def test_the_gold_of_a_blind_question_keeps_the_blind_answer(self, asked, then):
@@ -381,7 +381,7 @@ class TestWhy:
         project = asked()
         lease = leasing.lease(entry=question(project, Arm.AUDIT), annotator=owner_of(project))
         submit(lease)
-        assert answers.why(lease_id=lease.public_id, project=project, by=lease.annotator) == ["audit"]
+        assert suggestions.why(lease_id=lease.public_id, project=project, by=lease.annotator) == ["audit"]
 
     @pytest.mark.parametrize("before", [None, "skip"])
     def test_not_before_a_label(self, asked, before):
@@ -390,14 +390,14 @@ class TestWhy:
         if before:
             submit(lease, before)
         with pytest.raises(AccessDenied):
-            answers.why(lease_id=lease.public_id, project=project, by=lease.annotator)
+            suggestions.why(lease_id=lease.public_id, project=project, by=lease.annotator)
         assert not Lease.objects.filter(revealed_at__isnull=False).exists()
 
     def test_other_peoples_questions_are_not_found(self, asked):
         project = asked()
         lease = leasing.lease(entry=question(project), annotator=owner_of(project))
         with pytest.raises(NotFound):
-            answers.why(lease_id=lease.public_id, project=project, by=make_member(project))
+            suggestions.why(lease_id=lease.public_id, project=project, by=make_member(project))
 
 
 class TestPrice:
@@ -461,7 +461,7 @@ class TestReveal:
 
     def reveal(self, lease):
         project = lease.entry.round.project
-        return answers.reveal(lease_id=lease.public_id, project=project, by=lease.annotator)
+        return suggestions.reveal(lease_id=lease.public_id, project=project, by=lease.annotator)
 
     def test_it_comes_after_the_answer(self, asked):
         lease = self.ask(asked(), "revealed")
@@ -477,16 +477,16 @@ class TestReveal:
         with pytest.raises(AccessDenied, match="not shown"):
             self.reveal(lease)
         assert not Lease.objects.filter(revealed_at__isnull=False).exists()
-        assert answers.suggestions(project=lease.entry.round.project, entries=[lease.entry]) == {}
+        assert suggestions.by_entry(project=lease.entry.round.project, entries=[lease.entry]) == {}
 
     def test_a_failure_says_which(self, asked):
         lease = self.ask(asked(), "shown", index=None, status="refusal")
-        assert self.reveal(lease) == answers.Suggestion(None, "refusal")
+        assert self.reveal(lease) == suggestions.Suggestion(None, "refusal")
 
     def test_an_item_without_an_answer_says_so(self, asked):
         lease = self.ask(asked(), "shown")
         Prediction.objects.all().delete()
-        assert self.reveal(lease) == answers.Suggestion(None, "never_asked")
+        assert self.reveal(lease) == suggestions.Suggestion(None, "never_asked")
 
 
 class TestHistory:

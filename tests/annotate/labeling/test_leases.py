@@ -7,8 +7,8 @@ from django.db import connection
 
 from annotate import items, rounds
 from annotate.errors import AccessDenied, Conflict, LeaseLost, NotFound
-from annotate.labeling import answers
 from annotate.labeling import leases as leasing
+from annotate.labeling import suggestions, workload
 from annotate.models import Draw, Item, Lease, Member, QueueEntry
 from annotate.models.base import database_now
 from annotate.models.project import Arm, Role
@@ -221,7 +221,7 @@ class TestLeaseNext:
         again.queue.create(item=item, position=99, overlap=1, is_blind=True)
         Draw.objects.create(project=project, item=item, round=again, arm=Arm.CONFLICT, reason="disputed")
         assert take(project, olga) == []
-        assert leasing.why_empty(project=project, annotator=olga).kind == "not_for_me"
+        assert workload.why_empty(project=project, annotator=olga).kind == "not_for_me"
         assert positions(take(project, ann)) == [99]
 
     def test_viewers_strangers_and_the_removed_get_nothing(self, asked):
@@ -452,34 +452,34 @@ class TestFindLease:
 
 class TestWhyEmpty:
     def why(self, project, person):
-        return leasing.why_empty(project=project, annotator=person)
+        return workload.why_empty(project=project, annotator=person)
 
     def test_no_round(self, asked):
-        assert self.why(make_project(), make_user()) == leasing.Empty("no_round")
+        assert self.why(make_project(), make_user()) == workload.Empty("no_round")
 
     def test_all_answered_by_me(self, asked):
         project = asked(overlap=2)
         leave_open(project, 1)
         answer(question_at(project, 1), owner_of(project))
-        assert self.why(project, owner_of(project)) == leasing.Empty("all_answered_by_me", 1)
+        assert self.why(project, owner_of(project)) == workload.Empty("all_answered_by_me", 1)
 
     def test_held_by_others(self, asked):
         project = asked()
         leave_open(project, 1)
         take(project, owner_of(project))
         with Statements() as statements:
-            assert self.why(project, make_member(project)) == leasing.Empty("held_by_others", 1, 1)
+            assert self.why(project, make_member(project)) == workload.Empty("held_by_others", 1, 1)
         assert sum(sql.startswith("SELECT") for sql in statements.sql) <= 8  # the member's own included
 
     def test_round_done(self, asked):
         project = asked()
         leave_open(project, 1)
         answer(question_at(project, 1), owner_of(project))
-        assert self.why(project, make_member(project)) == leasing.Empty("round_done")
+        assert self.why(project, make_member(project)) == workload.Empty("round_done")
 
     def test_not_for_me(self, asked):
         project = asked()
-        assert self.why(project, make_member(project, role=Role.VIEWER)) == leasing.Empty("not_for_me", 10)
+        assert self.why(project, make_member(project, role=Role.VIEWER)) == workload.Empty("not_for_me", 10)
 
 
 def question_at(project, position):
@@ -495,10 +495,10 @@ class TestRemaining:
         take(project, olga, n=2)
         take(project, ann, n=1)
         with Statements() as statements:
-            progress = leasing.remaining(project=project, annotator=olga)
+            progress = workload.remaining(project=project, annotator=olga)
         # Ten, less one answered, one skipped and handed to Ann.
-        assert progress == leasing.OwnProgress(n_left=8, n_answered_today=1, n_in_round=10)
-        assert leasing.remaining(project=project, annotator=ann).n_left == 7
+        assert progress == workload.OwnProgress(n_left=8, n_answered_today=1, n_in_round=10)
+        assert workload.remaining(project=project, annotator=ann).n_left == 7
         assert len(statements) == 1
 
     def test_today_is_the_projects(self, asked):
@@ -506,16 +506,16 @@ class TestRemaining:
         spoken = answer(question(project), owner_of(project))
         midnight = spoken.created_at.replace(hour=10, minute=0, second=0, microsecond=0)
         type(spoken).objects.update(created_at=midnight - timedelta(seconds=1))
-        progress = leasing.remaining(project=project, annotator=owner_of(project), now=midnight)
+        progress = workload.remaining(project=project, annotator=owner_of(project), now=midnight)
         assert progress.n_answered_today == 0
         type(spoken).objects.update(created_at=midnight)
-        progress = leasing.remaining(project=project, annotator=owner_of(project), now=midnight)
+        progress = workload.remaining(project=project, annotator=owner_of(project), now=midnight)
         assert progress.n_answered_today == 1
 
     def test_without_a_round_it_is_nothing(self):
         project = make_project()
-        progress = leasing.remaining(project=project, annotator=owner_of(project))
-        assert progress == leasing.OwnProgress(0, 0, 0)
+        progress = workload.remaining(project=project, annotator=owner_of(project))
+        assert progress == workload.OwnProgress(0, 0, 0)
 
 
 class TestSuggestionPolicy:
@@ -556,7 +556,7 @@ class TestSuggestionPolicy:
         only_active = [item for item, by in arms.items() if by == {"active"} and item in shown]
         assert only_active
         assert {shown[item] for item in only_active} == {"revealed"}
-        assert answers.suggestions(project=project, entries=list(again.queue.all())).keys() == set(
+        assert suggestions.by_entry(project=project, entries=list(again.queue.all())).keys() == set(
             again.queue.filter(suggestion="revealed").values_list("pk", flat=True)
         )
 

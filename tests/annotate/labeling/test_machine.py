@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 
 from annotate import items, projects, rounds, verification
 from annotate.errors import AccessDenied, Conflict, LeaseLost
-from annotate.labeling import answers, leases
+from annotate.labeling import answers, leases, suggestions
 from annotate.models import Annotation, Budget, Draw, Gold, Item, Lease, QueueEntry, Round
 from annotate.models.project import ALWAYS_BLIND, Arm, GoldRule
 from tests.factories import make_member, make_project, owner_of
@@ -184,7 +184,7 @@ class Labeling(RuleBasedStateMachine):
         lease_id = self.pick(list(self.leases), which)
         who, entry = self.leases[lease_id]
         try:
-            answers.why(lease_id=lease_id, project=self.project, by=self.people[who], now=self.now)
+            suggestions.why(lease_id=lease_id, project=self.project, by=self.people[who], now=self.now)
         except AccessDenied:
             return
         self.seen.add((who, entry))

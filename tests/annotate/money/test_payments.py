@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from annotate import rounds
 from annotate.errors import BudgetReached
-from annotate.labeling import answers
+from annotate.labeling import answers, workload
 from annotate.labeling import leases as leasing
 from annotate.labeling.answers import Answer
 from annotate.models import Budget, Lease, LedgerEntry, Project, QueueEntry
@@ -90,7 +90,7 @@ class TestCap:
         leasing.lease_next(project=project, annotator=owner_of(project))
         ann = make_member(project)
         assert leasing.lease_next(project=project, annotator=ann) == []
-        assert leasing.why_empty(project=project, annotator=ann).kind == "budget"
+        assert workload.why_empty(project=project, annotator=ann).kind == "budget"
         with pytest.raises(BudgetReached, match="The cap of 0.05 USD for people is reached"):
             free = QueueEntry.objects.select_related("round__project").filter(n_taken=0)[0]
             leasing.lease(entry=free, annotator=ann)

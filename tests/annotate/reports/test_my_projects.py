@@ -2,7 +2,7 @@
 
 import pytest
 
-from annotate.labeling import leases
+from annotate.labeling import leases, workload
 from annotate.models.project import Role
 from annotate.reports import my_projects
 from tests.annotate.asking import answer, submit
@@ -29,7 +29,7 @@ def test_a_late_answer_that_was_not_counted_may_be_given_again(asked):
     assert not submit(late).is_counted
     assert listed(ann) == 9
     leases.release(project=project, by=olga, public_ids=[taken.public_id])
-    assert listed(ann) == leases.remaining(project=project, annotator=ann).n_left == handed_out(project, ann) == 10
+    assert listed(ann) == workload.remaining(project=project, annotator=ann).n_left == handed_out(project, ann) == 10
 
 
 def test_what_was_answered_or_skipped_is_not_asked_again(asked):

@@ -1,0 +1,83 @@
+"""What a person may see of the machine's answer and of why an item was drawn; later answers are not blind then."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Coalesce
+
+from annotate.errors import AccessDenied, NotFound
+from annotate.labeling import context
+from annotate.labeling.context import AnswerContext
+from annotate.models import Annotation, Draw, Label, Lease, Prediction, Project, QueueEntry, User
+from annotate.models.project import SuggestionPolicy
+from annotate.silver import prompts
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """What the machine says of an item; without a label `reason` is why: a failure's kind, or "never_asked"."""
+
+    label: Label | None
+    reason: str | None = None
+
+
+@transaction.atomic
+def reveal(*, lease_id: str, project: Project, by: User, now: datetime | None = None) -> Suggestion:
+    """The machine's answer, where the question's policy allows it; what is said after that is not blind."""
+    question = _look(lease_id, project, by, now)
+    policy = question.entry.suggestion
+    # First this, in the same words for all: a refusal must not tell which questions are blind.
+    if policy != SuggestionPolicy.SHOWN and not _has_labeled(question):
+        raise AccessDenied("What the machine says is shown after your answer, if at all.")
+    if policy == SuggestionPolicy.HIDDEN:
+        raise AccessDenied("The machine's answer to this question is not shown to anybody who labels.")
+    _mark_revealed(question)
+    return by_entry(project=project, entries=[question.entry])[question.entry.pk]
+
+
+@transaction.atomic
+def why(*, lease_id: str, project: Project, by: User, now: datetime | None = None) -> list[str]:
+    """The arms that drew the item, once one has labeled it; what is said after that is not blind."""
+    question = _look(lease_id, project, by, now)
+    if not _has_labeled(question):
+        raise AccessDenied("Why this item was drawn is shown once you have answered.")
+    _mark_revealed(question)
+    draws = list(Draw.objects.filter(item=question.entry.item_id).order_by("pk").values_list("arm", "round_id"))
+    now_drawn = [arm for arm, round_id in draws if round_id == question.entry.round_id]
+    return list(dict.fromkeys(now_drawn or [arm for arm, _ in draws]))
+
+
+def by_entry(*, project: Project, entries: Sequence[QueueEntry]) -> dict[int, Suggestion]:
+    """The machine's answers by entry id, for those questions only whose policy does not hide them."""
+    open_ones = {entry.item_id: entry.pk for entry in entries if entry.suggestion != SuggestionPolicy.HIDDEN}
+    found = dict.fromkeys(open_ones.values(), Suggestion(None, "never_asked"))
+    prompt = prompts.current_prompt(project) if open_ones else None
+    if prompt is None:
+        return found
+    labels = {label.index: label for label in prompt.schema.labels.all()}
+    rows = Prediction.objects.filter(prompt=prompt, item__in=open_ones)
+    for item, status, index in rows.values_list("item_id", "status", "label_index"):
+        found[open_ones[item]] = Suggestion(None, status) if index is None else Suggestion(labels[index])
+    return found
+
+
+def _look(lease_id: str, project: Project, by: User, now: datetime | None) -> AnswerContext:
+    context.lock(lease_id, by)
+    question = context.load(lease_id=lease_id, project=project, by=by, now=now)
+    if question is None:
+        raise NotFound("There is no such question.")
+    question.require_annotator()
+    return question
+
+
+def _has_labeled(question: AnswerContext) -> bool:
+    mine = Annotation.objects.filter(entry=question.entry, annotator=question.person)
+    return mine.filter(label__isnull=False, is_counted=True).exists()
+
+
+def _mark_revealed(question: AnswerContext) -> None:
+    seen = Coalesce(F("revealed_at"), question.now)
+    Lease.objects.filter(pk=question.lease.pk).update(revealed_at=seen)
