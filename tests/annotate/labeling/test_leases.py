@@ -33,8 +33,8 @@ def now():
 
 @pytest.fixture
 def late(settings, now):
-    """A moment when every lease of now has run out."""
-    return now + timedelta(seconds=settings.ANSWER_LEASE_SECONDS + 1)
+    """A moment when every lease of the next minute has run out."""
+    return now + timedelta(seconds=settings.ANSWER_LEASE_SECONDS + 60)
 
 
 def positions(leases):
