@@ -81,7 +81,7 @@ def make_delivered(project, *, label=None, probability=None, model_label=None, *
         "project": project,
         "version": version,
         "schema": project.schemas.get(),
-        "chooser": "combiner",
+        "rule": "combiner",
         "delivery": {},
         "last_ordinal": int(ordinal[-1]) if n else -1,
         "n_pool": n,
