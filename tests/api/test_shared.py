@@ -158,6 +158,10 @@ class TestLimits:
         other = Program(olga.user, project=project)
         assert [olga.get("").status_code, olga.get("").status_code, other.get("").status_code] == [200, 429, 200]
 
+    def test_whoever_guesses_names_of_projects_is_counted(self, olga, settings):
+        settings.API_THROTTLES = {**settings.API_THROTTLES, "request": (0.1, 2)}
+        assert [olga.get(f"/api/v1/projects/guess-{n}").status_code for n in range(3)] == [404, 404, 429]
+
     def test_answers_are_counted_apart(self, ann, settings):
         settings.API_THROTTLES = {**settings.API_THROTTLES, "submit": (0.1, 1)}
         body = {"lease": "0" * 20, "label": 0}

@@ -71,11 +71,11 @@ def test_it_goes_on_after_people_answered_and_closed_the_waiting_round(demo):
     manage(
         "shell",
         "-c",
-        "from annotate import sampling; from annotate.models import Project, User; "
+        "from annotate import rounds; from annotate.models import Project, User; "
         "from tests.factories import answer_round, owner_of; project = Project.objects.get(); "
         "person = User.objects.get(email='annotator@demo.example'); "
         "label = project.schemas.get().labels.first().name; "
-        "answer_round(project, label, by=person); sampling.close_round(project=project, by=owner_of(project))",
+        "answer_round(project, label, by=person); rounds.close_round(project=project, by=owner_of(project))",
     )
     closed = manage("demo")
     assert "after round 3" in closed
