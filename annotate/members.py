@@ -149,7 +149,7 @@ def _today(project: Project, now: datetime) -> Q:
 
 
 def _held(project: Project, now: datetime) -> Iterable[Any]:
-    """What ran out is held until somebody else needs it (see routing), and goes back with the rest."""
+    """What ran out is held until somebody else needs it (see leases.lease_next), and goes back with the rest."""
     held = Lease.objects.filter(entry__round__project=project, ended_at__isnull=True).order_by().values("annotator")
     return held.annotate(n_held=Count("pk"), n_run_out=Count("pk", filter=Q(expires_at__lte=now)))
 

@@ -193,7 +193,7 @@ def _replayed(first: Annotation, question: AnswerContext, answer: Answer) -> Ann
 def _end_lease(question: AnswerContext, answer: Answer) -> bool:
     """Whether the question was still held for this person. A label keeps the slot."""
     outcome = Lease.Outcome.SKIPPED if answer.label is None else Lease.Outcome.ANSWERED
-    # Run out or not: while nobody else needed the question it was still theirs (see routing).
+    # Run out or not: while nobody else needed the question it was still theirs (see leases.lease_next).
     active = Lease.objects.filter(pk=question.lease.pk, ended_at__isnull=True)
     return active.update(ended_at=question.now, outcome=outcome) == 1
 

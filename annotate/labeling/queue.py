@@ -1,4 +1,4 @@
-"""Which questions of the open round a person may be asked, as querysets; routing decides, this only says what is."""
+"""Which questions of the open round a person may be asked, as querysets; labeling/leases.py hands them out."""
 
 from datetime import timedelta
 from typing import Any

@@ -12,7 +12,7 @@ from annotate import items, projects
 from annotate.models import Annotation, Gold, Import, RejectedRow
 from annotate.models.project import Arm, Role
 from tests.factories import make_member, make_project, make_user, owner_of
-from tests.rows import make_items, make_round, make_run, make_silver
+from tests.rows import make_export, make_items, make_round, make_run, make_silver, make_version
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HTTP_HX_REQUEST": "true"}
@@ -380,7 +380,8 @@ class TestAnExport:
         rows = [{"id": item.public_id, "payload": {"text": f"row {place}."}} for place, item in enumerate(items)]
         (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         file = {"name": "data.jsonl", "bytes": 1, "sha256": "0"}
-        make_run(project, kind="export", result={"version": 1, "folder": str(folder), "files": [file]})
+        run = make_run(project, kind="export")
+        make_export(make_version(project), run=run, folder="exports", files=[file])
         body = get(signed_in(make_member(project, role=role)), project, "exports-list").content.decode()
         assert ("row 0." in body) == is_shown
         assert ("row 5." in body) != is_shown
