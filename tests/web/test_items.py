@@ -372,8 +372,8 @@ class TestAnExport:
     @pytest.mark.parametrize(("role", "is_shown"), [(Role.ADMIN, False), (Role.VIEWER, True)])
     def test_its_first_rows_leave_out_open_questions(self, signed_in, settings, tmp_path, role, is_shown):
         settings.VAR_DIR = tmp_path
-        folder = tmp_path / "exports"
-        folder.mkdir()
+        folder = tmp_path / "exports" / "one"
+        folder.mkdir(parents=True)
         project = make_project()
         items = make_items(project, 7)
         make_round(project, items[:1])
@@ -381,7 +381,7 @@ class TestAnExport:
         (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         file = {"name": "data.jsonl", "bytes": 1, "sha256": "0"}
         run = make_run(project, kind="export")
-        make_export(make_version(project), run=run, folder="exports", files=[file])
+        make_export(make_version(project), run=run, folder="exports/one", files=[file])
         body = get(signed_in(make_member(project, role=role)), project, "exports-list").content.decode()
         assert ("row 0." in body) == is_shown
         assert ("row 5." in body) != is_shown
