@@ -10,38 +10,34 @@ from models_ml.training.crossfit import TrainingConfig
 def promote(
     project: Project, model: ModelVersion, snapshot: crossfit.Snapshot, trained: crossfit.TrainedVersion
 ) -> None:
-    """Decide whether the new version becomes champion, and record both log-losses on the reference sample.
-
-    A version by the same method that saw more gold does. Any other must have the lower out-of-fold log-loss on
-    the reference sample as it is now; ties keep the incumbent (docs/decisions/006).
-    """
+    """Decide whether the new version becomes champion; record why, and both log-losses on the reference sample."""
     incumbent = project.model_versions.filter(is_champion=True).first()
     if incumbent is None:
-        model.metrics = {**model.metrics, "won_by": "first"}
+        reason: str | None = "first"
     else:
         mine, theirs = (_reference_loss(version, snapshot) for version in (trained, load_version(incumbent)))
         model.metrics = {**model.metrics, "log_loss_here": mine, "incumbent_log_loss_here": theirs}
-        if _learned_more(model, incumbent):
-            model.metrics["won_by"] = "more_gold"
-        elif _is_lower(mine, theirs):
-            model.metrics["won_by"] = "lower_log_loss"
-        else:
-            model.save(update_fields=["metrics"])
-            return
-        incumbent.is_champion = False
-        incumbent.save(update_fields=["is_champion"])
-    model.is_champion = True
+        reason = _reason(model, incumbent, mine, theirs)
+    if reason is not None:
+        project.model_versions.filter(is_champion=True).update(is_champion=False)
+        model.metrics = {**model.metrics, "won_by": reason}
+        model.is_champion = True
     model.save(update_fields=["metrics", "is_champion"])
 
 
-def _learned_more(model: ModelVersion, incumbent: ModelVersion) -> bool:
-    same_question = incumbent.schema_id == model.schema_id and incumbent.prompt_id == model.prompt_id
-    mine, theirs = (TrainingConfig.from_dict(version.config) for version in (model, incumbent))
-    return not same_question or (mine == theirs and model.metrics["n_gold"] > incumbent.metrics["n_gold"])
+def _reason(model: ModelVersion, incumbent: ModelVersion, mine: float | None, theirs: float | None) -> str | None:
+    """Why the new version takes the incumbent's place; None: the incumbent stays.
 
-
-def _is_lower(mine: float | None, theirs: float | None) -> bool:
-    return mine is not None and theirs is not None and mine < theirs
+    It does where the labels or the silver in force are no longer the incumbent's, and where it saw more gold by the
+    same method and settings. Any other must have the lower out-of-fold log-loss on the reference sample as it is now;
+    ties keep the incumbent (docs/decisions/006).
+    """
+    if (incumbent.schema_id, incumbent.prompt_id) != (model.schema_id, model.prompt_id):
+        return "other_labels"
+    new, old = (TrainingConfig.from_dict(version.config) for version in (model, incumbent))
+    if new == old and model.metrics["n_gold"] > incumbent.metrics["n_gold"]:
+        return "more_gold"
+    return "lower_log_loss" if mine is not None and theirs is not None and mine < theirs else None
 
 
 def _reference_loss(version: crossfit.TrainedVersion, snapshot: crossfit.Snapshot) -> float | None:

@@ -52,6 +52,20 @@ class TestChampion:
         first.refresh_from_db()
         assert (first.is_champion, second.is_champion) == (True, False)
 
+    def test_other_settings_with_more_gold_must_have_the_lower_log_loss(self, project, monkeypatch):
+        train(project)
+        play_round(project)
+        monkeypatch.setattr(champion, "_reference_loss", lambda version, _: 0.5)  # a tie keeps the incumbent
+        assert not train(project, parameters={"l2": 30.0}).is_champion
+
+    def test_where_the_silver_changed_the_new_version_takes_over_and_says_why(self, project):
+        first = train(project)
+        project.model_versions.update(prompt=None)
+        second = train(project)
+        first.refresh_from_db()
+        assert (first.is_champion, second.is_champion) == (False, True)
+        assert second.metrics["won_by"] == "other_labels"
+
     @pytest.mark.parametrize(("loss", "wins"), [(0.1, True), (9.0, False)])
     def test_another_method_must_have_the_lower_log_loss(self, project, monkeypatch, loss, wins):
         train(project)
