@@ -1,9 +1,11 @@
 """Decides who may do what in a project, by role. For whoever is no member the project does not exist."""
 
+from django.db.models import BigIntegerField, CharField, QuerySet, Value
 from django.utils.translation import gettext as _
 
 from annotate.errors import AccessDenied, NotFound
 from annotate.models import Member, Project, User
+from annotate.models.compiled import CompiledQuery
 from annotate.models.project import Role
 
 # The roles that may do each thing; all other roles may not.
@@ -34,8 +36,7 @@ def project_for(user: User, name: str, *, to: str) -> Project:
 
 def member_of(user: User, slug: str, *, to: str) -> Member:
     """As `project_for`, but returns the membership, with its project loaded, in one query: for pages and endpoints."""
-    members = Member.objects.select_related("project")
-    member = members.filter(project__slug=slug, user=user, user__is_active=True).first()
+    member: Member | None = next(iter(_MEMBER.objects(slug=slug, person=user.pk)), None)
     if member is None:
         raise _unknown(slug)
     member.user = user
@@ -56,6 +57,15 @@ def require(user: User, project: Project, *, to: str) -> Member:
         raise _unknown(project.slug)
     member.project = project
     return _checked(member, to)
+
+
+def _member(*, slug: Value, person: Value) -> QuerySet[Member]:
+    members = Member.objects.select_related("project").filter(project__slug=slug, user=person, user__is_active=True)
+    return members.order_by("pk")[:1]
+
+
+# Asked by every page of a project.
+_MEMBER = CompiledQuery(_member, slug=CharField(), person=BigIntegerField())
 
 
 def _checked(member: Member, to: str) -> Member:

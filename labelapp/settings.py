@@ -188,6 +188,9 @@ TEMPLATES = [
 ]
 
 AUTH_USER_MODEL = "annotate.User"
+# Django's own, with the queries of every request compiled once.
+AUTHENTICATION_BACKENDS = ["annotate.web.http.sessions.Backend"]
+SESSION_ENGINE = "annotate.web.http.sessions"
 AUTH_PASSWORD_VALIDATORS = [
     {
         "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import F, OuterRef, Subquery
+from django.db.models import BigIntegerField, CharField, DateTimeField, F, OuterRef, QuerySet, Subquery, Value
 
 from annotate import access
 from annotate.errors import Conflict, InvalidInput, LeaseLost
@@ -18,6 +18,7 @@ from annotate.labeling.context import AnswerContext, Answers
 from annotate.models import Annotation, Draft, Label, Lease, Project, QueueEntry, Round, User
 from annotate.models.annotation import SkipReason
 from annotate.models.base import is_storable
+from annotate.models.compiled import CompiledUpdate
 from annotate.models.write_lock import sqlite_write_lock
 from annotate.money import payments
 
@@ -194,8 +195,15 @@ def _end_lease(question: AnswerContext, answer: Answer) -> bool:
     """Whether the question was still held for this person. A label keeps the slot."""
     outcome = Lease.Outcome.SKIPPED if answer.label is None else Lease.Outcome.ANSWERED
     # Run out or not: while nobody else needed the question it was still theirs (see leases.lease_next).
-    active = Lease.objects.filter(pk=question.lease.pk, ended_at__isnull=True)
-    return active.update(ended_at=question.now, outcome=outcome) == 1
+    return _END.run(lease=question.lease.pk, now=question.now, outcome=outcome.value) == 1
+
+
+def _end(*, lease: Value, now: Value, outcome: Value) -> tuple[QuerySet[Lease], dict[str, Any]]:
+    active = Lease.objects.filter(pk=lease, ended_at__isnull=True)
+    return active, {"ended_at": now, "outcome": outcome}
+
+
+_END = CompiledUpdate(_end, lease=BigIntegerField(), now=DateTimeField(), outcome=CharField())
 
 
 def _move_slot(question: AnswerContext, earlier: Annotation, answer: Answer) -> None:

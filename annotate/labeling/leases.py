@@ -14,6 +14,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import (
     BigIntegerField,
     Case,
+    CharField,
     DateTimeField,
     F,
     QuerySet,
@@ -28,7 +29,7 @@ from annotate.errors import BudgetReached, Conflict, LeaseLost, NotFound
 from annotate.labeling import queue, slots
 from annotate.models import Annotation, Lease, Project, QueueEntry, Round, User
 from annotate.models.base import database_now
-from annotate.models.compiled import CompiledQuery
+from annotate.models.compiled import CompiledQuery, CompiledUpdate
 from annotate.models.write_lock import sqlite_write_lock
 from annotate.money import payments
 
@@ -97,10 +98,8 @@ def lease(*, entry: QueueEntry, annotator: User, now: datetime | None = None) ->
 
 def shown(*, lease_id: str, by: User, now: datetime | None = None) -> None:
     """The question is on a screen now: nobody takes it over any more. LeaseLost where that came too late."""
-    moment = Value(now) if now else Now()
-    mine = Lease.objects.filter(public_id=lease_id, annotator=by, ended_at__isnull=True)
     with sqlite_write_lock():
-        n_marked = mine.update(shown_at=Coalesce(F("shown_at"), moment), expires_at=_until(moment))
+        n_marked = _SHOWN.run(settings.ANSWER_LEASE_SECONDS, lease=lease_id, person=by.pk, now=now)
     if n_marked != 1:
         raise LeaseLost("This item is no longer held for you.")
 
@@ -211,8 +210,16 @@ def _free(n: int, *, project: Value, person: Value, now: Value) -> QuerySet[Queu
     return found.annotate(n_free=queue.n_free(project), n_others=others, now=Coalesce(now, Now()))[:n]
 
 
+def _shown(lease_seconds: int, *, lease: Value, person: Value, now: Value) -> tuple[QuerySet[Lease], dict[str, Any]]:
+    moment = Coalesce(now, Now())
+    active = Lease.objects.filter(public_id=lease, annotator=person, ended_at__isnull=True)
+    changes = {"shown_at": Coalesce(F("shown_at"), moment), "expires_at": moment + timedelta(seconds=lease_seconds)}
+    return active, changes
+
+
 _HELD = CompiledQuery(_held_by, person=BigIntegerField(), now=DateTimeField())
 _FREE = CompiledQuery(_free, project=BigIntegerField(), person=BigIntegerField(), now=DateTimeField())
+_SHOWN = CompiledUpdate(_shown, lease=CharField(), person=BigIntegerField(), now=DateTimeField())
 
 
 @sqlite_write_lock()

@@ -11,9 +11,10 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Exists, F, OuterRef, QuerySet
+from django.db.models import BigIntegerField, Exists, F, OuterRef, QuerySet, Value
 
 from annotate.models import Annotation, Lease, QueueEntry
+from annotate.models.compiled import CompiledUpdate
 from annotate.money import payments
 
 
@@ -30,11 +31,27 @@ def take(entries: Collection[int], *, unless_said_by: int | None = None) -> bool
     None either where this person (a user's id) has answered or skipped, for instance in another window: a slot
     would be held for nothing. Questions of a closed round are never open, so the round need not be looked at.
     """
-    free = QueueEntry.objects.filter(pk__in=entries, state=QueueEntry.State.OPEN, n_taken__lt=F("overlap"))
+    if len(entries) == 1 and unless_said_by is not None:
+        return _TAKE.run(entry=next(iter(entries)), person=unless_said_by) == 1
+    free = _with_slot(entries)
     if unless_said_by is not None:
-        said = Annotation.objects.filter(annotator=unless_said_by, is_current=True, is_counted=True)
-        free = free.exclude(Exists(said.filter(entry=OuterRef("pk"))))
+        free = free.exclude(_said(unless_said_by))
     return free.update(n_taken=F("n_taken") + 1) == len(entries)
+
+
+def _take(*, entry: Value, person: Value) -> tuple[QuerySet[QueueEntry], dict[str, Any]]:
+    return _with_slot([entry]).exclude(_said(person)), {"n_taken": F("n_taken") + 1}
+
+
+def _with_slot(entries: Collection[Any]) -> QuerySet[QueueEntry]:
+    return QueueEntry.objects.filter(pk__in=entries, state=QueueEntry.State.OPEN, n_taken__lt=F("overlap"))
+
+
+def _said(person: int | Value) -> Exists:
+    return Exists(Annotation.objects.filter(entry=OuterRef("pk"), annotator=person, is_current=True, is_counted=True))
+
+
+_TAKE = CompiledUpdate(_take, entry=BigIntegerField(), person=BigIntegerField())
 
 
 def give_back(entries: Iterable[int]) -> None:

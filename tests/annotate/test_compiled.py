@@ -1,6 +1,6 @@
-"""A compiled query finds what the same queryset finds, whatever people have done before.
+"""A prepared query finds what the same queryset finds, whatever people have done before.
 
-Walks over the doors of routing and labeling make the rows; afterwards every compiled query of the hot path is asked
+Walks over the doors of routing and labeling make the rows; afterwards every prepared query of the hot path is asked
 twice, compiled once and as Django would ask it.
 """
 
@@ -8,15 +8,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import models, transaction
-from django.db.models import BigIntegerField, F, IntegerField, Value
+from django.db.models import BigIntegerField, F, IntegerField
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from annotate import access
 from annotate.errors import GoldloopError
-from annotate.labeling import answers, context, queue, suggestions
+from annotate.labeling import answers, context, queue, slots, suggestions
 from annotate.labeling import leases as leasing
 from annotate.models import Lease, Project, QueueEntry
-from annotate.models.compiled import CompiledQuery
+from annotate.models.compiled import CompiledQuery, CompiledUpdate
 from annotate.models.project import SuggestionPolicy
 from tests.annotate.asking import said
 from tests.factories import make_member, owner_of
@@ -45,10 +46,9 @@ def all_of(row, above=()):
     return type(row), values, related, row._state.db, row._state.adding
 
 
-def same(compiled, *shape, **values):
-    found = compiled.objects(*shape, **values)
-    given = {name: Value(values[name], output_field=param.output_field) for name, param in compiled._params.items()}
-    assert [all_of(row) for row in found] == [all_of(row) for row in compiled._build(*shape, **given)]
+def same(prepared, *shape, **values):
+    found = prepared.objects(*shape, **values)
+    assert [all_of(row) for row in found] == [all_of(row) for row in prepared.queryset(*shape, **values)]
     return found
 
 
@@ -102,6 +102,7 @@ class TestHotPath:
 
     def compare(self, project, person, now):
         assert set(queue.answerable(person)) == set(queue.answerable(person, project))
+        same(access._MEMBER, slug=project.slug, person=person.pk)
         same(leasing._HELD, person=person.pk, now=now)
         for n in (1, 8):
             same(leasing._FREE, n, project=project.pk, person=person.pk, now=now)
@@ -127,7 +128,40 @@ class TestHotPath:
         assert question.now.tzinfo is not None
 
 
-class TestCompiledQuery:
+class TestUpdates:
+    def test_a_slot_is_taken_while_one_is_free(self, people):
+        project, (olga, *_) = people
+        entry = QueueEntry.objects.filter(round__project=project).first()
+        assert [slots.take([entry.pk], unless_said_by=olga.pk) for _ in range(3)] == [True, True, False]
+        entry.refresh_from_db()
+        assert entry.n_taken == 2
+
+    def test_no_slot_is_taken_by_who_has_answered(self, people):
+        project, (olga, ann, _) = people
+        (lease,) = leasing.lease_next(project=project, annotator=olga)
+        answers.submit(lease_id=lease.public_id, project=project, answer=said(project), key="one", by=olga)
+        assert not slots.take([lease.entry_id], unless_said_by=olga.pk)
+        assert slots.take([lease.entry_id], unless_said_by=ann.pk)
+
+    def test_an_ended_lease_does_not_end_again(self, people):
+        project, (olga, *_) = people
+        (lease,) = leasing.lease_next(project=project, annotator=olga, now=START)
+        end = {"lease": lease.pk, "outcome": "answered"}
+        assert [answers._END.run(now=START + timedelta(days=day), **end) for day in (1, 2)] == [1, 0]
+        lease.refresh_from_db()
+        assert (lease.ended_at, lease.outcome) == (START + timedelta(days=1), "answered")
+
+    def test_the_lease_time_is_read_anew(self, people, settings):
+        project, (olga, *_) = people
+        (lease,) = leasing.lease_next(project=project, annotator=olga, now=START)
+        for seconds in (900, 60):
+            settings.ANSWER_LEASE_SECONDS = seconds
+            leasing.shown(lease_id=lease.public_id, by=olga, now=START)
+            lease.refresh_from_db()
+            assert lease.expires_at == START + timedelta(seconds=seconds)
+
+
+class TestPrepared:
     def test_it_compiles_each_shape_once(self, people):
         project, _ = people
         built = []
@@ -136,13 +170,22 @@ class TestCompiledQuery:
             built.append(n)
             return QueueEntry.objects.filter(round__project=project).order_by("position")[:n]
 
-        compiled = CompiledQuery(build, project=BigIntegerField())
-        assert [len(compiled.objects(n, project=project.pk)) for n in (2, 3, 2, 3)] == [2, 3, 2, 3]
+        prepared = CompiledQuery(build, project=BigIntegerField())
+        assert [len(prepared.objects(n, project=project.pk)) for n in (2, 3, 2, 3)] == [2, 3, 2, 3]
         assert built == [2, 3]
 
     def test_it_takes_each_value_where_it_belongs(self, people):
-        compiled = CompiledQuery(
+        prepared = CompiledQuery(
             lambda *, a, b: Project.objects.annotate(b=b, c=F("overlap") + b, a=a), a=IntegerField(), b=IntegerField()
         )
-        (project,) = same(compiled, a=10, b=20)
+        (project,) = same(prepared, a=10, b=20)
         assert (project.a, project.b, project.c) == (10, 20, 22)
+
+    def test_an_update_says_how_many_rows_it_changed(self, people):
+        project, _ = people
+        update = CompiledUpdate(
+            lambda *, project, n: (QueueEntry.objects.filter(item__project=project), {"overlap": n}),
+            project=BigIntegerField(),
+            n=IntegerField(),
+        )
+        assert update.run(project=project.pk, n=4) == QueueEntry.objects.filter(overlap=4).count() == 8
