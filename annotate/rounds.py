@@ -6,19 +6,19 @@ from dataclasses import asdict, replace
 import numpy as np
 from django.db import IntegrityError, transaction
 from django.db.models import Max
-from numpy.typing import NDArray
 
 from annotate import access
 from annotate.errors import Conflict, InvalidInput
 from annotate.labeling import leases, slots
 from annotate.learning import delivery, pool
-from annotate.models import Draw, Project, QueueEntry, Round, Run, User
+from annotate.models import Draw, Project, QueueEntry, Round, User
 from annotate.models.base import database_now
 from annotate.models.event import record
 from annotate.models.project import Arm, Strategy, SuggestionPolicy
 from annotate.runs import lifecycle
 from annotate.samples import absorb_late, advance_cutoffs
 from models_ml.acquisition import rounds, scores
+from models_ml.arrays import Bools, Matrix
 from models_ml.seeds import generator
 
 SAMPLES = (Arm.AUDIT, Arm.RANDOM)
@@ -44,9 +44,18 @@ def draw_round(*, project: Project, batch: int, by: User, show: lifecycle.Show |
         plan = _with_known_pi(plan, project, items)
         with transaction.atomic():
             attempt.write(len(plan.ask), len(plan.ask))
-            return _store(
-                project, plan, items, index=index, batch=batch, shares=shares, frozen=frozen, run=attempt.run, by=by
+            new = Round(
+                project=project,
+                index=index,
+                batch=batch,
+                shares=asdict(shares),
+                strategy=project.strategy,
+                scored_with=frozen.row,
+                seed=project.seed,
+                run=attempt.run,
+                opened_by=by,
             )
+            return _open(new, plan, items)
 
 
 def close_round(*, project: Project, by: User, force: bool = False, attempt: lifecycle.Attempt | None = None) -> Round:
@@ -120,21 +129,19 @@ def _state(project: Project, items: pool.Pool) -> rounds.SamplingFrame:
     )
 
 
-def _tried_blind(project: Project, items: pool.Pool) -> NDArray[np.bool_]:
+def _tried_blind(project: Project, items: pool.Pool) -> Bools:
     tried = project.annotations.filter(is_current=True, is_counted=True, is_blind=True)
     return items.mask(tried.values_list("item_id", flat=True))
 
 
-def _scores(
-    project: Project, frozen: delivery.Frozen, items: pool.Pool, random: np.random.Generator
-) -> NDArray[np.float64] | None:
+def _scores(project: Project, frozen: delivery.Frozen, items: pool.Pool, random: np.random.Generator) -> Matrix | None:
     """How much each item is worth a person under the delivered posterior; None while nothing is known of any."""
     if project.strategy == Strategy.RANDOM:
         return random.random(len(items))
     posterior = frozen.posterior_at(items.ordinal)
     if posterior is None:
         return None
-    score: NDArray[np.float64] = getattr(scores, project.strategy)(posterior)
+    score: Matrix = getattr(scores, project.strategy)(posterior)
     return score.astype(np.float64)
 
 
@@ -149,31 +156,12 @@ def _with_known_pi(plan: rounds.RoundPlan, project: Project, items: pool.Pool) -
     return replace(plan, picks=tuple(picks))
 
 
-def _store(
-    project: Project,
-    plan: rounds.RoundPlan,
-    items: pool.Pool,
-    *,
-    index: int,
-    batch: int,
-    shares: rounds.Shares,
-    frozen: delivery.Frozen,
-    run: Run,
-    by: User,
-) -> Round:
+def _open(new: Round, plan: rounds.RoundPlan, items: pool.Pool) -> Round:
+    """Store the round with its draws and its questions; Conflict where another one was opened meanwhile."""
+    project = new.project
     try:
         with transaction.atomic():
-            new = Round.objects.create(
-                project=project,
-                index=index,
-                batch=batch,
-                shares=asdict(shares),
-                strategy=project.strategy,
-                scored_with=frozen.row,
-                seed=project.seed,
-                run=run,
-                opened_by=by,
-            )
+            new.save(force_insert=True)
     except IntegrityError:
         raise Conflict(f"Another round of {project} has just been opened.") from None
     _store_draws(new, plan.picks, items)
@@ -190,7 +178,7 @@ def _store(
         for place, position in enumerate(plan.ask, start=1)
     )
     counts = {arm: len(plan.picked(arm)) for arm in sorted({pick.arm for pick in plan.picks})}
-    record("round.opened", project=project, by=by, round=index, n_questions=len(plan.ask), draws=counts)
+    record("round.opened", project=project, by=new.opened_by, round=new.index, n_questions=len(plan.ask), draws=counts)
     return new
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import orjson
 from django.db.models import Sum
-from numpy.typing import NDArray
 
 from annotate import projects, vectors
 from annotate import rounds as drawing
@@ -22,6 +21,7 @@ from annotate.models import Annotation, Estimate, Label, Prediction, Project, Qu
 from annotate.models.project import Role
 from annotate.silver import prelabel
 from models_ml import metrics
+from models_ml.arrays import Positions
 from models_ml.seeds import generator
 
 
@@ -174,7 +174,7 @@ def _estimate_fields(estimand: str, row: Estimate, truth: float) -> dict[str, An
     return {f"{estimand}_estimate": figure}
 
 
-def _true_labels(project: Project, items: pool.Pool, truth: Mapping[str, str]) -> NDArray[np.int64]:
+def _true_labels(project: Project, items: pool.Pool, truth: Mapping[str, str]) -> Positions:
     index = {label.name: label.index for label in projects.labels_of(projects.current_schema(project))}
     names = dict(project.items.values_list("id", "external_id"))
     return np.array([index[truth[str(names[int(i)])]] for i in items.ids], dtype=np.int64)

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 from django.conf import settings
-from numpy.typing import NDArray
 
 from annotate import failpoints, files
 from annotate.modalities import modality
 from annotate.models import Item, ItemPayload, Project
 from annotate.runs import lifecycle
 from models_ml import registry
-from models_ml.arrays import Vectors
+from models_ml.arrays import Array, Vectors
 from models_ml.encoders.items import ItemEncoder, item_encoder
 from models_ml.encoders.text import MemoEncoder
 from models_ml.types import Contents, Encoder, EncodingProgress
@@ -34,7 +33,7 @@ def encoder_of(project: Project) -> ItemEncoder:
     return item_encoder(encoder_named(project.encoder), project.modality)
 
 
-def vectors_of(project: Project, show: lifecycle.Show | None = None) -> NDArray[np.float32]:
+def vectors_of(project: Project, show: lifecycle.Show | None = None) -> Array:
     """float32 (n, d), memory-mapped, one row per ordinal of the visible items; missing rows are encoded first."""
     encoder, name = encoder_of(project), name_of(project)
     n_items = _n_visible(project)

@@ -8,16 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import softmax
 
 from models_ml import registry
+from models_ml.arrays import Bools, Floats, Ints
 from models_ml.encoders.items import item_encoder
 from models_ml.types import Contents, Encoder, Judgement, LabelSpec
-
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from safetensors import safe_open
 from annotate import files
 from annotate.models import Annotation, DeliveredVersion, Draw, Gold, Item, Label, Prediction
 from annotate.models.project import Arm
+from models_ml.arrays import Positions
 
 CHUNK_ROWS = 5_000
 DIGITS = 6  # probabilities are stored as float32, which holds about seven
@@ -212,7 +213,7 @@ class _Machine:
     def __init__(self, delivered: DeliveredVersion) -> None:
         path = files.checked_path(delivered.file, delivered.file_sha256)
         with safe_open(path, framework="numpy") as file:
-            self._ordinal: NDArray[np.int64] = file.get_tensor("ordinal")
+            self._ordinal: Positions = file.get_tensor("ordinal")
             self._arrays: list[NDArray[Any]] = [file.get_tensor(name) for name in self._NAMES]
 
     def at(self, ordinals: Sequence[int]) -> tuple[list[int], list[float | None], list[int], list[float | None]]:

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from annotate import files, vectors
 from annotate.errors import FileDamaged
 from annotate.models import ModelVersion
 from models_ml import checkpoints
+from models_ml.arrays import Array, Positions
 from models_ml.training import crossfit, rebuild
 
 
@@ -18,7 +18,7 @@ def load_version(model: ModelVersion) -> crossfit.TrainedVersion:
     return crossfit.TrainedVersion.from_arrays(*checkpoints.load_checkpoint(path))
 
 
-def load_snapshot(model: ModelVersion) -> tuple[crossfit.Snapshot, NDArray[np.int64]]:
+def load_snapshot(model: ModelVersion) -> tuple[crossfit.Snapshot, Positions]:
     """What the model was trained on, and the ordinals of its items. The vectors are the stored ones, checked."""
     path = files.checked_path(model.snapshot_file, model.snapshot_sha256)
     arrays, facts = checkpoints.load_checkpoint(path)
@@ -40,5 +40,5 @@ def broken_promise(model: ModelVersion) -> str | None:
     return rebuild.broken_promise(load_version(model), again, snapshot)
 
 
-def vectors_digest(x: NDArray[np.float32]) -> str:
+def vectors_digest(x: Array) -> str:
     return files.hashed_bytes(np.ascontiguousarray(x, dtype="<f4").tobytes())

@@ -19,9 +19,8 @@ from annotate.models.project import Arm
 from annotate.runs import lifecycle
 from annotate.silver import prompts
 from models_ml import checkpoints
+from models_ml.arrays import Array, Bools, Ints, Matrix
 from models_ml.label_combination import fit_label_combination
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Frozen:
         """The named array at these ordinals; every one of them must be frozen."""
         return self.arrays[name][np.searchsorted(self.arrays["ordinal"], ordinal)]
 
-    def posterior_at(self, ordinal: Ints) -> NDArray[np.float32] | None:
+    def posterior_at(self, ordinal: Ints) -> Array | None:
         """(n, K) the delivered posterior, or None where neither an LLM nor a model said anything."""
         if self.row.model is None and self.row.prompt is None:
             return None
@@ -134,9 +133,7 @@ def _freeze(project: Project, fingerprint: str, by: User, show: lifecycle.Show |
     return Frozen(row, arrays)
 
 
-def _out_of_fold(
-    champion: ModelVersion | None, items: pool.Pool, show: lifecycle.Show | None
-) -> NDArray[np.float32] | None:
+def _out_of_fold(champion: ModelVersion | None, items: pool.Pool, show: lifecycle.Show | None) -> Array | None:
     """(N, K) predictions by models that did not see the item's fold; items imported later get theirs too."""
     if champion is None:
         return None
@@ -148,9 +145,9 @@ def _out_of_fold(
 def _arrays(
     items: pool.Pool,
     silver: pool.SilverLabels,
-    p_oof: NDArray[np.float32] | None,
-    posterior: NDArray[np.float64],
-    in_a: NDArray[np.bool_],
+    p_oof: Array | None,
+    posterior: Matrix,
+    in_a: Bools,
 ) -> dict[str, NDArray[Any]]:
     """What the frozen file holds; -1 and NaN where nobody said anything."""
     said = (silver.label >= 0) & (silver.label < silver.n_classes)

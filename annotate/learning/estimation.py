@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from django.db import transaction
-from numpy.typing import NDArray
 
 from annotate import access, projects
 from annotate.learning import artefacts, delivery, pool
@@ -13,11 +12,10 @@ from annotate.models import Estimate, Label, Project, Round, User
 from annotate.models.project import Arm
 from annotate.runs import lifecycle
 from models_ml import estimators
+from models_ml.arrays import Bools, Ints
 from models_ml.estimators import Sample
 from models_ml.training.new_data import new_data_predictions
 
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 N_LOOKS = 7
 _KIND = Estimate.Estimand
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from django.db.models import Exists, OuterRef, Q
-from numpy.typing import NDArray
 
 from annotate.models import (
     Draw,
@@ -20,9 +19,8 @@ from annotate.models import (
     bulk,
 )
 from annotate.models.project import Arm
+from models_ml.arrays import Array, Bools, Ints, Matrix
 
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 NO_LABEL = -1
 
 
@@ -34,7 +32,7 @@ class Pool:
     ordinal: Ints
     source: Ints  # id of the import
     fold: Ints
-    prn: NDArray[np.float64]
+    prn: Matrix
     is_withdrawn: Bools  # only audited items stay after they were withdrawn, as unresolved
 
     def __len__(self) -> int:
@@ -68,7 +66,7 @@ class SilverLabels:
 
     prompt: PromptVersion | None
     label: Ints
-    probabilities: NDArray[np.float32] | None  # (N, K), rows of NaN where the confidence is unknown
+    probabilities: Array | None  # (N, K), rows of NaN where the confidence is unknown
     n_classes: int
 
     @property

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from django.db import transaction
 from django.db.models import Max
-from numpy.typing import NDArray
 
 from annotate import access, failpoints, files, projects
 from annotate import vectors as item_vectors
@@ -20,6 +19,7 @@ from annotate.models.project import Arm
 from annotate.runs import lifecycle
 from annotate.silver import prompts
 from models_ml import checkpoints
+from models_ml.arrays import Array
 from models_ml.methods import Need
 from models_ml.training import crossfit
 
@@ -63,7 +63,7 @@ def train(
     return model
 
 
-def take_snapshot(project: Project, vectors: NDArray[np.float32]) -> tuple[crossfit.Snapshot, dict[str, Any]]:
+def take_snapshot(project: Project, vectors: Array) -> tuple[crossfit.Snapshot, dict[str, Any]]:
     """What this training sees, and the facts to record: never a gold label that an audit draw obtained."""
     schema = projects.current_schema(project)
     prompt = prompts.current_prompt(project)

@@ -3,11 +3,11 @@
 import numpy as np
 from django.db import models
 from django.db.models import Q
-from numpy.typing import NDArray
 
 from annotate.models.item import Item
 from annotate.models.project import Project
 from annotate.models.schema import GuidelineVersion, LabelSchema
+from models_ml.arrays import Array
 
 
 class PromptVersion(models.Model):
@@ -73,6 +73,6 @@ class Prediction(models.Model):
     def __str__(self) -> str:
         return f"{self.item_id}: {self.status}"
 
-    def vector(self) -> NDArray[np.float32] | None:
+    def vector(self) -> Array | None:
         """The distribution over the K labels, or None where the confidence is unknown."""
         return None if self.probabilities is None else np.frombuffer(self.probabilities, dtype="<f4")

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from django.db.models import Exists, OuterRef, Q
-from numpy.typing import NDArray
 
 from annotate.models import DeliveredVersion, Draw, Gold, Label, Prediction
 from annotate.models.project import Arm
+from models_ml.arrays import Matrix, Positions
 from models_ml.noise.transition import row_intervals
 
 MAX_LABELS = 100  # beyond, Ĉ has more entries than anybody reads, and takes a second to load
@@ -18,13 +18,13 @@ class Confusion:
     """K rows (the truth) by K + 1 columns (what the machine said; the last: no valid answer)."""
 
     labels: list[str]
-    counts: NDArray[np.int64]
-    share: NDArray[np.float64]  # Ĉ, as the delivered version froze it
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
+    counts: Positions
+    share: Matrix  # Ĉ, as the delivered version froze it
+    low: Matrix
+    high: Matrix
 
     @property
-    def n(self) -> NDArray[np.int64]:
+    def n(self) -> Positions:
         """(K,) reference gold items behind each row."""
         return np.asarray(self.counts.sum(axis=1))
 
@@ -52,7 +52,7 @@ def load(version: DeliveredVersion) -> Confusion | None:
     return Confusion(labels, counts, share, bounds.low, bounds.high)
 
 
-def _counts(version: DeliveredVersion, n_classes: int) -> NDArray[np.int64]:
+def _counts(version: DeliveredVersion, n_classes: int) -> Positions:
     """Pairs of (gold, silver) in the reference sample, as far as it was known when the version was frozen."""
     known = Q(round__isnull=True) | Q(round__closed_at__lte=version.frozen_at)
     drawn = Draw.objects.filter(known, item=OuterRef("item"), arm=Arm.RANDOM)
