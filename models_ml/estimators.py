@@ -13,11 +13,9 @@ from models_ml.arrays import Bools
 from models_ml.intervals import (
     Interval,
     effective_size,
-    half_width,
     hypergeometric_interval,
     hypergeometric_lower,
     look_sizes,
-    size_for_half_width,
     wilson,
     wilson_at,
 )
@@ -30,7 +28,6 @@ __all__ = [
     "class_precision",
     "class_recall",
     "delivered_accuracy",
-    "half_width",
     "hypergeometric_interval",
     "hypergeometric_lower",
     "look_bound",
@@ -38,7 +35,6 @@ __all__ = [
     "new_data_accuracy",
     "post_stratified_accuracy",
     "post_stratified_delivered",
-    "size_for_half_width",
     "wilson",
 ]
 
