@@ -265,9 +265,11 @@ def _share(k: int, sample: Sample, interval: Callable[[int, int], Interval]) -> 
 def _delivered(
     share: _Share, corrected: int, pool_size: int, in_a: int, without_gold: int
 ) -> tuple[float, float, float]:
-    """[N - N_R - c + c·p + N_R·p + corrected] / N at the point and both ends.
+    """[|A| - c + right in A + N_R·p + corrected] / N, p being the share right in R at the point, low and high end.
 
-    `corrected`: audited items outside A whose wrong machine label the gold replaces.
+    A: items selected by an arm other than audit, or imported with gold. R: the other N_R items. c (`without_gold`):
+    items of A without gold, of which c·p count right at the point, 0 at the low end, c at the high end.
+    `corrected`: of the m audited items in R, those whose wrong machine label the gold replaces.
     """
     sure = in_a - without_gold + corrected
     in_r = pool_size - in_a
