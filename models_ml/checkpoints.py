@@ -25,13 +25,6 @@ def to_bytes(arrays: Mapping[str, AnyArray], config: Mapping[str, Any]) -> bytes
     return bytes(save(tensors, metadata={CONFIG_KEY: text}))
 
 
-def save_checkpoint(path: Path, arrays: Mapping[str, AnyArray], config: Mapping[str, Any]) -> str:
-    """Write the file and return its SHA-256 in hex."""
-    content = to_bytes(arrays, config)
-    path.write_bytes(content)
-    return hashlib.sha256(content).hexdigest()
-
-
 def load_checkpoint(path: Path, sha256: str | None = None) -> tuple[dict[str, AnyArray], dict[str, Any]]:
     """The arrays and settings of a file; ValueError where it does not have the checksum given."""
     if sha256 is not None and file_sha256(path) != sha256:

@@ -13,11 +13,9 @@ from models_ml.arrays import Bools
 from models_ml.intervals import (
     Interval,
     effective_size,
-    half_width,
     hypergeometric_interval,
     hypergeometric_lower,
     look_sizes,
-    size_for_half_width,
     wilson,
     wilson_at,
 )
@@ -30,7 +28,6 @@ __all__ = [
     "class_precision",
     "class_recall",
     "delivered_accuracy",
-    "half_width",
     "hypergeometric_interval",
     "hypergeometric_lower",
     "look_bound",
@@ -38,7 +35,6 @@ __all__ = [
     "new_data_accuracy",
     "post_stratified_accuracy",
     "post_stratified_delivered",
-    "size_for_half_width",
     "wilson",
 ]
 
@@ -269,9 +265,11 @@ def _share(k: int, sample: Sample, interval: Callable[[int, int], Interval]) -> 
 def _delivered(
     share: _Share, corrected: int, pool_size: int, in_a: int, without_gold: int
 ) -> tuple[float, float, float]:
-    """[N - N_R - c + c·p + N_R·p + corrected] / N at the point and both ends.
+    """[|A| - c + right in A + N_R·p + corrected] / N, p being the share right in R at the point, low and high end.
 
-    `corrected`: audited items outside A whose wrong machine label the gold replaces.
+    A: items selected by an arm other than audit, or imported with gold. R: the other N_R items. c (`without_gold`):
+    items of A without gold, of which c·p count right at the point, 0 at the low end, c at the high end.
+    `corrected`: of the m audited items in R, those whose wrong machine label the gold replaces.
     """
     sure = in_a - without_gold + corrected
     in_r = pool_size - in_a

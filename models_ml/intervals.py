@@ -1,4 +1,4 @@
-"""Intervals for a proportion of a finite pool, Wilson's and the exact one, and the sample a width needs."""
+"""Intervals for a proportion of a finite pool, Wilson's and the exact one, and the sample sizes to look at."""
 
 import math
 from functools import cache
@@ -80,27 +80,6 @@ def _fewest(k: int, n: int, population: int, alpha: float) -> int:
         else:
             low = middle + 1
     return low
-
-
-def half_width(p: float, m: int, population: int | None = None, confidence: float = 0.95) -> float:
-    """Half the width that m answers buy at an accuracy of about p: z sqrt(p(1-p)/m*), for planning only.
-
-    For delivered accuracy multiply by N_R/N. No answers: .5, all of [0, 1].
-    """
-    if m == 0:
-        return 0.5
-    return min(0.5, z_value(confidence) * math.sqrt(p * (1 - p) / effective_size(m, population)))
-
-
-def size_for_half_width(p: float, width: float, population: int | None = None, confidence: float = 0.95) -> int:
-    """About how many answers buy a half-width at an accuracy of about p: m0 = z² p(1-p)/width², rounded.
-
-    A finite population needs m0 N / (m0 + N - 1) (Cochran 1977, "Sampling techniques", section 4.4).
-    """
-    m = z_value(confidence) ** 2 * p * (1 - p) / width**2
-    if population is not None:
-        m = m * population / (m + population - 1) if population else 0.0
-    return round(m)
 
 
 def look_sizes(target_n: int, *, ratio: float = 1.5, max_looks: int = 7, smallest: int = 30) -> tuple[int, ...]:

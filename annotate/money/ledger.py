@@ -119,24 +119,6 @@ def end(budget: Budget, ends: Sequence[End], *, now: datetime | None = None) -> 
     )
 
 
-def settle(
-    budget: Budget, entry: LedgerEntry, *, micros: int, n_input_tokens: int | None = None,
-    n_output_tokens: int | None = None, now: datetime | None = None,
-) -> None:  # fmt: skip
-    """End a reservation at what the attempt cost; written off if that is more than was reserved."""
-    end(budget, [End(entry, State.SETTLED, micros, n_input_tokens, n_output_tokens)], now=now)
-
-
-def release(budget: Budget, entry: LedgerEntry, *, reason: str = "", now: datetime | None = None) -> None:
-    """End the reservation of an attempt that provably cost nothing."""
-    end(budget, [End(entry, State.RELEASED, reason=reason)], now=now)
-
-
-def write_off(budget: Budget, entry: LedgerEntry, *, reason: str = "", now: datetime | None = None) -> None:
-    """End the reservation of an attempt whose cost nobody knows: the reserved amount is charged."""
-    end(budget, [End(entry, State.WRITTEN_OFF, reason=reason)], now=now)
-
-
 def write_off_orphans(run: Run) -> int:
     """Write off what lost attempts of this run had reserved, since they may have sent the requests; returns how many.
 

@@ -117,10 +117,6 @@ class Attempted:
     def is_released(self) -> bool:
         return self.outcome in (Outcome.NOT_SENT, Outcome.REJECTED)
 
-    @property
-    def is_written_off(self) -> bool:
-        return not (self.is_settled or self.is_released)
-
 
 def most_input_tokens(messages: Sequence[Message]) -> int:
     """An upper bound of the number of tokens that the server counts for these messages."""

@@ -41,11 +41,6 @@ def probe(endpoint: Endpoint) -> Probe:
         loop.close()  # unlike asyncio.run this does not wait for a DNS lookup in progress
 
 
-def cost_most_micros(endpoint: Endpoint) -> int:
-    """The most that testing the connection can cost."""
-    return len(_numbers(endpoint)) * openai.most_micros(endpoint, _messages())
-
-
 async def _probe(endpoint: Endpoint) -> Probe:
     ends, cost = monotonic() + min(endpoint.timeout_seconds, MOST_SECONDS), 0
     for n in _numbers(endpoint):

@@ -119,10 +119,6 @@ class Purse:
     def kind(self) -> str:
         return self.budget.kind
 
-    @property
-    def used_percent(self) -> float:
-        return 100 * self.used_micros / self.budget.cap_micros if self.budget.cap_micros else 0.0
-
 
 @dataclass(frozen=True)
 class LedgerRow:

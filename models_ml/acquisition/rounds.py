@@ -60,7 +60,7 @@ class Shares:
     audit: float = 0.25
     reference: float = 0.10
     start: float = 0.0
-    # ±3 points for a delivered accuracy about 90 %: estimators.size_for_half_width(.90, .03).
+    # ±3 points for a delivered accuracy about 90 %: z² p(1-p)/w², see docs/loop.md, "Looks".
     audit_target: int = 384
     # max(50, 5K) is where the warning beside Ĉ ends; 200 is that for 40 classes.
     reference_target: int = 200
@@ -156,26 +156,12 @@ def suffix_cutoff(prn: Floats, drawn: Bools) -> float | None:
     return float(prn[drawn].min()) if drawn.any() else None
 
 
-def late_audit(prn: Floats, cutoff: float | None, in_audit: Bools) -> Bools:
-    """(N,) items without an audit draw that belong to the sample at once, since the cut-off has passed them."""
-    return np.zeros(len(prn), dtype=np.bool_) if cutoff is None else (prn <= cutoff) & ~in_audit
+def late_items(key: Floats, cutoff: float | None, member: Bools) -> Bools:
+    """(N,) items without a draw of the sample that belong to it at once, since its cut-off has passed their `key`.
 
-
-def late_reference(prn: Floats, cutoff: float | None, in_reference: Bools) -> Bools:
-    """(N,) items without a reference draw that belong to the sample at once."""
-    return np.zeros(len(prn), dtype=np.bool_) if cutoff is None else (prn >= cutoff) & ~in_reference
-
-
-def complete_prefix(prn: Floats, settled: Bools) -> Bools:
-    """(N,) the items of the longest run from the smallest prn on in which every item is settled.
-
-    For the reference sample pass -prn.
+    `key` ascends in the sample's direction: prn for audit, -prn for reference.
     """
-    order = np.argsort(prn, kind="stable")
-    unsettled = np.flatnonzero(~settled[order])
-    prefix = np.zeros(len(prn), dtype=np.bool_)
-    prefix[order[: unsettled[0] if len(unsettled) else len(prn)]] = True
-    return prefix
+    return np.zeros(len(key), dtype=np.bool_) if cutoff is None else (key <= cutoff) & ~member
 
 
 class _Draft:
@@ -244,7 +230,7 @@ def _take_sample(
     waiting = waiting[np.argsort(key[waiting], kind="stable")][:count]
     cutoff = prefix_cutoff(key, member)
     # What is open was behind a cut-off once, even where the item at that cut-off has been withdrawn since.
-    belongs = member | is_open | late_audit(key, cutoff, member)
+    belongs = member | is_open | late_items(key, cutoff, member)
     # Late items belong whatever the target says; only a fresh item needs room.
     room = max(0, min(target, n // _LARGEST_PART) - int(belongs.sum()))
     late = _lowest(key, belongs & ~member & ~is_open, count - len(waiting))

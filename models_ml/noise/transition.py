@@ -128,21 +128,14 @@ def row_intervals(
     return RowIntervals(low, high, np.asarray(n, np.int64))
 
 
-def transition_log_loss(gold: Ints, silver: Ints, transition: Matrix) -> float:
-    """Mean -log Ĉ[gold, silver] in nats over items that have both; NaN where there is none."""
-    both = _both(gold, silver)
-    if not both.any():
-        return float("nan")
-    return float(-np.log(np.maximum(transition[gold[both], silver[both]], TINY)).mean())
-
-
 def choose_transition(
     gold: Ints, silver: Ints, fold: Ints, candidates: Mapping[str, Matrix]
 ) -> tuple[str, dict[str, float]]:
     """The candidate with the lowest cross-validated log-loss, and all losses; the first of equals wins.
 
-    candidates: name -> float64[F, K, K+1], entry f estimated without fold f; each item is scored by its own
-    fold's Ĉ. gold is -1 outside the reference sample.
+    candidates: name -> float64[F, K, K+1], entry f estimated without fold f. A loss is the mean -log Ĉ[gold, silver]
+    in nats over items that have both, each by its own fold's Ĉ; NaN where there is none. gold is -1 outside the
+    reference sample.
     """
     both = _both(gold, silver)
     g, s, f = gold[both], silver[both], fold[both]

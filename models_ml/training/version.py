@@ -60,7 +60,7 @@ class TrainedVersion:
         return np.asarray(softmax(self.whole.logits(x) / np.float32(self.temperature)), np.float32)
 
     def to_arrays(self) -> tuple[dict[str, AnyArray], dict[str, Any]]:
-        """Arrays and JSON-able settings, as checkpoints.save_checkpoint takes them."""
+        """Arrays and JSON-able settings, as checkpoints.to_bytes takes them."""
         arrays: dict[str, AnyArray] = {
             "transition": self.transition,
             "fold_transitions": self.fold_transitions,

@@ -300,7 +300,7 @@ class TestMoney:
         budget = budgets.set_cap(project=project, kind="machine", cap_micros=100, by=owner_of(project))
         run = make_run(project, kind="prelabel", state="running")
         one, _two = ledger.reserve(budget, [ledger.Ask(10), ledger.Ask(20)], run=run)
-        ledger.settle(budget, one, micros=7)
+        ledger.end(budget, [ledger.End(one, ledger.State.SETTLED, 7)])
         assert [name for name in verification.CHECKS if problem(project, name)] == []
         return project
 

@@ -183,11 +183,10 @@ def pay(folder: Path, people: dict[str, Any], sara: Any, texts: list[dict[str, s
     answers = [Failure(kinds[place % len(kinds)], "It failed.") for place in range(len(items))]
     prompts.store(prompt=prompt, items=items, answers=answers)
     entries = ledger.reserve(budget, [ledger.Ask(1_700, item.pk) for item in items], run=run, prompt=prompt)
+    unanswered = "The server did not answer within 60 s. " + "x" * 80
     for place, entry in enumerate(entries[:50]):
-        if place % 7 == 0:
-            ledger.write_off(budget, entry, reason="The server did not answer within 60 s. " + "x" * 80)
-        else:
-            ledger.settle(budget, entry, micros=1_603, n_input_tokens=1_234, n_output_tokens=1)
+        lost = ledger.End(entry, ledger.State.WRITTEN_OFF, reason=unanswered)
+        ledger.end(budget, [ledger.End(entry, ledger.State.SETTLED, 1_603, 1_234, 1) if place % 7 else lost])
     return made
 
 

@@ -3,15 +3,22 @@ import hashlib
 import numpy as np
 import pytest
 
-from models_ml.checkpoints import file_sha256, load_checkpoint, save_checkpoint, to_bytes
+from models_ml.checkpoints import file_sha256, load_checkpoint, to_bytes
 
 ARRAYS = {"b": np.arange(6, dtype=np.int64).reshape(2, 3), "a": np.array([0.1, 0.2], np.float32)}
 CONFIG = {"λ": 5.0, "names": ["x", None], "gold_weight": "inf"}
 
 
+def saved(path, arrays, config):
+    """Write a checkpoint; its SHA-256."""
+    content = to_bytes(arrays, config)
+    path.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+
 def test_what_is_loaded_is_what_was_saved(tmp_path):
     path = tmp_path / "head.safetensors"
-    digest = save_checkpoint(path, ARRAYS, CONFIG)
+    digest = saved(path, ARRAYS, CONFIG)
     arrays, config = load_checkpoint(path, digest)
     assert config == CONFIG
     for name, array in ARRAYS.items():
@@ -26,19 +33,18 @@ def test_the_same_content_gives_the_same_bytes():
 
 def test_it_takes_arrays_that_are_not_contiguous(tmp_path):
     path = tmp_path / "t"
-    save_checkpoint(path, {"t": ARRAYS["b"].T}, {})
+    saved(path, {"t": ARRAYS["b"].T}, {})
     np.testing.assert_array_equal(load_checkpoint(path)[0]["t"], ARRAYS["b"].T)
 
 
 def test_the_checksum_is_that_of_the_file(tmp_path):
     path = tmp_path / "c"
-    digest = save_checkpoint(path, ARRAYS, CONFIG)
-    assert digest == file_sha256(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert saved(path, ARRAYS, CONFIG) == file_sha256(path)
 
 
 def test_a_changed_file_is_refused(tmp_path):
     path = tmp_path / "c"
-    digest = save_checkpoint(path, ARRAYS, CONFIG)
+    digest = saved(path, ARRAYS, CONFIG)
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)

@@ -24,11 +24,9 @@ from models_ml.estimators import (
 )
 from models_ml.intervals import (
     effective_size,
-    half_width,
     hypergeometric_interval,
     hypergeometric_lower,
     look_sizes,
-    size_for_half_width,
     wilson,
 )
 
@@ -119,24 +117,7 @@ class TestHypergeometric:
         assert hypergeometric_interval(9, 10, 10) == (0.9, 0.9)
 
 
-class TestPlanning:
-    @pytest.mark.parametrize(
-        ("p", "width", "size"),
-        [(0.85, 0.03, 544), (0.9, 0.03, 384), (0.95, 0.03, 203)]
-        + [(0.85, 0.05, 196), (0.9, 0.05, 138), (0.95, 0.05, 73)],
-    )
-    def test_it_gives_the_sizes_in_the_design(self, p, width, size):
-        assert size_for_half_width(p, width) == size
-
-    def test_it_needs_fewer_from_a_small_pool(self):
-        m = size_for_half_width(0.9, 0.03, population=500)
-        assert m == round(384.146 * 500 / (384.146 + 499))
-        assert half_width(0.9, m, 500) == pytest.approx(0.03, abs=1e-4)
-
-    def test_it_says_what_a_census_and_nothing_buy(self):
-        assert half_width(0.9, 50, 50) == 0
-        assert half_width(0.9, 0, 50) == 0.5
-
+class TestLookSizes:
     def test_it_looks_at_sizes_that_grow_by_half(self):
         assert look_sizes(384) == (34, 51, 76, 114, 171, 256, 384)
 

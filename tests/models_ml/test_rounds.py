@@ -12,15 +12,13 @@ from models_ml.acquisition.rounds import (
     LATER,
     SamplingFrame,
     Shares,
-    complete_prefix,
-    late_audit,
-    late_reference,
+    late_items,
     plan_round,
     prefix_cutoff,
     shares_for,
     suffix_cutoff,
 )
-from models_ml.estimators import size_for_half_width
+from models_ml.intervals import z_value
 
 
 def make_pool(prn, **columns):
@@ -235,19 +233,13 @@ class TestMarks:
     def test_there_is_none_before_the_first_draw(self):
         pool = ladder()
         assert prefix_cutoff(pool.prn, pool.in_audit) is None
-        assert not late_audit(pool.prn, None, pool.in_audit).any()
-        assert not late_reference(pool.prn, None, pool.in_reference).any()
+        assert suffix_cutoff(pool.prn, pool.in_reference) is None
+        assert not late_items(pool.prn, None, pool.in_audit).any()
 
     def test_late_items_are_those_a_mark_has_passed(self):
         prn, drawn = np.array([0.1, 0.2, 0.3, 0.7, 0.8, 0.9]), np.array([1, 0, 0, 0, 0, 1], dtype=bool)
-        assert np.flatnonzero(late_audit(prn, 0.2, drawn)).tolist() == [1]
-        assert np.flatnonzero(late_reference(prn, 0.8, drawn)).tolist() == [4]
-
-    def test_a_prefix_ends_before_the_first_gap(self):
-        prn = np.array([0.4, 0.1, 0.3, 0.2])
-        assert complete_prefix(prn, np.array([1, 1, 0, 1], dtype=bool)).tolist() == [False, True, False, True]
-        assert complete_prefix(prn, np.ones(4, dtype=bool)).all()
-        assert not complete_prefix(prn, np.zeros(4, dtype=bool)).any()
+        assert np.flatnonzero(late_items(prn, 0.2, drawn)).tolist() == [1]
+        assert np.flatnonzero(late_items(-prn, -0.8, drawn)).tolist() == [4]
 
 
 class TestShares:
@@ -259,7 +251,7 @@ class TestShares:
         assert (shares.audit, shares.audit_target, shares.reference_target) == (0.25, 70, 55)
 
     def test_its_default_target_buys_three_points(self):
-        assert LATER.audit_target == size_for_half_width(0.9, 0.03)
+        assert LATER.audit_target == round(z_value(0.95) ** 2 * 0.9 * 0.1 / 0.03**2)
 
     @pytest.mark.parametrize("parts", [{"audit": -0.1}, {"audit": 0.9, "reference": 0.2}])
     def test_it_refuses_impossible_shares(self, parts):
@@ -305,9 +297,25 @@ def grown(pool, generator, count):
     more = make_pool(generator.random(count))
     columns = {name: np.concatenate([getattr(pool, name), getattr(more, name)]) for name in vars(pool)}
     pool = SamplingFrame(**columns)
-    late = late_audit(pool.prn, prefix_cutoff(pool.prn, pool.in_audit), pool.in_audit)
-    late_too = late_reference(pool.prn, suffix_cutoff(pool.prn, pool.in_reference), pool.in_reference)
-    return replace(pool, audit_open=pool.audit_open | late, reference_open=pool.reference_open | late_too)
+    audit, reference = with_late_items(pool)
+    return replace(
+        pool,
+        audit_open=pool.audit_open | audit & ~pool.in_audit,
+        reference_open=pool.reference_open | reference & ~pool.in_reference,
+    )
+
+
+def with_late_items(pool):
+    """The masks of both samples, items imported behind their cut-offs included."""
+    audit = late_items(pool.prn, prefix_cutoff(pool.prn, pool.in_audit), pool.in_audit)
+    reference = late_items(-pool.prn, prefix_cutoff(-pool.prn, pool.in_reference), pool.in_reference)
+    return pool.in_audit | audit, pool.in_reference | reference
+
+
+def is_prefix(key, mask):
+    """Whether no item outside the mask stands before one inside it, by ascending key."""
+    in_order = mask[np.argsort(key)]
+    return not (in_order[1:] & ~in_order[:-1]).any()
 
 
 def shrunk(pool, generator):
@@ -344,11 +352,9 @@ class TestProperties:
     @given(histories())
     def test_the_samples_with_their_late_items_are_complete_prefixes(self, history):
         for _, _, pool, _ in play(history):
-            low, high = prefix_cutoff(pool.prn, pool.in_audit), suffix_cutoff(pool.prn, pool.in_reference)
-            audit = pool.in_audit | late_audit(pool.prn, low, pool.in_audit)
-            reference = pool.in_reference | late_reference(pool.prn, high, pool.in_reference)
-            assert (complete_prefix(pool.prn, audit) == audit).all()
-            assert (complete_prefix(-pool.prn, reference) == reference).all()
+            audit, reference = with_late_items(pool)
+            assert is_prefix(pool.prn, audit)
+            assert is_prefix(-pool.prn, reference)
 
     @settings(max_examples=80, deadline=None)
     @given(histories())

@@ -14,7 +14,6 @@ from models_ml.noise.transition import (
     silver_marginal,
     stratified_transition,
     transition_counts,
-    transition_log_loss,
 )
 
 # Two classes; silver 2 is a failure. Class 0: right, right, failed. Class 1: wrong. The last two have no gold.
@@ -129,10 +128,13 @@ class TestRowIntervals:
 class TestLogLoss:
     def test_it_is_the_mean_surprise(self):
         matrix = np.array([[0.5, 0.25, 0.25], [0.5, 0.5, 0.0]])
-        assert transition_log_loss(GOLD, SILVER, matrix) == pytest.approx(-np.log([0.5, 0.5, 0.25, 0.5]).mean())
+        _, losses = choose_transition(GOLD, SILVER, np.zeros(6, int), {"direct": matrix[None]})
+        assert losses == pytest.approx({"direct": -np.log([0.5, 0.5, 0.25, 0.5]).mean()})
 
     def test_it_is_nan_without_pairs(self):
-        assert np.isnan(transition_log_loss(np.full(6, -1), SILVER, np.full((2, 3), 1 / 3)))
+        candidates = {"direct": np.full((1, 2, 3), 1 / 3)}
+        _, losses = choose_transition(np.full(6, -1), SILVER, np.zeros(6, int), candidates)
+        assert np.isnan(losses["direct"])
 
     def test_the_choice_scores_each_item_by_its_own_fold(self):
         right, wrong = np.array([[0.8, 0.1, 0.1]] * 2), np.array([[0.1, 0.8, 0.1]] * 2)

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from annotate.providers.probe import cost_most_micros, probe
+from annotate.providers.probe import probe
 from tests.providers.conftest import KEY
 from tests.stub_llm import stub_llm
 
@@ -14,7 +14,7 @@ class TestProbe:
         assert found.is_reachable
         assert found.n_alternatives == 20
         assert "probabilities of 20 alternatives" in found.sentence
-        assert found.cost_micros == stub.bill().micros <= cost_most_micros(endpoint())
+        assert found.cost_micros == stub.bill().micros > 0
 
     def test_it_counts_the_alternatives_that_come(self, stub, endpoint):
         stub.change(max_alternatives=5)

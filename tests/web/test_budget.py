@@ -11,7 +11,7 @@ from annotate.labeling import leases
 from annotate.models import Budget, LedgerEntry, Run
 from annotate.models.project import Role
 from annotate.money import budgets, ledger
-from annotate.money.ledger import Ask
+from annotate.money.ledger import Ask, End, State
 from tests.factories import make_member, make_project, owner_of
 from tests.rows import make_items, make_round, make_run
 from tests.web.test_translation import known_strings, pseudo_locale, untranslated
@@ -49,8 +49,7 @@ def spend(project, *amounts, settled=0, run=None, items=()):
     asks = [Ask(micros, item) for micros, item in zip(amounts, ids, strict=True)]
     budget = budgets.of(project, MACHINE)
     entries = ledger.reserve(budget, asks, run=run)
-    for entry in entries[:settled]:
-        ledger.settle(budget, entry, micros=entry.reserved_micros // 2, n_input_tokens=1234, n_output_tokens=4)
+    ledger.end(budget, [End(entry, State.SETTLED, entry.reserved_micros // 2, 1234, 4) for entry in entries[:settled]])
     return entries
 
 

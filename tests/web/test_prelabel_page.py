@@ -9,7 +9,7 @@ from annotate import projects
 from annotate.models import Budget, Prediction, Run
 from annotate.models.project import Role
 from annotate.money import budgets, ledger
-from annotate.money.ledger import Ask
+from annotate.money.ledger import Ask, End, State
 from annotate.silver import connections
 from tests.factories import make_member, make_project, make_user, owner_of
 from tests.rows import make_items, make_run, make_silver
@@ -206,7 +206,7 @@ class TestAnswers:
         lend(project)
         budget, run = cap(project, 1000), make_run(project, kind="prelabel", state="running")
         first, _second = ledger.reserve(budget, [Ask(300), Ask(200)], run=run)
-        ledger.settle(budget, first, micros=123)
+        ledger.end(budget, [End(first, State.SETTLED, 123)])
         said = "This run has spent 0.000123 USD; 0.0002 USD is reserved"
         assert said in text_of(page(olga, project))
         part = olga.get(reverse("prelabel-spent", args=[project.slug]), **HTMX)

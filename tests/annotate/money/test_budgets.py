@@ -5,6 +5,7 @@ import pytest
 from annotate.errors import AccessDenied, Conflict, InvalidInput
 from annotate.models import Budget, Event
 from annotate.money import budgets, ledger
+from annotate.money.ledger import End, State
 from tests.factories import make_member, make_project, owner_of
 
 pytestmark = pytest.mark.django_db
@@ -22,8 +23,8 @@ def cap(project, micros, kind=MACHINE):
 
 def spend(project, *amounts):
     budget = budgets.of(project, MACHINE)
-    for entry in ledger.reserve(budget, [ledger.Ask(micros) for micros in amounts]):
-        ledger.settle(budget, entry, micros=entry.reserved_micros)
+    entries = ledger.reserve(budget, [ledger.Ask(micros) for micros in amounts])
+    ledger.end(budget, [End(entry, State.SETTLED, entry.reserved_micros) for entry in entries])
 
 
 class TestCap:

@@ -90,7 +90,7 @@ class TestEnd:
     @pytest.mark.parametrize("again", [State.SETTLED, State.RELEASED, State.WRITTEN_OFF])
     def test_nothing_ends_twice(self, budget, again):
         one, two = ledger.reserve(budget, asks(10, 10))
-        ledger.settle(budget, one, micros=3)
+        ledger.end(budget, [End(one, State.SETTLED, 3)])
         with pytest.raises(Conflict, match="ended by another"):
             ledger.end(budget, [End(two, State.RELEASED), End(one, again, 0)])
         assert sums(budget) == (10, 3, 0)
