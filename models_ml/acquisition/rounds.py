@@ -209,7 +209,7 @@ def _take_audit(draft: _Draft, count: int, target: int) -> None:
     frame = draft.frame
     reference_cutoff = suffix_cutoff(frame.prn, frame.in_reference)
     apart = frame.prn < (np.inf if reference_cutoff is None else reference_cutoff)
-    _take_sample(draft, AUDIT, frame.prn, frame.in_audit, frame.audit_open, apart, count, target)
+    _take_sample(draft, _End(AUDIT, frame.prn, frame.in_audit, frame.audit_open, apart), count, target)
 
 
 def _take_reference(draft: _Draft, count: int, target: int) -> None:
@@ -218,13 +218,26 @@ def _take_reference(draft: _Draft, count: int, target: int) -> None:
     in_audit[[pick.position for pick in draft.picks]] = True  # only audit has picked so far
     audit_cutoff = prefix_cutoff(frame.prn, in_audit)
     apart = frame.prn > (-np.inf if audit_cutoff is None else audit_cutoff)
-    _take_sample(draft, REFERENCE, -frame.prn, frame.in_reference, frame.reference_open, apart, count, target)
+    _take_sample(draft, _End(REFERENCE, -frame.prn, frame.in_reference, frame.reference_open, apart), count, target)
 
 
-def _take_sample(
-    draft: _Draft, arm: str, key: Floats, member: Bools, is_open: Bools, apart: Bools, count: int, target: int
-) -> None:
-    """Advance one sample along `key` (ascending) by `count`, what is still open counted first."""
+@dataclass(frozen=True)
+class _End:
+    """One end of the random order, and the sample that grows from it.
+
+    key: (N,) the sample takes items from its smallest value on; apart: items beyond the other sample.
+    """
+
+    arm: str
+    key: Floats
+    member: Bools
+    is_open: Bools
+    apart: Bools
+
+
+def _take_sample(draft: _Draft, end: _End, count: int, target: int) -> None:
+    """Advance one sample along its key by `count`, what is still open counted first."""
+    arm, key, member, is_open = end.arm, end.key, end.member, end.is_open
     n = len(key)
     waiting = np.flatnonzero(is_open)
     waiting = waiting[np.argsort(key[waiting], kind="stable")][:count]
@@ -234,7 +247,7 @@ def _take_sample(
     # Late items belong whatever the target says; only a fresh item needs room.
     room = max(0, min(target, n // _LARGEST_PART) - int(belongs.sum()))
     late = _lowest(key, belongs & ~member & ~is_open, count - len(waiting))
-    fresh = _lowest(key, ~belongs & ~is_open & apart, min(room, count - len(waiting) - len(late)))
+    fresh = _lowest(key, ~belongs & ~is_open & end.apart, min(room, count - len(waiting) - len(late)))
     # An item that is open without a draw (imported behind the cut-off) becomes a member by this draw too.
     size = int((member | is_open).sum()) + len(late) + len(fresh)
     pi, to_ask = size / n if n else None, ~draft.frame.has_blind_gold
