@@ -1,4 +1,4 @@
-"""What the tests of routing, labeling and review share: answers in one line, problems, statements."""
+"""What the tests of leases, answers and gold share: answers in one line, problems, statements."""
 
 import itertools
 

@@ -1,6 +1,6 @@
 """A prepared query finds what the same queryset finds, whatever people have done before.
 
-Walks over the doors of routing and labeling make the rows; afterwards every prepared query of the hot path is asked
+Walks over leases and answers make the rows; afterwards every compiled query of the hot path is asked
 twice, compiled once and as Django would ask it.
 """
 

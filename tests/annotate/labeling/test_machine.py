@@ -1,6 +1,6 @@
 """Whatever people do in whatever order: slots add up, nothing acknowledged is lost, gold follows its rule.
 
-Random walks over the doors of routing and labeling, with a clock that the walk moves. What was acknowledged is
+Random walks over leases and answers, with a clock that the walk moves. What was acknowledged is
 kept in plain lists; after every step the rows must say the same.
 """
 
