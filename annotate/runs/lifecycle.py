@@ -173,7 +173,7 @@ def notify_unheard() -> int:
     The broker lost the message, or no worker was there.
     """
     before = database_now() - timedelta(seconds=1.5 * settings.RUN_SWEEP_SECONDS)
-    unheard = Run.objects.filter(Q(rung_at__isnull=True) | Q(rung_at__lt=before), state=Run.State.QUEUED)
+    unheard = Run.objects.filter(Q(notified_at__isnull=True) | Q(notified_at__lt=before), state=Run.State.QUEUED)
     n_rung = 0
     for run in unheard.filter(created_at__lt=before).order_by("created_at"):
         notify.notify_workers(run)
