@@ -45,7 +45,7 @@ def enqueue(
 
 
 def cancel(*, run: Run, by: User) -> Run:
-    """Cancel a run; a running one ends at its next beat. What a kind may not leave behind, a worker clears away (`tidy`)."""
+    """Cancel a run; a running one ends at its next beat. A worker clears away what its kind must not leave."""
     return lifecycle.cancel(run=run, by=by, needs_tidying=run.kind in KINDS and KINDS[run.kind].tidy is not None)
 
 
