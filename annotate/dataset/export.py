@@ -1,4 +1,4 @@
-"""The dataset out: each item with its delivered label and where it came from, at one point in time."""
+"""Decides how a delivered version is written to files: every item with its label and provenance, and a manifest."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -37,11 +37,11 @@ def export(
     show: lifecycle.Show | None = None,
     attempt: lifecycle.Attempt | None = None,
 ) -> Path:
-    """Write one data file per format and their manifest, and return the path of the manifest.
+    """Write one data file per format and then their manifest; returns the manifest's path.
 
-    They go into `directory`, by default the project's folder among the exports. The same snapshot gives the same
-    bytes. The manifest appears last: where one is, its files are whole. `attempt`: at the run that exports; a command
-    makes no run of that.
+    The files go into `directory`, by default the project's folder among the stored exports. The same database state
+    gives the same bytes. A folder that holds the manifest holds its files whole. `attempt`: the attempt at the run that
+    exports; None for a command, which makes no run.
     """
     project = delivered.project
     access.require(by, project, to="manage")
@@ -56,7 +56,7 @@ def export(
             for blocks in _blocks(provenance, wanted, fields, delivered.n_pool, show):
                 for name, block in blocks.items():
                     drafts[name].write(block)
-            folder.remove(target)  # an earlier one would speak of files that are about to change
+            folder.remove(target)  # an older export's manifest: the files that it describes are about to be replaced
         written = [
             {"name": f"{stem}.{name}", "format": name, "n_bytes": draft.n_bytes, "sha256": draft.sha256}
             for name, draft in drafts.items()
@@ -85,12 +85,12 @@ def export(
 
 
 def stored_manifest(delivered: DeliveredVersion) -> Path:
-    """Where the manifest of this version lies once it was exported into the project's folder."""
+    """The path of this version's manifest in the project's folder of the store, whether or not it was exported."""
     return files.path_of(f"{_stored_folder(delivered.project)}/{_manifest_name(delivered)}")
 
 
 def verify_origin(manifest_path: Path, project: Project) -> list[str]:
-    """Whether this very manifest was written by an export of `project`, whose row keeps its checksum."""
+    """The problem, if no Export row of `project` has this manifest's checksum; empty if the project wrote it."""
     if project.exports.filter(manifest_sha256=files.checksum(Path(manifest_path))).exists():
         return []
     return [f"no export of {project} wrote this manifest; it is another project's, or was changed since"]
@@ -103,7 +103,7 @@ def _blocks(
     n_rows: int,
     show: lifecycle.Show | None,
 ) -> Iterator[dict[str, bytes]]:
-    """For each chunk of rows, what each format makes of it; the rows are read once for all formats."""
+    """The files' bytes by format, one dict per chunk of rows: the rows are read once for all formats."""
     encode: dict[str, _Encode] = {
         "jsonl": _jsonl,
         "csv": lambda rows: csv.lines(_cells(row, fields) for row in rows),
@@ -127,7 +127,7 @@ def _header(fields: tuple[str, ...]) -> list[str]:
 
 
 def _cells(row: Row, fields: tuple[str, ...]) -> list[csv.Cell]:
-    """One cell per field of the payload, lists joined by semicolons."""
+    """The row as CSV cells: one per field of the payload, lists joined by semicolons."""
     cells = list(row)
     for place in _LISTS:
         cells[place] = ";".join(cells[place])

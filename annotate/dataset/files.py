@@ -1,4 +1,4 @@
-"""Finished exports: which files each of them recorded, where they lie, and what their manifest says."""
+"""Decides which files of finished exports may be downloaded, and whether stored files are those that were exported."""
 
 from collections.abc import Iterator
 from io import BytesIO
@@ -13,18 +13,18 @@ from annotate import files
 from annotate.errors import FileDamaged, NotFound
 from annotate.models import Export, Project, Run
 
-_CHEAP_BYTES = 256 << 20  # hashed in under half a second before it is sent
+_CHEAP_BYTES = 256 << 20  # a file up to this size is hashed in under half a second, so before each download
 _TYPES = {".jsonl": "application/x-ndjson", ".csv": "text/csv; charset=utf-8", ".json": "application/json"}
 
 
 def finished(project: Project) -> QuerySet[Export]:
-    """The exports that runs have made, newest first; what a command wrote belongs to whoever gave the command."""
+    """The exports made by runs that succeeded, newest first. Exports by commands belong to whoever ran the command."""
     exports = project.exports.filter(run__state=Run.State.SUCCEEDED)
     return exports.select_related("run__started_by", "delivered_version").order_by("-id")
 
 
 def find(*, project: Project, public_id: str) -> Export:
-    """The export that the run of this public id has made in this project."""
+    """The export that the run with this public id made in this project; NotFound if there is none."""
     found = finished(project).filter(run__public_id=public_id).first()
     if found is None:
         raise NotFound(_("There is no such export."))
@@ -32,8 +32,11 @@ def find(*, project: Project, public_id: str) -> Export:
 
 
 def opened(export: Export, name: str) -> BinaryIO:
-    """A file by the name that the export recorded, unharmed and open for reading; any other name leads nowhere."""
-    # No checksum is asked of the manifest: another export of the same version in fewer formats may have replaced it.
+    """The export's file of this name, open for reading; NotFound for a name that it did not record, or a file gone.
+
+    FileDamaged if a data file up to _CHEAP_BYTES differs from its recorded checksum; larger ones are not hashed here.
+    """
+    # The manifest is not compared: another export of the same version in fewer formats may have replaced it.
     checksums = {export.manifest: "", **_checksums(export)}
     stored = stored_name(export, name) if name in checksums else None
     if stored is None:
@@ -47,17 +50,18 @@ def opened(export: Export, name: str) -> BinaryIO:
 
 
 def content_type(name: str) -> str:
+    """The media type to send a file of this name with."""
     return _TYPES.get(Path(name).suffix, "application/octet-stream")
 
 
 def stored_name(export: Export, name: str) -> str | None:
-    """What the store calls a file of the export; None where the export does not lie in the store."""
+    """The name in the store of the export's file `name`; None if the export lies elsewhere or `name` is a path."""
     is_stored = export.folder.startswith(f"{files.EXPORTS}/")
     return f"{export.folder}/{name}" if is_stored and name and Path(name).name == name else None
 
 
 def read_manifest(export: Export) -> dict[str, Any]:
-    """What the manifest says; empty where it is gone or unreadable."""
+    """The export's manifest as a dict; empty if the file is gone, unreadable or outside the store."""
     stored = stored_name(export, export.manifest)
     try:
         with files.opened(stored) if stored else BytesIO(b"{}") as file:
@@ -68,10 +72,10 @@ def read_manifest(export: Export) -> dict[str, Any]:
 
 
 def problems(exports: QuerySet[Export]) -> Iterator[str]:
-    """What differs between exports and their files in the store.
+    """A sentence for each stored file that is missing or differs from the last export that wrote its name.
 
-    A later export of the same version writes the same names: the last row counts. Whoever clears an export away
-    removes its manifest, and an export that is under way has removed the one before: without it nothing is promised.
+    Exports of one version share the names of files. Exports without their manifest are not checked: an export removes
+    the manifest while it writes, and so does whoever clears an export away.
     """
     checksums: dict[str, str] = {}
     manifest_of: dict[str, str] = {}
@@ -93,5 +97,5 @@ def problems(exports: QuerySet[Export]) -> Iterator[str]:
 
 
 def _checksums(export: Export) -> dict[str, str]:
-    """Of the data files, by name."""
+    """SHA-256 of each data file, by its name."""
     return {one["name"]: one["sha256"] for one in export.files}

@@ -1,4 +1,4 @@
-"""Says what an export is: its counts and checksums, each figure with its population, and what it rests on."""
+"""Decides what an export's manifest says (counts, checksums, estimates, versions) and checks files against it."""
 
 import csv
 from pathlib import Path
@@ -10,7 +10,7 @@ from annotate import files
 from annotate.dataset.provenance import COLUMNS, Counts
 from annotate.models import DeliveredVersion, Estimate
 
-FORMAT = 1  # of the manifest; a reader that knows another refuses
+FORMAT = 1  # of the manifest; `verify_export` refuses others
 _KIND = Estimate.Estimand
 
 _MEANINGS = {
@@ -25,7 +25,7 @@ _MEANINGS = {
 
 
 def build(delivered: DeliveredVersion, counts: Counts, written: list[dict[str, Any]]) -> dict[str, Any]:
-    """The manifest of one export; the same snapshot gives the same manifest."""
+    """The manifest of an export of `counts` rows in `written` files; the same database state gives the same one."""
     project, prompt, model = delivered.project, delivered.prompt, delivered.model
     estimates = list(delivered.estimates.select_related("label").order_by("id"))
     return {
@@ -64,11 +64,12 @@ def build(delivered: DeliveredVersion, counts: Counts, written: list[dict[str, A
 
 
 def dump(manifest: dict[str, Any]) -> bytes:
+    """The manifest as indented JSON."""
     return orjson.dumps(manifest, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def verify_export(manifest_path: Path) -> list[str]:
-    """What differs between a manifest and the files beside it; an empty list when all is as it says."""
+    """Sentences that say how the files beside a manifest differ from it; empty if all are as it says."""
     try:
         manifest = orjson.loads(Path(manifest_path).read_bytes())
         described = [(entry["name"], entry) for entry in manifest["files"]]
@@ -130,7 +131,7 @@ def _file_problems(folder: Path, name: Any, entry: dict[str, Any], n_rows: int) 
 
 
 def _count(path: Path) -> int:
-    """Records in a data file."""
+    """The number of records in a data file."""
     if path.suffix == ".csv":
         with path.open(newline="", encoding="utf-8") as file:
             csv.field_size_limit(1 << 30)

@@ -1,4 +1,4 @@
-"""What an exported row carries: the delivered label, and everything that says where it came from."""
+"""Decides what an exported row holds: the item, its delivered label, and where that label came from."""
 
 import struct
 from collections import Counter, defaultdict
@@ -20,7 +20,7 @@ from annotate.models.project import Arm
 from models_ml.arrays import Positions
 
 CHUNK_ROWS = 5_000
-DIGITS = 6  # probabilities are stored as float32, which holds about seven
+DIGITS = 6  # of exported probabilities: they are stored as float32, which holds about seven
 
 COLUMNS: dict[str, str] = {
     "id": "Goldloop's own id of the item",
@@ -57,16 +57,16 @@ Row = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class AnswerSummary:
-    """Answers of people about one item that count."""
+    """The counted answers to one item, summarized."""
 
-    people: tuple[str, ...] = ()
-    agreement: float | None = None
-    guidelines: int | None = None
+    people: tuple[str, ...] = ()  # public ids, sorted
+    agreement: float | None = None  # share of the answers that give the most frequent label
+    guidelines: int | None = None  # the newest version that somebody answered by
 
 
 @dataclass
 class Counts:
-    """Of the rows that have passed."""
+    """How many rows `Provenance.chunks` has given so far, in all, by label source and by split."""
 
     rows: int = 0
     by_source: Counter[str | None] = field(default_factory=Counter)
@@ -74,7 +74,10 @@ class Counts:
 
 
 class Provenance:
-    """Rows of one delivered version, chunk by chunk in the order of ordinals, with memory for one chunk."""
+    """The rows of one delivered version, in the order of ordinals.
+
+    In memory are the frozen arrays of machine labels and one chunk of rows.
+    """
 
     def __init__(self, delivered: DeliveredVersion) -> None:
         self.delivered, self.counts = delivered, Counts()
@@ -93,9 +96,9 @@ class Provenance:
         )
 
     def chunks(self) -> Iterator[list[Row]]:
-        """Lists of rows, each with the values of COLUMNS in their order; call inside one read snapshot."""
+        """Lists of up to CHUNK_ROWS rows, each the values of COLUMNS in their order. Call it inside a read snapshot."""
         items = Item.objects.filter(project=self.delivered.project).in_pool().order_by("ordinal")
-        # As text, and parsed here: a column that the ORM converts costs as much as all the others together.
+        # The payload comes as text and is parsed in _rows: converted by the ORM it costs as much as all other columns.
         wanted = items.filter(ordinal__lte=self.delivered.last_ordinal).values_list(
             "pk", "public_id", "external_id", "ordinal", "fold", Cast("content__payload", TextField())
         )
@@ -105,13 +108,13 @@ class Provenance:
             yield self._rows(chunk)
 
     def _rows(self, chunk: Sequence[tuple[Any, ...]]) -> list[Row]:
-        # Keys grow with ordinals, so a range of keys is the chunk, and needs no list of thousands.
+        # Primary keys grow with ordinals, so a range of them selects the chunk's rows without a list of thousands.
         keys = [row[0] for row in chunk]
         among = {"item_id__gte": min(keys), "item_id__lte": max(keys)}
-        gold, arms, said, silver = (
+        gold, arms, answers_by_item, silver = (
             self._gold(among),
             self._arms(among),
-            self._said(among),
+            self._answers(among),
             self._silver(among),
         )
         label, probability, model_label, model_probability = self._machine.at([row[3] for row in chunk])
@@ -124,7 +127,7 @@ class Provenance:
                 source = source if name is not None else None  # type: ignore[assignment]
             drawn = arms.get(key, {})
             split = _split(drawn, is_trainable)
-            answers = said.get(key, _NOBODY)
+            answers = answers_by_item.get(key, _NOBODY)
             of_model = model_label[place]
             self.counts.by_source[source] += 1
             self.counts.by_split[split] += 1
@@ -158,7 +161,7 @@ class Provenance:
         return rows
 
     def _gold(self, among: dict[str, Any]) -> dict[int, tuple[Any, ...]]:
-        """The gold that is delivered: the trainable one where there is one, else what the audit obtained."""
+        """By item, label name, rule, origin, time and whether it is trainable: of an item's two golds the trainable."""
         found: dict[int, tuple[Any, ...]] = {}
         current = Gold.objects.filter(**among).current()
         for item, label, rule, origin, moment in current.values_list(
@@ -166,21 +169,22 @@ class Provenance:
         ):
             is_trainable = origin != Arm.AUDIT
             if is_trainable or item not in found:
-                # Other projects' rows may lie in the same range of keys; nobody asks for them here.
+                # None for gold of another project, whose items may lie in the same range of keys; no row uses it.
                 name = self._label_names.get(label)
                 found[item] = (name, rule, origin, _utc(moment), is_trainable)
         return found
 
     @staticmethod
     def _arms(among: dict[str, Any]) -> dict[int, dict[str, float | None]]:
-        """Inclusion probability by arm, for each item that was drawn."""
+        """For each item that was drawn: the inclusion probability by arm, of the first draw of that arm."""
         found: dict[int, dict[str, float | None]] = defaultdict(dict)
         for item, arm, pi in Draw.objects.filter(**among).order_by("id").values_list("item_id", "arm", "pi"):
             found[item].setdefault(arm, pi)
         return found
 
     @staticmethod
-    def _said(among: dict[str, Any]) -> dict[int, AnswerSummary]:
+    def _answers(among: dict[str, Any]) -> dict[int, AnswerSummary]:
+        """A summary of the counted answers, skips left out, by item."""
         answers: dict[int, list[tuple[str, int, int | None]]] = defaultdict(list)
         counted = Annotation.objects.filter(**among, is_current=True, is_counted=True, label__isnull=False)
         for item, person, label, guidelines in counted.values_list(
@@ -190,6 +194,7 @@ class Provenance:
         return {item: _summary(given) for item, given in answers.items()}
 
     def _silver(self, among: dict[str, Any]) -> dict[int, tuple[Any, ...]]:
+        """By item: the silver label, its probability and its status, under the delivered version's prompt version."""
         if self._prompt is None:
             return {}
         rows = Prediction.objects.filter(prompt=self._prompt, **among)
@@ -206,7 +211,7 @@ class Provenance:
 
 
 class _Machine:
-    """The frozen arrays, read chunk by chunk: ordinals only ever go up."""
+    """The machine labels of a delivered version, as it froze them: arrays with one position per item, by ordinal."""
 
     _NAMES = ("label", "probability", "model_label", "model_probability")
 
@@ -217,7 +222,10 @@ class _Machine:
             self._arrays: list[NDArray[Any]] = [file.get_tensor(name) for name in self._NAMES]
 
     def at(self, ordinals: Sequence[int]) -> tuple[list[int], list[float | None], list[int], list[float | None]]:
-        """Labels (-1: none) and probabilities; an item that came into the pool after the freeze has none."""
+        """Delivered machine label, its probability, the model's label and its probability of each of these items.
+
+        A label of -1 and a probability of None mean that there is none, as for items brought back after the freeze.
+        """
         wanted = np.array(ordinals, dtype=np.int64)
         place = np.searchsorted(self._ordinal, wanted)
         place = np.minimum(place, max(len(self._ordinal) - 1, 0))
@@ -255,13 +263,13 @@ def _summary(given: list[tuple[str, int, int | None]]) -> AnswerSummary:
 
 
 def _numbers(values: NDArray[Any]) -> list[float | None]:
-    """Rounded so that a float32 reads as it was meant; NaN becomes None."""
+    """The values rounded to DIGITS, which hides the noise of float32; NaN becomes None."""
     rounded = np.round(values.astype(np.float64), DIGITS).tolist()
     return [None if value != value else value for value in rounded]
 
 
 def _names(version: Any) -> list[str]:
-    """Label names by index, of the schema that a delivered version or a prompt speaks of."""
+    """Label names by index, of the schema of a delivered version or a prompt version."""
     return list(version.schema.labels.order_by("index").values_list("name", flat=True))
 
 

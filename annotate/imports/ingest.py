@@ -1,4 +1,7 @@
-"""Files in: row by row, with a quarantine for what cannot be used; visible when all of it is there."""
+"""Decides how a file is imported: in chunks, resumed after a crash, its items visible once the import is complete.
+
+Lines that make no item are kept with the reason (annotate/imports/rows.py decides which).
+"""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,20 +29,20 @@ from annotate.models.base import database_now
 from annotate.models.event import record
 from annotate.runs import lifecycle
 
-# Each chunk touches most pages of the random indexes: larger ones write less, and hold others up for longer, where
-# the database has one writer at a time.
+# Rows per transaction. Each chunk touches most pages of the random indexes: larger chunks write less in all, but other
+# writers wait longer where the database (SQLite) lets one write at a time.
 CHUNK_ROWS = 8_000 if connection.vendor == "postgresql" else 4_000
-CHUNK_BYTES = 1_000 * CHUNK_ROWS  # so that long lines do not add up in memory
+CHUNK_BYTES = 1_000 * CHUNK_ROWS  # a chunk of long lines ends here, which bounds its memory
 
 
 @dataclass(frozen=True)
 class _Job:
-    """One file on its way in, and how it is read."""
+    """One file to import, and how to read it."""
 
     project: Project
     by: User
     file: BinaryIO
-    name: Path | str  # what messages call the file
+    name: Path | str  # the file's name in messages
     fields: Fields
     dialect: Dialect
     upload: Upload | None = None
@@ -57,11 +60,11 @@ def import_items(
     columns: Chosen | None = None,
     show: lifecycle.Show | None = None,
 ) -> Import:
-    """Import a file, plain or gzip; started again after a crash it goes on where it stopped.
+    """Import a file of this machine, plain or gzip; called again after a crash, it continues where it stopped.
 
-    `columns` says where the content and the id stand, if their columns have other names than theirs.
-    Rows that cannot be used become RejectedRows; exact duplicates become one item. Items are visible from the
-    moment the import is complete. Labels for items that were there before are attached as they are read.
+    `columns` gives the columns of content and id where they are not called like the fields (text, id, ...). Rows that
+    cannot be used become RejectedRows; rows of equal content become one item. New items become visible when the import
+    is complete; labels for items of earlier imports are attached chunk by chunk.
     """
     access.require(by, project, to="manage")
     labels = {"gold": gold_field, "silver": silver_field, "confidence": silver_confidence_field}
@@ -81,21 +84,23 @@ def import_upload(
     columns: dict[str, str | None],
     show: lifecycle.Show | None = None,
 ) -> Import:
-    """Import an upload (its public id), read in this dialect, with these columns by what they hold.
+    """Import the upload with this public id, read in `dialect`; `columns` gives the column of each role.
 
-    A further attempt goes on at the cursor of the one before it; where that one had finished, nothing is done.
+    Another attempt at the same run continues at the cursor; if the attempt before it had completed the import, that
+    import is returned as it is.
     """
     access.require(by, project, to="manage")
-    sent, spoken = uploads.find(project=project, public_id=upload), Dialect.from_json(dialect)
+    row, read_as = uploads.find(project=project, public_id=upload), Dialect.from_json(dialect)
     fields = checked(columns, project)
-    with uploads.opened(sent) as file, lifecycle.start(kind="import", project=project, by=by, show=show) as attempt:
-        done = sent.imports.filter(state=Import.State.COMPLETE, run=attempt.run).first()
-        return done or _import(_Job(project, by, file, sent.file_name, fields, spoken, sent), attempt)
+    with uploads.opened(row) as file, lifecycle.start(kind="import", project=project, by=by, show=show) as attempt:
+        done = row.imports.filter(state=Import.State.COMPLETE, run=attempt.run).first()
+        return done or _import(_Job(project, by, file, row.file_name, fields, read_as, row), attempt)
 
 
 def _import(job: _Job, attempt: lifecycle.Attempt) -> Import:
+    """Check the file, begin or continue its import, store its chunks, and complete the import."""
     reader, file = reader_of(job.dialect), job.file
-    limit = settings.IMPORT_MAX_BYTES if job.upload else None  # who has a shell knows what there is room for
+    limit = settings.IMPORT_MAX_BYTES if job.upload else None  # whoever runs commands here knows the disk's room
     facts = reader.inspect(file, job.name, lambda: attempt.beat(0), limit=limit)
     if job.upload and facts.sha256 != job.upload.file_sha256:
         raise FileDamaged(f"The stored file of {job.name} has another checksum than its row says; send it again.")
@@ -104,7 +109,7 @@ def _import(job: _Job, attempt: lifecycle.Attempt) -> Import:
     source = _unfinished(job, facts) or _begin(job, facts)
     writer = Writer(source, attempt, facts.n_lines, reader)
     with bulk.few_checkpoints():
-        for rows in _ahead(map(writer.read, _chunks(reader, reader.lines(file, skip=source.cursor)))):
+        for rows in _read_ahead(map(writer.read, _chunks(reader, reader.lines(file, skip=source.cursor)))):
             writer.store(rows)
     _check_unchanged(job, facts)
     _complete(source, attempt, facts.n_lines, job.by)
@@ -112,9 +117,9 @@ def _import(job: _Job, attempt: lifecycle.Attempt) -> Import:
 
 
 def abandon_import(*, project: Project, by: User) -> int:
-    """Delete the hidden items of the unfinished import and give their ordinals back; returns how many.
+    """Delete the project's unfinished import and its hidden items, and free their ordinals; returns how many items.
 
-    Labels that it attached to items of earlier imports stay: they are true of those items.
+    Labels that the import attached to items of earlier imports stay: they are true of those items.
     """
     access.require(by, project, to="manage")
     with lifecycle.start(kind="import", project=project, by=by) as attempt, transaction.atomic():
@@ -124,11 +129,11 @@ def abandon_import(*, project: Project, by: User) -> int:
         attempt.write(0)
         for rows in (Prediction, Gold, Draw, ItemPayload):
             rows.objects.filter(item__source=source).delete()  # type: ignore[attr-defined]
-        # Past the ORM, which would load every item to look for rows that point at it.
+        # Without the ORM's cascade, which would load every item to look for rows that refer to it.
         n_items = Item.objects.filter(source=source)._raw_delete("default")
         source.rejected_rows.all().delete()
         source.delete()
-        # The only running import made the last ordinals, so what stays is dense again.
+        # The unfinished import made the highest ordinals (one import runs at a time), so the others are still dense.
         last = Item.objects.filter(project=project).aggregate(last=Coalesce(Max("ordinal"), -1))["last"]
         Project.objects.filter(pk=project.pk).update(next_ordinal=last + 1)
         project.prompts.filter(annotator=IMPORTED, predictions=None, modelversion=None, deliveredversion=None).delete()
@@ -138,7 +143,7 @@ def abandon_import(*, project: Project, by: User) -> int:
 
 
 def _unfinished(job: _Job, facts: streams.Facts) -> Import | None:
-    """The import to go on with, or None; Conflict where another one has to end first."""
+    """The unfinished import that this job continues, or None; Conflict if it is of another file, or read otherwise."""
     project = job.project
     source = project.imports.filter(state=Import.State.RUNNING).first()
     if source is None:
@@ -148,23 +153,24 @@ def _unfinished(job: _Job, facts: streams.Facts) -> Import | None:
     if source.file_sha256 != facts.sha256:
         raise Conflict(f"{what}). Start it again with that file, unchanged, {way_out}")
     if Fields(**source.options["fields"]) != job.fields:
-        raise Conflict(f"{what}, with the columns {_told(source)}). Start it again with the same columns, {way_out}")
+        raise Conflict(f"{what}, with the columns {_columns(source)}). Start it again with the same columns, {way_out}")
     dialect = Dialect.from_json(source.options.get("dialect", {}))
     if dialect != job.dialect:
-        told = ", ".join(f"{name} {value!r}" for name, value in dialect.to_json().items())
-        raise Conflict(f"{what}, read with {told}). Start it again read like that, {way_out}")
+        listed = ", ".join(f"{name} {value!r}" for name, value in dialect.to_json().items())
+        raise Conflict(f"{what}, read with {listed}). Start it again read like that, {way_out}")
     return source
 
 
-_TOLD = ("gold", "silver", "confidence", "id")
+_ROLES = ("gold", "silver", "confidence", "id")
 
 
-def _told(source: Import) -> str:
+def _columns(source: Import) -> str:
+    """The import's columns by role, for messages."""
     fields = dict(source.options["fields"])
     fields |= fields.pop("content", {})
-    # PostgreSQL keeps JSON without the order of its keys.
-    kinds = sorted(fields, key=lambda kind: _TOLD.index(kind) if kind in _TOLD else len(_TOLD))
-    return ", ".join(f"{kind}: {fields[kind] or 'none'}" for kind in kinds)
+    # Sorted, because PostgreSQL does not keep the order of a JSON object's keys.
+    roles = sorted(fields, key=lambda role: _ROLES.index(role) if role in _ROLES else len(_ROLES))
+    return ", ".join(f"{role}: {fields[role] or 'none'}" for role in roles)
 
 
 def _begin(job: _Job, facts: streams.Facts) -> Import:
@@ -184,7 +190,7 @@ def _begin(job: _Job, facts: streams.Facts) -> Import:
 
 
 def _chunks(reader: Reader, lines: Iterable[Line]) -> Iterator[list[Line]]:
-    """Lists of lines bounded by number and by bytes."""
+    """The lines in lists of at most CHUNK_ROWS lines; a list ends early once it has CHUNK_BYTES bytes."""
     chunk: list[Line] = []
     n_bytes = 0
     for line in lines:
@@ -197,12 +203,12 @@ def _chunks(reader: Reader, lines: Iterable[Line]) -> Iterator[list[Line]]:
         yield chunk
 
 
-def _ahead(chunks: Iterator[list[Read]]) -> Iterator[list[Read]]:
-    """Each is read while the one before it is stored: what waits for the database leaves the processor to it."""
-    with ThreadPoolExecutor(1) as reading:
-        coming = reading.submit(next, chunks, None)
-        while (chunk := coming.result()) is not None:
-            coming = reading.submit(next, chunks, None)
+def _read_ahead(chunks: Iterator[list[Read]]) -> Iterator[list[Read]]:
+    """The same chunks, each read in a thread while the caller stores the one before it and waits for the database."""
+    with ThreadPoolExecutor(1) as reader:
+        following = reader.submit(next, chunks, None)
+        while (chunk := following.result()) is not None:
+            following = reader.submit(next, chunks, None)
             yield chunk
 
 
@@ -215,7 +221,7 @@ def _check_unchanged(job: _Job, facts: streams.Facts) -> None:
 
 
 def _complete(source: Import, attempt: lifecycle.Attempt, n_lines: int, by: User) -> None:
-    """All of it becomes visible at once, and items behind a mark join their sample in the same moment."""
+    """In one transaction make all items of the import visible and add those beyond a cut-off to that sample."""
     with transaction.atomic():
         attempt.write(n_lines, n_lines)
         _revive(source)
@@ -238,14 +244,17 @@ def _complete(source: Import, attempt: lifecycle.Attempt, n_lines: int, by: User
 
 
 def _revive(source: Import) -> None:
-    """Bring back the withdrawn items that the file holds again, with the new external id if it is free."""
+    """Bring back each withdrawn item whose content the file holds.
+
+    Its external id is the file's if no other item has it, else its old one if no other item has that, else none.
+    """
     pending = source.rejected_rows.filter(kind=Kind.REVIVED).order_by("line").values_list("excerpt", "external_id")
     for start in range(0, source.n_revived, CHUNK_ROWS):
         claims = dict(pending[start : start + CHUNK_ROWS])
         items = list(Item.objects.filter(public_id__in=claims, withdrawn_at__isnull=False))
-        asked = {*claims.values(), *(item.external_id for item in items)} - {None}
-        holding = Item.objects.filter(project=source.project, withdrawn_at__isnull=True, external_id__in=asked)
-        taken = set(holding.values_list("external_id", flat=True))
+        wanted = {*claims.values(), *(item.external_id for item in items)} - {None}
+        holders = Item.objects.filter(project=source.project, withdrawn_at__isnull=True, external_id__in=wanted)
+        taken = set(holders.values_list("external_id", flat=True))
         renamed = []
         for item in items:
             old = item.external_id
@@ -256,6 +265,6 @@ def _revive(source: Import) -> None:
             taken.add(item.external_id)
             if item.external_id != old:
                 renamed.append(item)
-        # Still withdrawn here, so that ids which change hands do not collide.
-        Item.objects.bulk_update(renamed, ["external_id"], batch_size=500)  # a CASE per row: its text grows
+        # Ids are unique among items not withdrawn; these still are, so ids that change hands do not collide.
+        Item.objects.bulk_update(renamed, ["external_id"], batch_size=500)  # the statement has one CASE per row
         Item.objects.filter(pk__in=[item.pk for item in items]).update(withdrawn_at=None)

@@ -1,4 +1,4 @@
-"""What an import would make of a file, shown before anything of the file is stored."""
+"""Decides what the preview of an upload shows: what an import would make of it. No row of the file is stored."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -22,23 +22,15 @@ from annotate.modalities import modality
 from annotate.models import Project, RejectedRow, Upload, User
 
 N_CHECKED = 1_000  # rows that a preview reads as an import would
-
-
-N_SHOWN = 20
-
-
-_N_SAMPLES = 3
-
-
-_N_LABELS = 50
-
-
-_SAMPLE = 80  # characters
+N_SHOWN = 20  # new items
+_N_SAMPLES = 3  # values of a column
+_N_LABELS = 50  # names in a column of labels
+_SAMPLE = 80  # characters of a value
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the file, with some of what stands in it."""
+    """A column of the file, with the first different values in it."""
 
     name: str
     samples: tuple[str, ...]
@@ -47,19 +39,19 @@ class Column:
 
 @dataclass(frozen=True)
 class PreviewRow:
-    """A row as it would be stored."""
+    """A row of the file as the item that it would become."""
 
     line: int
     external_id: str | None
     payload: dict[str, str]
     metadata: dict[str, Any]
     gold: str | None
-    silver: str | None  # a label's name, or why there is none
+    silver: str | None  # a label's name, else why there is none; None if no column holds silver
 
 
 @dataclass(frozen=True)
 class LabelSeen:
-    """A name in a column of labels."""
+    """A name in a column of labels, and how often it occurs."""
 
     name: str
     n: int
@@ -68,7 +60,7 @@ class LabelSeen:
 
 @dataclass(frozen=True)
 class Preview:
-    """What an import would make of a file. Nothing of it is stored."""
+    """What an import would make of a file."""
 
     dialect: Dialect
     is_sure: bool  # False: the encoding is a guess
@@ -77,30 +69,30 @@ class Preview:
     mapping: dict[str, str | None]  # column by role, as import_upload takes it
     n_rows: int
     n_bytes: int  # unpacked
-    n_checked: int  # rows that the figures below speak of: the first ones
-    problem: str = ""  # why it cannot be imported like this; the figures below are then missing
+    n_checked: int  # how many rows, from the first on, the figures below count
+    problem: str = ""  # why the file cannot be imported like this; the figures below are then missing
     n_new: int = 0
-    n_duplicates: int = 0  # of each other, or of items that are there
-    n_revived: int = 0
+    n_duplicates: int = 0  # rows with the content of an earlier row, or of an item of the project
+    n_revived: int = 0  # rows that would bring back a withdrawn item
     n_rejected: int = 0
     rows: tuple[PreviewRow, ...] = ()
     rejected: tuple[RejectedRow, ...] = ()  # not stored; line, reason, external_id and excerpt are set
-    labels: dict[str, tuple[LabelSeen, ...]] = field(default_factory=dict)  # of gold and silver, the most frequent
+    labels: dict[str, tuple[LabelSeen, ...]] = field(default_factory=dict)  # most frequent names, by gold and silver
     mean_characters: float = 0.0  # of the content of new items
 
     @property
     def n_expected(self) -> int:
-        """New items of the whole file, if its other rows are like those that were checked."""
+        """How many new items the whole file would give if its other rows are like those checked."""
         return round(self.n_rows * self.n_new / self.n_checked) if self.n_checked else 0
 
 
 def of_upload(
     *, upload: Upload, by: User, dialect: Mapping[str, Any] | None = None, columns: Chosen | None = None
 ) -> Preview:
-    """Read the file as an import would, and store nothing.
+    """What an import would make of this upload, by reading its first N_CHECKED rows as an import does.
 
-    `dialect`: what a person chose instead of what is detected; `columns`: column by role, instead of the proposal.
-    InvalidInput: the file is something else, or cannot be read like this at all.
+    `dialect`: settings that a person chose instead of the detected ones. `columns`: column by role, instead of the
+    proposal. InvalidInput if the file is neither a table nor JSON Lines, or cannot be read like this at all.
     """
     access.require(by, upload.project, to="manage")
     with opened(upload) as file:
@@ -129,9 +121,9 @@ def of_upload(
 
 
 def _detected(file: BinaryIO, upload: Upload, choices: Mapping[str, Any]) -> detection.Detected:
-    """What the file is, but for what a person chose."""
+    """The file's dialect: what a person chose, and the rest as detected."""
     limit = settings.IMPORT_MAX_BYTES
-    Dialect.from_json({"format": "csv", **choices})  # first of all, whether these can be chosen
+    Dialect.from_json({"format": "csv", **choices})  # refuses impossible choices before the file is read
     found = detection.detect(file, upload.file_name, limit=limit, encoding=choices.get("encoding", ""))
     dialect = Dialect.from_json({**found.dialect.to_json(), **choices})
     reader_of(dialect).inspect(file, upload.file_name, limit=limit)
@@ -155,7 +147,7 @@ def _columns(names: list[str], mapping: Chosen, reader: Reader, sample: list[Lin
 
 
 def _outcome(project: Project, rules: Rules, sample: list[Line]) -> dict[str, Any]:
-    """What the rows of the sample would become."""
+    """What the sample's rows would become, as fields of Preview."""
     rows = [read(*line, rules) for line in sample]
     there = what_is_there(project, [row for row in rows if isinstance(row, ParsedRow)])
     admitted = decide(rows, *there, rules.reader.excerpt)
@@ -189,7 +181,7 @@ def _rejected(admitted: Admitted) -> tuple[RejectedRow, ...]:
 
 
 def _labels(rules: Rules, sample: list[Line]) -> dict[str, tuple[LabelSeen, ...]]:
-    """The names in the columns of labels: what is not one of the project's labels should be seen before it is late."""
+    """How often each name occurs in the columns of gold and silver: people see unknown names before they import."""
     named = {"gold": rules.fields.gold, "silver": rules.fields.silver}
     counts = {role: Counter[str]() for role, column in named.items() if column}
     for columns in _parsed(rules.reader, sample):
@@ -204,7 +196,7 @@ def _labels(rules: Rules, sample: list[Line]) -> dict[str, tuple[LabelSeen, ...]
 
 
 def _parsed(reader: Reader, sample: list[Line]) -> Iterator[dict[str, Any]]:
-    """The columns of each row that can be read at all."""
+    """The values by column of each row that can be parsed."""
     for _number, raw, is_whole in sample:
         try:
             if is_whole:

@@ -1,4 +1,4 @@
-"""What one row of a file becomes: a new item, a duplicate, a withdrawn item come back, or a rejected line."""
+"""Decides what a row of a file becomes: a new item, a duplicate, a withdrawn item brought back, or a rejected line."""
 
 import struct
 from collections.abc import Callable, Iterable
@@ -14,7 +14,7 @@ from annotate.modalities import Modality
 from annotate.models import Label, Prediction, RejectedRow
 
 MAX_ID = 200  # characters of an external id
-_MAX_NAME = 100
+_MAX_NAME = 100  # characters of a label or an id in a reason
 _MAX_REASON = 300
 
 Kind = RejectedRow.Kind
@@ -31,29 +31,32 @@ class Rules:
 
     @cached_property
     def known_columns(self) -> frozenset[str | None]:
-        """Everything else is metadata; a confidence too, since for K > 2 it is no distribution."""
+        """The columns of content, id, gold and silver. All others become metadata.
+
+        So does the confidence, which is no distribution if there are more than two labels.
+        """
         content = [self.fields.column(name) for name in self.modality.FIELDS]
         return frozenset({self.fields.id, *content, self.fields.gold, self.fields.silver})
 
     def value(self, columns: dict[str, Any], name: str | None) -> Any:
-        """What stands in a column; an empty cell of a table is nothing."""
+        """The row's value in the column `name`; None where there is no column, or a table's cell is empty."""
         value = columns.get(name) if name else None
         return None if value == "" and not self.reader.is_typed else value
 
 
 @dataclass(slots=True, frozen=True)
 class ImportedSilver:
-    """A machine's label that came with the row, or how it failed to give one."""
+    """A machine's label that came with a row, or the kind of failure where the row has no such label."""
 
-    status: str
-    index: int | None = None
-    vector: bytes | None = None
+    status: str  # of Prediction.Status
+    index: int | None = None  # of the label
+    vector: bytes | None = None  # the labels' probabilities as float32, None where unknown
     message: str = ""
 
 
 @dataclass(slots=True)
 class ParsedRow:
-    """A line that can become an item."""
+    """A line that can become an item, with the labels that it carries."""
 
     line: int
     raw: Any  # as the reader gave it
@@ -63,24 +66,24 @@ class ParsedRow:
     metadata: str  # JSON
     gold: Label | None
     silver: ImportedSilver | None
-    prn: float = 0.0  # set by whoever stores it: they follow from the project's key
+    prn: float = 0.0  # from key and content; set by Writer.read, as the fold is, since a preview needs neither
     fold: int = 0
 
 
 @dataclass(slots=True)
 class Known:
-    """The one item with some content: stored before, or about to be."""
+    """The project's one item with some content: stored already, or about to be."""
 
     id: int  # 0 until it is stored
     public_id: str
     is_withdrawn: bool = False
     gold: str | None = None  # label name
-    takes_gold: bool = True  # False once rounds were drawn: choosing then would bend what the audit says
+    takes_gold: bool = True  # False once a round was drawn: gold for items that somebody picked would bias the audit
 
 
 @dataclass(slots=True)
 class Admitted:
-    """What a chunk of rows comes to."""
+    """What a chunk of rows becomes: new items, labels for items, and lines that made no item."""
 
     new: list[tuple[ParsedRow, Known]] = field(default_factory=list)
     gold: list[tuple[Known, Label]] = field(default_factory=list)
@@ -88,11 +91,15 @@ class Admitted:
     lines: list[RejectedRow] = field(default_factory=list)  # duplicates and revivals included
 
     def count(self, kind: str) -> int:
+        """How many of the lines are of this kind."""
         return sum(line.kind == kind for line in self.lines)
 
 
 def read(number: int, raw: Any, is_whole: bool, rules: Rules) -> ParsedRow | RejectedRow:
-    """One line as a row, or as the rejected line that says why not."""
+    """Parse line `number`; a line that cannot be used becomes a RejectedRow with the reason.
+
+    `is_whole`: False if the line was too long and `raw` is only its beginning.
+    """
     external_id = None
     try:
         if not is_whole:
@@ -116,10 +123,10 @@ def decide(
     holders: dict[str, str],
     excerpt: Callable[[Any], str] = jsonl.excerpt,
 ) -> Admitted:
-    """Go through a chunk in file order.
+    """Decide what each row of a chunk becomes, in the order of the file.
 
-    `known`: items by content hash. `holders`: content hash by the external id that an item holds now.
-    Both are brought up to date on the way, so that rows of one chunk see each other.
+    `known`: the project's items by content hash. `holders`: by external id, the content hash of the item that has it.
+    Both are updated row by row, so that each row sees those before it.
     """
     admitted = Admitted()
     for row in rows:
@@ -127,18 +134,18 @@ def decide(
             admitted.lines.append(row)
             continue
         item = known.get(row.content_hash)
-        if reason := _why_not(row, item, holders):
+        if reason := _why_rejected(row, item, holders):
             admitted.lines.append(_line(Kind.REJECTED, row.line, reason, row.external_id, excerpt(row.raw)))
             continue
         if item is None:
             item = known[row.content_hash] = Known(0, "")
             admitted.new.append((row, item))
-            _hold(row, holders)
+            _claim_id(row, holders)
         elif item.is_withdrawn:
             item.is_withdrawn = False
             reason = "brings back a withdrawn item with the same content"
             admitted.lines.append(_line(Kind.REVIVED, row.line, reason, row.external_id, item.public_id))
-            _hold(row, holders)
+            _claim_id(row, holders)
         else:
             reason = _why_duplicate(row, item)
             admitted.lines.append(_line(Kind.DUPLICATE, row.line, reason, row.external_id, excerpt(row.raw)))
@@ -150,12 +157,12 @@ def decide(
     return admitted
 
 
-def _hold(row: ParsedRow, holders: dict[str, str]) -> None:
+def _claim_id(row: ParsedRow, holders: dict[str, str]) -> None:
     if row.external_id is not None:
         holders[row.external_id] = row.content_hash
 
 
-def _why_not(row: ParsedRow, item: Known | None, holders: dict[str, str]) -> str:
+def _why_rejected(row: ParsedRow, item: Known | None, holders: dict[str, str]) -> str:
     if row.external_id is not None and holders.get(row.external_id, row.content_hash) != row.content_hash:
         return f"the id {_short(row.external_id)} already belongs to an item with other content"
     if row.gold is not None and item is not None and item.gold not in (None, row.gold.name):
@@ -188,7 +195,7 @@ def _external_id(value: object, column: str | None) -> str | None:
 
 
 def _gold(columns: dict[str, Any], rules: Rules) -> Label | None:
-    """The label of a row that has one; an empty cell is none."""
+    """The row's gold label; None if its cell is empty, InvalidInput if the cell names no label of the project."""
     value = rules.value(columns, rules.fields.gold)
     if value is None or value == "":
         return None
@@ -199,7 +206,7 @@ def _gold(columns: dict[str, Any], rules: Rules) -> Label | None:
 
 
 def _silver(columns: dict[str, Any], rules: Rules) -> ImportedSilver:
-    """The machine's label where it is exactly one of ours; a near match would be a guess."""
+    """The machine's label where the cell is exactly a label's name, else a failure: a near match would be a guess."""
     assert rules.fields.silver
     value = rules.value(columns, rules.fields.silver)
     if value is None:
@@ -217,7 +224,10 @@ def _silver(columns: dict[str, Any], rules: Rules) -> ImportedSilver:
 
 
 def _vector(index: int, confidence: object, n_labels: int) -> bytes | None:
-    """With two labels the other has the rest; with more, how the rest is spread is unknown."""
+    """The probabilities of two labels from the confidence in one; None where it is unusable or there are more labels.
+
+    With more than two labels nobody knows how the rest is spread over the others.
+    """
     if n_labels != 2 or isinstance(confidence, bool) or not isinstance(confidence, int | float):
         return None
     if not 0 <= confidence <= 1:
@@ -227,7 +237,7 @@ def _vector(index: int, confidence: object, n_labels: int) -> bytes | None:
 
 
 def _number(text: str) -> float | None:
-    """A number as a table writes it, with a decimal point or comma; None where it is none."""
+    """The number in a table's cell, with a decimal point or comma; None if the cell holds no number."""
     try:
         return float(text.strip().replace(",", "."))
     except ValueError:
@@ -235,7 +245,7 @@ def _number(text: str) -> float | None:
 
 
 def _name(value: object) -> str:
-    """A label as it was written: numbers name labels too, anything else is no label's name."""
+    """The label's name in a cell: a text, or an integer as text; of any other value its type in parentheses."""
     if isinstance(value, str):
         return value
     if isinstance(value, int) and not isinstance(value, bool):

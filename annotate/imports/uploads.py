@@ -1,4 +1,7 @@
-"""Files that people send: kept whole, shown before anything of them is stored, thrown away when nobody needs them."""
+"""Decides how long an uploaded file is kept: stored whole, opened for previews and imports, deleted after a day.
+
+Also writes the lines that made no item (the quarantine) as a CSV file for download.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,22 +21,22 @@ from annotate.models import Import, Project, RejectedRow, Run, Upload, User, bul
 from annotate.models.base import database_now, make_public_id
 from annotate.models.event import record
 
-KEPT_FOR = timedelta(hours=24)
+KEPT_FOR = timedelta(hours=24)  # longer while an import needs the file
 _MAX_NAME = 200
 
 
-# ---- in and out
+# ---- storing and deleting
 
 
 def receive(*, project: Project, by: User, file_name: str, chunks: Iterable[bytes]) -> Upload:
-    """Keep a file that is being sent, whole or not at all. InvalidInput: it is empty, or over UPLOAD_MAX_BYTES."""
+    """Store a file sent in chunks, whole or not at all; InvalidInput if it is empty or larger than UPLOAD_MAX_BYTES."""
     access.require(by, project, to="manage")
     public_id, name = make_public_id(), base_name(file_name)
     stored, size = f"uploads/{project.public_id}/{public_id}", Counter[str]()
     sha256 = files.save(stored, _limited(chunks, name, size))
     try:
         with transaction.atomic():
-            sent = Upload.objects.create(
+            upload = Upload.objects.create(
                 public_id=public_id,
                 project=project,
                 file_name=name,
@@ -46,19 +49,19 @@ def receive(*, project: Project, by: User, file_name: str, chunks: Iterable[byte
     except BaseException:
         files.remove(stored)
         raise
-    return sent
+    return upload
 
 
 def find(*, project: Project, public_id: str) -> Upload:
-    """The upload of this project, while its file is there; else NotFound."""
-    sent = Upload.objects.filter(project=project, public_id=public_id, deleted_at__isnull=True).first()
-    if sent is None:
+    """The project's upload with this public id; NotFound if there is none, or its file was deleted."""
+    upload = Upload.objects.filter(project=project, public_id=public_id, deleted_at__isnull=True).first()
+    if upload is None:
         raise NotFound(_("There is no such upload any more; send the file again."))
-    return sent
+    return upload
 
 
 def discard(*, upload: Upload, by: User) -> None:
-    """Throw the file away; the row stays and says what it was. Conflict while an import needs it."""
+    """Delete the upload's file and keep its row, which says what the file was; Conflict while an import needs it."""
     access.require(by, upload.project, to="manage")
     if not _discard(upload):
         raise Conflict(_("%(file)s is being imported; cancel that first.") % {"file": upload.file_name})
@@ -66,14 +69,14 @@ def discard(*, upload: Upload, by: User) -> None:
 
 
 def sweep() -> int:
-    """Throw away the files that are older than a day and that no import needs; returns how many."""
+    """Delete the files of uploads that are older than a day and that no import needs; returns how many."""
     old = Upload.objects.filter(deleted_at__isnull=True, created_at__lt=database_now() - KEPT_FOR)
     return sum(_discard(upload) for upload in old.order_by("pk"))
 
 
 @contextmanager
 def opened(upload: Upload) -> Iterator[BinaryIO]:
-    """The stored file, open for reading."""
+    """The upload's stored file, open for reading; FileDamaged if it is missing."""
     path = files.path_of(upload.file)
     if not path.is_file():
         raise FileDamaged(f"The stored file of {upload.file_name} is missing; send it again.")
@@ -82,7 +85,7 @@ def opened(upload: Upload) -> Iterator[BinaryIO]:
 
 
 def base_name(file_name: str) -> str:
-    """What a file is called, without any path, and without characters that cannot be seen."""
+    """The file's name without folders and invisible characters, at most 200 characters; "upload" if none is left."""
     last = file_name.replace("\\", "/").rsplit("/", 1)[-1]
     name = "".join(character for character in last if character.isprintable()).strip()
     if len(name) > _MAX_NAME:
@@ -91,7 +94,7 @@ def base_name(file_name: str) -> str:
 
 
 def _limited(chunks: Iterable[bytes], name: str, size: Counter[str]) -> Iterator[bytes]:
-    """The chunks while they are within the limit; `size` counts them."""
+    """The same chunks, their bytes counted in `size`; InvalidInput beyond the limit, or if there are no bytes."""
     for chunk in chunks:
         size["bytes"] += len(chunk)
         if size["bytes"] > settings.UPLOAD_MAX_BYTES:
@@ -104,12 +107,12 @@ def _limited(chunks: Iterable[bytes], name: str, size: Counter[str]) -> Iterator
 
 @transaction.atomic
 def _discard(upload: Upload) -> bool:
-    """Mark the file as gone, and remove it once that is committed; False while an import needs it."""
-    is_read = upload.imports.filter(state=Import.State.RUNNING).exists()
-    is_waited_for = Run.objects.filter(
+    """Note in the row that the file is deleted, and delete it after the commit; False while an import needs it."""
+    has_unfinished_import = upload.imports.filter(state=Import.State.RUNNING).exists()
+    has_living_run = Run.objects.filter(
         project=upload.project, kind="import", state__in=Run.ALIVE, parameters__upload=upload.public_id
     ).exists()
-    if is_read or is_waited_for:
+    if has_unfinished_import or has_living_run:
         return False
     if Upload.objects.filter(pk=upload.pk, deleted_at__isnull=True).update(deleted_at=database_now()) == 1:
         transaction.on_commit(lambda: files.remove(upload.file))
@@ -117,16 +120,16 @@ def _discard(upload: Upload) -> bool:
     return True
 
 
-# ---- what could not be used
+# ---- quarantine
 
 
 ALL_COLUMNS = ("line", "external_id", "kind", "reason", "excerpt")
 
 
 def quarantine(rows: QuerySet[RejectedRow], columns: Sequence[str] = ALL_COLUMNS) -> Iterator[bytes]:
-    """Lines of an import that made no item, as CSV, page by page: any number of them in little memory.
+    """Lines of an import that made no item, as a CSV file in blocks: one page of rows at a time is in memory.
 
-    `columns` are fields of the rows, the line among them. formats/csv keeps formulas from running in a spreadsheet.
+    `columns` are fields of RejectedRow. Cells that a spreadsheet would run as formulas are made harmless.
     """
     yield csv.lines([columns])
     last = -1

@@ -1,4 +1,4 @@
-"""Stores the rows of one import, chunk by chunk, each chunk with the cursor behind it in one transaction."""
+"""Decides how the rows of an import are stored: each chunk in one transaction, together with the import's cursor."""
 
 import hashlib
 
@@ -36,7 +36,7 @@ IMPORTED = "imported"  # the annotator, and the gold rule, of labels that came i
 
 
 class Writer:
-    """What one import writes. Holds no rows: what it must know of them it asks the database for."""
+    """Reads and stores the chunks of one import; keeps no rows, but asks the database for what each chunk needs."""
 
     def __init__(self, source: Import, attempt: lifecycle.Attempt, n_lines: int, reader: Reader | None = None) -> None:
         self.source, self.attempt, self.n_lines = source, attempt, n_lines
@@ -48,7 +48,10 @@ class Writer:
         self.prompt = _prompt(self.project, schema, fields) if schema and fields.silver else None
 
     def read(self, chunk: list[Line]) -> list[Read]:
-        """All that asks nothing of the database: `store` keeps others waiting. May run in another thread."""
+        """Parse the lines and compute random numbers and folds: all the work that needs no query.
+
+        May run in another thread, and keeps the transaction of `store` short, for which other writers wait.
+        """
         rows = [read(*line, self.rules) for line in chunk]
         for row in rows:
             if isinstance(row, ParsedRow):
@@ -57,12 +60,16 @@ class Writer:
         return rows
 
     def store(self, rows: list[Read]) -> None:
+        """Store a chunk's items, labels and other lines and advance the cursor, in one transaction.
+
+        RunLost, and nothing stored, if another attempt took the import over.
+        """
         done = rows[-1].line
         with transaction.atomic():
             self.attempt.write(done, self.n_lines)
             admitted = decide(
                 rows,
-                *self._what_is_there([row for row in rows if isinstance(row, ParsedRow)]),
+                *self._known([row for row in rows if isinstance(row, ParsedRow)]),
                 self.rules.reader.excerpt,
             )
             self._insert_items(admitted)
@@ -71,19 +78,19 @@ class Writer:
                 line.source = self.source
             RejectedRow.objects.bulk_create(admitted.lines)
             self._advance(done, admitted)
-        # What the caller holds must not be older than what is stored: saving it whole would turn ordinals back.
+        # The caller has these two objects: if it saved an old one whole, the next ordinal would go back.
         self.project.refresh_from_db(fields=["next_ordinal"])
         self.source.refresh_from_db(fields=["cursor", "n_items", "n_revived", "n_duplicates", "n_rejected"])
 
-    def _what_is_there(self, rows: list[ParsedRow]) -> tuple[dict[str, Known], dict[str, str]]:
-        """What the project holds, and what earlier chunks of this import will bring back."""
+    def _known(self, rows: list[ParsedRow]) -> tuple[dict[str, Known], dict[str, str]]:
+        """What `what_is_there` finds, and the items that earlier chunks of this import will bring back."""
         known, holders = what_is_there(self.project, rows)
         if self.source.n_revived:
-            self._see_pending(known, holders, [row.external_id for row in rows if row.external_id is not None])
+            self._add_pending(known, holders, [row.external_id for row in rows if row.external_id is not None])
         return known, holders
 
-    def _see_pending(self, known: dict[str, Known], holders: dict[str, str], wanted: list[str]) -> None:
-        """Items that an earlier chunk will bring back count as there, with their new external ids."""
+    def _add_pending(self, known: dict[str, Known], holders: dict[str, str], wanted: list[str]) -> None:
+        """Count items that an earlier chunk will bring back as not withdrawn, with their new external ids."""
         pending = RejectedRow.objects.filter(source=self.source, kind=Kind.REVIVED)
         public_ids = [item.public_id for item in known.values() if item.is_withdrawn]
         coming = set(pending.filter(excerpt__in=public_ids).values_list("excerpt", flat=True))
@@ -140,7 +147,8 @@ class Writer:
         Project.objects.filter(pk=self.project.pk).update(next_ordinal=first + len(new))
 
     def _insert_labels(self, admitted: Admitted) -> None:
-        # Conflicts: an item whose imported gold was replaced has its draw, a duplicate may have its silver.
+        # Existing rows stay: an item whose imported gold was replaced has such a draw already, and an item that the
+        # file or an earlier one holds twice may have silver of this prompt version already.
         Draw.objects.bulk_create(
             (
                 Draw(
@@ -192,7 +200,7 @@ class Writer:
 
 
 def checked(columns: Chosen, project: Project) -> Fields:
-    """The columns that were chosen, by what they hold, if items of this project can be made of them."""
+    """The chosen columns as Fields; InvalidInput if no items of this project can be made of them."""
     fields = modality(project.modality).FIELDS
     found = chosen(columns, fields)
     check(found, fields)
@@ -202,13 +210,16 @@ def checked(columns: Chosen, project: Project) -> Fields:
 
 
 def rules_of(project: Project, schema: LabelSchema | None, fields: Fields, reader: Reader) -> Rules:
-    """How rows become items of this project, with the labels of this schema."""
+    """The rules that read rows as items of this project, with the labels of `schema`."""
     labels = {label.name: label for label in schema.labels.all()} if schema else {}
     return Rules(modality(project.modality), fields, labels, reader)
 
 
 def what_is_there(project: Project, rows: list[ParsedRow]) -> tuple[dict[str, Known], dict[str, str]]:
-    """Items with the content of these rows, and who holds the external ids of these rows."""
+    """The project's items with these rows' contents, by content hash; and who has their external ids, as content hash.
+
+    Withdrawn items are among the first, but their external ids are free.
+    """
     fields = ("id", "public_id", "content_hash", "withdrawn_at")
     hashes = [row.content_hash for row in rows]
     stored = bulk.matching(Item, fields, field="content_hash", among=hashes, project=project.pk)
@@ -219,7 +230,7 @@ def what_is_there(project: Project, rows: list[ParsedRow]) -> tuple[dict[str, Kn
     }
     wanted = [row.external_id for row in rows if row.external_id is not None]
     active = "withdrawn_at IS NULL"
-    held = bulk.matching(
+    holders = bulk.matching(
         Item, ("external_id", "content_hash"), field="external_id", among=wanted, where=active, project=project.pk
     )
     if any(row.gold for row in rows):
@@ -227,15 +238,15 @@ def what_is_there(project: Project, rows: list[ParsedRow]) -> tuple[dict[str, Kn
         gold = Gold.objects.filter(item_id__in=by_id).trainable()
         for item_id, name in gold.values_list("item_id", "label__name"):
             by_id[item_id].gold = name
-    return known, dict(held)
+    return known, dict(holders)
 
 
 def _prompt(project: Project, schema: LabelSchema, fields: Fields) -> PromptVersion:
-    """The prompt version of silver that came in this column: the same for every file that has it."""
+    """The prompt version of silver from this column: one for all files with the same columns and labels."""
     assert fields.silver
     parameters = {"field": fields.silver, "confidence_field": fields.confidence}
-    told = {"annotator": IMPORTED, "model": fields.silver, "schema": schema.version, "parameters": parameters}
-    sha256 = hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    content = {"annotator": IMPORTED, "model": fields.silver, "schema": schema.version, "parameters": parameters}
+    sha256 = hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
     with transaction.atomic():
         last = project.prompts.aggregate(last=Coalesce(Max("version"), 0))["last"]
         prompt, _ = PromptVersion.objects.get_or_create(

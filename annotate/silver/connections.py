@@ -1,4 +1,4 @@
-"""LLM servers: owners of the site register them with their keys and lend them to projects, whose admins choose."""
+"""Decides who may use which LLM server: site owners register connections and lend them, project admins choose one."""
 
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,9 +19,9 @@ from annotate.providers.openai import Endpoint
 from annotate.providers.probe import Probe
 from annotate.silver import secrets
 
-ANNOTATOR = "openai"  # what a project's annotator is called where it is asked over a connection
-OFFLINE = "offline"
-MAX_PRICE_MICROS = 10**12  # per million tokens: a unit of money for each token
+ANNOTATOR = "openai"  # the annotator's name in projects that ask an LLM server over a connection
+OFFLINE = "offline"  # the annotator that computes in this process
+MAX_PRICE_MICROS = 10**12  # per million tokens, that is one unit of the currency per token
 SETTINGS = frozenset({
     "name", "base_url", "model", "currency", "input_price_micros", "output_price_micros", "max_concurrency",
     "requests_per_minute", "timeout_seconds", "allows_private",
@@ -30,13 +30,13 @@ SETTINGS = frozenset({
 
 
 def all_of_site(by: User) -> QuerySet[Connection]:
-    """Every connection, for owners of the site."""
+    """Every connection of the site, by name; AccessDenied unless `by` owns the site."""
     _require_site_owner(by)
     return Connection.objects.order_by("name", "pk").prefetch_related("lent_to")
 
 
 def find(*, public_id: str, by: User) -> Connection:
-    """One connection, for owners of the site."""
+    """The connection with this public id; NotFound if there is none, AccessDenied unless `by` owns the site."""
     _require_site_owner(by)
     connection = Connection.objects.filter(public_id=public_id).first()
     if connection is None:
@@ -46,22 +46,23 @@ def find(*, public_id: str, by: User) -> Connection:
 
 @transaction.atomic
 def create(*, key: str = "", by: User, **settings: Any) -> Connection:
-    """A new connection, lent to nobody yet. `key` is kept encrypted and never shown again."""
+    """Register a connection, lent to no project yet. `key` is stored encrypted and never shown again."""
     _require_site_owner(by)
     connection = Connection(created_by=by)
     _apply(connection, settings)
     _set_key(connection, key)
     _check(connection)
     connection.save()
-    record("connection.created", project=None, by=by, **_facts(connection), settings=_told(settings))
+    record("connection.created", project=None, by=by, **_facts(connection), settings=_loggable(settings))
     return connection
 
 
 @transaction.atomic
 def change(*, connection: Connection, key: str | None = None, by: User, **settings: Any) -> Connection:
-    """Change settings, or the key; `key` None keeps it, "" takes it away.
+    """Change settings or the key: `key` None keeps the stored one, "" deletes it.
 
-    To another origin (scheme, host, port) the key is never sent: it is dropped unless a new one comes with the change.
+    A key is never sent to another origin (scheme, host, port) than it was entered for: a change of the origin deletes
+    the key unless a new one comes with it.
     """
     _require_site_owner(by)
     row = Connection.objects.select_for_update().get(pk=connection.pk)
@@ -76,7 +77,7 @@ def change(*, connection: Connection, key: str | None = None, by: User, **settin
     row.save()
     has_new = key is not None
     record(
-        "connection.changed", project=None, by=by, **_facts(row), settings=_told(settings),
+        "connection.changed", project=None, by=by, **_facts(row), settings=_loggable(settings),
         is_key_changed=has_new or is_dropped,
     )  # fmt: skip
     return row
@@ -84,7 +85,7 @@ def change(*, connection: Connection, key: str | None = None, by: User, **settin
 
 @transaction.atomic
 def set_active(*, connection: Connection, is_active: bool, by: User) -> Connection:
-    """Switched off, nobody asks it any more, at once: pre-labels that do are told within seconds."""
+    """Switch a connection on or off. Runs that ask a connection which is switched off end within seconds."""
     _require_site_owner(by)
     if Connection.objects.filter(pk=connection.pk, is_active=not is_active).update(is_active=is_active):
         record("connection.activated" if is_active else "connection.deactivated", project=None, by=by,
@@ -95,7 +96,7 @@ def set_active(*, connection: Connection, is_active: bool, by: User) -> Connecti
 
 @transaction.atomic
 def lend(*, connection: Connection, project: Project, by: User) -> None:
-    """Let a project's admins choose it; the project's own cap limits what they spend."""
+    """Let the project's admins choose the connection; the project's own cap limits what they spend."""
     _require_site_owner(by)
     _check_currency(connection, project)
     connection.lent_to.add(project)
@@ -104,18 +105,19 @@ def lend(*, connection: Connection, project: Project, by: User) -> None:
 
 @transaction.atomic
 def take_back(*, connection: Connection, project: Project, by: User) -> None:
-    """From now on the project cannot ask it. What it was answered stays."""
+    """Stop lending the connection: the project cannot ask it from now on, and keeps the answers that it has."""
     _require_site_owner(by)
     connection.lent_to.remove(project)
     record("connection.taken_back", project=project, by=by, **_facts(connection))
 
 
 def test(*, connection: Connection, by: User) -> Probe:
-    """Ask it a small question now; up to ten seconds. The site pays: no project's cap is touched."""
+    """Ask the server one to three small questions, for at most ten seconds. The site pays: no project's cap counts."""
     _require_site_owner(by)
     found = probe.probe(endpoint_of(connection, ignore_prices=True))
     if found.is_usable and found.n_alternatives < connection.n_alternatives:
-        # Only ever lowered: another number is another prompt version, and all items would be asked again.
+        # Lowered if the server gives fewer, never raised: another number is another prompt version, under which all
+        # items would be asked again.
         Connection.objects.filter(pk=connection.pk).update(n_alternatives=found.n_alternatives)
         connection.n_alternatives = found.n_alternatives
     record("connection.tested", project=None, by=by, **_facts(connection), is_usable=found.is_usable,
@@ -124,13 +126,16 @@ def test(*, connection: Connection, by: User) -> Probe:
 
 
 def usable(project: Project) -> QuerySet[Connection]:
-    """Those that this project may ask now, by name: lent to it and active."""
+    """The connections that this project may ask now (lent to it, and switched on), by name."""
     return Connection.objects.filter(lent_to=project, is_active=True).order_by("name", "pk")
 
 
 @transaction.atomic
 def choose(*, project: Project, connection: Connection | None, annotator: str = ANNOTATOR, by: User) -> Project:
-    """Who labels this project's items first: a connection, or without one an annotator in this process."""
+    """Choose who gives the project's items silver: a connection, or None and an annotator in this process.
+
+    Conflict while a pre-labeling is queued or running.
+    """
     access.require(by, project, to="manage")
     _check_choice(project, connection, annotator)
     if project.runs.filter(kind="prelabel", state__in=[Run.State.QUEUED, Run.State.RUNNING]).exists():
@@ -143,7 +148,7 @@ def choose(*, project: Project, connection: Connection | None, annotator: str = 
 
 
 def of_project(project: Project) -> Connection:
-    """The connection that this project asks; Conflict says why it cannot be asked now."""
+    """The connection that this project has chosen; Conflict if it cannot be asked now, and why."""
     connection = Connection.objects.filter(used_by=project).first()
     if connection is None:
         raise Conflict(_("This project has no connection to an LLM server; choose one."))
@@ -156,7 +161,10 @@ def of_project(project: Project) -> Connection:
 
 
 def endpoint_of(connection: Connection, *, ignore_prices: bool = False) -> Endpoint:
-    """What the client needs, key included: keep it out of logs and rows. Conflict where a price is not known."""
+    """The endpoint to ask, with the decrypted key: keep it out of logs and rows. Conflict if a price is unknown.
+
+    `ignore_prices` takes unknown prices as 0, for requests that no project pays.
+    """
     prices = connection.input_price_micros, connection.output_price_micros
     if None in prices and not ignore_prices:
         raise Conflict(_("The prices of %(name)s are not known, and what has no price is not asked.")
@@ -179,7 +187,7 @@ def endpoint_of(connection: Connection, *, ignore_prices: bool = False) -> Endpo
 
 @transaction.atomic
 def rotate_keys() -> int:
-    """Encrypt every key under the first of FIELD_ENCRYPTION_KEYS; returns how many there are."""
+    """Encrypt every connection's key anew, with the first of FIELD_ENCRYPTION_KEYS; returns how many keys."""
     rows = list(Connection.objects.exclude(key_encrypted=b"").select_for_update().order_by("pk"))
     for row in rows:
         Connection.objects.filter(pk=row.pk).update(key_encrypted=secrets.rotate(row.key_encrypted))
@@ -187,7 +195,7 @@ def rotate_keys() -> int:
 
 
 def choose_lent(*, project: Project, public_id: str, by: User) -> Connection | None:
-    """Choose by public id what is lent to this project and active; an empty one is the annotator of this site."""
+    """Choose, by public id, a connection that the project may ask; an empty id chooses the offline annotator."""
     connection = usable(project).filter(public_id=public_id).first() if public_id else None
     if public_id and connection is None:
         raise NotFound(_("There is no such connection for this project."))
@@ -210,12 +218,12 @@ def _apply(connection: Connection, settings: dict[str, Any]) -> None:
 def _set_key(connection: Connection, key: str) -> None:
     key = key.strip()
     connection.key_encrypted = secrets.encrypt(key) if key else b""
-    # Of a short key four characters would be too much of it.
+    # The hint of a short key would give away too much of it.
     connection.key_hint = key[-4:] if len(key) >= 12 else ""
 
 
 def _check(connection: Connection) -> None:
-    """InvalidInput, as sentences, where a value cannot work; the key is in none of them."""
+    """InvalidInput, in sentences that never contain the key, if a setting cannot work."""
     if not all(is_storable(text) for text in (connection.name, connection.base_url, connection.model)):
         raise InvalidInput(_("A setting holds half a character or a NUL."))
     connection.currency = connection.currency.upper()
@@ -226,7 +234,7 @@ def _check(connection: Connection) -> None:
             raise InvalidInput(_("A price lies between 0 and 1,000,000 for a million tokens."))
     if problem := outbound.base_problem(connection.base_url, allow_private=connection.allows_private):
         raise InvalidInput(_("The base URL %(problem)s.") % {"problem": problem})
-    endpoint_of(connection, ignore_prices=True)  # refuses a key that could split a header, and limits out of range
+    endpoint_of(connection, ignore_prices=True)  # InvalidInput for a key that could split a header, or a bad limit
     if not (1 <= connection.max_concurrency <= 64 and 1 <= connection.timeout_seconds <= 600):
         raise InvalidInput(_("Between 1 and 64 requests go out at the same time, and each may take 1 to 600 seconds."))
     if connection.limit_name not in LIMIT_NAMES:
@@ -236,7 +244,7 @@ def _check(connection: Connection) -> None:
     if Connection.objects.filter(name__iexact=connection.name).exclude(pk=connection.pk).exists():
         raise InvalidInput(_("There is a connection of this name already."))
     try:
-        # The form of the address was judged above, by the rules of what connects to it; a price may be unknown.
+        # Excluded: the address, whose form base_problem has judged by its own rules, and prices, which may be unknown.
         connection.full_clean(exclude=["base_url", "key_encrypted", "input_price_micros", "output_price_micros"])
     except ValidationError as error:
         fields = error.message_dict.items()
@@ -277,7 +285,7 @@ def _facts(connection: Connection) -> dict[str, Any]:
     return {"connection": connection.public_id, "name": connection.name}
 
 
-def _told(settings: dict[str, Any]) -> dict[str, Any]:
-    """What was said of it; of the address only the server, for the event log is read by more people."""
-    told = {name: value for name, value in settings.items() if name not in ("base_url", "name")}
-    return told | ({"server": urlsplit(settings["base_url"]).netloc} if "base_url" in settings else {})
+def _loggable(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings for the event log, with only the server of the address: more people read the log."""
+    loggable = {name: value for name, value in settings.items() if name not in ("base_url", "name")}
+    return loggable | ({"server": urlsplit(settings["base_url"]).netloc} if "base_url" in settings else {})

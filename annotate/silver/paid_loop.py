@@ -1,8 +1,8 @@
-"""Asks a paid annotator: what is not in the ledger is not sent, and what was sent ends in the ledger, once.
+"""Decides when items are sent to a paid annotator: after their reservation is committed, which then ends exactly once.
 
-One thread keeps the ledger. In each turn one transaction ends what has come back, stores its answers and reserves for
-what goes out next; only after it has committed is anything sent. So a crash at any moment leaves reservations of which
-nobody knows how they ended, and the next attempt writes those off (annotate/money/ledger.py).
+One thread keeps the ledger. In each turn one transaction ends the reservations of attempts that have ended, stores
+their answers, and reserves for the attempts to send next; these are sent after the commit. So a crash at any moment
+leaves open reservations whose cost nobody knows, and the run's next attempt writes them off (annotate/money/ledger.py).
 """
 
 import heapq
@@ -33,19 +33,19 @@ from models_ml.llm.chat import Message
 from models_ml.types import Failure
 
 _SECONDS_BETWEEN_COMMITS = 0.05  # a commit takes about 4 ms, so that many answers at a time share one
-_MANY = 8  # on their way: fewer do not wait for each other
-_WAIT_SECONDS = 0.25  # for an answer, before looking at the clock and at what people wish
-_LOOK_SECONDS = 1.0  # between looks at the kill switch and the connection
-_GRACE_SECONDS = 1.5  # for what is on its way when the run stops; then it is broken off and written off
+_MANY = 8  # with so many attempts in flight results wait for a shared commit, with fewer they do not
+_WAIT_SECONDS = 0.25  # for a result, before the clock and people's requests are looked at again
+_CHECK_SECONDS = 1.0  # between checks of the kill switch and the connection
+_GRACE_SECONDS = 1.5  # for attempts in flight to end when the run stops; then they are broken off
 
 
 class _Failed(OutboundError):
-    """The server, not the items, is why the run ends."""
+    """The run ends because of the server, whatever the items are."""
 
 
 @dataclass(frozen=True)
 class _Try:
-    """One item to be asked, for the `number`-th time."""
+    """The `number`-th request (from 1) about one item."""
 
     item: Item
     messages: Sequence[Message] = field(repr=False)
@@ -53,7 +53,7 @@ class _Try:
 
 
 class Asking:
-    """One attempt's work: `run` returns when every pending item was asked, and raises what stopped it otherwise."""
+    """One attempt at a run that asks a connection for the labels of all pending items."""
 
     def __init__(
         self, *, attempt: Attempt, prompt: PromptVersion, endpoint: Endpoint, rng: np.random.Generator | None = None
@@ -63,22 +63,23 @@ class Asking:
         self._budget = budgets.of(self._project, Budget.Kind.MACHINE)
         self._rng = rng or np.random.default_rng()
         self._breaker = CircuitBreaker(max_concurrency=endpoint.max_concurrency)
-        self._fresh = self._tries()
+        self._first_tries = self._make_first_tries()
         self._ready: deque[_Try] = deque()
-        self._later: list[tuple[float, int, _Try]] = []  # a heap: when, in which order, what
+        self._retries: list[tuple[float, int, _Try]] = []  # a heap: due time, number that breaks ties, try
         self._order = itertools.count()
-        self._out: dict[int, tuple[LedgerEntry, _Try]] = {}  # by the entry's id
-        self._back: list[Attempted] = []  # ended, not yet in the ledger
-        self._answers: list[tuple[Item, Failure]] = []  # of items that need not be asked
+        self._in_flight: dict[int, tuple[LedgerEntry, _Try]] = {}  # by the entry's id
+        self._ended: list[Attempted] = []  # attempts whose reservations are to be ended
+        self._answers: list[tuple[Item, Failure]] = []  # of items that are never sent, to be stored
         self._stop: GoldloopError | None = None
-        self._stop_at = 0.0  # when what is on its way is broken off
-        self._is_blocked = False  # the cap refused; what comes back may make room
+        self._stop_at = 0.0  # when attempts in flight are broken off
+        self._is_blocked = False  # the cap refused a reservation; attempts that end may make room
         self._n_done = 0
-        self._last_commit = self._last_look = 0.0
+        self._last_commit = self._last_check = 0.0
         self._alert: int | None = None
         self._n_total = prompts.pending(self._project, prompt).count()
 
     def run(self) -> None:
+        """Return when every pending item was asked; raise what stopped the run before (paused, cancelled, failed)."""
         with Client(self._endpoint, n_labels=self._prompt.schema.labels.count()) as client:
             while self._stop is None and not self._is_finished():
                 self._turn(client)
@@ -87,15 +88,15 @@ class Asking:
             raise self._stop
 
     def _turn(self, client: Client) -> None:
-        self._look()
+        self._check_requests()
         self._fetch(client)
         self._commit_and_send(client)
 
     def _is_finished(self) -> bool:
         self._fill(1)
-        return not (self._ready or self._later or self._out or self._back or self._answers)
+        return not (self._ready or self._retries or self._in_flight or self._ended or self._answers)
 
-    def _tries(self) -> Iterator[_Try]:
+    def _make_first_tries(self) -> Iterator[_Try]:
         opening = prompts.opening(self._prompt.schema, self._prompt.guidelines)
         for items in prompts.chunks(self._project, self._prompt):
             for item in items:
@@ -105,66 +106,69 @@ class Asking:
                 else:
                     yield _Try(item, chat.messages(opening, parts))
 
-    # What comes back
+    # Attempts that have ended
 
     def _fetch(self, client: Client) -> None:
-        """Results, not more often than commits are worth it."""
-        if len(self._out) >= _MANY:
+        """Take the results that have come; with many attempts in flight wait a little, so that more share a commit."""
+        if len(self._in_flight) >= _MANY:
             time.sleep(max(0.0, self._last_commit + _SECONDS_BETWEEN_COMMITS - time.monotonic()))
         has_work = bool(self._ready) and client.n_free > 0 and not self._is_blocked
         self._take(client.results(0.0 if has_work else self._wait()))
-        if not self._out and self._later and not has_work:
-            time.sleep(self._wait())  # nothing to wait for but the clock
+        if not self._in_flight and self._retries and not has_work:
+            time.sleep(self._wait())  # no result can come: wait for the next retry
 
     def _wait(self) -> float:
-        due = self._later[0][0] - time.monotonic() if self._later else _WAIT_SECONDS
+        due = self._retries[0][0] - time.monotonic() if self._retries else _WAIT_SECONDS
         return min(max(due, 0.0), _WAIT_SECONDS)
 
     def _take(self, ended: list[Attempted]) -> None:
         for one in ended:
-            self._back.append(one)
+            self._ended.append(one)
             self._breaker.record(one)
             if one.answer is None and self._stop is None:
-                self._again(one)
+                self._retry_later(one)
         if self._breaker.why and self._stop is None:
             self._halt(_Failed(self._breaker.why))
 
-    def _again(self, ended: Attempted) -> None:
-        """Ask once more later, by a reservation of its own; or leave the item without an answer."""
-        before = self._out[_key(ended)][1]
+    def _retry_later(self, ended: Attempted) -> None:
+        """Plan another try at the item, which needs a reservation of its own, or leave the item without an answer."""
+        before = self._in_flight[_key(ended)][1]
         wait = wait_before_retry(before.number, ended, self._rng)
         if wait is not None:
             due = replace(before, number=before.number + 1)
-            heapq.heappush(self._later, (time.monotonic() + wait, next(self._order), due))
+            heapq.heappush(self._retries, (time.monotonic() + wait, next(self._order), due))
 
-    # What goes out
+    # Attempts to send
 
     def _fill(self, n: int) -> None:
-        """Make up to `n` ready: those whose time has come first, then new ones unless too many wait already."""
+        """Make up to `n` tries ready: due retries first, then first tries, unless many retries wait already."""
         now = time.monotonic()
-        while len(self._ready) < n and self._later and self._later[0][0] <= now:
-            self._ready.append(heapq.heappop(self._later)[2])
-        if len(self._later) < 4 * self._endpoint.max_concurrency:
-            self._ready.extend(itertools.islice(self._fresh, max(0, n - len(self._ready))))
+        while len(self._ready) < n and self._retries and self._retries[0][0] <= now:
+            self._ready.append(heapq.heappop(self._retries)[2])
+        if len(self._retries) < 4 * self._endpoint.max_concurrency:
+            self._ready.extend(itertools.islice(self._first_tries, max(0, n - len(self._ready))))
 
     def _commit_and_send(self, client: Client) -> None:
         n_free = 0 if self._stop else client.n_free
         self._fill(n_free)
-        wanted = [] if self._is_blocked and not self._back else list(itertools.islice(self._ready, n_free))
-        if not (wanted or self._back or self._answers):
+        wanted = [] if self._is_blocked and not self._ended else list(itertools.islice(self._ready, n_free))
+        if not (wanted or self._ended or self._answers):
             return
         entries = self._commit(wanted)
         failpoints.hit("prelabel.reserved")
         for entry in entries:
             one = self._ready.popleft()
-            self._out[entry.pk] = entry, one
+            self._in_flight[entry.pk] = entry, one
             client.submit(entry.pk, one.messages)
         failpoints.hit("prelabel.sent")
 
     def _commit(self, wanted: Sequence[_Try]) -> list[LedgerEntry]:
-        """End what came back, store what was answered, reserve for what goes out: all of it, or none."""
-        ends = [self._end_of(one) for one in self._back]
-        answered = [(self._out[_key(one)][1].item, one.answer) for one in self._back if one.answer is not None]
+        """One transaction: end the reservations of ended attempts, store their answers, reserve for `wanted`.
+
+        Returns the new entries, for the first of `wanted` as far as the cap has room.
+        """
+        ends = [self._end_of(one) for one in self._ended]
+        answered = [(self._in_flight[_key(one)][1].item, one.answer) for one in self._ended if one.answer is not None]
         answered += self._answers
         n_done = self._n_done + len(answered)
         try:
@@ -174,12 +178,12 @@ class Asking:
                 prompts.store(prompt=self._prompt, items=[i for i, _a in answered], answers=[a for _i, a in answered])
                 entries = self._reserve(wanted) if self._stop is None else []
                 failpoints.hit("prelabel.commit")
-        except (RunPaused, RunCancelled) as wish:  # nothing was written: what is here is ended once more below
-            self._halt(wish)
+        except (RunPaused, RunCancelled) as request:  # raised by `write`: the transaction was undone, so commit again
+            self._halt(request)
             return self._commit([])
-        for one in self._back:
-            del self._out[_key(one)]
-        self._back, self._answers, self._n_done = [], [], n_done
+        for one in self._ended:
+            del self._in_flight[_key(one)]
+        self._ended, self._answers, self._n_done = [], [], n_done
         self._last_commit = time.monotonic()
         return entries
 
@@ -188,16 +192,16 @@ class Asking:
         try:
             entries = ledger.reserve(self._budget, asks, run=self._attempt.run, prompt=self._prompt)
         except BudgetReached as refused:
-            # Each reservation is far above what its call will cost: what is on its way may leave room.
+            # A reservation is far above what its attempt will cost: attempts in flight may leave room when they end.
             self._is_blocked = True
-            if len(self._out) == len(self._back):
+            if len(self._in_flight) == len(self._ended):
                 self._halt(RunPaused(str(refused)))
             return []
         self._is_blocked = False
         return entries
 
     def _end_of(self, one: Attempted) -> End:
-        entry, _asked = self._out[_key(one)]
+        entry, _try = self._in_flight[_key(one)]
         tokens = (one.usage.n_input_tokens, one.usage.n_output_tokens) if one.usage else (None, None)
         if one.is_settled:
             return End(entry, State.SETTLED, one.cost_micros, *tokens)
@@ -207,22 +211,22 @@ class Asking:
 
     # Why and how it stops
 
-    def _look(self) -> None:
-        """At what people wish: cancel, pause, the kill switch, a connection that was switched off or taken back."""
+    def _check_requests(self) -> None:
+        """Stop on request: cancel, pause, the kill switch, a connection that was switched off or taken back."""
         try:
             self._attempt.beat(self._n_done, self._n_total)
-            if time.monotonic() - self._last_look >= _LOOK_SECONDS:
-                self._last_look = time.monotonic()
+            if time.monotonic() - self._last_check >= _CHECK_SECONDS:
+                self._last_check = time.monotonic()
                 connections.of_project(self._project)
-                self._look_at_budget()
+                self._check_budget()
         except RunLost:
-            raise  # nothing of this is ours any more
+            raise  # another attempt has the run: this one must not write any more
         except BudgetReached as stopped:
             self._halt(RunPaused(str(stopped)))
         except GoldloopError as why:
             self._halt(why)
 
-    def _look_at_budget(self) -> None:
+    def _check_budget(self) -> None:
         now = budgets.of(self._project, Budget.Kind.MACHINE)
         if now.is_stopped and (why := budgets.refusal(now, 0)):
             raise BudgetReached(why)
@@ -234,26 +238,27 @@ class Asking:
     def _halt(self, why: GoldloopError) -> None:
         if self._stop is None:
             self._stop, self._stop_at = why, time.monotonic() + _GRACE_SECONDS
-            self._attempt.obeyed()  # what is left to do now is to end what was reserved
+            self._attempt.obeyed()  # from here on the attempt only ends its reservations
             self._ready.clear()
-            self._later.clear()
+            self._retries.clear()
 
     def _wind_up(self, client: Client) -> None:
-        """Nothing more goes out: what is on its way ends by itself or is broken off, and all of it is booked."""
-        while self._out and (left := self._stop_at - time.monotonic()) > 0:
+        """Let attempts in flight end, break off those that take too long, and end all their reservations."""
+        while self._in_flight and (left := self._stop_at - time.monotonic()) > 0:
             self._take(client.results(min(left, _WAIT_SECONDS)))
-            if self._back:
+            if self._ended:
                 self._commit([])
         client.close()
         self._take(client.results(0.0))
-        if self._back or self._answers:
+        if self._ended or self._answers:
             self._commit([])
-        if self._out:  # a loop that does not stop; nothing can be known of these any more
-            unknown = [End(entry, State.WRITTEN_OFF, reason=_("It did not end.")) for entry, _t in self._out.values()]
+        if self._in_flight:  # the client did not close in time, so nobody knows how these attempts ended
+            reason = _("It did not end.")
+            unknown = [End(entry, State.WRITTEN_OFF, reason=reason) for entry, _try in self._in_flight.values()]
             with transaction.atomic():
                 self._attempt.write(self._n_done, self._n_total)
                 ledger.end(self._budget, unknown)
-            self._out.clear()
+            self._in_flight.clear()
 
 
 def _key(ended: Attempted) -> int:

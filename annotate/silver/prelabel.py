@@ -1,4 +1,4 @@
-"""Asks an annotator for silver: one prediction per item and prompt version, resumed where it stopped."""
+"""Decides how a project gets silver: one prediction per item and prompt version, resumed where an attempt stopped."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -29,9 +29,10 @@ def prelabel(
     show: lifecycle.Show | None = None,
     show_encoding: lifecycle.Show | None = None,
 ) -> PromptVersion:
-    """Predictions for every item of the pool that has none under the current prompt version.
+    """Make a prediction for each item of the pool without one under the current prompt version, which is returned.
 
-    Where the project has a connection they cost money: RunPaused at the cap, and it goes on from there.
+    `annotator` replaces the project's. Asking a project's connection costs money: RunPaused when the cap is reached;
+    another call continues from there.
     """
     access.require(by, project, to="manage")
     with lifecycle.start(kind="prelabel", project=project, by=by, show=show) as attempt:
@@ -46,7 +47,7 @@ def prelabel(
 
 
 def check(project: Project, by: User, wanted: dict[str, Any]) -> dict[str, Any]:
-    """What can be refused before a run is made: a connection that cannot be asked, money that is not there."""
+    """Return `wanted` unchanged; Conflict if the connection cannot be asked, BudgetReached if no item can be paid."""
     if project.connection_id is not None:
         connections.endpoint_of(connections.of_project(project))
         budget = budgets.of(project, Budget.Kind.MACHINE)
@@ -56,7 +57,7 @@ def check(project: Project, by: User, wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 def facts(run: Run, prompt: PromptVersion) -> dict[str, Any]:
-    """What a pre-label made, for its page: answers under this prompt, and the money and tokens of this run."""
+    """Figures for a pre-labeling's page: answers under this prompt version, and micros and tokens of this run."""
     statuses = dict(prompt.predictions.order_by().values_list("status").annotate(n=Count("pk")))
     n_items = sum(statuses.values())
     n_ok = statuses.pop(Prediction.Status.OK.value, 0)
@@ -74,7 +75,7 @@ def facts(run: Run, prompt: PromptVersion) -> dict[str, Any]:
 
 
 def _ask(attempt: lifecycle.Attempt) -> PromptVersion:
-    """Over the project's connection, below its cap."""
+    """Ask the project's connection for predictions, below the cap; returns their prompt version."""
     project = attempt.run.project
     ledger.write_off_orphans(attempt.run)
     connection = connections.of_project(project)
@@ -83,14 +84,14 @@ def _ask(attempt: lifecycle.Attempt) -> PromptVersion:
     try:
         Asking(attempt=attempt, prompt=prompt, endpoint=endpoint).run()
     finally:
-        attempt.result = facts(attempt.run, prompt)  # also of a run that was paused or failed
+        attempt.result = facts(attempt.run, prompt)  # also if the run was paused or has failed
     return prompt
 
 
 def _compute(
     attempt: lifecycle.Attempt, annotator: Annotator | None, show_encoding: lifecycle.Show | None = None
 ) -> PromptVersion:
-    """In this process, for nothing."""
+    """Compute predictions in this process, at no cost; returns their prompt version."""
     project = attempt.run.project
     known = None
     if annotator is None:
@@ -99,7 +100,7 @@ def _compute(
     prompt = prompts.version(
         project=project, annotator=annotator.name, model=annotator.model, parameters=_parameters(project)
     )
-    # The annotator reads one text per item: a pair's stored vector is of two, and no use to it.
+    # The annotator encodes one text per item; the stored vector of a pair is made of two, so it cannot be reused.
     is_one_text = len(modality(project.modality).FIELDS) == 1
     vectors = item_vectors.vectors_of(project, show_encoding) if known and is_one_text else None
     labels = prompts.label_specs(prompt.schema)
@@ -135,7 +136,7 @@ def _costs(project: Project) -> bool:
 
 
 def _parameters(project: Project) -> dict[str, Any]:
-    """How items are put to the annotator, where there is more than one way: texts in this order, joined."""
+    """How the annotator reads an item of several texts: in this order, joined; empty for items of one text."""
     fields = modality(project.modality).FIELDS
     return {"fields": list(fields), "joined_by": "line break"} if len(fields) > 1 else {}
 

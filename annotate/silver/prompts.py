@@ -1,4 +1,4 @@
-"""What decides a machine's answers, as a version; what has no answer under it yet; and how answers are stored."""
+"""Decides which prompt version machine answers belong to, which items have none yet, and which silver is in force."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -31,12 +31,12 @@ from models_ml.llm import chat
 from models_ml.llm.chat import Message
 from models_ml.types import Contents, Failure, Judgement, LabelSpec
 
-_CHUNK = 512  # items asked between two durable steps: at most so many answers are lost with the process
+_CHUNK = 512  # items per query; an annotator in this process commits after each, so a crash loses at most so many
 
 
 @transaction.atomic
 def version(*, project: Project, annotator: str, model: str, parameters: dict[str, Any]) -> PromptVersion:
-    """The version that stands for exactly this: model, labels, guidelines and parameters; made when new."""
+    """The prompt version of this annotator, model, parameters and the current labels and guidelines; made if new."""
     if same := existing(project=project, annotator=annotator, model=model, parameters=parameters):
         return same
     last = project.prompts.aggregate(last=Max("version"))["last"] or 0
@@ -53,12 +53,12 @@ def version(*, project: Project, annotator: str, model: str, parameters: dict[st
 
 
 def existing(*, project: Project, annotator: str, model: str, parameters: dict[str, Any]) -> PromptVersion | None:
-    """The version that stands for exactly this, if it was used before."""
+    """The prompt version that `version` would return, or None if it would have to be made."""
     return project.prompts.filter(sha256=_sha256(project, annotator, model, parameters)).first()
 
 
 def of_connection(project: Project, connection: Connection, endpoint: Endpoint) -> dict[str, Any]:
-    """What the version of a connection's answers is made of; never the key, and not the prices."""
+    """The arguments of `version` for answers over this connection. Key and prices are no part of them."""
     parameters = {
         "server": urlsplit(endpoint.base_url).netloc,
         "prompt": chat.VERSION,
@@ -72,11 +72,11 @@ def of_connection(project: Project, connection: Connection, endpoint: Endpoint) 
 
 @dataclass(frozen=True)
 class Coverage:
-    """How many items of the pool one prompt version has answered."""
+    """How many items of the pool have an answer under one prompt version."""
 
     prompt: PromptVersion
     n: int
-    is_whole: bool  # no item is outside the pool
+    is_whole: bool  # the caller knows that no item of the project is outside the pool
 
     def n_failed(self) -> int:
         """How many of these answers are failures; one query."""
@@ -88,14 +88,14 @@ class Coverage:
 def in_force(project: Project, *, is_whole: bool = False) -> Coverage | None:
     """The silver in force: the prompt version that answers most items of the pool, the newest of equals; one query.
 
-    So a new version takes over when it covers as much as the old one, never half-way. Answers are counted without
-    their items, less those to items outside the pool: at 100,000 items a join takes longer. `is_whole` says that the
-    caller knows of no item outside the pool, so that nobody looks for any.
+    So a new version takes over when it covers as many items as the old one, never half-way. The query counts all
+    answers and subtracts those to items outside the pool: at 100,000 items joining the items takes longer. `is_whole`:
+    the caller knows that no item is outside the pool, so nothing is subtracted.
     """
     answers = Prediction.objects.filter(prompt=OuterRef("pk"))
     outside = answers.filter(item__in=Item.objects.filter(project=project).outside_pool())
     n = _count(answers) if is_whole else _count(answers) - _count(outside)
-    # The best is found here: SQLite would count again for each clause that names the count.
+    # Python picks the best: SQLite would count again for each clause that names the count.
     covered = [Coverage(prompt, prompt.n, is_whole) for prompt in project.prompts.annotate(n=n) if prompt.n]
     return max(covered, key=lambda one: (one.n, one.prompt.version), default=None)
 
@@ -107,22 +107,23 @@ def current_prompt(project: Project) -> PromptVersion | None:
 
 
 def opening(schema: LabelSchema, guidelines: GuidelineVersion | None) -> tuple[Message, ...]:
-    """What a chat model is told before each item: task, guidelines, options."""
+    """The messages that a chat model gets before each item: task, guidelines, options."""
     return chat.opening(label_specs(schema), guidelines.markdown if guidelines else "")
 
 
 def label_specs(schema: LabelSchema) -> list[LabelSpec]:
+    """The schema's labels as annotators take them, by index."""
     labels = schema.labels.order_by("index")
     return [LabelSpec(label.name, label.definition, tuple(label.examples)) for label in labels]
 
 
 def parts_of(item: Item) -> Contents:
-    """What an annotator reads of an item, whose content is loaded."""
+    """The texts that an annotator reads of an item; a query if the item's content is not loaded."""
     return modality(item.modality).contents(item.content.payload)
 
 
 def pending(project: Project, prompt: PromptVersion | None) -> QuerySet[Item]:
-    """Items of the pool without an answer under this version; all of them where there is no such version yet."""
+    """Items of the pool without an answer under this prompt version; all of the pool for None (not made yet)."""
     found = Item.objects.filter(project=project).in_pool()
     if prompt is None:
         return found
@@ -130,7 +131,7 @@ def pending(project: Project, prompt: PromptVersion | None) -> QuerySet[Item]:
 
 
 def chunks(project: Project, prompt: PromptVersion) -> Iterator[list[Item]]:
-    """Pending items in the order of their ordinals; each chunk starts after the last, so none comes twice."""
+    """Lists of pending items in the order of ordinals. Each begins after the one before it, so no item comes twice."""
     after = -1
     while True:
         found = pending(project, prompt).filter(ordinal__gt=after).select_related("content").order_by("ordinal")
@@ -142,7 +143,7 @@ def chunks(project: Project, prompt: PromptVersion) -> Iterator[list[Item]]:
 
 
 def store(*, prompt: PromptVersion, items: Sequence[Item], answers: Sequence[Judgement | Failure]) -> None:
-    """One row per answer; a failure is stored as what it is."""
+    """Store a Prediction for each item: its answer's label and distribution, or the kind of its failure."""
     Prediction.objects.bulk_create(
         (_row(prompt, item, answer) for item, answer in zip(items, answers, strict=True)),
         batch_size=bulk.ROWS_PER_INSERT,

@@ -1,4 +1,4 @@
-"""What a pre-label would cost and what exactly would be sent, before any money is spent."""
+"""Decides what a pre-labeling would cost, and shows what exactly it would send, before any money is spent."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from models_ml.llm import chat
 from models_ml.llm.chat import Message
 from models_ml.types import Contents
 
-_SAMPLE = 1_000  # items that are read; of more the figures are extrapolated, with an error of some percent
-# English takes about four bytes for a token, other scripts fewer; long words take more.
+_SAMPLE = 1_000  # items that are read; figures for more are extrapolated, with an error of some percent
+# A token of English has about four bytes, of other scripts fewer, of long words more.
 _BYTES_PER_TOKEN, _MOST_BYTES_PER_TOKEN = 4.0, 6.0
-_AROUND_MESSAGE, _AROUND_REQUEST = 5, 3  # tokens that chat formats add, about
+_AROUND_MESSAGE, _AROUND_REQUEST = 5, 3  # tokens that chat formats add to each message and request, about
 
 
 @dataclass(frozen=True)
 class Range:
-    """`high` cannot be passed by one attempt for each item; `likely` is for English."""
+    """A figure for one attempt per item: `likely` for English; `high` is an upper bound for the items read."""
 
     low: int
     likely: int
@@ -33,14 +33,14 @@ class Range:
 
 @dataclass(frozen=True)
 class Quote:
-    """A dry run: nothing was sent, nothing was reserved."""
+    """What asking all pending items would cost, computed without sending or reserving anything."""
 
-    n_items: int  # that have no answer yet
-    n_read: int  # of these, on which the figures rest
+    n_items: int  # pending: without an answer under the current prompt version
+    n_read: int  # how many of these were read to compute the figures
     input_tokens: Range
     output_tokens: Range
     micros: Range
-    most_micros: int  # for the dearest of the items that were read: what has to be free for a start
+    most_micros: int  # the dearest reservation of the items that were read: the cap must have room for it
     cap_micros: int | None
     left_micros: int | None  # None without a cap
     currency: str
@@ -49,13 +49,13 @@ class Quote:
 
     @property
     def fits(self) -> bool:
-        """Whether all of it stays below the cap, at its likely price."""
+        """Whether the likely price of all items fits below the cap."""
         return self.refusal is None and (self.left_micros is None or self.micros.likely <= self.left_micros)
 
 
 @dataclass(frozen=True)
 class Preview:
-    """The messages of one item exactly as they are sent, and where to."""
+    """The messages for one item exactly as they would be sent, and the address they would go to."""
 
     item: Item
     messages: tuple[Message, ...]
@@ -64,12 +64,12 @@ class Preview:
 
 
 def quote(*, project: Project, by: User, n_previews: int = 3) -> Quote:
-    """What asking all pending items would cost; Conflict where the project's connection cannot be asked."""
+    """What asking all pending items would cost; Conflict if the project's connection cannot be asked now."""
     access.require(by, project, to="manage")
     connection = connections.of_project(project)
     endpoint = connections.endpoint_of(connection)
     found = prompts.pending(project, prompts.existing(**prompts.of_connection(project, connection, endpoint)))
-    # u is random and permanent: the first by u are a random sample.
+    # The items with the smallest permanent random numbers are a random sample, the same at each call.
     items = list(found.select_related("content").order_by("prn")[:_SAMPLE])
     n_items = len(items) if len(items) < _SAMPLE else found.count()
     previews = [_preview(project, item, endpoint) for item in items[:n_previews]]
@@ -92,9 +92,9 @@ def quote(*, project: Project, by: User, n_previews: int = 3) -> Quote:
 
 
 def of_new(*, project: Project, n_items: int, mean_characters: float, by: User) -> int | None:
-    """About how many micros so many items would cost that are not there yet, of which only the mean length is known.
+    """About how many micros it would cost to ask for `n_items` items that are not imported yet, by their mean length.
 
-    None where the project's labels cost nothing, or cannot be asked for now: then there is no price to tell.
+    None if there are no items, no connection, or a connection that cannot be asked now.
     """
     access.require(by, project, to="manage")
     if project.connection_id is None or not n_items:
@@ -103,13 +103,13 @@ def of_new(*, project: Project, n_items: int, mean_characters: float, by: User) 
         endpoint = connections.endpoint_of(connections.of_project(project))
     except (Conflict, InvalidInput):
         return None
-    mean = ("x" * round(mean_characters),)  # what surrounds an item counts once for each
+    mean = ("x" * round(mean_characters),)  # one item of mean length; _ranges adds the prompt around it
     _inputs, _outputs, micros, _most = _ranges(project, [mean], endpoint, n_items)
     return micros.likely
 
 
 def prompt_preview(*, project: Project, item: Item, by: User) -> Preview:
-    """Exactly what would be sent for this item."""
+    """Exactly what would be sent for this item; InvalidInput if it belongs to another project."""
     access.require(by, project, to="manage")
     if item.project_id != project.pk:
         raise InvalidInput(_("This item belongs to another project."))
@@ -129,7 +129,7 @@ def _opening(project: Project) -> tuple[Message, ...]:
 def _ranges(
     project: Project, items: Sequence[Contents], endpoint: Endpoint, n_items: int
 ) -> tuple[Range, Range, Range, int]:
-    """Input tokens, output tokens, money, and the dearest reservation."""
+    """Input tokens, output tokens and micros of `n_items` items that are like `items`, and the dearest reservation."""
     opening = _opening(project)
     n_fixed, sizes, most_tokens, most = _n_bytes(opening), [], 0, []
     for parts in items:

@@ -1,8 +1,8 @@
-"""Secrets that have to be read again are kept encrypted: Fernet, under keys of the environment's or a file of our own.
+"""Decides how secrets that must be read again (keys of LLM servers) are encrypted: by Fernet, with replaceable keys.
 
-The first of FIELD_ENCRYPTION_KEYS encrypts and all of them decrypt, so that a key can be replaced: put the new one in
-front, `manage.py rotate_keys`, take the old one away. Without the setting one is made once, where only its owner can
-read it. Knows no database.
+The first of FIELD_ENCRYPTION_KEYS encrypts and all of them decrypt. To replace a key, put the new one in front, run
+`manage.py rotate_keys`, and take the old one away. Without the setting a key is made once and kept in
+VAR_DIR/encryption_key, which only its owner can read. Nothing here uses the database.
 """
 
 import os
@@ -17,12 +17,12 @@ from annotate.errors import FileDamaged, InvalidInput
 
 
 def encrypt(text: str) -> bytes:
-    """What `decrypt` reads again, with the keys of now."""
+    """The text encrypted with the first key; `decrypt` gives the text back."""
     return _fernet().encrypt(text.encode())
 
 
 def decrypt(token: bytes | memoryview) -> str:
-    """FileDamaged where none of the keys of now has encrypted it."""
+    """The text that `encrypt` was given; FileDamaged if it was encrypted with none of the present keys."""
     try:
         return _fernet().decrypt(bytes(token)).decode()
     except InvalidToken:
@@ -33,7 +33,7 @@ def decrypt(token: bytes | memoryview) -> str:
 
 
 def rotate(token: bytes | memoryview) -> bytes:
-    """The same secret under the first key."""
+    """The same text, encrypted anew with the first key."""
     return encrypt(decrypt(token))
 
 
@@ -43,6 +43,7 @@ def new_key() -> str:
 
 
 def is_key(text: str) -> bool:
+    """Whether the text can be a key of FIELD_ENCRYPTION_KEYS."""
     try:
         Fernet(text)
     except (ValueError, TypeError):
@@ -51,21 +52,25 @@ def is_key(text: str) -> bool:
 
 
 def _fernet() -> MultiFernet:
-    keys = settings.FIELD_ENCRYPTION_KEYS or [_kept(Path(settings.VAR_DIR) / "encryption_key")]
+    keys = settings.FIELD_ENCRYPTION_KEYS or [_key_in(Path(settings.VAR_DIR) / "encryption_key")]
     if not all(is_key(key) for key in keys):
         raise InvalidInput("FIELD_ENCRYPTION_KEYS holds something that is no key; see `manage.py check`.")
     return MultiFernet([Fernet(key) for key in keys])
 
 
-def _kept(path: Path) -> str:
-    """Made at the first use. Written aside and linked: two at once agree on one key (mkstemp gives 0600)."""
+def _key_in(path: Path) -> str:
+    """The key in this file, which is made at first use.
+
+    It is written to a draft (mkstemp: readable by its owner only) that is then hard-linked, which fails if the file
+    exists: two processes that make a key at the same time agree on one.
+    """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, draft = tempfile.mkstemp(dir=path.parent)
         with os.fdopen(handle, "w") as file:
             file.write(new_key())
             file.flush()
-            os.fsync(file.fileno())  # a connection's key must not outlive the key that it was encrypted with
+            os.fsync(file.fileno())  # the key must be on disk before anything that was encrypted with it
         try:
             os.link(draft, path)
         except FileExistsError:

@@ -1,0 +1,93 @@
+"""Checks of gold: which answers or decisions it rests on, what trains on it, and which figures it gives (S-2)."""
+
+from collections.abc import Iterator
+
+from django.db.models import Exists, OuterRef, Q
+
+from annotate import files
+from annotate.labeling.gold import ADJUDICATED
+from annotate.learning import delivery, estimation
+from annotate.models import Adjudication, Annotation, Draw, Estimate, Gold, Project, QueueEntry
+from annotate.models.project import Arm
+from models_ml import checkpoints
+
+
+def gold_has_its_answer(project: Project) -> Iterator[str]:
+    """Gold of a round has the label of a counted answer to its item; adjudicated gold, of a reviewer's decision."""
+    answers = Annotation.objects.filter(item=OuterRef("item"), label=OuterRef("label"), is_counted=True)
+    gold = Gold.objects.current().filter(project=project, round__isnull=False).select_related("item")
+    if orphan := gold.exclude(rule=ADJUDICATED).exclude(Exists(answers)).first():
+        yield f"item {orphan.item.public_id} has gold that nobody answered"
+    decisions = Adjudication.objects.filter(entry__item=OuterRef("item"), entry__round=OuterRef("round"))
+    decided = gold.filter(rule=ADJUDICATED)
+    if orphan := decided.exclude(Exists(decisions.filter(is_current=True, label=OuterRef("label")))).first():
+        yield f"item {orphan.item.public_id} has gold that no reviewer decided"
+
+
+def decisions_stand(project: Project) -> Iterator[str]:
+    """A reviewer's current decision is the gold of its item, its question answered; without a label, unresolved."""
+    decided = Adjudication.objects.filter(project=project, is_current=True).select_related("item", "entry__round")
+    gold = Gold.objects.current().filter(item=OuterRef("item"), round=OuterRef("entry__round"), rule=ADJUDICATED)
+    for one in decided.filter(label__isnull=False).exclude(Exists(gold.filter(label=OuterRef("label"))))[:1]:
+        yield f"item {one.item.public_id} was decided in round {one.entry.round.index} and does not have that gold"
+    over = Q(label__isnull=True, entry__state=QueueEntry.State.UNRESOLVED) | Q(
+        label__isnull=False, entry__state=QueueEntry.State.ANSWERED
+    )
+    for one in decided.exclude(over)[:1]:
+        yield f"item {one.item.public_id} was decided in round {one.entry.round.index}, but is {one.entry.state} there"
+
+
+def audit_gold_never_trains(project: Project) -> Iterator[str]:
+    """S-2: a model's snapshot takes gold only from items that have gold of another origin than the audit.
+
+    Its reference items are items that were drawn for the reference sample.
+    """
+    for model in project.model_versions.order_by("version"):
+        arrays, _ = checkpoints.load_checkpoint(files.checked_path(model.snapshot_file, model.snapshot_sha256))
+        trained = set(arrays["ordinal"][arrays["gold"] >= 0].tolist())
+        allowed = set(
+            Gold.objects.filter(project=project, created_at__lte=model.created_at)
+            .exclude(origin=Arm.AUDIT)
+            .values_list("item__ordinal", flat=True)
+        )
+        if leaked := sorted(trained - allowed):
+            yield f"{model} trained on gold of item {leaked[0]} that no other draw than the audit obtained"
+        reference = set(arrays["ordinal"][arrays["reference"] == 1].tolist())
+        drawn = set(Draw.objects.filter(project=project, arm=Arm.RANDOM).values_list("item__ordinal", flat=True))
+        if strange := sorted(reference - drawn):
+            yield f"{model} took item {strange[0]} for a reference item that was not drawn as one"
+
+
+def audited_items_keep_their_gold(project: Project) -> Iterator[str]:
+    """S-2, by the times of the draws: trainable gold of an audited item is older than the item's audit draw.
+
+    Times, because a bug that lets audit gold train may as well write another `origin`. Imported gold comes with an
+    `imported` draw of its item.
+    """
+    audit = Draw.objects.filter(item=OuterRef("item"), arm=Arm.AUDIT, created_at__lt=OuterRef("created_at"))
+    leaked = Gold.objects.filter(project=project).exclude(origin=Arm.AUDIT).filter(Exists(audit))
+    if gold := leaked.select_related("item").first():
+        yield f"item {gold.item.public_id} has gold that trains, given after the audit drew it"
+    marked = Draw.objects.filter(item=OuterRef("item"), arm=Arm.IMPORTED)
+    imported = Gold.objects.filter(project=project, origin=Arm.IMPORTED).exclude(Exists(marked))
+    if gold := imported.select_related("item").first():
+        yield f"item {gold.item.public_id} came with gold and does not belong to A"
+
+
+def figures_follow_from_the_audit(project: Project) -> Iterator[str]:
+    """The stored figures of the delivered version in force, looks aside, equal those computed anew from the rows."""
+    row = delivery.existing(project)
+    stored = list(row.estimates.exclude(estimand=Estimate.Estimand.LOOK)) if row else []
+    if row is None or not stored:
+        return
+    frozen = delivery.load(row)
+    figures = estimation.figures(project, frozen, estimation.load_audit(project, frozen))
+    given = {(figure.estimand, figure.label and figure.label.pk): figure for figure in figures}
+    for kept in stored:
+        figure = given.get((kept.estimand, kept.label_id))
+        if figure is None or _numbers(kept) != _numbers(figure):
+            yield f"the stored figure {kept.estimand} of {row} is not the one that its rows give"
+
+
+def _numbers(figure: Estimate) -> tuple[float | None, float | None, float | None, int]:
+    return figure.value, figure.low, figure.high, figure.n
