@@ -12,16 +12,11 @@ from annotate.errors import AccessDenied, Conflict, FileDamaged, InvalidInput, N
 from annotate.imports import ingest, preview, uploads
 from annotate.models import Event, Gold, Import, Item, Prediction, RejectedRow, Run, Upload, bulk
 from annotate.runs import lifecycle
-from tests.annotate.imports.test_ingest import Stop, stop_after
+from tests.annotate.imports.taking_in import Stop, stop_after
 from tests.bad_files import BAD_FILES, GOOD_CSV, ODD_FILES
 from tests.factories import make_member, make_project, make_user, owner_of
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def project():
-    return make_project()
 
 
 def send(project, content: bytes = GOOD_CSV, name: str = "items.csv") -> Upload:
