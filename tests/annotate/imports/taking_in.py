@@ -1,11 +1,11 @@
 """Files taken in by a test, what came of them, and imports that crash on the way."""
 
+from typing import Any
+
+import pytest
+
 from annotate.imports import ingest, writer
-from annotate.models import (
-    Import,
-    Item,
-    RejectedRow,
-)
+from annotate.models import Import, Item, RejectedRow, Upload
 from tests.factories import owner_of, write_jsonl
 
 
@@ -33,6 +33,17 @@ def only_rejected(source: Import) -> RejectedRow:
 
 def ordinals(project) -> list[int]:
     return list(Item.objects.filter(project=project).order_by("ordinal").values_list("ordinal", flat=True))
+
+
+def interrupt(monkeypatch, upload: Upload) -> dict[str, Any]:
+    """Import the first row of an uploaded table, then crash; what the import was told comes back, to go on with it."""
+    monkeypatch.setattr(ingest, "CHUNK_ROWS", 1)
+    options = {"upload": upload.public_id, "dialect": {"format": "csv"}, "columns": {"id": "id", "text": "text"}}
+    with monkeypatch.context() as patch:
+        stop_after(patch, 1)
+        with pytest.raises(Stop):
+            ingest.import_upload(project=upload.project, by=owner_of(upload.project), **options)
+    return options
 
 
 class Stop(Exception):

@@ -2,15 +2,14 @@
 
 import html
 
-import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 
 from annotate import files, tasks
-from annotate.imports import ingest, uploads
+from annotate.imports import uploads
 from annotate.models import Run, Upload
 from annotate.runs import lifecycle
-from tests.annotate.imports.taking_in import Stop, stop_after
+from tests.annotate.imports.taking_in import interrupt
 from tests.bad_files import GOOD_CSV
 from tests.factories import owner_of
 
@@ -49,12 +48,7 @@ def perform(run: Run) -> Run:
 
 def interrupted(project, monkeypatch) -> Upload:
     """An import of two rows that stopped after the first, with nobody at it."""
-    monkeypatch.setattr(ingest, "CHUNK_ROWS", 1)
     upload = sent(project)
-    options = {"dialect": {"format": "csv"}, "columns": {"text": "text", "id": "id"}}
-    with monkeypatch.context() as patch:
-        stop_after(patch, 1)
-        with pytest.raises(Stop):
-            ingest.import_upload(project=project, by=owner_of(project), upload=upload.public_id, **options)
+    interrupt(monkeypatch, upload)
     Run.objects.update(state=Run.State.ERRORED)
     return upload
