@@ -125,6 +125,12 @@ def files_in_a_temporary_folder(request: pytest.FixtureRequest, settings, tmp_pa
         settings.FILES_DIR = tmp_path / "files"
 
 
+@pytest.fixture
+def keys_in_a_temporary_folder(settings, tmp_path: Path) -> None:
+    """The site's secrets, which are made when they are first needed."""
+    settings.VAR_DIR = tmp_path
+
+
 @pytest.fixture(scope="module")
 def rows_for_all(
     django_db_setup: None, django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest.TempPathFactory

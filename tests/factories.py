@@ -7,12 +7,14 @@ from typing import Any
 
 from annotate import projects
 from annotate.labeling import answers, leases
-from annotate.models import Label, Project, QueueEntry, Round, User
+from annotate.models import Connection, Label, Project, QueueEntry, Round, User
 from annotate.models.project import Role
+from annotate.silver import connections
 
 _numbers = itertools.count(1)
 LABELS = ("yes", "no", "maybe")
 KEY = bytes(range(32))
+LLM_KEY = "sk-canary-4f1d9b7ae2"  # of a connection; found in nothing that is answered, logged or stored in the open
 
 
 def make_user(name: str = "Sam", **fields: Any) -> User:
@@ -32,6 +34,13 @@ def make_member(project: Project, name: str = "Ann", role: str = Role.ANNOTATOR,
     user = make_user(name)
     projects.add_member(project=project, user=user, role=role, is_trusted=is_trusted, by=owner_of(project))
     return user
+
+
+def make_connection(by: User, **changes: Any) -> Connection:
+    """An LLM server that `by`, an owner of the site, has registered."""
+    given = {"name": f"Server {next(_numbers)}", "base_url": "https://llm.example.org/v1", "model": "m-1",
+             "key": LLM_KEY, "input_price_micros": 150_000, "output_price_micros": 600_000}  # fmt: skip
+    return connections.create(by=by, **(given | changes))
 
 
 def write_jsonl(path: Path, rows: list[Any]) -> Path:

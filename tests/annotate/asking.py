@@ -59,6 +59,15 @@ def change(entry, person, name, key=None, **more):
     )
 
 
+def take(project, person, n=1, **more):
+    return leases.lease_next(project=project, annotator=person, n=n, **more)
+
+
+def leave_open(project, n):
+    """Only the first `n` questions stay open."""
+    QueueEntry.objects.filter(round__project=project, position__gt=n).update(state=QueueEntry.State.UNRESOLVED)
+
+
 def state_of(entry):
     entry.refresh_from_db()
     return entry.n_taken, entry.state

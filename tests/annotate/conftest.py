@@ -1,9 +1,12 @@
 """Fixtures of the domain modules' tests."""
 
+from datetime import timedelta
+
 import pytest
 
 from annotate import rounds
 from annotate.imports import ingest
+from annotate.models.base import database_now
 from tests.factories import make_project, owner_of, rows_of, write_jsonl
 
 
@@ -19,3 +22,14 @@ def asked(tmp_path):
         return project
 
     return make
+
+
+@pytest.fixture
+def now():
+    return database_now()
+
+
+@pytest.fixture
+def late(settings, now):
+    """A moment when every lease of the next minute has run out."""
+    return now + timedelta(seconds=settings.ANSWER_LEASE_SECONDS + 60)

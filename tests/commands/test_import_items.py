@@ -5,7 +5,7 @@ from django.core.management import CommandError, call_command
 
 from annotate.imports import ingest
 from annotate.models import Item
-from tests.annotate.imports.test_ingest import Stop, stop_after
+from tests.annotate.imports.taking_in import Stop, stop_after
 from tests.factories import make_member, make_project, rows_of, write_jsonl
 
 pytestmark = pytest.mark.django_db

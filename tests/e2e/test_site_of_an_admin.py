@@ -7,125 +7,30 @@ a third decides where they differ; and what is downloaded at the end says what t
 
 import csv
 import io
-import json
 import re
-import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
-from safetensors.numpy import load_file
 
 from benchmarks.site import Site
 from tests import databases
 from tests.e2e.conftest import Browsing, chromium_path
-from tests.e2e.prepare import DEMO, PASSWORD
+from tests.e2e.prepare import PASSWORD
+from tests.e2e.sheet import LABELS, spreadsheet
+from tests.e2e.story import N_ASKED, Story, check_dataset
 from tests.e2e.test_whole_loop import RUN_MS, at_the_end, begin, close_train_export, label_one
-from tests.stub_llm import Stub, stub_llm
+from tests.stub_llm import stub_llm
 
 pytestmark = pytest.mark.timeout(900)  # it waits for a worker five times
 SLUG = "card-questions"
 KEY = "sk-story-0123456789"
 PRICE_IN, PRICE_OUT = 2_500_000, 10_000_000  # micro-units per million tokens
 CAP, RAISED = "0.03", "0.5"  # all items cost about twice the first, reservations included; the second is plenty
-LABELS = {
-    "card_arrival": "A card that was ordered has not come yet.",
-    "lost_or_stolen_card": "The card was lost, or somebody took it.",
-    "cash_withdrawal_charge": "A fee was taken for cash from a machine.",
-    "declined_card_payment": "A payment by card was refused.",
-}
 GUIDELINES = "# How to decide\n\nChoose what the customer **wants to know**, not what else is mentioned.\n"
-N_EACH = 30  # texts of each label
-N_AUDIT, N_ASKED = 8, 24
+N_AUDIT = 8
 DIFFER = (2, 9, 17)  # which of his questions Ben answers otherwise
-
-# What the dataset must say of every item, straight from the tables.
-ROWS = """
-SELECT item.external_id, json_extract(content.payload, '$.text'), gold_label.name, gold.rule, silver_label.name,
-  said.status, item.fold, (SELECT count(*) FROM annotate_annotation answer WHERE answer.item_id = item.id
-    AND answer.is_current AND answer.is_counted AND answer.label_id IS NOT NULL)
-FROM annotate_item item
-JOIN annotate_itempayload content ON content.item_id = item.id
-LEFT JOIN annotate_gold gold ON gold.item_id = item.id AND gold.is_current
-LEFT JOIN annotate_label gold_label ON gold_label.id = gold.label_id
-LEFT JOIN annotate_prediction said ON said.item_id = item.id
-LEFT JOIN annotate_promptversion prompt ON prompt.id = said.prompt_id
-LEFT JOIN annotate_label silver_label
-  ON silver_label.schema_id = prompt.schema_id AND silver_label."index" = said.label_index
-ORDER BY item.ordinal
-"""
-
-
-@dataclass
-class Sheet:
-    """The file that the admin has: how a spreadsheet writes it where the comma is for decimals."""
-
-    content: bytes
-    texts: dict[str, str]  # the right label of each text that can be used, in the order of the file
-    bad_line: int  # where the row begins that lacks a cell
-    n_twice: int = 1
-
-
-def spreadsheet() -> Sheet:
-    """Semicolons, a byte order mark, quotes and line breaks within cells, a column that nobody asked for."""
-    texts: dict[str, str] = {}
-    lines = [_line("id", "text", "channel")]
-    bad_line = 0
-    for number, (text, label) in enumerate(_questions()):
-        if number == 50:
-            bad_line = 1 + "".join(lines).count("\n")
-            lines.append('row-torn;"This row lost its last cell; somebody cut it off"\r\n')
-        if number == 70:
-            lines.append(_line("row-twice", next(iter(texts)), "mail"))
-        texts[text] = label
-        lines.append(_line(f"row-{number:03}", text, "chat" if number % 3 else "mail; forwarded"))
-    return Sheet("".join(lines).encode("utf-8-sig"), texts, bad_line)
-
-
-def _questions() -> Iterator[tuple[str, str]]:
-    """Texts with their labels, some as people write them who take their time."""
-    rows = [json.loads(line) for line in (DEMO / "banking77.jsonl").read_text(encoding="utf-8").splitlines()]
-    found = {name: [row["text"] for row in rows if row["label"] == name][:N_EACH] for name in LABELS}
-    for number in range(N_EACH * len(LABELS)):
-        name = list(LABELS)[number % len(LABELS)]
-        text = found[name][number // len(LABELS)]
-        if number % 10 == 4:
-            text = f"Hello,\n\n{text}\nBest wishes; Zoë"
-        if number % 10 == 7:
-            text = f'I was told: "ask us". {text}'
-        yield text, name
-
-
-def _line(*cells: str) -> str:
-    text = io.StringIO(newline="")
-    csv.writer(text, delimiter=";", lineterminator="\r\n").writerow(cells)
-    return text.getvalue()
-
-
-@dataclass
-class Story:
-    """Who takes part, and what they have in hand."""
-
-    site: Site
-    browsing: Browsing
-    stub: Stub
-    sheet: Sheet
-    folder: Path
-    links: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def url(self) -> str:
-        return self.site.url
-
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        with sqlite3.connect(self.site.database) as connection:
-            return connection.execute(query).fetchall()
-
-    def number(self, query: str) -> int:
-        return int(self.rows(query)[0][0] or 0)
 
 
 @pytest.fixture(scope="module")
@@ -391,45 +296,6 @@ def decide(page: Page, story: Story, differ: set[str]) -> None:
 
 def item_text(item: Locator) -> str:
     return item.locator(".item-text").inner_text()
-
-
-def check_dataset(rows: list[dict[str, Any]], story: Story, differ: set[str]) -> None:
-    """The file is the tables, row for row, and says what people said."""
-    assert [exported(row) for row in rows] == story.rows(ROWS)
-    assert [row["payload"]["text"] for row in rows] == list(story.sheet.texts)
-    gold = [row for row in rows if row["label_source"] == "gold"]
-    assert len(gold) == N_ASKED and {row["n_annotations"] for row in gold} == {2}
-    assert all(row["label"] == story.sheet.texts[row["payload"]["text"]] for row in gold)
-    assert {row["payload"]["text"] for row in gold if row["gold_rule"] == "adjudicated"} == differ
-    assert {row["gold_rule"] for row in gold} == {"agree_k", "adjudicated"}
-    delivered = machine_labels(story)
-    machine = {place: row for place, row in enumerate(rows) if row["label_source"] == "machine"}
-    assert len(gold) + len(machine) == len(rows)
-    assert all(row["label"] == delivered[place] and row["gold_rule"] is None for place, row in machine.items())
-    n_right = sum(row["silver_label"] == story.sheet.texts[row["payload"]["text"]] for row in rows)
-    assert 0.65 < n_right / len(rows) < 0.95  # as good as the server was told to be
-
-
-def machine_labels(story: Story) -> list[str]:
-    """What was frozen for delivery, of every item in the order of the file that it came from."""
-    query = "SELECT file FROM annotate_deliveredversion ORDER BY version DESC LIMIT 1"
-    [path] = story.site.folder.rglob(Path(story.rows(query)[0][0]).name)
-    arrays = load_file(path)
-    assert arrays["ordinal"].tolist() == list(range(len(story.sheet.texts)))
-    return [list(LABELS)[index] for index in arrays["label"].tolist()]
-
-
-def exported(row: dict[str, Any]) -> tuple[Any, ...]:
-    return (
-        row["external_id"],
-        row["payload"]["text"],
-        row["label"] if row["label_source"] == "gold" else None,
-        row["gold_rule"],
-        row["silver_label"],
-        row["silver_status"],
-        row["fold"],
-        row["n_annotations"],
-    )
 
 
 def check_quarantine(page: Page, story: Story) -> None:

@@ -5,26 +5,20 @@ from django.urls import reverse
 
 from annotate.models import Connection, Event
 from annotate.silver import connections
-from tests.factories import make_project, make_user
+from tests.factories import LLM_KEY, make_connection, make_project, make_user
 from tests.rows import make_run
 from tests.stub_llm import stub_llm
 from tests.web.site import make_place
 from tests.web.test_translation import known_strings, pseudo_locale, untranslated
 
 __all__ = ["pseudo_locale"]
-pytestmark = pytest.mark.django_db
-KEY = "sk-canary-4f1d9b7ae2"
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("keys_in_a_temporary_folder")]
 GIVEN = {
-    "name": "Server", "base_url": "https://llm.example.org/v1", "key": KEY, "model": "m-1", "currency": "USD",
+    "name": "Server", "base_url": "https://llm.example.org/v1", "key": LLM_KEY, "model": "m-1", "currency": "USD",
     "input_price": "0.15", "output_price": "0.6", "max_concurrency": "8", "requests_per_minute": "",
     "timeout_seconds": "60", "limit_name": "max_tokens", "sends_temperature": "on",
 }  # fmt: skip
 NAMED = ("show", "test", "lend", "switch")
-
-
-@pytest.fixture(autouse=True)
-def keys_in_a_temporary_folder(settings, tmp_path):
-    settings.VAR_DIR = tmp_path
 
 
 @pytest.fixture
@@ -40,9 +34,7 @@ def client(signed_in, sara):
 @pytest.fixture
 def make(sara):
     def build(**changes):
-        given = {"name": "Server", "base_url": "https://llm.example.org/v1", "model": "m-1", "key": KEY,
-                 "input_price_micros": 150_000, "output_price_micros": 600_000}  # fmt: skip
-        return connections.create(by=sara, **(given | changes))
+        return make_connection(sara, **{"name": "Server", **changes})
 
     return build
 
@@ -84,7 +76,7 @@ class TestRegister:
         made = Connection.objects.get()
         assert (response.status_code, response.url) == (303, address("show", made))
         assert (made.input_price_micros, made.output_price_micros, made.requests_per_minute) == (150_000, 600_000, None)
-        assert connections.endpoint_of(made).key == KEY
+        assert connections.endpoint_of(made).key == LLM_KEY
 
     def test_without_a_price_it_is_said_that_it_is_not_asked(self, client):
         client.post(address("create"), GIVEN | {"output_price": ""})
@@ -109,7 +101,7 @@ class TestRegister:
         response = client.post(address("create"), GIVEN | wrong)
         assert response.status_code == 422
         assert sentence in response.content.decode()
-        assert KEY not in response.content.decode()
+        assert LLM_KEY not in response.content.decode()
         assert not Connection.objects.exists()
 
 
@@ -118,12 +110,12 @@ class TestChange:
         made = make()
         client.post(address("show", made), GIVEN | {"key": "", "model": "m-2"})
         now = Connection.objects.get()
-        assert (now.model, connections.endpoint_of(now).key) == ("m-2", KEY)
+        assert (now.model, connections.endpoint_of(now).key) == ("m-2", LLM_KEY)
 
     def test_only_its_end_is_shown(self, client, make):
         html = page(client, make()).content.decode()
         assert "ending in 7ae2" in html
-        assert KEY not in html
+        assert LLM_KEY not in html
 
     def test_it_can_be_taken_away(self, client, make):
         client.post(address("show", make()), GIVEN | {"key": "", "removes_key": "on"})
@@ -140,8 +132,8 @@ class TestChange:
         made = make()
         for wrong in ({}, {"name": ""}, {"base_url": "https://10.0.0.1/v1"}, {"currency": "x"}):
             response = client.post(address("show", made), GIVEN | wrong)
-            assert KEY not in response.content.decode() + str(response.headers)
-        assert KEY not in str(list(Event.objects.values_list("data", flat=True)))
+            assert LLM_KEY not in response.content.decode() + str(response.headers)
+        assert LLM_KEY not in str(list(Event.objects.values_list("data", flat=True)))
 
     def test_a_name_is_text_and_nothing_else(self, client, make):
         html = page(client, make(name="<script>alert(1)</script>")).content.decode()
@@ -155,7 +147,7 @@ class TestTest:
             html = client.post(address("test", made)).content.decode()
         assert "The model answers in" in html
         assert "Alternatives with log-probabilities" in html
-        assert KEY not in html
+        assert LLM_KEY not in html
 
     def test_nobody_there_is_a_sentence(self, client, make):
         made = make(base_url="http://127.0.0.1:9/v1", allows_private=True)

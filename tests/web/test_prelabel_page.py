@@ -11,20 +11,15 @@ from annotate.models.project import Role
 from annotate.money import budgets, ledger
 from annotate.money.ledger import Ask, End, State
 from annotate.silver import connections
-from tests.factories import make_member, make_project, make_user, owner_of
+from tests.factories import make_connection, make_member, make_project, make_user, owner_of
 from tests.rows import make_items, make_run, make_silver
 from tests.web.test_budget import text_of
 from tests.web.test_translation import known_strings, pseudo_locale, untranslated
 
 __all__ = ["pseudo_locale"]
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("keys_in_a_temporary_folder")]
 HTMX = {"HTTP_HX_REQUEST": "true"}
 EVIL = '<script>alert("x")</script>'
-
-
-@pytest.fixture(autouse=True)
-def keys_in_a_temporary_folder(settings, tmp_path):
-    settings.VAR_DIR = tmp_path
 
 
 @pytest.fixture
@@ -44,9 +39,7 @@ def page(client, project, query="", **headers):
 def lend(project, **changes):
     """A connection that the project may ask and has chosen."""
     sara = make_user("Sara", is_site_owner=True)
-    given = {"name": f"Server {sara.pk}", "base_url": "https://llm.example.org/v1", "model": "m-1", "key": "sk-canary",
-             "input_price_micros": 150_000, "output_price_micros": 600_000}  # fmt: skip
-    made = connections.create(by=sara, **(given | changes))
+    made = make_connection(sara, **changes)
     connections.lend(connection=made, project=project, by=sara)
     if "input_price_micros" not in changes:
         connections.choose(project=project, connection=made, by=owner_of(project))

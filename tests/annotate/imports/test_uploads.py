@@ -12,16 +12,11 @@ from annotate.errors import AccessDenied, Conflict, FileDamaged, InvalidInput, N
 from annotate.imports import ingest, preview, uploads
 from annotate.models import Event, Gold, Import, Item, Prediction, RejectedRow, Run, Upload, bulk
 from annotate.runs import lifecycle
-from tests.annotate.imports.test_ingest import Stop, stop_after
+from tests.annotate.imports.taking_in import Stop, interrupt, stop_after
 from tests.bad_files import BAD_FILES, GOOD_CSV, ODD_FILES
 from tests.factories import make_member, make_project, make_user, owner_of
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def project():
-    return make_project()
 
 
 def send(project, content: bytes = GOOD_CSV, name: str = "items.csv") -> Upload:
@@ -131,11 +126,8 @@ class TestDiscard:
         assert sent.deleted_at is not None and Event.objects.filter(kind="upload.discarded").exists()
 
     def test_it_leaves_a_file_that_an_unfinished_import_reads(self, project, monkeypatch):
-        monkeypatch.setattr(ingest, "CHUNK_ROWS", 1)
         sent = send(project)
-        stop_after(monkeypatch, 1)
-        with pytest.raises(Stop):
-            take_in(sent)
+        interrupt(monkeypatch, sent)
         with pytest.raises(Conflict, match="is being imported"):
             uploads.discard(upload=sent, by=owner_of(project))
 
@@ -368,13 +360,7 @@ class TestImport:
         assert first == again and Import.objects.count() == 1
 
     def test_what_another_run_began_is_completed_once(self, project, monkeypatch):
-        monkeypatch.setattr(ingest, "CHUNK_ROWS", 1)
-        sent = send(project)
-        options = {"upload": sent.public_id, "dialect": {"format": "csv"}, "columns": {"text": "text"}}
-        with monkeypatch.context() as patch:
-            stop_after(patch, 1)
-            with pytest.raises(Stop):
-                ingest.import_upload(project=project, by=owner_of(project), **options)
+        options = interrupt(monkeypatch, send(project))
         with lifecycle.start(kind="import", project=project, by=owner_of(project)) as attempt:
             first = ingest.import_upload(project=project, by=owner_of(project), **options)
             again = ingest.import_upload(project=project, by=owner_of(project), **options)
@@ -382,22 +368,14 @@ class TestImport:
         assert again.run == attempt.run
 
     def test_it_refuses_to_go_on_in_another_dialect(self, project, monkeypatch):
-        monkeypatch.setattr(ingest, "CHUNK_ROWS", 1)
         sent = send(project)
-        with monkeypatch.context() as patch:
-            stop_after(patch, 1)
-            with pytest.raises(Stop):
-                take_in(sent)
+        interrupt(monkeypatch, sent)
         with pytest.raises(Conflict, match="read with format 'csv', encoding 'utf-8'"):
             take_in(sent, encoding="latin-1")
 
     def test_it_can_be_abandoned_and_started_otherwise(self, project, monkeypatch):
-        monkeypatch.setattr(ingest, "CHUNK_ROWS", 1)
         sent = send(project)
-        with monkeypatch.context() as patch:
-            stop_after(patch, 1)
-            with pytest.raises(Stop):
-                take_in(sent)
+        interrupt(monkeypatch, sent)
         assert ingest.abandon_import(project=project, by=owner_of(project)) == 1
         assert take_in(sent, encoding="latin-1").n_items == 2
 

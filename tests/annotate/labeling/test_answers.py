@@ -1,15 +1,12 @@
-"""Answers: once per key, one current per person and item; history, drafts, and what may be seen afterwards."""
-
-from datetime import timedelta
+"""Answers: once per key, one current per person and item; skips, prices, history and drafts."""
 
 import pytest
 
 from annotate import rounds
 from annotate.errors import AccessDenied, Conflict, InvalidInput, LeaseLost, NotFound
-from annotate.labeling import answers, suggestions
+from annotate.labeling import answers
 from annotate.labeling import leases as leasing
-from annotate.models import Annotation, Draft, Gold, Lease, Member, Prediction, PromptVersion, QueueEntry
-from annotate.models.base import database_now
+from annotate.models import Annotation, Draft, Gold, Lease, Member, QueueEntry
 from annotate.models.project import Arm, Role
 from tests.annotate.asking import (
     Statements,
@@ -25,12 +22,6 @@ from tests.annotate.asking import (
 from tests.factories import make_member, make_project, make_user, owner_of
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def late(settings):
-    """A moment when every lease of the next minute has run out."""
-    return database_now() + timedelta(seconds=settings.ANSWER_LEASE_SECONDS + 60)
 
 
 class TestSubmit:
@@ -223,183 +214,6 @@ class TestSkip:
         assert Gold.objects.get(item=entry.item).label.name == "yes"
 
 
-class TestChange:
-    def test_the_earlier_answer_stays_as_a_revision(self, asked):
-        project = asked()
-        entry, olga = question(project), owner_of(project)
-        answer(entry, olga)
-        change(entry, olga, "no")
-        rows = Annotation.objects.filter(item=entry.item).order_by("revision")
-        assert [(row.label.name, row.is_current) for row in rows] == [("yes", False), ("no", True)]
-
-    def test_gold_follows_and_stays_single(self, asked):
-        project = asked()
-        entry, olga = question(project), owner_of(project)
-        answer(entry, olga)
-        change(entry, olga, "no")
-        assert [gold.label.name for gold in Gold.objects.current()] == ["no"]
-
-    def test_a_replay_returns_the_first_change(self, asked):
-        project = asked()
-        entry, olga = question(project), owner_of(project)
-        answer(entry, olga)
-        assert change(entry, olga, "no", key="2").pk == change(entry, olga, "no", key="2").pk
-        assert Annotation.objects.count() == 2
-
-    def test_after_the_round_closed_answers_stand(self, asked):
-        project = asked()
-        entry, olga = question(project), owner_of(project)
-        answer(entry, olga)
-        rounds.close_round(project=project, by=olga, force=True)
-        with pytest.raises(Conflict, match="closed"):
-            change(entry, olga, "no")
-
-    def test_nothing_is_changed_before_an_answer(self, asked):
-        project = asked()
-        entry = question(project)
-        leasing.lease(entry=entry, annotator=owner_of(project))
-        with pytest.raises(Conflict, match="has not answered"):
-            change(entry, owner_of(project), "no")
-
-    def test_somebody_elses_answer_is_refused(self, asked):
-        project = asked()
-        lease = leasing.lease(entry=question(project), annotator=owner_of(project))
-        submit(lease)
-        with pytest.raises(LeaseLost):
-            answers.change(
-                lease_id=lease.public_id,
-                project=project,
-                answer=said(project, "no"),
-                key="2",
-                by=make_member(project),
-            )
-
-    def test_a_label_taken_back_frees_its_slot_and_its_gold_falls(self, asked):
-        project = asked()
-        entry, olga = question(project), owner_of(project)
-        ann = make_member(project)
-        answer(entry, olga)
-        change(entry, olga, "skip")
-        assert state_of(entry) == (0, "open")
-        assert not Gold.objects.current().exists()
-        answer(entry, ann, "no")
-        assert [gold.label.name for gold in Gold.objects.current()] == ["no"]
-        assert problems(project) == {}
-
-    def test_a_label_taken_back_by_the_only_person_ends_the_question(self, asked):
-        project = asked()
-        entry, olga = question(project), owner_of(project)
-        answer(entry, olga)
-        change(entry, olga, "skip")
-        assert state_of(entry) == (0, "skipped")
-        change(entry, olga, "yes")
-        assert state_of(entry) == (1, "answered")
-        assert problems(project) == {}
-
-    def test_a_label_taken_back_from_a_withdrawn_item_leaves_it_unresolved(self, asked):
-        project = asked()
-        entry, olga = question(project), owner_of(project)
-        make_member(project)
-        answer(entry, olga)
-        type(entry.item).objects.filter(pk=entry.item_id).update(withdrawn_at=database_now())
-        change(entry, olga, "skip")
-        assert state_of(entry) == (0, "unresolved")
-
-    def test_a_skip_that_becomes_a_label_takes_a_free_slot(self, asked):
-        project = asked()
-        entry, olga = question(project), owner_of(project)
-        make_member(project)
-        answer(entry, olga, "skip")
-        change(entry, olga, "yes")
-        assert state_of(entry) == (1, "answered")
-        assert problems(project) == {}
-
-    def test_a_skip_stands_where_others_have_the_question(self, asked):
-        project = asked()
-        entry, olga = question(project), owner_of(project)
-        ann = make_member(project)
-        answer(entry, olga, "skip")
-        leasing.lease(entry=entry, annotator=ann)
-        with pytest.raises(Conflict, match="your skip stands"):
-            change(entry, olga, "yes")
-        assert state_of(entry) == (1, "open")
-
-    def test_a_skip_leased_once_more_uses_that_slot(self, asked):
-        project = asked()
-        entry, olga = question(project), owner_of(project)
-        make_member(project)
-        answer(entry, olga, "skip")
-        leasing.lease(entry=entry, annotator=olga)
-        change(entry, olga, "yes")
-        assert state_of(entry) == (1, "answered")
-        assert problems(project) == {}
-
-    def test_a_late_answer_stays_uncounted(self, asked, late):
-        project = asked()
-        entry, olga = question(project), owner_of(project)
-        lease = leasing.lease(entry=entry, annotator=olga)
-        leasing.expire(entry=entry, now=late)
-        submit(lease, now=late)
-        for name in ("no", "skip", "yes"):
-            assert not change(entry, olga, name).is_counted
-        assert state_of(entry) == (0, "open")
-        assert problems(project) == {}
-
-
-class TestSeen:
-    """What was seen makes later answers sighted, and an audit keeps the blind one."""
-
-    def seen(self, project, entry, person):
-        lease = Lease.objects.filter(entry=entry, annotator=person).latest("pk")
-        suggestions.why(lease_id=lease.public_id, project=project, by=person)
-
-    @pytest.mark.parametrize("then", ["no", "skip"])
-    def test_the_gold_of_a_blind_question_keeps_the_blind_answer(self, asked, then):
-        project = asked()
-        make_member(project)
-        entry, olga = question(project, Arm.AUDIT), owner_of(project)
-        answer(entry, olga, "yes")
-        self.seen(project, entry, olga)
-        spoken = change(entry, olga, then)
-        assert (spoken.is_blind, spoken.is_current) == (False, True)
-        assert [(gold.label.name, gold.is_blind) for gold in Gold.objects.current()] == [("yes", True)]
-        assert state_of(entry)[1] == "answered"
-        assert problems(project) == {}
-
-    def test_a_question_in_sight_follows_the_change(self, asked):
-        project = asked()
-        entry, olga = question(project), owner_of(project)
-        QueueEntry.objects.filter(pk=entry.pk).update(suggestion="shown", is_blind=False)
-        answer(entry, olga, "yes")
-        self.seen(project, entry, olga)
-        change(entry, olga, "no")
-        assert [(gold.label.name, gold.is_blind) for gold in Gold.objects.current()] == [("no", False)]
-
-
-class TestWhy:
-    def test_it_names_the_arms(self, asked):
-        project = asked()
-        lease = leasing.lease(entry=question(project, Arm.AUDIT), annotator=owner_of(project))
-        submit(lease)
-        assert suggestions.why(lease_id=lease.public_id, project=project, by=lease.annotator) == ["audit"]
-
-    @pytest.mark.parametrize("before", [None, "skip"])
-    def test_not_before_a_label(self, asked, before):
-        project = asked()
-        lease = leasing.lease(entry=question(project), annotator=owner_of(project))
-        if before:
-            submit(lease, before)
-        with pytest.raises(AccessDenied):
-            suggestions.why(lease_id=lease.public_id, project=project, by=lease.annotator)
-        assert not Lease.objects.filter(revealed_at__isnull=False).exists()
-
-    def test_other_peoples_questions_are_not_found(self, asked):
-        project = asked()
-        lease = leasing.lease(entry=question(project), annotator=owner_of(project))
-        with pytest.raises(NotFound):
-            suggestions.why(lease_id=lease.public_id, project=project, by=make_member(project))
-
-
 class TestPrice:
     def test_an_answer_after_ones_own_release_is_not_paid(self, asked):
         project = asked(human_price_micros=50)
@@ -421,72 +235,6 @@ class TestPrice:
         rounds.close_round(project=project, by=owner_of(project), force=True)
         spoken = submit(Lease.objects.get(pk=lease.pk))
         assert (spoken.is_counted, spoken.price_micros) == (False, 50)
-
-
-class TestLimit:
-    def test_the_fifty_first_revision_is_refused(self, asked):
-        project = asked()
-        entry, olga = question(project), owner_of(project)
-        answer(entry, olga)
-        for number in range(49):
-            change(entry, olga, ("yes", "no")[number % 2])
-        with pytest.raises(Conflict, match="50 times"):
-            change(entry, olga, "yes")
-
-
-class TestWhoeverSawTheMachine:
-    """An audit asks for an item again whose label its annotator was shown in an earlier round."""
-
-    @pytest.mark.parametrize(("policy", "is_blind"), [("shown", False), ("hidden", True)])
-    def test_their_later_answer_is_not_blind(self, asked, policy, is_blind):
-        project = asked()
-        entry, olga = question(project), owner_of(project)
-        QueueEntry.objects.filter(pk=entry.pk).update(suggestion=policy, is_blind=policy != "shown")
-        answer(QueueEntry.objects.get(pk=entry.pk), olga)
-        rounds.close_round(project=project, by=olga, force=True)
-        later = project.rounds.create(index=2, batch=1, shares={}, strategy="margin", seed=1)
-        again = QueueEntry.objects.create(round=later, item=entry.item, position=1, overlap=1, is_blind=True)
-        assert answer(again, olga).is_blind is is_blind
-
-
-class TestReveal:
-    def ask(self, project, policy, index=1, status="ok"):
-        entry, olga = question(project), owner_of(project)
-        QueueEntry.objects.filter(pk=entry.pk).update(suggestion=policy, is_blind=policy != "shown")
-        prompt = PromptVersion.objects.create(
-            project=project, version=1, annotator="a", model="m", schema=project.schemas.get(), sha256="0"
-        )
-        Prediction.objects.create(item=entry.item, prompt=prompt, status=status, label_index=index)
-        return leasing.lease(entry=entry, annotator=olga)
-
-    def reveal(self, lease):
-        project = lease.entry.round.project
-        return suggestions.reveal(lease_id=lease.public_id, project=project, by=lease.annotator)
-
-    def test_it_comes_after_the_answer(self, asked):
-        lease = self.ask(asked(), "revealed")
-        with pytest.raises(AccessDenied, match="after your answer, if at all"):
-            self.reveal(lease)
-        submit(lease)
-        assert self.reveal(lease).label.name == "no"
-        assert not change(lease.entry, lease.annotator, "no").is_blind
-
-    def test_hidden_is_never_shown(self, asked):
-        lease = self.ask(asked(), "hidden")
-        submit(lease)
-        with pytest.raises(AccessDenied, match="not shown"):
-            self.reveal(lease)
-        assert not Lease.objects.filter(revealed_at__isnull=False).exists()
-        assert suggestions.by_entry(project=lease.entry.round.project, entries=[lease.entry]) == {}
-
-    def test_a_failure_says_which(self, asked):
-        lease = self.ask(asked(), "shown", index=None, status="refusal")
-        assert self.reveal(lease) == suggestions.Suggestion(None, "refusal")
-
-    def test_an_item_without_an_answer_says_so(self, asked):
-        lease = self.ask(asked(), "shown")
-        Prediction.objects.all().delete()
-        assert self.reveal(lease) == suggestions.Suggestion(None, "never_asked")
 
 
 class TestHistory:

@@ -11,17 +11,11 @@ from annotate.checks import check_encryption_keys
 from annotate.errors import AccessDenied, Conflict, FileDamaged, InvalidInput, NotFound
 from annotate.models import Connection, Event
 from annotate.silver import connections, secrets
-from tests.factories import make_member, make_project, make_user, owner_of
+from tests.factories import LLM_KEY, make_connection, make_member, make_project, make_user, owner_of
 from tests.rows import make_run
 from tests.stub_llm import stub_llm
 
-pytestmark = pytest.mark.django_db
-KEY = "sk-canary-4f1d9b7ae2"
-
-
-@pytest.fixture(autouse=True)
-def keys_in_a_temporary_folder(settings, tmp_path):
-    settings.VAR_DIR = tmp_path
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("keys_in_a_temporary_folder")]
 
 
 @pytest.fixture
@@ -32,9 +26,7 @@ def site_owner():
 @pytest.fixture
 def make(site_owner):
     def build(**changes):
-        given = {"name": "Server", "base_url": "https://llm.example.org/v1", "model": "m-1", "key": KEY,
-                 "input_price_micros": 150_000, "output_price_micros": 600_000}  # fmt: skip
-        return connections.create(by=site_owner, **(given | changes))
+        return make_connection(site_owner, **{"name": "Server", **changes})
 
     return build
 
@@ -42,9 +34,9 @@ def make(site_owner):
 class TestCreate:
     def test_it_keeps_the_key_encrypted(self, make):
         row = make()
-        assert KEY.encode() not in bytes(row.key_encrypted)
+        assert LLM_KEY.encode() not in bytes(row.key_encrypted)
         assert row.key_hint == "7ae2"
-        assert connections.endpoint_of(row).key == KEY
+        assert connections.endpoint_of(row).key == LLM_KEY
 
     def test_only_site_owners_do(self):
         with pytest.raises(AccessDenied, match="belong to the site"):
@@ -69,7 +61,7 @@ class TestCreate:
     def test_it_refuses_what_cannot_work(self, make, given, sentence):
         with pytest.raises(InvalidInput, match=sentence) as refused:
             make(**given)
-        assert KEY not in str(refused.value)
+        assert LLM_KEY not in str(refused.value)
 
     def test_names_are_there_once(self, make):
         make()
@@ -83,12 +75,12 @@ class TestCreate:
 class TestChange:
     def test_the_key_stays(self, make, site_owner):
         row = connections.change(connection=make(), model="m-2", by=site_owner)
-        assert connections.endpoint_of(row).key == KEY
+        assert connections.endpoint_of(row).key == LLM_KEY
 
     @pytest.mark.parametrize("url", ["https://llm.example.org/api/v1", "https://LLM.example.org:443/v1"])
     def test_it_stays_at_the_same_origin(self, make, site_owner, url):
         row = connections.change(connection=make(), base_url=url, by=site_owner)
-        assert connections.endpoint_of(row).key == KEY
+        assert connections.endpoint_of(row).key == LLM_KEY
 
     @pytest.mark.parametrize("url", ["https://evil.example.org/v1", "https://llm.example.org:444/v1"])
     def test_it_is_dropped_at_another_origin(self, make, site_owner, url):
@@ -112,7 +104,7 @@ def test_no_event_holds_a_key(make, site_owner):
     with database.cursor() as cursor:
         cursor.execute("SELECT * FROM annotate_connection")
         assert "canary" not in repr(cursor.fetchall())
-    assert KEY not in repr(connections.endpoint_of(row))
+    assert LLM_KEY not in repr(connections.endpoint_of(row))
 
 
 class TestChoose:
@@ -172,7 +164,7 @@ class TestChoose:
 
 class TestTest:
     def test_it_asks_the_server(self, make, site_owner):
-        with stub_llm(key=KEY) as stub:
+        with stub_llm(key=LLM_KEY) as stub:
             row = make(base_url=stub.base_url, allows_private=True)
             found = connections.test(connection=row, by=site_owner)
         assert found.is_usable and found.n_alternatives == 20
@@ -196,7 +188,7 @@ class TestEncryption:
         call_command("rotate_keys")
         settings.FIELD_ENCRYPTION_KEYS = [new]
         row.refresh_from_db()
-        assert connections.endpoint_of(row).key == KEY
+        assert connections.endpoint_of(row).key == LLM_KEY
 
     def test_a_lost_key_is_told(self, make, settings):
         row = make()
