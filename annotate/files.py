@@ -1,4 +1,7 @@
-"""The only door to stored files: a name inside the store, its bytes, its checksum; whole or absent, or growing."""
+"""Decides how stored files are named, written, read and checked: each is whole or absent, or grows record by record.
+
+Other modules reach a stored file by its name, through these functions.
+"""
 
 import fcntl
 import glob
@@ -18,13 +21,13 @@ from django.conf import settings
 from annotate import failpoints
 from annotate.errors import FileDamaged
 
-EXPORTS = "exports"  # what is named below it lies in VAR_DIR, where people look for it, and all else in FILES_DIR
+EXPORTS = "exports"  # files named exports/... lie in VAR_DIR, where people look for them; all others in FILES_DIR
 _BLOCK = 1 << 20
-_STALE_SECONDS = 24 * 3_600
+_STALE_SECONDS = 24 * 3_600  # the age from which a draft is taken for one that a killed process left
 
 
 def path_of(name: str) -> Path:
-    """Where `name` lies on disk; names cannot leave the store."""
+    """The path on disk of the stored file `name`; FileDamaged if the name leads out of the store."""
     first = Path(name).parts[:1]
     base, root = (settings.VAR_DIR, EXPORTS) if first == (EXPORTS,) else (settings.FILES_DIR, "")
     path = (Path(base) / name).resolve()
@@ -41,7 +44,7 @@ def save(name: str, blocks: Iterable[bytes]) -> str:
 
 
 def write_whole(path: Path, blocks: Iterable[bytes]) -> str:
-    """Write a file that others see whole or not at all, and return its SHA-256."""
+    """Write a file that other processes see whole or not at all, and return its SHA-256."""
     with whole(path) as draft:
         for block in blocks:
             draft.write(block)
@@ -49,25 +52,27 @@ def write_whole(path: Path, blocks: Iterable[bytes]) -> str:
 
 
 class UnfinishedFile:
-    """A file on its way to its name: where it is written, how long it is, its checksum."""
+    """A draft that is being written: counts its bytes and computes its SHA-256."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._digest, self.n_bytes = file, hashlib.sha256(), 0
 
     def write(self, block: bytes) -> None:
+        """Append the block to the draft."""
         self._digest.update(block)
         self.n_bytes += self._file.write(block)
 
     @property
     def sha256(self) -> str:
+        """Of all that was written so far."""
         return self._digest.hexdigest()
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[UnfinishedFile]:
-    """What the body writes appears as `path` when it ends well, else nothing does.
+    """Give the body a draft to write, which becomes the file `path` if the body ends without error.
 
-    Temporary file, fsync, rename, fsync of the folder.
+    Otherwise `path` stays as it was. Order: write the draft, fsync, rename, fsync of the folder.
     """
     _forget_drafts(path)
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -96,34 +101,35 @@ def opened(name: str) -> BinaryIO:
 
 
 def mapped(name: str) -> mmap.mmap:
-    """The bytes of a stored file that is not empty, read from disk where they are looked at and no sooner."""
+    """A stored file mapped into memory, read from disk page by page as it is used. It must not be empty."""
     with opened(name) as file:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def size(name: str) -> int | None:
-    """Bytes of the stored file; None where there is none."""
+    """The stored file's size in bytes; None if there is no such file."""
     path = path_of(name)
     return path.stat().st_size if path.is_file() else None
 
 
 def remove(name: str) -> None:
-    """Throw a stored file away; gone already is gone."""
+    """Delete a stored file, if there is one."""
     path_of(name).unlink(missing_ok=True)
 
 
 class Growing:
-    """A file of records of equal length, open to be appended to."""
+    """A file of records of equal length, open for appending."""
 
     def __init__(self, file: BinaryIO, n_bytes_each: int) -> None:
         self._file, self._n_bytes_each = file, n_bytes_each
 
     @property
     def n_records(self) -> int:
+        """How many whole records the file holds."""
         return os.fstat(self._file.fileno()).st_size // self._n_bytes_each
 
     def append(self, records: bytes) -> None:
-        """Durable once this returns."""
+        """Append whole records, which are on disk when this returns."""
         self._file.write(records)
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -131,9 +137,9 @@ class Growing:
 
 @contextmanager
 def growing(name: str, *, n_bytes_each: int) -> Iterator[Growing]:
-    """The file under this name, made where there is none; one process at a time is in the body.
+    """Open the stored file `name` for appending, and make it if there is none; a lock lets one process in at a time.
 
-    What a killed process left of a record is cut off.
+    The part of a record that a killed process wrote is cut off.
     """
     path = path_of(name)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -148,20 +154,23 @@ def growing(name: str, *, n_bytes_each: int) -> Iterator[Growing]:
 
 @dataclass(frozen=True)
 class Folder:
-    """Where several files are written side by side: in the store, or wherever somebody on this machine wants them."""
+    """A folder to write several files to: in the store, or where a command was told to write."""
 
-    name: str  # of the folder in the store, else its path
+    name: str  # its name in the store, or its path outside
     path: Path
 
     @classmethod
     def in_store(cls, name: str) -> "Folder":
+        """The store's folder of this name."""
         return cls(name, path_of(name))
 
     @classmethod
     def outside(cls, path: Path) -> "Folder":
+        """A folder outside the store, named by its absolute path."""
         return cls(str(path.resolve()), path)
 
     def whole(self, file_name: str) -> AbstractContextManager["UnfinishedFile"]:
+        """`whole` for a file of this folder."""
         return whole(self.path / file_name)
 
     def save(self, file_name: str, blocks: Iterable[bytes]) -> str:
@@ -169,11 +178,12 @@ class Folder:
         return write_whole(self.path / file_name, blocks)
 
     def remove(self, file_name: str) -> None:
+        """Delete a file of this folder, if there is one."""
         (self.path / file_name).unlink(missing_ok=True)
 
 
 def _forget_drafts(path: Path) -> None:
-    """Delete what killed processes left of this file; younger drafts may still be somebody's."""
+    """Delete drafts of this file that killed processes left; a younger draft may still be written to."""
     for draft in path.parent.glob(f".{glob.escape(path.name)}.????????"):
         with suppress(FileNotFoundError):
             if time.time() - draft.stat().st_mtime > _STALE_SECONDS:
@@ -181,7 +191,7 @@ def _forget_drafts(path: Path) -> None:
 
 
 def checked_path(name: str, sha256: str) -> Path:
-    """The path of a stored file after its checksum was compared; FileDamaged names what differs."""
+    """The path of a stored file whose SHA-256 is `sha256`; FileDamaged if it is missing or has another."""
     path = path_of(name)
     if not path.is_file():
         raise FileDamaged(f"The stored file {name} is missing.")
@@ -191,7 +201,7 @@ def checked_path(name: str, sha256: str) -> Path:
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file, read in blocks."""
+    """SHA-256 of the file, which is read in blocks."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK):

@@ -1,4 +1,7 @@
-"""Vectors of items, computed once: one growing file per project and encoder, row = ordinal."""
+"""Decides where the vectors of items are kept: computed once, in one growing file per project and encoder.
+
+An item's row in the file is its ordinal.
+"""
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -17,24 +20,27 @@ from models_ml.encoders.items import ItemEncoder, item_encoder
 from models_ml.encoders.text import MemoEncoder
 from models_ml.types import Contents, Encoder, EncodingProgress
 
-_CHUNK = 1_024  # rows per durable step: at most a few seconds of work are lost with the process
+_CHUNK = 1_024  # items per append to the file: a crash loses the work of a few seconds at most
 
 
 @lru_cache(maxsize=2)
 def encoder_named(name: str) -> Encoder:
-    """The encoder, loaded once per process; ENCODER_PATH replaces the packaged weights."""
+    """The registered encoder of this name, loaded once per process; ENCODER_PATH replaces the packaged weights."""
     options = {"path": Path(settings.ENCODER_PATH)} if settings.ENCODER_PATH else {}
     encoder = registry.encoder(name, **options)
     return MemoEncoder(encoder) if settings.REMEMBER_VECTORS else encoder
 
 
 def encoder_of(project: Project) -> ItemEncoder:
-    """What turns this project's items into vectors: its encoder, in the way of its modality."""
+    """The encoder of this project's items: the project's text encoder, applied as its modality needs."""
     return item_encoder(encoder_named(project.encoder), project.modality)
 
 
 def vectors_of(project: Project, show: lifecycle.Show | None = None) -> Array:
-    """float32 (n, d), memory-mapped, one row per ordinal of the visible items; missing rows are encoded first."""
+    """The vectors of the project's visible items, float32 (n, d), one row per ordinal; missing rows are encoded first.
+
+    The array is mapped from the file, not read into memory.
+    """
     encoder, name = encoder_of(project), name_of(project)
     n_items = _n_visible(project)
     with files.growing(name, n_bytes_each=4 * encoder.dim) as rows:
@@ -45,17 +51,17 @@ def vectors_of(project: Project, show: lifecycle.Show | None = None) -> Array:
                 show(rows.n_records, n_items)
     if not n_items:
         return np.zeros((0, encoder.dim), dtype=np.float32)
-    known = np.frombuffer(files.mapped(name), dtype="<f4", count=n_items * encoder.dim)
-    return known.reshape(n_items, encoder.dim)
+    stored = np.frombuffer(files.mapped(name), dtype="<f4", count=n_items * encoder.dim)
+    return stored.reshape(n_items, encoder.dim)
 
 
 def name_of(project: Project) -> str:
-    """What the store calls the vectors of this project by its encoder."""
+    """The name in the store of the file with this project's vectors by its present encoder."""
     return f"projects/{project.public_id}/vectors-{encoder_of(project).fingerprint[:16]}.f32"
 
 
 class KnownVectors:
-    """An encoder that looks texts up before it computes: pre-labeling need not encode the pool twice."""
+    """An encoder that returns remembered vectors of texts, so that pre-labeling does not encode the pool twice."""
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
@@ -63,21 +69,23 @@ class KnownVectors:
         self.name, self.fingerprint, self.dim = encoder.name, encoder.fingerprint, encoder.dim
 
     def remember(self, texts: Sequence[str], vectors: Vectors) -> None:
-        """Know these texts, and forget those of the call before, so that memory does not grow."""
+        """Remember these texts' vectors instead of those of the call before, so that memory does not grow."""
         self._known = dict(zip(texts, vectors, strict=True))
 
     def encode(self, texts: Sequence[str], progress: EncodingProgress | None = None) -> Vectors:
-        """As the encoder does; texts that are remembered cost nothing."""
+        """The texts' vectors, float32 (n, d): remembered, or computed by the encoder."""
         unknown = [text for text in texts if text not in self._known]
         fresh = dict(zip(unknown, self._encoder.encode(unknown, progress), strict=True)) if unknown else {}
         rows = [self._known[text] if text in self._known else fresh[text] for text in texts]
         return np.array(rows, dtype=np.float32).reshape(len(texts), self.dim)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """The encoder's number of tokens of each text."""
         return self._encoder.count_tokens(texts)
 
 
 def _n_visible(project: Project) -> int:
+    """How many ordinals the visible items take up, from 0 to the highest."""
     last = Item.objects.filter(project=project).visible().order_by("-ordinal").values_list("ordinal", flat=True).first()
     return 0 if last is None else last + 1
 

@@ -1,4 +1,4 @@
-"""A reviewer decides what people disagree on, with a reason; what they answered stays as it is."""
+"""Adjudication: a reviewer decides a disputed question, with a reason. The annotators' answers stay as they are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,11 @@ MAX_REASON = 2_000  # characters
 
 @dataclass(frozen=True)
 class ReviewedAnswer:
-    """What one person said of a disputed item: the answer that counts here, and the last one where it differs."""
+    """One person's answer to a disputed item.
+
+    `annotation` is the person's last counted answer (to a blind question: the last counted blind one), or the current
+    answer where none counts; `later` is the current answer where it says something else.
+    """
 
     annotation: Annotation
     later: Annotation | None
@@ -31,33 +35,33 @@ class ReviewedAnswer:
 
 @dataclass(frozen=True)
 class Dispute:
-    """A question in the eyes of who decides it: people's answers, and nothing of a machine's."""
+    """A disputed or adjudicated question as its reviewer sees it: people's answers, and no machine label."""
 
     entry: QueueEntry
     said: Sequence[ReviewedAnswer]
-    decision: Adjudication | None  # that stands
-    obstacle: str  # why this person cannot decide it now, as a sentence; empty where they can
+    decision: Adjudication | None  # the current one
+    obstacle: str  # a sentence that says why the reviewer cannot decide now; empty where they can
 
 
 def waiting(*, project: Project, by: User) -> QuerySet[QueueEntry]:
     """Disputed questions that `by` may decide, the oldest first."""
-    found = disputes.decidable(disputes.undecided(project), by)
-    return found.select_related("round", "item").order_by("pk")
+    questions = disputes.decidable(disputes.undecided(project), by)
+    return questions.select_related("round", "item").order_by("pk")
 
 
 def n_waiting(*, project: Project, by: User, most: int) -> int:
-    """How many there are, counted up to `most`."""
+    """How many disputed questions `by` may decide, counted up to `most`."""
     return waiting(project=project, by=by).order_by()[:most].count()
 
 
 def decided(project: Project) -> QuerySet[Adjudication]:
-    """Decisions that stand, newest first."""
-    standing = project.adjudications.filter(is_current=True)
-    return standing.select_related("entry__round", "item", "label", "created_by").order_by("-pk")
+    """The project's current adjudications, newest first."""
+    current = project.adjudications.filter(is_current=True)
+    return current.select_related("entry__round", "item", "label", "created_by").order_by("-pk")
 
 
 def find(*, project: Project, round_index: int, item: str, by: User) -> Dispute:
-    """A disputed or decided question with all that people said of it; eight queries however many they are."""
+    """A disputed or adjudicated question with all answers to its item; eight queries, however many answers."""
     access.require(by, project, to="review")
     entry = _find(project, round_index, item)
     answers = _answers(entry)
@@ -65,8 +69,8 @@ def find(*, project: Project, round_index: int, item: str, by: User) -> Dispute:
     counted = {row.annotator_id: row for row in answers.standing(blind=entry.is_blind)}
     last = {row.annotator_id: row for row in answers.rows if row.is_current}
     order = sorted({**last, **counted}, key=lambda person: last.get(person, counted.get(person)).pk)  # type: ignore[union-attr]
-    said = [_said(counted.get(person), last.get(person)) for person in order]
-    return Dispute(entry, said, decision, _obstacle(entry, decision, by))
+    reviewed = [_reviewed_answer(counted.get(person), last.get(person)) for person in order]
+    return Dispute(entry, reviewed, decision, _obstacle(entry, decision, by))
 
 
 @sqlite_write_lock()
@@ -82,10 +86,10 @@ def adjudicate(
     seen: str = "",
     now: datetime | None = None,
 ) -> Adjudication:
-    """Decide a disputed question, or decide it anew; `label` None: it cannot be decided.
+    """Decide a disputed question, or replace the current decision; `label` None: the question cannot be decided.
 
-    `seen` is the public id of the decision that stood when `by` looked. The same decision again is the first one;
-    where somebody else has decided meanwhile, nothing is changed.
+    `seen` is the public id of the decision that `by` saw as the current one (empty: there was none). If another one is
+    current by now, Conflict, and nothing is changed. `by` repeating the current decision of their own gets it back.
     """
     access.require(by, project, to="review")
     reason = _checked(reason)
@@ -127,9 +131,9 @@ def _replace(
 
 
 def _set_gold(made: Adjudication, entry: QueueEntry) -> None:
-    """What this decision says takes the place of what an earlier one on the same question said.
+    """Replace the gold of earlier decisions of this question by the gold of the decision `made` (none without a label).
 
-    Of an audited item it is the audit's gold, which never trains, whatever arm asked the question.
+    Gold of an audited item has origin `audit`, and so never trains, whatever arm drew the question.
     """
     earlier = Gold.objects.current().filter(item=entry.item_id, round=entry.round, rule=gold.ADJUDICATED)
     arm = context.first_arm(entry.item_id).values_list("arm", flat=True).first()
@@ -150,7 +154,7 @@ def _set_gold(made: Adjudication, entry: QueueEntry) -> None:
 
 
 def _obstacle(entry: QueueEntry, decision: Adjudication | None, by: User) -> str:
-    """Why `by` cannot decide this question now; empty where they can."""
+    """A sentence that says why `by` cannot decide this question now; empty where they can."""
     if entry.item.withdrawn_at is not None:
         return _("This item was taken out of the project; there is nothing to decide.")
     later = entry.item.queue_entries.filter(pk__gt=entry.pk).exclude(state=QueueEntry.State.SKIPPED)
@@ -164,13 +168,14 @@ def _obstacle(entry: QueueEntry, decision: Adjudication | None, by: User) -> str
 
 
 def _own_answer(entry: QueueEntry, by: User) -> str:
+    """Why `by`, who labeled the item, has to leave the decision to a reviewer who has not; else empty."""
     if not Annotation.objects.filter(item=entry.item_id, annotator=by, label__isnull=False).exists():
         return ""
     others: list[Member] = list(
         disputes.fresh_reviewers(entry.round.project, entry.item_id).exclude(user=by).select_related("user")[:3]
     )
     if not others:
-        return ""  # nobody is less involved
+        return ""  # every reviewer has labeled the item
     names = ", ".join(str(member.user) for member in others)
     return _("You answered this question yourself; somebody else decides it: %(names)s.") % {"names": names}
 
@@ -188,7 +193,7 @@ def _answers(entry: QueueEntry) -> Answers:
     return Answers(tuple(rows.order_by("revision", "pk")))
 
 
-def _said(counted: Annotation | None, last: Annotation | None) -> ReviewedAnswer:
+def _reviewed_answer(counted: Annotation | None, last: Annotation | None) -> ReviewedAnswer:
     shown = counted or last
     assert shown is not None
     differs = last and (last.label_id, last.skip_reason) != (shown.label_id, shown.skip_reason)

@@ -1,6 +1,6 @@
-"""Takes answers: submit, skip, change, draft. Append-only, at most once per idempotency key, counted while leased.
+"""Stores answers: submit, skip, change, draft. Answers are append-only, one per idempotency key.
 
-Also a person's own answers, as far as they can still be changed.
+An answer counts for gold only if its lease was still active. Also lists a person's own answers that can be changed.
 """
 
 from collections.abc import Sequence
@@ -24,12 +24,12 @@ from annotate.money import payments
 
 MAX_COMMENT = 5_000  # characters
 _MAX_KEY = 100
-_MAX_REVISIONS = 50  # of one person's answer to one item; each is kept for ever
+_MAX_REVISIONS = 50  # answers of one person to one item, all of which are kept for ever
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a person said: a label (or its index among the project's), or why they skipped."""
+    """What a person submits: a label (or its index in the project's current schema), or the reason for a skip."""
 
     label: Label | int | None = None
     skip_reason: str | None = None
@@ -49,7 +49,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class OwnAnswer:
-    """One of a person's own answers, and the lease by which it can be changed."""
+    """An answer of a person, and the public id of their latest lease on its question, which `change` takes."""
 
     annotation: Annotation
     lease_id: str
@@ -58,17 +58,16 @@ class OwnAnswer:
 def submit(
     *, lease_id: str, project: Project | str, answer: Answer, key: str, by: User, now: datetime | None = None
 ) -> Annotation:
-    """Store one answer to a leased question. The same key again returns the first; another body is refused.
+    """Store one answer to a leased question; if the lease was lost, the answer is stored, but not counted.
 
-    `project` is a row, or the slug of one that need not be loaded before: access is checked here.
-
-    An answer whose lease was lost is stored too, uncounted: nothing that a person did is dropped. Six queries
-    where a first answer becomes gold.
+    `key` is the idempotency key: the same answer with the same key again returns the annotation stored first; another
+    answer with that key is a Conflict. `project` is a row or a slug; a slug spares the caller a query, because access
+    is checked here. Six queries where a first answer becomes gold.
     """
-    # 1. What stays true is read before the transaction: the database has one writer at a time.
+    # 1. The context, before the transaction: SQLite has one writer at a time, so the transaction is kept short.
     question = _load(lease_id, project, answer, key, by, now)
     with sqlite_write_lock(), transaction.atomic():
-        # 2. Under the lock of the question, what others may have said in the meantime.
+        # 2. Under the lock of the question, the answers, which others may have given in the meantime.
         slots.lock([question.entry.pk])
         answers, first = context.answers(question, key)
         return _replayed(first, question, answer) if first else _submit(question, answers, answer, key)
@@ -91,9 +90,10 @@ def _submit(question: AnswerContext, answers: Answers, answer: Answer, key: str)
 def change(
     *, lease_id: str, project: Project, answer: Answer, key: str, by: User, now: datetime | None = None
 ) -> Annotation:
-    """Replace one's own answer while its round is open; the earlier one stays as a revision.
+    """Replace one's own answer to a question while its round is open; the earlier answer stays as a revision.
 
-    `lease_id` is the lease that it was given under, see `history`. A late answer stays uncounted.
+    `lease_id` is any lease of this person on that question, as `history` gives it. Changing an uncounted answer gives
+    an uncounted one. `key` is an idempotency key, as in `submit`.
     """
     context.lock(lease_id, by)
     question = _load(lease_id, project, answer, key, by, now)
@@ -114,7 +114,7 @@ def change(
 
 
 def history(*, project: Project, by: User, n: int = 10) -> list[OwnAnswer]:
-    """This person's last answers and skips in the open round, newest first; one query."""
+    """This person's `n` latest current answers and skips in the open round, newest first; one query."""
     lease = Lease.objects.filter(entry=OuterRef("entry"), annotator=by).order_by("-pk")
     rows: Any = (
         Annotation.objects.filter(annotator=by, is_current=True)
@@ -129,7 +129,7 @@ def history(*, project: Project, by: User, n: int = 10) -> list[OwnAnswer]:
 def save_draft(
     *, lease: Lease, by: User, label: Label | None = None, is_flagged: bool = False, comment: str = ""
 ) -> Draft:
-    """Keep what somebody has begun to say; it outlives the lease. One query, the last writer wins."""
+    """Save the answer that somebody has begun, as their draft of this question; the last save wins. One query."""
     if lease.annotator_id != by.pk:
         raise LeaseLost("This item is held for somebody else.")
     if lease.outcome in (Lease.Outcome.ANSWERED, Lease.Outcome.SKIPPED):
@@ -146,13 +146,13 @@ def save_draft(
 
 
 def drafts_of(leases: Sequence[Lease], by: User) -> dict[int, Draft]:
-    """This person's drafts by entry id; one query."""
+    """This person's drafts of the leased questions, by queue entry id; one query."""
     drafts = Draft.objects.filter(annotator=by, entry__in=[lease.entry_id for lease in leases])
     return {draft.entry_id: draft for draft in drafts.select_related("label")}
 
 
 def check_comment(text: str) -> None:
-    """InvalidInput unless every database can keep this comment."""
+    """InvalidInput for a comment that is too long, or that holds characters which a database cannot store."""
     if len(text) > MAX_COMMENT:
         raise InvalidInput(f"A comment has at most {MAX_COMMENT:,} characters; this one has {len(text):,}.")
     if not is_storable(text):
@@ -162,7 +162,7 @@ def check_comment(text: str) -> None:
 def _load(
     lease_id: str, project: Project | str, answer: Answer, key: str, by: User, now: datetime | None
 ) -> AnswerContext:
-    """The question that this is an answer to, once access and the answer itself were checked."""
+    """The context of the answer's question, after checks of the key, the person's access and the label."""
     if not 1 <= len(key) <= _MAX_KEY or not is_storable(key):
         raise InvalidInput(f"An answer's key has 1 to {_MAX_KEY} characters.")
     index = answer.label if isinstance(answer.label, int) else None
@@ -184,17 +184,18 @@ def _label_id(question: AnswerContext, answer: Answer) -> int | None:
 
 
 def _replayed(first: Annotation, question: AnswerContext, answer: Answer) -> Annotation:
-    before = (first.entry_id, first.annotator_id, first.label_id, first.skip_reason, first.is_flagged, first.comment)
-    again = (question.entry.pk, question.person.pk, _label_id(question, answer), answer.skip_reason)
-    if before != (*again, answer.is_flagged, answer.comment):
+    """The annotation that was stored first under this key; Conflict if the submitted answer is another one."""
+    stored = (first.entry_id, first.annotator_id, first.label_id, first.skip_reason, first.is_flagged, first.comment)
+    submitted = (question.entry.pk, question.person.pk, _label_id(question, answer), answer.skip_reason)
+    if stored != (*submitted, answer.is_flagged, answer.comment):
         raise Conflict("This answer's key was used before for another answer; nothing was changed.")
     return first
 
 
 def _end_lease(question: AnswerContext, answer: Answer) -> bool:
-    """Whether the question was still held for this person. A label keeps the slot."""
+    """End the lease; returns whether it was still active. The slot stays taken: `_submit` frees it after a skip."""
     outcome = Lease.Outcome.SKIPPED if answer.label is None else Lease.Outcome.ANSWERED
-    # Run out or not: while nobody else needed the question it was still theirs (see leases.lease_next).
+    # A lease past its time limit is active until somebody else needs the question (see leases.lease_next).
     return _END.run(lease=question.lease.pk, now=question.now, outcome=outcome.value) == 1
 
 
@@ -207,18 +208,18 @@ _END = CompiledUpdate(_end, lease=BigIntegerField(), now=DateTimeField(), outcom
 
 
 def _move_slot(question: AnswerContext, earlier: Annotation, answer: Answer) -> None:
-    """A label taken back frees its slot; a skip that becomes a label needs one again."""
+    """Free the slot where a label becomes a skip; take one where a skip becomes a label, Conflict if none is free."""
     if (earlier.label_id is None) == (answer.label is None):
         return
     if answer.label is None:
         slots.give_back([question.entry.pk])
         return
-    held = Lease.objects.filter(entry=question.entry, annotator=question.person, ended_at__isnull=True)
-    if again := list(held.values_list("pk", flat=True)):
-        held.update(ended_at=question.now, outcome=Lease.Outcome.ANSWERED)
-        payments.release(again, now=question.now)
-        return  # leased once more after the skip: that slot serves
-    # Skipped by all is no end for somebody who thinks again.
+    active = Lease.objects.filter(entry=question.entry, annotator=question.person, ended_at__isnull=True)
+    if leases := list(active.values_list("pk", flat=True)):
+        active.update(ended_at=question.now, outcome=Lease.Outcome.ANSWERED)
+        payments.release(leases, now=question.now)
+        return  # this person leased the question again after the skip: the label keeps the slot of that lease
+    # A question that everybody skipped may still be answered by one of them.
     free = QueueEntry.objects.filter(pk=question.entry.pk, n_taken__lt=F("overlap"), item__withdrawn_at__isnull=True)
     free = free.exclude(state=QueueEntry.State.UNRESOLVED)
     if free.update(n_taken=F("n_taken") + 1) != 1:
@@ -228,7 +229,7 @@ def _move_slot(question: AnswerContext, earlier: Annotation, answer: Answer) -> 
 def _append(
     question: AnswerContext, answers: Answers, answer: Answer, key: str, *, is_counted: bool, is_current: bool
 ) -> Annotation:
-    """The next revision of this person's answer; a draft of it is no longer needed."""
+    """Store the answer as this person's next revision, pay it where it is owed, and delete their draft."""
     mine = answers.by(question.person)
     if len(mine) >= _MAX_REVISIONS:
         raise Conflict(f"You have answered this item {len(mine)} times; your last answer stands.")
@@ -236,7 +237,7 @@ def _append(
         Annotation.objects.filter(pk__in=[row.pk for row in mine if row.is_current]).update(is_current=False)
     if question.has_draft:
         Draft.objects.filter(entry=question.entry, annotator=question.person).delete()
-    # Paid once per answered question: neither a skip nor a second thought is a second label.
+    # A label is paid once per question and person: neither a skip nor a changed answer is a second label.
     is_paid = any(row.entry_id == question.entry.pk and row.price_micros for row in mine)
     is_owed = answer.label is not None and not is_paid and (is_counted or _came_late(question))
     price = _paid(question, is_owed=is_owed)
@@ -263,7 +264,7 @@ def _append(
 
 
 def _paid(question: AnswerContext, *, is_owed: bool) -> int:
-    """What the answer is paid, in micros; what was reserved for it and is not owed is free again."""
+    """Pay the answer if it is owed, else release the money reserved with its lease; returns the micros paid."""
     if is_owed:
         return payments.settle(question.lease, question.project, now=question.now)
     if question.project.human_price_micros:
@@ -272,17 +273,18 @@ def _paid(question: AnswerContext, *, is_owed: bool) -> int:
 
 
 def _came_late(question: AnswerContext) -> bool:
-    """The work was done, and the question went to somebody else meanwhile; not: it was given back, or answered."""
+    """Whether the lease ended because it ran out, was taken over, or its round was closed. Such work is paid."""
     lease, current = question.lease, question.entry.round
-    if lease.outcome == Lease.Outcome.RELEASED:  # by the round's end, not by themselves
+    if lease.outcome == Lease.Outcome.RELEASED:  # by closing the round, by the person, by a withdrawal, ...
         return current.closed_at is not None and lease.ended_at == current.closed_at
     return lease.outcome not in (Lease.Outcome.ANSWERED, Lease.Outcome.SKIPPED)
 
 
 def _insert(annotation: Annotation) -> Annotation:
+    """Insert the row; Conflict if its idempotency key is in use."""
     try:
         with transaction.atomic():
             annotation.save(force_insert=True)
-    except IntegrityError:  # the same key at the same moment, for another question
+    except IntegrityError:  # another question was answered with the same key at the same moment
         raise Conflict("This answer's key was used before for another answer; nothing was changed.") from None
     return annotation

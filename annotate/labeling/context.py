@@ -1,4 +1,4 @@
-"""What one answer needs to know of its question, in two queries: the question itself, and all that was said of it."""
+"""What storing one answer needs to know, in two queries: the leased question, and all answers to its item."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -54,12 +54,12 @@ class AnswerContext:
     role: str | None
     is_trusted: bool
     schema_id: int
-    label_id: int | None  # of the label index that was asked for
+    label_id: int | None  # the current schema's label at the `index` that `load` was given
     guidelines_id: int | None
-    has_seen: bool  # the machine's answer, or why the item was drawn
+    has_seen: bool  # the person has seen the machine's label of the item, or why this question was drawn
     has_draft: bool
-    has_gold: bool  # the item, of whatever origin
-    origin: str  # the arm that the item's gold counts for
+    has_gold: bool  # the item has current gold, of whatever origin
+    origin: str  # the arm that gold of this item would be credited to, see `first_arm`
 
     @property
     def entry(self) -> QueueEntry:
@@ -70,7 +70,7 @@ class AnswerContext:
         return self.origin == Arm.AUDIT
 
     def require_annotator(self) -> None:
-        """The rule of access.require, without its query."""
+        """Refuse whoever may not annotate in the project, as access.require does, but without a query."""
         if self.role is None:
             raise NotFound(f"There is no project {self.project.slug!r}.")
         if self.role not in MAY["annotate"]:
@@ -79,24 +79,24 @@ class AnswerContext:
 
 @dataclass(frozen=True)
 class Answers:
-    """All that people said of an item, oldest first, and which of them are trusted."""
+    """All answers to an item, the oldest first, and the ids of those annotators who are trusted."""
 
     rows: tuple[Annotation, ...] = ()
     trusted: frozenset[int] = field(default_factory=frozenset)
 
     def plus(self, annotation: Annotation, *, is_trusted: bool) -> "Answers":
-        """These and one more, which takes the place of the person's current one if it is current itself."""
+        """These answers and `annotation` after them, by an annotator who is trusted or not."""
         return Answers((*self.rows, annotation), self.trusted | ({annotation.annotator_id} if is_trusted else set()))
 
     def by(self, person: User) -> list[Annotation]:
         return [row for row in self.rows if row.annotator_id == person.pk]
 
     def current(self, person: User) -> Annotation | None:
-        """What this person says of the item now."""
+        """This person's current answer to the item, a label or a skip; None if they never answered."""
         return next((row for row in reversed(self.by(person)) if row.is_current), None)
 
     def standing(self, *, blind: bool) -> list[Annotation]:
-        """Each person's last counted answer; with `blind` the last one given blind, though a later one was not."""
+        """Each person's last counted answer; with `blind` their last counted blind one, even if not their last."""
         rows = (row for row in self.rows if row.is_counted and (row.is_blind or not blind))
         last = {row.annotator_id: row for row in rows}
         return list(last.values())
@@ -105,38 +105,37 @@ class Answers:
 def load(
     *, lease_id: str, project: Project | str, by: User, index: int | None = None, now: datetime | None = None
 ) -> AnswerContext | None:
-    """The question of this person's lease, active or not; None if they never had such a lease here.
+    """The context of an answer under this lease, ended or not; None if the lease is not this person's in this project.
 
-    `project` is a row, or the slug of one that need not be loaded before. `index` is the place of a label among
-    the current ones, looked up on the way.
+    `project` is a row or a slug; a slug spares the caller a query. `index` is the place of a label in the current
+    schema; the same query looks it up as `label_id`.
     """
     slug = project if isinstance(project, str) else project.slug
-    wanted = -1 if index is None else index
-    rows = _QUESTION.objects(lease=lease_id, slug=slug, person=by.pk, index=wanted, now=now)
-    found = next(iter(rows), None)
-    if found is None:
+    rows = _QUESTION.objects(lease=lease_id, slug=slug, person=by.pk, index=-1 if index is None else index, now=now)
+    lease = next(iter(rows), None)
+    if lease is None:
         return None
     names = AnswerContext.__dataclass_fields__.keys() - {"lease", "project", "person", "role"}
     return AnswerContext(
-        lease=found,
-        project=found.entry.round.project,
+        lease=lease,
+        project=lease.entry.round.project,
         person=by,
-        role=found.role if by.is_active else None,
-        **{name: getattr(found, name) for name in names},
+        role=lease.role if by.is_active else None,
+        **{name: getattr(lease, name) for name in names},
     )
 
 
 def lock(lease_id: str, by: User) -> None:
-    """Wait for the question before anything is read of it.
+    """Lock the question of this lease; call before `load` where the context must not change until the commit.
 
-    A first answer need not: what it takes from `load` cannot change in a way that matters while it waits, and all
-    else it reads afterwards.
+    `answers.submit` locks after `load`, to keep its transaction short: what may change in between does not matter to a
+    first answer, and the other answers it reads under the lock.
     """
     slots.lock(Lease.objects.filter(public_id=lease_id, annotator=by).values("entry"))
 
 
 def others_may_answer(question: AnswerContext) -> bool:
-    """Whether somebody else may answer this question and has not yet."""
+    """Whether an active member other than this person may answer the question and has not responded yet."""
     entry = question.entry
     members = Member.objects.filter(project=question.project, role__in=MAY["annotate"], user__is_active=True)
     responded = queue.has_responded(OuterRef("user"), entry=entry, item=entry.item_id, round=entry.round_id)
@@ -144,11 +143,11 @@ def others_may_answer(question: AnswerContext) -> bool:
 
 
 def answers(question: AnswerContext, key: str) -> tuple[Answers, Annotation | None]:
-    """All answers to the item, and the one that `key` was used for, whatever it answered."""
+    """All answers to the question's item, and the annotation stored under `key`, which may answer another item."""
     rows: Iterable[Any] = _ANSWERS.objects(project=question.project.pk, item=question.entry.item_id, key=key)
     first = next((row for row in rows if row.idempotency_key == key), None)
-    mine = tuple(row for row in rows if row.item_id == question.entry.item_id)
-    return Answers(mine, frozenset(row.annotator_id for row in mine if row.is_trusted)), first
+    of_item = tuple(row for row in rows if row.item_id == question.entry.item_id)
+    return Answers(of_item, frozenset(row.annotator_id for row in of_item if row.is_trusted)), first
 
 
 def all_answers(project: Project, item: int) -> Answers:
@@ -164,8 +163,8 @@ def all_answers(project: Project, item: int) -> Answers:
 def _question(*, lease: Value, slug: Value, person: Value, index: Value, now: Value) -> QuerySet[Lease]:
     leases = Lease.objects.filter(public_id=lease, annotator=person, entry__round__project__slug=slug)
     facts = _facts(person, index)
-    found = leases.select_related("entry__item", "entry__round__project").annotate(**facts, now=Coalesce(now, Now()))
-    return found.order_by("pk")[:1]
+    rows = leases.select_related("entry__item", "entry__round__project").annotate(**facts, now=Coalesce(now, Now()))
+    return rows.order_by("pk")[:1]
 
 
 def _answers(*, project: Value, item: Value, key: Value) -> QuerySet[Annotation]:
@@ -189,7 +188,7 @@ def _facts(by: Value, index: Value) -> dict[str, Any]:
     project = OuterRef("entry__round__project")
     member = Member.objects.filter(project=project, user=by)
     schema = LabelSchema.objects.filter(project=project).order_by("-version").values("pk")[:1]
-    # One level further in: the label's own query asks for the schema.
+    # A subquery of the label's subquery, so it refers to the lease's project from two levels further in.
     current = LabelSchema.objects.filter(project=OuterRef(project)).order_by("-version").values("pk")[:1]
     label = Label.objects.filter(schema=Subquery(current), index=index)
     return {
@@ -208,7 +207,7 @@ def _facts(by: Value, index: Value) -> dict[str, Any]:
 
 
 def looked(entry: Any) -> Q:
-    """Leases under which somebody saw why `entry` was asked, or in any round what the machine says of its item."""
+    """Leases that showed why `entry` was drawn, or the machine's label of their item; the caller filters by item."""
     saw_label = Q(entry__suggestion=SuggestionPolicy.SHOWN) | (
         Q(entry__suggestion=SuggestionPolicy.REVEALED) & Q(revealed_at__isnull=False)
     )
@@ -216,20 +215,20 @@ def looked(entry: Any) -> Q:
 
 
 def _looks(by: Value) -> QuerySet[Lease]:
-    """This person's looks at the outer lease's item.
+    """This person's leases of any round that make an answer to the outer lease's question not blind, see `looked`.
 
-    Whoever has seen the machine's label does not forget it when the audit asks for the same item later.
+    Of any round: whoever has seen the machine's label still knows it when the audit asks the same item later.
     """
     return Lease.objects.filter(looked(OuterRef("entry")), entry__item=OuterRef("entry__item"), annotator=by)
 
 
 def first_arm(item: Any) -> QuerySet[Draw]:
-    """The draws of an item, the one first that its gold counts for.
+    """The draws of an item, first the one whose arm its gold is credited to: audit, else random, else the latest.
 
-    An item with an audit draw gives audit gold, in doubt too (drawn by two arms in one round): what the audit
-    obtained must not train, and a gold label that trains without need gains little.
+    Audit comes first also where another arm drew the item in the same round: audit gold must never train, while
+    training loses little by one gold label less.
     """
     rank = Case(When(arm=Arm.AUDIT, then=0), When(arm=Arm.RANDOM, then=1), default=2)
     draws = Draw.objects.filter(item=item)
-    # The open round is the latest one.
+    # Of other arms the latest round, which is the open one where it drew the item.
     return draws.order_by(rank, F("round").desc(nulls_last=True), "pk")

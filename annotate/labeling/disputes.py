@@ -1,4 +1,4 @@
-"""Questions on which people disagree, and who may decide each of them."""
+"""Which questions are disputed, and who may decide each of them."""
 
 from typing import Any
 
@@ -11,9 +11,11 @@ from annotate.models.project import Arm
 
 
 def undecided(project: Project) -> QuerySet[QueueEntry]:
-    """Questions that people are done with, that gave no gold and that nobody decided; one for each item.
+    """Disputed questions without a reviewer's decision, at most one for each item.
 
-    Their overlap is full, or a round was closed over labels that differ. Not those that are asked again now.
+    A question is disputed if its overlap is full, or if its round was closed over labels that differ, and its item is
+    not withdrawn and has no gold (an audited item: no audit gold). If a later round asks the item again, the earlier
+    question is no longer disputed, unless everybody skips the later one.
     """
     gold = Gold.objects.current().filter(item=OuterRef("item"))
     is_audited = Exists(Draw.objects.filter(item=OuterRef("item"), arm=Arm.AUDIT))
@@ -33,25 +35,25 @@ def undecided(project: Project) -> QuerySet[QueueEntry]:
 
 
 def decidable(disputed: QuerySet[QueueEntry], by: User) -> QuerySet[QueueEntry]:
-    """Those that `by` may decide: not one's own answers, while somebody who has not answered could."""
+    """The disputed questions that `by` may decide: not those that they labeled and some other reviewer did not."""
     others = fresh_reviewers(OuterRef("round__project"), OuterRef("item")).exclude(user=by)
-    mine = _answered(OuterRef("item")).filter(annotator=by)
+    mine = _labels_of(OuterRef("item")).filter(annotator=by)
     return disputed.exclude(Exists(mine) & Exists(others))
 
 
 def fresh_reviewers(project: Any, item: Any) -> QuerySet[Member]:
-    """Members who may review and have not said what this item is."""
-    able = Member.objects.filter(project=project, role__in=MAY["review"], user__is_active=True)
-    named = OuterRef(item) if isinstance(item, OuterRef) else item
-    return able.exclude(Exists(_answered(named).filter(annotator=OuterRef("user"))))
+    """Members who may review and have not labeled this item."""
+    reviewers = Member.objects.filter(project=project, role__in=MAY["review"], user__is_active=True)
+    inner = OuterRef(item) if isinstance(item, OuterRef) else item  # one subquery further in
+    return reviewers.exclude(Exists(_labels_of(inner).filter(annotator=OuterRef("user"))))
 
 
-def _answered(item: Any) -> QuerySet[Annotation]:
+def _labels_of(item: Any) -> QuerySet[Annotation]:
     return Annotation.objects.filter(item=item, label__isnull=False)
 
 
 def _n_different() -> Coalesce:
-    """How many labels stand for the question's item."""
+    """How many different labels the current counted answers give the question's item."""
     counted = Annotation.objects.filter(item=OuterRef("item"), is_current=True, is_counted=True, label__isnull=False)
     n = counted.order_by().values("item").annotate(n=Count("label", distinct=True)).values("n")
     return Coalesce(Subquery(n, output_field=IntegerField()), 0)

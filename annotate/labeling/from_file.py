@@ -1,4 +1,4 @@
-"""Answers of named people from a file, through the same door as the screen's: lease, submit, change."""
+"""Imports answers of named people from a JSON Lines file, by the functions that the labeling page uses."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -16,18 +16,23 @@ from annotate.models import Annotation, Label, Lease, Project, QueueEntry, Round
 from annotate.models.event import record
 from annotate.runs import lifecycle
 
-_CHUNK = 200  # answers per durable commit
+_CHUNK = 200  # lines per transaction: a lost process loses at most so many
 
 
 @dataclass
 class Result:
+    """What became of the file's lines."""
+
     n_stored: int = 0
-    n_known: int = 0  # this very answer was there already
+    n_known: int = 0  # lines whose answer was stored before
     refused: list[tuple[int, str]] = field(default_factory=list)  # line number, reason
 
 
 def import_annotations(*, project: Project, path: Path, by: User, show: lifecycle.Show | None = None) -> Result:
-    """Store each line's answer under the rules of the screen; a bad line is refused alone, with its reason."""
+    """Store each line's answer to a question of the open round; a bad line is refused alone, with its reason.
+
+    Leases, slots and the gold rule apply as on the labeling page. Conflict if no round is open.
+    """
     access.require(by, project, to="manage")
     current = project.rounds.filter(state=Round.State.OPEN).first()
     if current is None:
@@ -70,7 +75,7 @@ def _take(reader: "_Reader", number: int, line: bytes | None, result: Result) ->
 
 
 class _Reader:
-    """Turns lines into answers of one round."""
+    """Stores lines of one file as answers to questions of one round."""
 
     def __init__(self, project: Project, current: Round, file_sha256: str) -> None:
         self._labels: dict[str, Label] = {
@@ -80,7 +85,7 @@ class _Reader:
         self._people: dict[str, User] = {}
 
     def store(self, number: int, line: bytes) -> bool:
-        """Store one line; False if the person's current answer says the same already."""
+        """Store one line's answer; False if it was stored before, or if the person's current answer says the same."""
         row = jsonl.parse(line)
         person = self._person(row)
         entry = self._entry(row)

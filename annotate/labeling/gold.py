@@ -1,6 +1,7 @@
-"""Decides what becomes gold, once the overlap of a question is full; a disagreement is no gold.
+"""Decides which label becomes gold: the one that meets the project's gold rule once a question's overlap is full.
 
-Also which questions are disputed. Deciding them is adjudication.py, and what was decided there stays.
+A full question whose answers meet no rule is disputed (disputes.py). Gold that a reviewer decided (adjudication.py) is
+never replaced here.
 """
 
 from collections import Counter
@@ -19,23 +20,29 @@ ADJUDICATED = "adjudicated"  # the gold rule of a label that a reviewer decided
 
 
 def settle(question: AnswerContext, answers: Answers) -> Gold | None:
-    """Call after each counted answer or skip, in its transaction. Returns the gold that now stands, if any."""
+    """Update the question's state and its item's gold; call after each counted answer or skip, in its transaction.
+
+    Returns the item's gold, if any, where the overlap is full or a reviewer has decided the question; else None.
+    """
     if question.entry.state == QueueEntry.State.UNRESOLVED:
         return None
     if _n_labels(question, answers) >= question.entry.overlap:
         _set_state(question.entry, QueueEntry.State.ANSWERED)
         return _promote(question, answers)
     if question.entry.state == QueueEntry.State.ANSWERED and _is_adjudicated(question.entry):
-        return _standing_gold(question)  # decided: a label taken back opens it no more
+        return _standing_gold(question)  # a label that became a skip does not open a decided question again
     _set_state(question.entry, _state_while_not_full(question, answers))
-    if _may_have_gold(question, answers):  # an answer was taken back, and the gold of this round with it
-        fallen = Gold.objects.current().filter(item=question.entry.item_id, round=question.entry.round)
-        fallen.exclude(rule=ADJUDICATED).update(is_current=False)
+    if _may_have_gold(question, answers):  # a label became a skip: the gold that it gave in this round ends
+        of_round = Gold.objects.current().filter(item=question.entry.item_id, round=question.entry.round)
+        of_round.exclude(rule=ADJUDICATED).update(is_current=False)
     return None
 
 
 def gold_label(project: Project, answers: Sequence[tuple[int, bool]]) -> int | None:
-    """The label id that meets the project's gold rule, given (label id, is the annotator trusted) per answer."""
+    """The id of the label that meets the project's gold rule, else None.
+
+    `answers` holds (label id, whether the annotator is trusted) for each person.
+    """
     if project.gold_rule == GoldRule.ONE_TRUSTED:
         trusted = {label for label, is_trusted in answers if is_trusted}
         return trusted.pop() if len(trusted) == 1 else None
@@ -92,20 +99,20 @@ def _settled(entry: QueueEntry, label: Label) -> Gold:
 
 
 def _n_labels(question: AnswerContext, answers: Answers) -> int:
-    """How many people's labels the question has.
+    """How many people have labeled the question.
 
-    A blind label counts here though its author took it back after seeing the machine's: else looking would
-    decide which of the blind answers the audit keeps.
+    A blind question also counts a blind label that its author replaced by a skip after seeing the machine's label:
+    otherwise seeing it would influence which blind answers the audit keeps.
     """
     entry = question.entry
-    now = [row for row in answers.standing(blind=False) if row.label_id and row.entry_id == entry.pk]
+    latest = [row for row in answers.standing(blind=False) if row.label_id and row.entry_id == entry.pk]
     blind = [row for row in answers.standing(blind=True) if row.label_id and row.entry_id == entry.pk]
-    return max(len(now), len(blind)) if entry.is_blind else len(now)
+    return max(len(latest), len(blind)) if entry.is_blind else len(latest)
 
 
 def _state_while_not_full(question: AnswerContext, answers: Answers) -> str:
-    said = [row for row in answers.standing(blind=False) if row.entry_id == question.entry.pk]
-    if any(row.skip_reason for row in said) and not context.others_may_answer(question):
+    latest = [row for row in answers.standing(blind=False) if row.entry_id == question.entry.pk]
+    if any(row.skip_reason for row in latest) and not context.others_may_answer(question):
         return QueueEntry.State.SKIPPED
     if question.entry.item.withdrawn_at is not None:
         return QueueEntry.State.UNRESOLVED
@@ -113,7 +120,7 @@ def _state_while_not_full(question: AnswerContext, answers: Answers) -> str:
 
 
 def _promote(question: AnswerContext, answers: Answers) -> Gold | None:
-    """Replace the item's gold by what the rule says now; no gold where people disagree."""
+    """Replace the item's gold by the label that meets the rule now, or by none; a reviewer's decision stays."""
     evidence = evidence_of(question.entry, answers)
     label = gold_label(question.project, [(row.label_id or 0, row.annotator_id in answers.trusted) for row in evidence])
     is_blind = all(row.is_blind for row in evidence)
@@ -136,12 +143,15 @@ def _promote(question: AnswerContext, answers: Answers) -> Gold | None:
 
 
 def evidence_of(entry: QueueEntry, answers: Answers) -> list[Annotation]:
-    """The item's labels that the rule looks at; for a blind question what each person said last while blind."""
+    """The item's labels that the gold rule judges: each person's last one, for a blind question the last blind one."""
     return [row for row in answers.standing(blind=entry.is_blind) if row.label_id is not None]
 
 
 def _may_have_gold(question: AnswerContext, answers: Answers) -> bool:
-    """Spares the first answer a query. Gold of this round comes with an answer, and those were read under the lock."""
+    """Whether the item can have gold; False spares the first answer a query.
+
+    `has_gold` was read before the lock; gold made since then came with an answer, and answers were read under the lock.
+    """
     return question.has_gold or len(answers.rows) > 1
 
 
@@ -150,7 +160,7 @@ def _standing_gold(question: AnswerContext) -> Gold | None:
 
 
 def standing_gold(item: int, *, is_audited: bool) -> Gold | None:
-    """The gold that a new one would replace: what the audit obtained and what trains stand side by side."""
+    """The item's current gold of one kind, of two that stand side by side: audit gold, or gold that trains."""
     standing = Gold.objects.current().filter(item=item)
     if is_audited:
         return standing.filter(origin=Arm.AUDIT).first()
@@ -162,7 +172,8 @@ def _is_adjudicated(entry: QueueEntry) -> bool:
 
 
 def _set_state(entry: QueueEntry, state: str) -> None:
-    # As it was read: while a lease on it is active, or its lock is held, nobody else changes it.
+    # entry.state may have been read before the lock, and spares a query: a question keeps its state while somebody
+    # else has a lease on it.
     if entry.state != state:
         QueueEntry.objects.filter(pk=entry.pk).update(state=state)
         entry.state = state

@@ -1,7 +1,7 @@
-"""Who gets which question now: a lease takes one slot of an entry, and gives it back exactly once.
+"""Hands out questions: a lease gives one person one slot of a question, until it ends with an answer or without.
 
-A lease that has run out is still held until somebody else needs the question: whoever comes back from a break is
-not told that their answer came too late for nobody.
+A lease past its time limit stays active until somebody else needs the question, so that an answer after a break still
+counts wherever nobody waited for it.
 """
 
 import itertools
@@ -33,25 +33,26 @@ from annotate.models.compiled import CompiledQuery, CompiledUpdate
 from annotate.models.write_lock import sqlite_write_lock
 from annotate.money import payments
 
-IN_FLIGHT = 7  # leases beyond `n` whose answers may still be on their way
-PLENTY = 3  # free questions per person; with fewer nobody gets one ahead
-_SPARE = 5  # questions looked at beyond those wanted, for the case that others are quicker
-_TRIES = 8
+IN_FLIGHT = 7  # a person holds at most `n` + 7 leases, those whose answers are on their way included
+PLENTY = 3  # free questions per person; with fewer, nobody gets questions ahead of the one on the screen
+_SPARE = 5  # questions read beyond those wanted, in case that others lease some of them first
+_TRIES = 8  # choosing and granting again after others were quicker
 _AT_ONCE = 50  # leases that one heartbeat or release may name
 
 
 def lease_next(
     *, project: Project, annotator: User, n: int = 1, done: Collection[str] = (), now: datetime | None = None
 ) -> list[Lease]:
-    """All leases that `annotator` holds now in the open round, oldest first, after filling up to `n` of them.
+    """Top the annotator's active leases in the open round up to `n`, and return them, oldest first.
 
-    `done` are public ids whose answers are on their way: they neither count nor come back. Four queries where
-    one lease is granted; one where none is needed; some more where only what ran out is left. Only what writes is
-    in a transaction: the database has one writer at a time, and reading takes ten times as long.
+    `done` are public ids of leases whose answers are on their way: they count towards `n` + IN_FLIGHT only, and are not
+    returned. Where no question is free, leases of others that have run out end; where there are none either, an
+    annotator without a lease takes over an idle one. Four queries where one lease is granted, one where none is needed.
+    Only the writes are in a transaction, because SQLite has one writer at a time and the reads take ten times as long.
     """
-    held = _held(project, annotator, now)
-    open_ones = [lease for lease in held if lease.public_id not in done]
-    wanted = min(n - len(open_ones), n + IN_FLIGHT - len(held))
+    active = _active_leases(project, annotator, now)
+    open_ones = [lease for lease in active if lease.public_id not in done]
+    wanted = min(n - len(open_ones), n + IN_FLIGHT - len(active))
     if wanted < 1:
         return open_ones
     for _try in range(_TRIES):
@@ -61,7 +62,7 @@ def lease_next(
         granted = _grant(entries, n_wanted, annotator) if entries else None
         if granted:
             return open_ones + granted
-        # None: nothing is free, or no money is. What ran out for others gives both back.
+        # `granted` is None: no slot is free, or no money. Ending the leases of others that ran out frees both.
         if granted is not None or _end_run_out(project, annotator, now):
             continue
         taken = None if open_ones else _take_over(project, annotator, now)
@@ -71,13 +72,13 @@ def lease_next(
 
 @transaction.atomic
 def lease(*, entry: QueueEntry, annotator: User, now: datetime | None = None) -> Lease:
-    """Hold `entry` for `annotator`; Conflict says why it cannot be had."""
+    """Lease this question to `annotator`, or return their active lease on it; Conflict says why it cannot be leased."""
     now = now or database_now()
     access.require(annotator, entry.round.project, to="annotate")
     expire(entry=entry, now=now)
-    if held := Lease.objects.filter(entry=entry, annotator=annotator, ended_at__isnull=True).first():
-        return held
-    # A skip may still become an answer; an answer is changed, not given again.
+    if active := Lease.objects.filter(entry=entry, annotator=annotator, ended_at__isnull=True).first():
+        return active
+    # Whoever skipped may lease the question again; whoever labeled it changes the answer without a new lease.
     mine = Annotation.objects.filter(entry=entry, annotator=annotator, is_current=True, is_counted=True)
     if mine.filter(label__isnull=False).exists():
         raise Conflict(f"{annotator} has answered this question already.")
@@ -89,15 +90,18 @@ def lease(*, entry: QueueEntry, annotator: User, now: datetime | None = None) ->
         raise BudgetReached(payments.refusal(entry.round.project) or _("Somebody else was quicker; please try again."))
     try:
         with transaction.atomic():
-            held = Lease.objects.create(entry=entry, annotator=annotator, granted_at=now, expires_at=_until(now))
+            granted = Lease.objects.create(entry=entry, annotator=annotator, granted_at=now, expires_at=_until(now))
     except IntegrityError:
         raise Conflict(f"{annotator} holds this question in another window.") from None
-    money.book([held])
-    return held
+    money.book([granted])
+    return granted
 
 
 def shown(*, lease_id: str, by: User, now: datetime | None = None) -> None:
-    """The question is on a screen now: nobody takes it over any more. LeaseLost where that came too late."""
+    """Record that the leased question is on the person's screen, and renew the lease; LeaseLost if it has ended.
+
+    Only hoarded leases are taken over after that, see `queue.idle_leases`.
+    """
     with sqlite_write_lock():
         n_marked = _SHOWN.run(settings.ANSWER_LEASE_SECONDS, lease=lease_id, person=by.pk, now=now)
     if n_marked != 1:
@@ -107,7 +111,10 @@ def shown(*, lease_id: str, by: User, now: datetime | None = None) -> None:
 def renew(
     *, project: Project, by: User, public_ids: Sequence[str], shown: str | None = None, now: datetime | None = None
 ) -> list[str]:
-    """A sign of life: hold these longer, as far as they are still held; returns those. `shown` is on a screen."""
+    """Renew these leases of `by` that are active in the open round; returns their public ids, oldest first.
+
+    `shown` is the one of them whose question is on the screen.
+    """
     moment = Value(now) if now else Now()
     mine = queue.leases_in(project).filter(annotator=by, public_id__in=public_ids[:_AT_ONCE])
     on_screen = When(public_id=shown or "", then=Coalesce(F("shown_at"), moment))
@@ -118,43 +125,46 @@ def renew(
 
 @transaction.atomic
 def release(*, project: Project, by: User, public_ids: Sequence[str], now: datetime | None = None) -> int:
-    """Give these questions back, as far as they are held; returns how many were."""
+    """End these leases of `by` so that others can have the questions; returns how many of them were active."""
     mine = Lease.objects.filter(annotator=by, entry__round__project=project, public_id__in=public_ids[:_AT_ONCE])
     return slots.end(mine, outcome=Lease.Outcome.RELEASED, now=now or database_now())
 
 
 @transaction.atomic
 def release_all(*, project: Project, user: User, now: datetime | None = None) -> int:
-    """Give back everything that somebody holds, for instance because they leave; returns how many."""
-    held = Lease.objects.filter(annotator=user, entry__round__project=project)
-    return slots.end(held, outcome=Lease.Outcome.RELEASED, now=now or database_now())
+    """End all active leases of `user` in the project, for instance because they leave it; returns how many ended."""
+    leases = Lease.objects.filter(annotator=user, entry__round__project=project)
+    return slots.end(leases, outcome=Lease.Outcome.RELEASED, now=now or database_now())
 
 
 def find_lease(*, project: Project, public_id: str, by: User) -> Lease:
-    """One's own lease, ended or not; other people's and other projects' are not found."""
+    """The lease with this public id, active or ended; NotFound unless it is a lease of `by` in this project."""
     leases = Lease.objects.select_related("entry__item__content", "entry__round")
-    found = leases.filter(public_id=public_id, annotator=by, entry__round__project=project).first()
-    if found is None:
+    lease = leases.filter(public_id=public_id, annotator=by, entry__round__project=project).first()
+    if lease is None:
         raise NotFound("There is no such question.")
-    found.entry.round.project = project
-    return found
+    lease.entry.round.project = project
+    return lease
 
 
 def expire(*, entry: QueueEntry, now: datetime) -> int:
-    """End what has run out on this entry; returns how many slots came back."""
+    """End the leases on this question that have run out; returns how many ended, each freeing a slot."""
     due = Lease.objects.filter(entry=entry, expires_at__lte=now)
     return slots.end(due, outcome=Lease.Outcome.EXPIRED, now=now)
 
 
 @transaction.atomic
 def close_questions(questions: QuerySet[QueueEntry], *, now: datetime) -> int:
-    """Make open questions unresolved: their leases end, what is taken is what was answered. Returns how many."""
+    """Make the open ones of these questions unresolved, and end their leases; returns how many.
+
+    Each question keeps as many slots taken as it has counted labels.
+    """
     n_closed = 0
     still_open = questions.filter(state=QueueEntry.State.OPEN).select_related("round__project")
     for entry in still_open.order_by("pk").select_for_update(of=("self",)):
-        held = Lease.objects.filter(entry=entry, ended_at__isnull=True)
-        paid = list(held.values_list("pk", flat=True)) if entry.round.project.human_price_micros else []
-        held.update(ended_at=now, outcome=Lease.Outcome.RELEASED)
+        active = Lease.objects.filter(entry=entry, ended_at__isnull=True)
+        paid = list(active.values_list("pk", flat=True)) if entry.round.project.human_price_micros else []
+        active.update(ended_at=now, outcome=Lease.Outcome.RELEASED)
         payments.release(paid, now=now)
         answered = entry.annotations.filter(is_current=True, is_counted=True, label__isnull=False)
         entry.n_taken, entry.state = answered.count(), QueueEntry.State.UNRESOLVED
@@ -163,21 +173,21 @@ def close_questions(questions: QuerySet[QueueEntry], *, now: datetime) -> int:
     return n_closed
 
 
-def _held(project: Project, annotator: User, now: datetime | None) -> list[Lease]:
-    """Active leases of this person, ready to be shown; those that ran out meanwhile are theirs for longer."""
-    found = _HELD.objects(person=annotator.pk, now=now)
-    # Narrowed here and not in the query, which SQLite would then begin at all questions of the round.
-    held = [lease for lease in found if _is_in_open_round(lease, project)]
-    if due := [lease.pk for lease in held if lease.expires_at <= lease.now]:
-        Lease.objects.filter(pk__in=due, ended_at__isnull=True).update(expires_at=_until(held[0].now))
-        return _held(project, annotator, now)
-    for lease in held:
+def _active_leases(project: Project, annotator: User, now: datetime | None) -> list[Lease]:
+    """Active leases of this person in the open round, with item and round; those that have run out are renewed."""
+    everywhere = _HELD.objects(person=annotator.pk, now=now)
+    # Filtered here and not in the query, which SQLite would then start from all questions of the round.
+    active = [lease for lease in everywhere if _is_in_open_round(lease, project)]
+    if due := [lease.pk for lease in active if lease.expires_at <= lease.now]:
+        Lease.objects.filter(pk__in=due, ended_at__isnull=True).update(expires_at=_until(active[0].now))
+        return _active_leases(project, annotator, now)
+    for lease in active:
         lease.entry.round.project = project
-    return held
+    return active
 
 
 def _end_run_out(project: Project, annotator: User, now: datetime | None) -> int:
-    """End what has run out for others in this round; returns how many slots came back."""
+    """End other people's leases in the open round that have run out; returns how many ended, each freeing a slot."""
     moment = now or database_now()
     due = queue.leases_in(project).filter(expires_at__lte=moment).exclude(annotator=annotator)
     return slots.end(due, outcome=Lease.Outcome.EXPIRED, now=moment)
@@ -189,25 +199,29 @@ def _is_in_open_round(lease: Lease, project: Project) -> bool:
 
 
 def _choose(project: Project, annotator: User, wanted: int, n_open: int, now: datetime | None) -> tuple[list[Any], int]:
-    """The next free questions, some more than wanted, and how many to take: near the end only as many as make one."""
-    found = _FREE.objects(wanted + _SPARE, project=project.pk, person=annotator.pk, now=now)
-    if found and found[0].n_free < PLENTY * (found[0].n_others + 1):
+    """The next free questions, with spare ones, and how many of them to lease.
+
+    That is `wanted`; but near the end of the round, with few free questions per person, it is 1 for a person without
+    an open lease and 0 for anybody else.
+    """
+    entries = _FREE.objects(wanted + _SPARE, project=project.pk, person=annotator.pk, now=now)
+    if entries and entries[0].n_free < PLENTY * (entries[0].n_others + 1):
         wanted = max(1 - n_open, 0)
-    for entry in found:
+    for entry in entries:
         entry.round.project = project
-    return found, wanted
+    return entries, wanted
 
 
 def _held_by(*, person: Value, now: Value) -> QuerySet[Lease]:
-    found = Lease.objects.filter(annotator=person, ended_at__isnull=True)
-    found = found.select_related("entry__item__content", "entry__round")
-    return found.annotate(now=Coalesce(now, Now())).order_by("granted_at", "pk")
+    active = Lease.objects.filter(annotator=person, ended_at__isnull=True)
+    active = active.select_related("entry__item__content", "entry__round")
+    return active.annotate(now=Coalesce(now, Now())).order_by("granted_at", "pk")
 
 
 def _free(n: int, *, project: Value, person: Value, now: Value) -> QuerySet[QueueEntry]:
-    found = queue.free(project, person).select_related("item__content", "round")
+    entries = queue.free(project, person).select_related("item__content", "round")
     others = queue.n_people(project, besides=person)
-    return found.annotate(n_free=queue.n_free(project), n_others=others, now=Coalesce(now, Now()))[:n]
+    return entries.annotate(n_free=queue.n_free(project), n_others=others, now=Coalesce(now, Now()))[:n]
 
 
 def _shown(lease_seconds: int, *, lease: Value, person: Value, now: Value) -> tuple[QuerySet[Lease], dict[str, Any]]:
@@ -225,9 +239,9 @@ _SHOWN = CompiledUpdate(_shown, lease=CharField(), person=BigIntegerField(), now
 @sqlite_write_lock()
 @transaction.atomic
 def _grant(entries: list[Any], wanted: int, annotator: User) -> list[Lease] | None:
-    """Hold the first `wanted` of these questions that are still free; others may have been quicker.
+    """Lease the first `wanted` of these questions that still have a free slot; others may have been quicker.
 
-    Fewer where the cap leaves money for fewer; None where it leaves none.
+    Fewer leases if the budget for people allows only fewer; None if it allows none.
     """
     slots.lock([entry.pk for entry in entries])
     taken = entries[:wanted]
@@ -243,14 +257,14 @@ def _grant(entries: list[Any], wanted: int, annotator: User) -> list[Lease] | No
             Lease(entry=entry, annotator=annotator, granted_at=entry.now, expires_at=_until(entry.now))
             for entry in taken[: money.n]
         )
-    except IntegrityError:  # held by oneself in another window meanwhile; the slots go back with the transaction
+    except IntegrityError:  # leased by the same person in another window meanwhile; rolling back frees the slots
         raise Conflict("This question is held in another window; please try again.") from None
     money.book(leases)
     return leases
 
 
 def _take_all(entries: list[Any], annotator: User) -> bool:
-    """A slot of each of these, or of none."""
+    """Take a slot of each of these questions, or of none; returns whether they were taken."""
     if len(entries) == 1:
         return slots.take([entries[0].pk], unless_said_by=annotator.pk)
     with transaction.atomic():
@@ -261,34 +275,34 @@ def _take_all(entries: list[Any], annotator: User) -> bool:
 
 @transaction.atomic
 def _take_over(project: Project, annotator: User, now: datetime | None) -> Lease | None:
-    """The question sent ahead last to somebody who has not seen it, or one that is hoarded; its slot moves with it."""
-    found: Any = (
+    """Replace an idle lease of somebody else (see `queue.idle_leases`) by one of this person; None if there is none."""
+    idle: Any = (
         queue.idle_leases(project, annotator, Value(now) if now else Now())
         .select_related("entry__item__content", "entry__round")
         .annotate(now=Value(now) if now else Now())
         .select_for_update(of=("entry",), skip_locked=True)
         .first()
     )
-    if found is None:
+    if idle is None:
         return None
-    # Filtered again: it may have come onto a screen in this moment.
-    idle = Lease.objects.filter(pk=found.pk, ended_at__isnull=True, shown_at=found.shown_at)
-    if idle.update(ended_at=found.now, outcome=Lease.Outcome.TAKEN_OVER) != 1:
+    # Filtered again: the question may have come onto a screen since it was read.
+    unchanged = Lease.objects.filter(pk=idle.pk, ended_at__isnull=True, shown_at=idle.shown_at)
+    if unchanged.update(ended_at=idle.now, outcome=Lease.Outcome.TAKEN_OVER) != 1:
         return None
-    found.entry.round.project = project
-    money = _moved_money(project, found)
+    idle.entry.round.project = project
+    money = _moved_money(project, idle)
     if not money.n:  # the price has risen since
         transaction.set_rollback(True)
         return None
     taken = Lease.objects.create(
-        entry=found.entry, annotator=annotator, granted_at=found.now, expires_at=_until(found.now)
+        entry=idle.entry, annotator=annotator, granted_at=idle.now, expires_at=_until(idle.now)
     )
     money.book([taken])
     return taken
 
 
 def _moved_money(project: Project, ended: Any) -> payments.Held:
-    """What was reserved for the lease that ends goes to the one that begins."""
+    """Release the money reserved with the lease that ends, and reserve it for the one that begins."""
     if project.human_price_micros:
         payments.release([ended.pk], now=ended.now)
     return payments.hold(project, 1)

@@ -10,26 +10,27 @@ from annotate.access import MAY
 from annotate.models import Annotation, Draw, Lease, Member, Project, QueueEntry, Round, User
 from annotate.models.project import Arm
 
-MANY = 5  # leases; a page holds three, and answers on their way
-HOARDED = timedelta(minutes=3)
-ENOUGH = 1_000  # free questions; whoever asks wants to know whether there are few
+MANY = 5  # leases: more than a page needs, which holds three and those whose answers are on their way
+HOARDED = timedelta(minutes=3)  # the age at which a lease may be taken from somebody who holds more than MANY
+ENOUGH = 1_000  # free questions are counted up to here: callers only need to know whether few are left
 
 
 def of_open_round(project: Project | Value) -> QuerySet[QueueEntry]:
+    """All questions of the project's open round, in whatever state; none where no round is open."""
     return QueueEntry.objects.filter(round=_one(_open_rounds(project)))
 
 
 def leases_in(project: Project) -> QuerySet[Lease]:
-    """Active leases on questions of the open round, those that have run out included."""
+    """Active leases on questions of the open round, including those that have run out and were not ended yet."""
     return Lease.objects.filter(
         entry__round__project=project, entry__round__state=Round.State.OPEN, ended_at__isnull=True
     )
 
 
 def askable(person: User | Value, project: Project | Value | None = None) -> QuerySet[QueueEntry]:
-    """Open questions of `project`, or without one of all projects, that `person` may answer, held by whomever.
+    """Open questions that `person` may answer, even if all slots are taken; without `project` of all projects.
 
-    Only members whose role annotates may answer, and each until they have responded, see `has_responded`.
+    Only active members with a role that annotates may answer, each until they have responded (`has_responded`).
     """
     member = Member.objects.filter(user=person, role__in=MAY["annotate"], user__is_active=True)
     rounds = _open_rounds(project).filter(Exists(member.filter(project=OuterRef("project"))))
@@ -39,10 +40,11 @@ def askable(person: User | Value, project: Project | Value | None = None) -> Que
 
 
 def has_responded(person: Any, *, entry: Any, item: Any, round: Any) -> Q:
-    """Whether `person` answered the question in time or skipped it, or labeled the item that it asks about again.
+    """Whether `person` is not to be asked this question any more, as a condition for a query.
 
-    A late answer was not counted: while nobody else has taken the question, its author may answer it again.
-    A dispute asks for another opinion: whoever labeled the item in an earlier round has given theirs.
+    That is so once they have a counted answer to it or skipped it. A late answer is not counted, so its author may
+    answer again. A question drawn by the arm `conflict` wants another opinion, so whoever labeled its item earlier is
+    not asked either.
     """
     mine = Annotation.objects.filter(annotator=person, is_current=True, is_counted=True)
     is_disputed = Exists(Draw.objects.filter(item=item, round=round, arm=Arm.CONFLICT))
@@ -51,27 +53,28 @@ def has_responded(person: Any, *, entry: Any, item: Any, round: Any) -> Q:
 
 
 def answerable(person: User | Value, project: Project | Value | None = None) -> QuerySet[QueueEntry]:
-    """Those of the askable questions that have a free slot, or that `person` holds."""
+    """Askable questions that `person` can answer now: those with a free slot, and those on which they hold a lease."""
     return askable(person, project).filter(Q(n_taken__lt=F("overlap")) | Q(_held_by(person)))
 
 
 def free(project: Project | Value, person: User | Value) -> QuerySet[QueueEntry]:
-    """Those of the askable questions that have a free slot and that `person` does not hold, in the order of asking."""
+    """Askable questions with a free slot on which `person` holds no lease, in the order of asking."""
     return askable(person, project).filter(n_taken__lt=F("overlap")).exclude(_held_by(person)).order_by("position")
 
 
 def idle_leases(project: Project, person: User, now: Any) -> QuerySet[Lease]:
-    """Leases that this person could take over: never on a screen, of somebody who holds more than one.
+    """Other people's leases in the open round that `person` could take over, the best to take first.
 
-    Or hoarded, whatever is said to be on a screen: by somebody who for minutes has held more than a page asks for.
+    These are leases whose question was never on a screen, of people who hold more than one lease; and hoarded ones, on
+    a screen or not: older than HOARDED, of people who hold more than MANY.
     """
     n_held = leases_in(project).filter(annotator=OuterRef("annotator")).order_by().values("annotator")
-    held = Lease.objects.filter(entry=OuterRef("entry"), annotator=person, ended_at__isnull=True)
+    own = Lease.objects.filter(entry=OuterRef("entry"), annotator=person, ended_at__isnull=True)
     return (
         leases_in(project)
         .filter(entry__in=askable(person, project))
         .exclude(annotator=person)
-        .exclude(Exists(held))
+        .exclude(Exists(own))
         .annotate(n_held=Subquery(n_held.annotate(n=Count("pk")).values("n")))
         .filter(Q(n_held__gt=1, shown_at__isnull=True) | Q(n_held__gt=MANY, granted_at__lt=now - HOARDED))
         .order_by(F("shown_at").desc(nulls_first=True), "-granted_at", "-pk")
@@ -79,9 +82,9 @@ def idle_leases(project: Project, person: User, now: Any) -> QuerySet[Lease]:
 
 
 class is_open(Func):  # noqa: N801, it reads as the column that it is
-    """Whether a question waits for people, with the state in the SQL's text.
+    """Whether a question is open, with the state written into the SQL instead of passed as a parameter.
 
-    SQLite uses the index of the questions that wait only where it reads this, and not where it is told the state.
+    SQLite uses the partial index of open questions (`queue_waiting`) only if the SQL itself names the state.
     """
 
     template = f"%(expressions)s = '{QueueEntry.State.OPEN}'"
@@ -92,9 +95,9 @@ class is_open(Func):  # noqa: N801, it reads as the column that it is
 
 
 class n_free(Func):  # noqa: N801
-    """How many questions of the open round have a free slot, counted up to ENOUGH.
+    """How many open questions of the open round have a free slot, counted up to ENOUGH.
 
-    Not all of them: a round of 100,000 would be read through for every question that is handed out.
+    Without that limit, handing out one question would read through a round of 100,000.
     """
 
     template = (
@@ -108,11 +111,11 @@ class n_free(Func):  # noqa: N801
 
 
 def n_people(project: Project | Value, besides: User | Value) -> Coalesce:
-    """How many others hold leases in the open round."""
-    # By Exists and not by a join, which SQLite would begin at the questions; active leases are few.
+    """How many people other than `besides` hold active leases in the open round, as an expression for a query."""
+    # By Exists and not by a join: SQLite would start a join from the many questions, not from the few active leases.
     here = of_open_round(project).filter(pk=OuterRef("entry"))
-    held = Lease.objects.filter(Exists(here), ended_at__isnull=True).exclude(annotator=besides)
-    people = held.order_by().annotate(one=Value(1)).values("one").annotate(n=Count("annotator", distinct=True))
+    active = Lease.objects.filter(Exists(here), ended_at__isnull=True).exclude(annotator=besides)
+    people = active.order_by().annotate(one=Value(1)).values("one").annotate(n=Count("annotator", distinct=True))
     return Coalesce(Subquery(people.values("n")), Value(0))
 
 
@@ -126,5 +129,5 @@ def _open_rounds(project: Project | Value | None) -> QuerySet[Round]:
 
 
 def _one(rounds: QuerySet[Round]) -> Subquery:
-    """One value and not a join: PostgreSQL then reads the questions in their order, and stops after the first few."""
+    """The round as one value instead of a join, so that PostgreSQL reads questions in order and stops after a few."""
     return Subquery(rounds.values("pk")[:1])

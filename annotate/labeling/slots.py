@@ -1,8 +1,8 @@
-"""The slots of a question: one is taken with a lease, kept by an answer, and given back exactly once.
+"""The slots of a question: a lease takes one, a label keeps it, and a lease that ends without a label frees it.
 
-The question's row is the lock for all that happens to it. Whoever ends a lease or moves a slot locks that row
-first, several in order of their ids, and the lease after it: so nobody waits in a circle. On SQLite a write
-transaction is that lock already.
+The queue entry's row is the lock of a question. Whoever ends a lease or takes or frees a slot locks that row first
+(several rows in order of their ids) and the lease's row after it, so there are no deadlocks. On SQLite a write
+transaction already has the only lock that there is.
 """
 
 from collections import Counter
@@ -19,35 +19,35 @@ from annotate.money import payments
 
 
 def lock(entries: Collection[int] | QuerySet[Any]) -> None:
-    """Wait until nobody else changes these questions; call inside the transaction that will."""
+    """Lock the rows of these questions (queue entry ids) until the end of the transaction that this is called in."""
     if not connection.features.has_select_for_update:
-        return  # one writer at a time
+        return  # SQLite: only one transaction writes at a time
     list(QueueEntry.objects.select_for_update().filter(pk__in=entries).order_by("pk").values_list("pk"))
 
 
 def take(entries: Collection[int], *, unless_said_by: int | None = None) -> bool:
-    """One more slot of each, only where one is free; False if any had none, then the caller must roll back.
+    """Take one slot of each of these questions; False if one of them has none to take, and the caller must roll back.
 
-    None either where this person (a user's id) has answered or skipped, for instance in another window: a slot
-    would be held for nothing. Questions of a closed round are never open, so the round need not be looked at.
+    Only open questions have slots to take; those of a closed round are never open. A question that the user with the id
+    `unless_said_by` has answered or skipped (counted), perhaps in another window, has none for them.
     """
     if len(entries) == 1 and unless_said_by is not None:
         return _TAKE.run(entry=next(iter(entries)), person=unless_said_by) == 1
     free = _with_slot(entries)
     if unless_said_by is not None:
-        free = free.exclude(_said(unless_said_by))
+        free = free.exclude(_has_response(unless_said_by))
     return free.update(n_taken=F("n_taken") + 1) == len(entries)
 
 
 def _take(*, entry: Value, person: Value) -> tuple[QuerySet[QueueEntry], dict[str, Any]]:
-    return _with_slot([entry]).exclude(_said(person)), {"n_taken": F("n_taken") + 1}
+    return _with_slot([entry]).exclude(_has_response(person)), {"n_taken": F("n_taken") + 1}
 
 
 def _with_slot(entries: Collection[Any]) -> QuerySet[QueueEntry]:
     return QueueEntry.objects.filter(pk__in=entries, state=QueueEntry.State.OPEN, n_taken__lt=F("overlap"))
 
 
-def _said(person: int | Value) -> Exists:
+def _has_response(person: int | Value) -> Exists:
     return Exists(Annotation.objects.filter(entry=OuterRef("pk"), annotator=person, is_current=True, is_counted=True))
 
 
@@ -55,7 +55,7 @@ _TAKE = CompiledUpdate(_take, entry=BigIntegerField(), person=BigIntegerField())
 
 
 def give_back(entries: Iterable[int]) -> None:
-    """One slot of a question for each time it is named."""
+    """Free one slot of a question for each time that its id occurs in `entries`."""
     n_slots = Counter(entries)
     for n in set(n_slots.values()):
         some = [entry for entry, times in n_slots.items() if times == n]
@@ -64,15 +64,15 @@ def give_back(entries: Iterable[int]) -> None:
 
 @transaction.atomic
 def end(leases: QuerySet[Lease], *, outcome: str, now: datetime) -> int:
-    """End these leases as far as they are active and give their slots back; returns how many ended."""
+    """End the active ones of these leases, freeing their slots and reserved money; returns how many ended."""
     active = leases.filter(ended_at__isnull=True)
     lock(active.values("entry"))
-    # Read again under the lock: whoever held it may have ended some.
+    # Read again under the lock: the transaction that had it before may have ended some.
     fields = ("pk", "entry_id", "entry__round__project__human_price_micros")
-    held = list(active.order_by("pk").select_for_update(of=("self",)).values_list(*fields))
-    if not held:
+    rows = list(active.order_by("pk").select_for_update(of=("self",)).values_list(*fields))
+    if not rows:
         return 0
-    Lease.objects.filter(pk__in=[lease for lease, _entry, _price in held]).update(ended_at=now, outcome=outcome)
-    give_back(entry for _lease, entry, _price in held)
-    payments.release([lease for lease, _entry, price in held if price], now=now)
-    return len(held)
+    Lease.objects.filter(pk__in=[lease for lease, _entry, _price in rows]).update(ended_at=now, outcome=outcome)
+    give_back(entry for _lease, entry, _price in rows)
+    payments.release([lease for lease, _entry, price in rows if price], now=now)
+    return len(rows)

@@ -1,4 +1,4 @@
-"""What a person may see of the machine's answer and of why an item was drawn; later answers are not blind then."""
+"""Shows annotators the machine's label and why an item was drawn, where allowed; answers after that are not blind."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from annotate.silver import prompts
 
 @dataclass(frozen=True)
 class Suggestion:
-    """What the machine says of an item; without a label `reason` is why: a failure's kind, or "never_asked"."""
+    """The machine's label of an item. Without a label, `reason` says why: the kind of failure, or "never_asked"."""
 
     label: Label | None
     reason: str | None = None
@@ -26,10 +26,10 @@ class Suggestion:
 
 @transaction.atomic
 def reveal(*, lease_id: str, project: Project, by: User, now: datetime | None = None) -> Suggestion:
-    """The machine's answer, where the question's policy allows it; what is said after that is not blind."""
+    """The machine's answer, recorded as seen; AccessDenied unless the question's suggestion policy allows it now."""
     question = _look(lease_id, project, by, now)
     policy = question.entry.suggestion
-    # First this, in the same words for all: a refusal must not tell which questions are blind.
+    # This check comes first, with the same words for each policy: a refusal must not tell which questions are blind.
     if policy != SuggestionPolicy.SHOWN and not _has_labeled(question):
         raise AccessDenied("What the machine says is shown after your answer, if at all.")
     if policy == SuggestionPolicy.HIDDEN:
@@ -40,7 +40,7 @@ def reveal(*, lease_id: str, project: Project, by: User, now: datetime | None = 
 
 @transaction.atomic
 def why(*, lease_id: str, project: Project, by: User, now: datetime | None = None) -> list[str]:
-    """The arms that drew the item, once one has labeled it; what is said after that is not blind."""
+    """The arms that drew the item in this round (else: ever), recorded as seen; AccessDenied before `by` labeled it."""
     question = _look(lease_id, project, by, now)
     if not _has_labeled(question):
         raise AccessDenied("Why this item was drawn is shown once you have answered.")
@@ -51,17 +51,17 @@ def why(*, lease_id: str, project: Project, by: User, now: datetime | None = Non
 
 
 def by_entry(*, project: Project, entries: Sequence[QueueEntry]) -> dict[int, Suggestion]:
-    """The machine's answers by entry id, for those questions only whose policy does not hide them."""
-    open_ones = {entry.item_id: entry.pk for entry in entries if entry.suggestion != SuggestionPolicy.HIDDEN}
-    found = dict.fromkeys(open_ones.values(), Suggestion(None, "never_asked"))
-    prompt = prompts.current_prompt(project) if open_ones else None
+    """The silver in force by queue entry id, of those questions only whose suggestion policy is not `hidden`."""
+    entry_of = {entry.item_id: entry.pk for entry in entries if entry.suggestion != SuggestionPolicy.HIDDEN}
+    suggestions = dict.fromkeys(entry_of.values(), Suggestion(None, "never_asked"))
+    prompt = prompts.current_prompt(project) if entry_of else None
     if prompt is None:
-        return found
+        return suggestions
     labels = {label.index: label for label in prompt.schema.labels.all()}
-    rows = Prediction.objects.filter(prompt=prompt, item__in=open_ones)
+    rows = Prediction.objects.filter(prompt=prompt, item__in=entry_of)
     for item, status, index in rows.values_list("item_id", "status", "label_index"):
-        found[open_ones[item]] = Suggestion(None, status) if index is None else Suggestion(labels[index])
-    return found
+        suggestions[entry_of[item]] = Suggestion(None, status) if index is None else Suggestion(labels[index])
+    return suggestions
 
 
 def _look(lease_id: str, project: Project, by: User, now: datetime | None) -> AnswerContext:

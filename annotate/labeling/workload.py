@@ -1,4 +1,4 @@
-"""What is left for one person to answer in the open round, and why `leases.lease_next` found nothing for them."""
+"""How many questions of the open round one person can still answer, and why there is none for them now."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,23 +16,25 @@ from annotate.money import payments
 
 @dataclass(frozen=True)
 class Empty:
-    """Why there is nothing to answer now."""
+    """Why there is nothing to answer now, with the open questions of the round."""
 
-    # budget: the cap for people leaves nothing for another answer
+    # budget: the budget for people does not allow another answer. not_for_me: the person may answer none that is open.
     kind: Literal["no_round", "round_done", "held_by_others", "all_answered_by_me", "not_for_me", "budget"]
-    n_waiting: int = 0
-    n_held_by_others: int = 0
+    n_waiting: int = 0  # open questions
+    n_held_by_others: int = 0  # those of them that the person may answer and that others have leased
 
 
 @dataclass(frozen=True)
 class OwnProgress:
+    """How far one person is in the open round, and what they did today."""
+
     n_left: int  # questions of the open round that this person can still answer
-    n_answered_today: int
-    n_in_round: int
+    n_answered_today: int  # current labels, in any round of the project, since midnight in the project's time zone
+    n_in_round: int  # questions of the open round, whoever answers them
 
 
 def why_empty(*, project: Project, annotator: User) -> Empty:
-    """Why `lease_next` found nothing; two queries, and a third where answers are paid."""
+    """Why `leases.lease_next` found nothing for this person. Two queries; where answers are paid perhaps a third."""
     if not project.rounds.filter(state=Round.State.OPEN).exists():
         return Empty("no_round")
     waiting = queue.of_open_round(project).filter(state=QueueEntry.State.OPEN)
@@ -56,7 +58,7 @@ def why_empty(*, project: Project, annotator: User) -> Empty:
 
 
 def remaining(*, project: Project, annotator: User, now: datetime | None = None) -> OwnProgress:
-    """How far this person is, for the line above the question; one query."""
+    """This person's progress, for the line above the question; one query."""
     midnight = (
         (now or timezone.now())
         .astimezone(ZoneInfo(project.time_zone))
@@ -73,6 +75,6 @@ def remaining(*, project: Project, annotator: User, now: datetime | None = None)
 
 
 def _count(rows: QuerySet[Any]) -> Coalesce:
-    """How many rows, as a column of whatever is asked."""
-    counted = rows.order_by().annotate(one=Value(1)).values("one").annotate(n=Count("pk")).values("n")
-    return Coalesce(Subquery(counted), Value(0))
+    """The number of rows as one column, so that several counts take one query."""
+    count = rows.order_by().annotate(one=Value(1)).values("one").annotate(n=Count("pk")).values("n")
+    return Coalesce(Subquery(count), Value(0))

@@ -1,4 +1,4 @@
-"""Reads back what a training stored, checksums compared: the trained version, and the snapshot that it saw."""
+"""Reads the files of a training, after comparing their checksums: the trained version, and the snapshot it saw."""
 
 from pathlib import Path
 
@@ -13,13 +13,16 @@ from models_ml.training import crossfit, rebuild
 
 
 def load_version(model: ModelVersion) -> crossfit.TrainedVersion:
-    """The trained version of a row, after its checksum was compared."""
+    """The trained version in the model's artefact file; FileDamaged if the file is not the one that was stored."""
     path = files.checked_path(model.artefact_file, model.artefact_sha256)
     return crossfit.TrainedVersion.from_arrays(*checkpoints.load_checkpoint(path))
 
 
 def load_snapshot(model: ModelVersion) -> tuple[crossfit.Snapshot, Positions]:
-    """What the model was trained on, and the ordinals of its items. The vectors are the stored ones, checked."""
+    """The snapshot that the model was trained on, and the ordinals of its items.
+
+    The vectors are those that the project has stored; FileDamaged unless they are the ones that the training saw.
+    """
     path = files.checked_path(model.snapshot_file, model.snapshot_sha256)
     arrays, facts = checkpoints.load_checkpoint(path)
     ordinal = arrays.pop("ordinal")
@@ -33,12 +36,17 @@ def load_snapshot(model: ModelVersion) -> tuple[crossfit.Snapshot, Positions]:
     return crossfit.Snapshot(x=x, n_classes=facts["n_classes"], **arrays), ordinal
 
 
-def broken_promise(model: ModelVersion) -> str | None:
-    """What a training from the recorded snapshot and config does not repeat of the stored version; else None."""
+def rebuild_and_compare(model: ModelVersion) -> str | None:
+    """Train again from the stored snapshot and config; returns in words what differs against the method's promise.
+
+    None if the new version is as close to the stored one as the method promises: same bits, or nearly the same
+    predictions (`models_ml.training.rebuild`).
+    """
     snapshot, _ = load_snapshot(model)
     again = crossfit.train(snapshot, crossfit.TrainingConfig.from_dict(model.config))
     return rebuild.broken_promise(load_version(model), again, snapshot)
 
 
 def vectors_digest(x: Array) -> str:
+    """SHA-256 of the vectors as little-endian float32, in hexadecimal; a snapshot records it instead of the vectors."""
     return files.hashed_bytes(np.ascontiguousarray(x, dtype="<f4").tobytes())

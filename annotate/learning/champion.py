@@ -1,4 +1,4 @@
-"""Which model version is the champion: the one whose predictions are delivered and score the next round."""
+"""Decides which model version is the champion: the one that labels are delivered with and the next round scored."""
 
 from annotate.learning.artefacts import load_version
 from annotate.models import ModelVersion, Project
@@ -10,7 +10,10 @@ from models_ml.training.crossfit import TrainingConfig
 def promote(
     project: Project, model: ModelVersion, snapshot: crossfit.Snapshot, trained: crossfit.TrainedVersion
 ) -> None:
-    """Decide whether the new version becomes champion; record why, and both log-losses on the reference sample."""
+    """Make the new version champion if it should replace the incumbent, and save it.
+
+    Its metrics record the reason, if it is promoted, and both versions' log-losses on the reference sample.
+    """
     incumbent = project.model_versions.filter(is_champion=True).first()
     if incumbent is None:
         reason: str | None = "first"
@@ -26,11 +29,11 @@ def promote(
 
 
 def _reason(model: ModelVersion, incumbent: ModelVersion, mine: float | None, theirs: float | None) -> str | None:
-    """Why the new version takes the incumbent's place; None: the incumbent stays.
+    """Why the new version becomes champion; None if the incumbent stays.
 
-    It does where the labels or the silver in force are no longer the incumbent's, and where it saw more gold by the
-    same method and settings. Any other must have the lower out-of-fold log-loss on the reference sample as it is now;
-    ties keep the incumbent (docs/decisions/006).
+    "other_labels": schema or silver in force changed since the incumbent. "more_gold": same method and settings, more
+    gold. "lower_log_loss": lower out-of-fold log-loss on today's reference sample; a tie keeps the incumbent
+    (docs/decisions/006).
     """
     if (incumbent.schema_id, incumbent.prompt_id) != (model.schema_id, model.prompt_id):
         return "other_labels"
@@ -41,7 +44,7 @@ def _reason(model: ModelVersion, incumbent: ModelVersion, mine: float | None, th
 
 
 def _reference_loss(version: crossfit.TrainedVersion, snapshot: crossfit.Snapshot) -> float | None:
-    """Calibrated out-of-fold log-loss on the reference sample; None where it has no gold yet."""
+    """Out-of-fold log-loss in nats, after the temperature, on the reference sample; None where it has no gold yet."""
     rows = snapshot.has_reference_gold
     if not rows.any():
         return None

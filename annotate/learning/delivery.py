@@ -1,4 +1,4 @@
-"""Freezes what is delivered: the machine label of every item, with the tuple that an estimate speaks of."""
+"""Freezes delivered versions: each item's machine label, with champion, prompt version, label combination and A."""
 
 import hashlib
 from dataclasses import dataclass
@@ -25,47 +25,47 @@ from models_ml.label_combination import fit_label_combination
 
 @dataclass(frozen=True)
 class Frozen:
-    """A delivered version with its arrays, aligned to `ordinal` (sorted)."""
+    """A delivered version with the arrays of its file, one position per item; the array `ordinal` is sorted."""
 
     row: DeliveredVersion
     arrays: dict[str, NDArray[Any]]
 
     def at(self, name: str, ordinal: Ints) -> NDArray[Any]:
-        """The named array at these ordinals; every one of them must be frozen."""
+        """The values of the named array for these ordinals, each of which must be in the frozen version."""
         return self.arrays[name][np.searchsorted(self.arrays["ordinal"], ordinal)]
 
     def posterior_at(self, ordinal: Ints) -> Array | None:
-        """(n, K) the delivered posterior, or None where neither an LLM nor a model said anything."""
+        """(n, K) the posterior behind the machine labels; None for a version without champion and without silver."""
         if self.row.model is None and self.row.prompt is None:
             return None
         return self.at("posterior", ordinal)
 
 
 def current(*, project: Project, by: User, show: lifecycle.Show | None = None) -> Frozen:
-    """The delivered version of the project as it is now; frozen here unless nothing changed since the last."""
+    """The delivered version of the project as it is now: a frozen one with the same fingerprint, else frozen here."""
     fingerprint = _fingerprint(project)
     row = project.delivered_versions.filter(fingerprint=fingerprint).first()
     return load(row) if row else _freeze(project, fingerprint, by, show)
 
 
 def existing(project: Project) -> DeliveredVersion | None:
-    """The version that is frozen of the project as it is now, if any."""
+    """The delivered version that was frozen of the project as it is now; None if the project has changed since."""
     return project.delivered_versions.filter(fingerprint=_fingerprint(project)).first()
 
 
 def knows_nothing(project: Project) -> bool:
-    """Neither an LLM nor a model has said anything of any item."""
+    """Whether the project has neither silver nor a model version, so that every machine label would be unknown."""
     return prompts.current_prompt(project) is None and not project.model_versions.exists()
 
 
 def load(row: DeliveredVersion) -> Frozen:
-    """The arrays of a frozen version, after their checksum was compared."""
+    """A delivered version with its arrays; FileDamaged if the file is not the one that was stored."""
     arrays, _ = checkpoints.load_checkpoint(files.checked_path(row.file, row.file_sha256))
     return Frozen(row, arrays)
 
 
 def _fingerprint(project: Project) -> str:
-    """Changes with whatever could change a delivered row, an estimate or A."""
+    """SHA-256 of all facts about the project that could change a delivered row, an estimate or A."""
     prompt = prompts.current_prompt(project)
     guidelines = projects.current_guidelines(project)
     facts = {
@@ -75,7 +75,7 @@ def _fingerprint(project: Project) -> str:
         "gold": project.gold.current().aggregate(last=Max("id"), n=Count("id")),
         "annotations": project.annotations.aggregate(last=Max("id"), n=Count("id")),
         "items": Item.objects.filter(project=project).in_pool().aggregate(last=Max("ordinal"), n=Count("id")),
-        # Withdrawing and bringing back may change nothing but an external id.
+        # Withdrawing an item and importing it again may change only its external id, which no other fact shows.
         "moved": Project.objects.filter(pk=project.pk).values(last=F("pool_revision")).get(),
         "withdrawn": Item.objects.filter(project=project).aggregate(last=Max("withdrawn_at")),
         "round": project.rounds.filter(state=Round.State.CLOSED).aggregate(last=Max("index"))["last"],
@@ -94,7 +94,7 @@ def _freeze(project: Project, fingerprint: str, by: User, show: lifecycle.Show |
     silver = pool.load_silver(items, prompt, schema.labels.count())
     gold = pool.load_gold(items, project)
     p_oof = _out_of_fold(champion, items, show)
-    # The rule is fitted on the reference sample: blind gold that no audit draw obtained.
+    # Fitted on the reference sample: blind gold, and only of items whose gold may train.
     combination = fit_label_combination(
         silver=silver.label,
         silver_probability=silver.probabilities,
@@ -127,14 +127,14 @@ def _freeze(project: Project, fingerprint: str, by: User, show: lifecycle.Show |
                 fingerprint=fingerprint,
             )
             record("delivered.frozen", project=project, by=by, version=row.version, chooser=combination.rule)
-    except IntegrityError:  # somebody froze the same at the same moment
+    except IntegrityError:  # another process froze the same state of the project at the same moment
         row = project.delivered_versions.get(fingerprint=fingerprint)
         return load(row)
     return Frozen(row, arrays)
 
 
 def _out_of_fold(champion: ModelVersion | None, items: pool.Pool, show: lifecycle.Show | None) -> Array | None:
-    """(N, K) predictions by models that did not see the item's fold; items imported later get theirs too."""
+    """(N, K) out-of-fold predictions by the champion, for items imported after its training too; None without one."""
     if champion is None:
         return None
     vectors = item_vectors.vectors_of(champion.project, show)
@@ -149,9 +149,9 @@ def _arrays(
     posterior: Matrix,
     in_a: Bools,
 ) -> dict[str, NDArray[Any]]:
-    """What the frozen file holds; -1 and NaN where nobody said anything."""
-    said = (silver.label >= 0) & (silver.label < silver.n_classes)
-    known = said if p_oof is None else np.ones(len(items), dtype=bool)
+    """The arrays of the frozen file; label -1 and probability NaN where neither LLM nor model has given a label."""
+    is_valid = (silver.label >= 0) & (silver.label < silver.n_classes)
+    known = is_valid if p_oof is None else np.ones(len(items), dtype=bool)
     label = np.where(known, posterior.argmax(axis=1) if len(items) else 0, pool.NO_LABEL)
     probability = np.where(known, posterior.max(axis=1, initial=0), np.nan)
     model_label = np.full(len(items), pool.NO_LABEL)

@@ -1,4 +1,4 @@
-"""What is known about accuracy: from the audit sample only, about one frozen delivered version."""
+"""Estimates accuracy, precision and recall of one delivered version, from the answers of the audit sample only."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,30 +16,33 @@ from models_ml.arrays import Bools, Ints
 from models_ml.estimators import Sample
 from models_ml.training.new_data import new_data_predictions
 
-N_LOOKS = 7
 _KIND = Estimate.Estimand
 
 
 @dataclass(frozen=True)
 class Audit:
-    """The audit sample beside what the frozen version says of it. All arrays are over the population."""
+    """The audit sample and the labels of one delivered version; arrays have one position per item of the population."""
 
-    version: str
-    in_sample: Bools
-    gold: Ints  # the blind answer; -1 unresolved
+    version: str  # public id of the delivered version
+    in_sample: Bools  # audited
+    gold: Ints  # blind gold label, of other items than the audited ones too; -1: none
     in_a: Bools
-    has_gold: Bools
+    has_gold: Bools  # is delivered with gold
     part: Ints  # id of the import
-    silver: Ints
-    model: Ints
-    machine: Ints
+    silver: Ints  # the LLM's label; K: no valid answer, -1: never asked
+    model: Ints  # the champion's out-of-fold label; -1: none
+    machine: Ints  # the frozen machine label; -1: none
 
     @property
     def resolved(self) -> Bools:
+        """(N,) audited items with a blind gold label."""
         return self.in_sample & (self.gold != pool.NO_LABEL)
 
     def sample(self, within: Bools) -> Sample:
-        """The sample of the population `within`; the audit is drawn without looking at anything, so any will do."""
+        """The audited items among the items `within`, as a sample of them.
+
+        `within` may be chosen by anything but the permanent random numbers, which alone decide who is audited.
+        """
         drawn = self.in_sample & within
         return Sample(
             arm=Arm.AUDIT.value,
@@ -50,14 +53,17 @@ class Audit:
             unresolved=int((drawn & ~self.resolved).sum()),
         )
 
-    def right(self, said: Ints, within: Bools) -> Bools:
-        """(resolved,) whether `said` equals the gold, for the resolved sample items `within`."""
+    def right(self, labels: Ints, within: Bools) -> Bools:
+        """Whether `labels` equal the gold, one value for each resolved item `within`."""
         rows = self.resolved & within
-        return said[rows] == self.gold[rows]
+        return labels[rows] == self.gold[rows]
 
 
 def estimate(*, project: Project, by: User, show: lifecycle.Show | None = None) -> list[Estimate]:
-    """Every figure about the project as it is now, or why it has none (docs/loop.md, "Estimates")."""
+    """Compute and store all figures about the project as it is now (docs/loop.md, "Estimates").
+
+    Figures that the delivered version has already are returned instead. A figure without a value says the reason.
+    """
     access.require(by, project, to="manage")
     with lifecycle.start(kind="estimate", project=project, by=by, show=show) as attempt:
         frozen = delivery.current(project=project, by=by)
@@ -76,12 +82,15 @@ def estimate(*, project: Project, by: User, show: lifecycle.Show | None = None) 
 
 
 def figures(project: Project, frozen: delivery.Frozen, audit: Audit) -> list[Estimate]:
-    """The figures about a frozen version, computed from the rows and not stored."""
+    """The figures about a delivered version, without the look, computed from its audit and not stored."""
     return [*_accuracies(project, frozen, audit), *_per_class(frozen, audit)]
 
 
 def load_audit(project: Project, frozen: delivery.Frozen) -> Audit:
-    """The population at the freeze, withdrawn audit items included: they stay in it, unresolved."""
+    """The audit of the project's current delivered version.
+
+    Items of the audit sample that were withdrawn one by one stay in the population, as unresolved.
+    """
     items = pool.load(project, with_withdrawn_audit=True)
     gold = pool.load_gold(items, project)
     silver = pool.load_silver(items, frozen.row.prompt, frozen.row.schema.labels.count())
@@ -100,6 +109,7 @@ def load_audit(project: Project, frozen: delivery.Frozen) -> Audit:
 
 
 def _frozen_labels(frozen: delivery.Frozen, name: str, items: pool.Pool) -> Ints:
+    """(N,) the labels in the frozen array `name`; -1 for withdrawn items, which it does not hold."""
     labels = np.full(len(items), pool.NO_LABEL, dtype=np.int64)
     present = ~items.is_withdrawn
     labels[present] = frozen.at(name, items.ordinal[present])
@@ -111,31 +121,31 @@ def _accuracies(project: Project, frozen: delivery.Frozen, audit: Audit) -> Iter
     has_model = frozen.row.model is not None
     yield _row(_KIND.MODEL, _pool_accuracy(audit, audit.model, has_model, "no model is trained"))
     yield _row(_KIND.MODEL_NEW_DATA, _new_data(project, frozen, audit), is_pool=False)
-    # The sample speaks of R, the figure of the whole pool.
+    # Its sample is one of R, but the figure is about the whole pool.
     yield _row(_KIND.DELIVERED, replace(_delivered(audit), population=len(audit.in_a)))
 
 
 def _is_prelabeled(frozen: delivery.Frozen, audit: Audit) -> tuple[bool, str]:
-    """Whether the LLM was asked about every item: one never asked is no error of it, and no success."""
+    """Whether the LLM was asked about every item of the population; if not, the reason for a figure without value."""
     n_unasked = int((audit.silver == pool.NO_LABEL).sum())
     if frozen.row.prompt is None:
         return False, "nothing is pre-labeled"
     return n_unasked == 0, f"{n_unasked} items are not pre-labeled yet"
 
 
-def _pool_accuracy(audit: Audit, said: Ints, exists: bool, reason: str) -> estimators.Estimate:
-    """Accuracy of `said` on the pool, from all of S; post-stratified where two imports have enough each."""
-    everywhere = np.ones(len(said), dtype=bool)
+def _pool_accuracy(audit: Audit, labels: Ints, exists: bool, reason: str) -> estimators.Estimate:
+    """Accuracy of `labels` on the pool, from all of S, post-stratified by import; only the reason unless they exist."""
+    everywhere = np.ones(len(labels), dtype=bool)
     if not exists:
         return _none(audit.sample(everywhere), reason)
     parts = [audit.part == part for part in np.unique(audit.part)] or [everywhere]
     return estimators.post_stratified_accuracy(
-        [audit.sample(part) for part in parts], [audit.right(said, part) for part in parts]
+        [audit.sample(part) for part in parts], [audit.right(labels, part) for part in parts]
     )
 
 
 def _delivered(audit: Audit) -> estimators.Estimate:
-    """Gold where there is one, else the frozen machine label; from S ∩ R."""
+    """Accuracy of the delivered labels (gold, else the frozen machine label) on the pool, from S ∩ R."""
     in_r = ~audit.in_a
     parts = [in_r & (audit.part == part) for part in np.unique(audit.part)] or [in_r]
     return estimators.post_stratified_delivered(
@@ -146,6 +156,7 @@ def _delivered(audit: Audit) -> estimators.Estimate:
 
 
 def _population(audit: Audit) -> dict[str, int]:
+    """The sizes N, |A| and c that a figure from S ∩ R needs to speak of the whole pool."""
     return {
         "pool_size": len(audit.in_a),
         "in_a": int(audit.in_a.sum()),
@@ -154,32 +165,31 @@ def _population(audit: Audit) -> dict[str, int]:
 
 
 def _new_data(project: Project, frozen: delivery.Frozen, audit: Audit) -> estimators.Estimate:
-    """The model on items it has not met: near-duplicates of the audited items leave its training set."""
+    """Accuracy of the model on future items: predictions by fits without near-duplicates of the audited items."""
     sample = audit.sample(np.ones(len(audit.gold), dtype=bool))
     if frozen.row.model is None:
         return _none(sample, "no model is trained")
     snapshot, ordinal = artefacts.load_snapshot(frozen.row.model)
     items = pool.load(project, with_withdrawn_audit=True)
-    asked = items.ordinal[audit.resolved]
-    seen = np.isin(asked, ordinal)
-    if not seen.all():
-        # Imported after the training: the model has not met them, nor been fitted without their twins.
+    audited = items.ordinal[audit.resolved]
+    if not np.isin(audited, ordinal).all():
+        # Items that the snapshot lacks have no position in it, from which their near-duplicates could be found.
         return _none(sample, "items were imported after the model was trained; train again")
-    if not len(asked):
+    if not len(audited):
         return estimators.new_data_accuracy(sample, np.zeros(0, dtype=bool))
     predicted = new_data_predictions(
-        artefacts.load_version(frozen.row.model), snapshot, np.searchsorted(ordinal, asked)
+        artefacts.load_version(frozen.row.model), snapshot, np.searchsorted(ordinal, audited)
     )
     return estimators.new_data_accuracy(sample, predicted.argmax(axis=1) == audit.gold[audit.resolved])
 
 
 def _per_class(frozen: delivery.Frozen, audit: Audit) -> Iterator[Estimate]:
-    """Precision and recall of the machine label per class, where the audit sample has enough items."""
+    """Precision and recall of the machine label per class; without a value below 30 answers."""
     everywhere = np.ones(len(audit.gold), dtype=bool)
     unresolved = audit.in_sample & ~audit.resolved
     for label in projects.labels_of(frozen.row.schema):
-        called = audit.machine == label.index
-        precision = estimators.class_precision(audit.sample(called), audit.right(audit.machine, called))
+        labeled_so = audit.machine == label.index
+        precision = estimators.class_precision(audit.sample(labeled_so), audit.right(audit.machine, labeled_so))
         yield _row(_KIND.PRECISION, precision, label=label)
         of_class = (audit.gold == label.index) | unresolved
         whole = audit.sample(everywhere)
@@ -196,14 +206,14 @@ def _per_class(frozen: delivery.Frozen, audit: Audit) -> Iterator[Estimate]:
 
 
 def _look(project: Project, audit: Audit) -> Estimate | None:
-    """One of the preset looks at the target, when the audit sample has reached its size; at most one at a time."""
+    """The next preset look at the target, if the resolved audit sample has reached its size; else None."""
     if project.target_accuracy is None:
         return None
     in_r = ~audit.in_a
     sizes = estimators.look_sizes(project.audit_target)
-    spent = Estimate.objects.filter(project=project, estimand=_KIND.LOOK).count()
-    reached = sum(size <= int(audit.resolved.sum()) for size in sizes)
-    if reached <= spent:
+    n_spent = Estimate.objects.filter(project=project, estimand=_KIND.LOOK).count()
+    n_reached = sum(size <= int(audit.resolved.sum()) for size in sizes)
+    if n_reached <= n_spent:
         return None
     sample = audit.sample(in_r)
     bound = estimators.look_bound(sample, audit.right(audit.machine, in_r), looks=len(sizes), **_population(audit))
@@ -215,11 +225,12 @@ def _look(project: Project, audit: Audit) -> Estimate | None:
         n=sample.size,
         n_unresolved=sample.unresolved,
         population=len(audit.in_a),
-        method=f"exact one-sided, look {spent + 1} of {len(sizes)}",
+        method=f"exact one-sided, look {n_spent + 1} of {len(sizes)}",
     )
 
 
 def _row(estimand: str, figure: estimators.Estimate, *, is_pool: bool = True, label: Label | None = None) -> Estimate:
+    """A row to store for a figure; its population is NULL unless it speaks of a known number of items."""
     return Estimate(
         estimand=estimand,
         label=label,
@@ -235,4 +246,5 @@ def _row(estimand: str, figure: estimators.Estimate, *, is_pool: bool = True, la
 
 
 def _none(sample: Sample, reason: str) -> estimators.Estimate:
+    """A figure without a value, and the reason why."""
     return estimators.Estimate(None, None, None, sample.size, sample.unresolved, sample.population, "wilson", reason)

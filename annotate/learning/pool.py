@@ -1,4 +1,4 @@
-"""The pool as arrays: rows in, one position per item out. Everything that computes over items starts here."""
+"""Loads the pool, its silver and its gold as arrays with one position per item, for all that computes over items."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,25 +21,25 @@ from annotate.models import (
 from annotate.models.project import Arm
 from models_ml.arrays import Array, Bools, Ints, Matrix
 
-NO_LABEL = -1
+NO_LABEL = -1  # in an array of label indexes: no gold, or never asked
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Items by position, in the order of their ordinals; all arrays have length N."""
+    """The items of a project in the order of their ordinals; all arrays have length N, the number of items."""
 
     ids: Ints
     ordinal: Ints
     source: Ints  # id of the import
     fold: Ints
     prn: Matrix
-    is_withdrawn: Bools  # only audited items stay after they were withdrawn, as unresolved
+    is_withdrawn: Bools  # all False unless `load` was asked for withdrawn audit items too
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def positions(self, ids: Iterable[int]) -> Ints:
-        """Positions of these item ids, those not in the pool left out; in the order given."""
+        """Positions of the items with these ids, in the order given; ids that are not in the pool are left out."""
         wanted = np.fromiter(ids, dtype=np.int64)
         order = np.argsort(self.ids)
         place = np.searchsorted(self.ids, wanted, sorter=order)
@@ -62,7 +62,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class SilverLabels:
-    """Machine answers of one prompt version, by position. `label` K: no valid answer; -1: never asked."""
+    """The answers of one prompt version, by position. `label` K: a failure; -1: never asked."""
 
     prompt: PromptVersion | None
     label: Ints
@@ -71,28 +71,29 @@ class SilverLabels:
 
     @property
     def failed(self) -> Bools:
+        """(N,) items that were asked, but got no valid answer."""
         return self.label == self.n_classes
 
 
 @dataclass(frozen=True)
 class GoldLabels:
-    """Gold by position, -1 where there is none."""
+    """Current gold labels by position, -1 where there is none."""
 
-    trainable: Ints  # may train, whatever its arm
-    audit: Ints  # first obtained by an audit draw: is reported and delivered, never trains
-    blind: Ints  # the blind answer that a sample may use
+    trainable: Ints  # gold of any origin but `audit`: may train
+    audit: Ints  # gold of origin `audit`: is reported and delivered, never trains
+    blind: Ints  # blind gold, of origin `audit` where the item has both: what the audit and reference samples use
 
     @property
     def delivered(self) -> Ints:
-        """What the export says: the trainable label where there is one, else the audit's."""
+        """(N,) the gold that is delivered: the trainable label where there is one, else the audit's."""
         return np.where(self.trainable != NO_LABEL, self.trainable, self.audit)
 
 
 def load(project: Project, *, with_withdrawn_audit: bool = False) -> Pool:
-    """All items that can be delivered. For estimates also the audited items withdrawn one by one.
+    """The project's pool; with `with_withdrawn_audit`, for estimates, also audited items that were withdrawn.
 
-    A wholly withdrawn import leaves the population and the sample; a single withdrawn audit item stays in
-    both, unresolved: else withdrawing the machine's errors would raise the estimate.
+    These stay in population and sample as unresolved, because else withdrawing the items on which the machine is wrong
+    would raise the estimate. An import of which every item was withdrawn leaves both.
     """
     items = Item.objects.filter(project=project)
     present = Q(withdrawn_at__isnull=True)
@@ -115,7 +116,7 @@ def load(project: Project, *, with_withdrawn_audit: bool = False) -> Pool:
 
 
 def load_silver(pool: Pool, prompt: PromptVersion | None, n_classes: int) -> SilverLabels:
-    """The answers of `prompt`, streamed into arrays."""
+    """The answers of this prompt version to the items of the pool; all -1 without a prompt version."""
     label = np.full(len(pool), NO_LABEL, dtype=np.int64)
     if prompt is None or not len(pool):
         return SilverLabels(prompt, label, None, n_classes)
@@ -133,12 +134,12 @@ def load_silver(pool: Pool, prompt: PromptVersion | None, n_classes: int) -> Sil
 
 
 def load_gold(pool: Pool, project: Project) -> GoldLabels:
-    """Current gold."""
+    """The current gold of the items of the pool."""
     rows = Gold.objects.filter(project=project).current()
     trainable: dict[int, int] = {}
     audit: dict[int, int] = {}
     blind: dict[int, int] = {}
-    # The audit's own answer is what the audit counts, whatever else is known of the item.
+    # An item's audit gold is what the audit counts, even if the item has blind gold of another arm too.
     for item, index, origin, is_blind in rows.values_list("item_id", "label__index", "origin", "is_blind"):
         (audit if origin == Arm.AUDIT else trainable)[item] = index
         if is_blind and (origin == Arm.AUDIT or item not in audit):
@@ -147,19 +148,19 @@ def load_gold(pool: Pool, project: Project) -> GoldLabels:
 
 
 def drawn(pool: Pool, project: Project, *arms: str) -> Bools:
-    """(N,) items that any of these arms drew, in closed rounds or without one."""
+    """(N,) items that any of these arms drew in a closed round, or without a round (late and imported items)."""
     draws = Draw.objects.filter(project=project, arm__in=arms).exclude(round__state=Round.State.OPEN)
     return pool.mask(draws.values_list("item_id", flat=True))
 
 
 def is_selected(pool: Pool, project: Project) -> Bools:
-    """(N,) A: every item picked by any arm but audit, or imported with gold (docs/loop.md, "A, S and R")."""
+    """(N,) A: items drawn by any arm but `audit` and `gold_check`, so `imported` too (docs/loop.md, "A, S and R")."""
     return drawn(pool, project, *(arm for arm in Arm.values if arm not in (Arm.AUDIT, Arm.GOLD_CHECK)))
 
 
 def disputed(pool: Pool, project: Project, gold: GoldLabels) -> Bools:
-    """(N,) items whose overlap was full and gave no gold, as far as no reviewer has dealt with them."""
+    """(N,) items for the arm `conflict`: with a full overlap in some round, no gold, and no reviewer's decision."""
     full = QueueEntry.objects.filter(round__project=project, state=QueueEntry.State.ANSWERED)
     decided = project.adjudications.filter(is_current=True).values("item")
-    asked_again = full.exclude(item__in=decided).values_list("item_id", flat=True)
-    return pool.mask(asked_again) & (gold.delivered == NO_LABEL)
+    undecided = full.exclude(item__in=decided).values_list("item_id", flat=True)
+    return pool.mask(undecided) & (gold.delivered == NO_LABEL)

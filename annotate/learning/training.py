@@ -1,4 +1,4 @@
-"""Makes a model version from a snapshot of gold and silver, and decides whether it becomes the champion."""
+"""Trains a model version on a snapshot of gold and silver, stores it, and lets the champion rule judge it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -33,9 +33,10 @@ def train(
     show: lifecycle.Show | None = None,
     show_encoding: lifecycle.Show | None = None,
 ) -> ModelVersion:
-    """Train on everything that may train now; Conflict where there is nothing to learn from.
+    """Train a new model version on all silver and all gold that may train; Conflict if there is none.
 
     `method`, `parameters`: as `models_ml.methods.describe` lists them; the search chooses the parameters left out.
+    `show`, `show_encoding`: called with the progress of the training, and of encoding items without a vector.
     """
     access.require(by, project, to="manage")
     config = method_choice.config_of(project, method, parameters or {})
@@ -64,7 +65,7 @@ def train(
 
 
 def take_snapshot(project: Project, vectors: Array) -> tuple[crossfit.Snapshot, dict[str, Any]]:
-    """What this training sees, and the facts to record: never a gold label that an audit draw obtained."""
+    """What a training sees of the pool, never audit gold; and the schema, prompt version and ordinals to record."""
     schema = projects.current_schema(project)
     prompt = prompts.current_prompt(project)
     items = pool.load(project)
@@ -85,13 +86,14 @@ def take_snapshot(project: Project, vectors: Array) -> tuple[crossfit.Snapshot, 
 
 
 def _check_vectors(project: Project) -> None:
-    """Refuse to train on vectors that changed under the last model: a damaged file must not spread."""
+    """FileDamaged if the stored vectors are not those that the last model saw, so that no model learns from damage."""
     last = project.model_versions.order_by("-version").first()
     if last is not None and last.encoder == item_vectors.encoder_of(project).name:
         load_snapshot(last)
 
 
 def _check_learnable(project: Project, snapshot: crossfit.Snapshot) -> None:
+    """Conflict if the snapshot has no items, or neither silver nor gold."""
     if not len(snapshot.x):
         raise Conflict(f"{project} has no items to train on; import some first.")
     if not ((snapshot.gold >= 0) | (snapshot.silver >= 0)).any():
@@ -101,6 +103,7 @@ def _check_learnable(project: Project, snapshot: crossfit.Snapshot) -> None:
 def _store_files(
     project: Project, snapshot: crossfit.Snapshot, trained: crossfit.TrainedVersion, facts: dict[str, Any]
 ) -> dict[str, str]:
+    """Save snapshot and artefact; returns their names and checksums by the fields of ModelVersion."""
     arrays = {
         "ordinal": facts["ordinal"],
         "fold": snapshot.fold,
@@ -130,6 +133,7 @@ def _create(
     config: crossfit.TrainingConfig,
     facts: dict[str, Any],
 ) -> ModelVersion:
+    """The row of the new model version, made in the transaction that also judges it."""
     project = run.project
     last = project.model_versions.aggregate(last=Max("version"))["last"] or 0
     return ModelVersion.objects.create(

@@ -50,7 +50,7 @@ class Round(models.Model):
 
 
 class Draw(models.Model):
-    """Why an item was picked, kept for ever. Without a round: it fell behind a mark that had passed."""
+    """Why an item was picked, kept for ever. Without a round: it fell behind a cut-off that had passed."""
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="draws")
     item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="draws")

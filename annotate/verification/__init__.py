@@ -51,6 +51,6 @@ def rebuild_problem(model: ModelVersion) -> str | None:
     The method says what is promised: equal bit by bit, or nearly equal.
     """
     try:
-        return artefacts.broken_promise(model)
+        return artefacts.rebuild_and_compare(model)
     except GoldloopError as error:
         return str(error)
