@@ -1,4 +1,7 @@
-"""Waiting in line to write: SQLite lets one writer in and all others poll, with sleeps of up to 100 ms each."""
+"""An advisory lock around short writes to SQLite: waiting writers are woken in turn; PostgreSQL needs none.
+
+SQLite lets one writer in, and without the lock all others poll, with sleeps of up to 100 ms each.
+"""
 
 import fcntl
 import threading
