@@ -108,20 +108,21 @@ def add_schema(*, project: Project, labels: Sequence[NewLabel], by: User, base: 
     if base not in (None, version - 1):
         raise Conflict(_("Somebody else saved other labels meanwhile. Yours are not saved yet."))
     schema = LabelSchema.objects.create(project=project, version=version, created_by=by)
-    Label.objects.bulk_create(
-        Label(
-            schema=schema,
-            index=index,
-            name=label.name,
-            key=_KEYS[index] if index < len(_KEYS) else None,
-            colour=index % N_COLOURS + 1,
-            definition=label.definition,
-            examples=list(label.examples),
-        )
-        for index, label in enumerate(labels)
-    )
+    Label.objects.bulk_create(Label(schema=schema, **label_fields(label, i)) for i, label in enumerate(labels))
     record("schema.created", project=project, by=by, version=schema.version, n_labels=len(labels))
     return schema
+
+
+def label_fields(label: NewLabel, index: int) -> dict[str, Any]:
+    """The fields of the row that stores a label in the column `index` of its schema."""
+    return {
+        "index": index,
+        "name": label.name,
+        "key": _KEYS[index] if index < len(_KEYS) else None,
+        "colour": index % N_COLOURS + 1,
+        "definition": label.definition,
+        "examples": list(label.examples),
+    }
 
 
 def are_labels_in_use(project: Project) -> bool:

@@ -4,10 +4,13 @@ The audit sample is every item whose permanent random number (prn) is at most th
 every item whose prn is at least the reference cut-off.
 """
 
-from django.db.models import Max, Min
+import numpy as np
+from django.db.models import Exists, Max, Min, OuterRef, QuerySet
 
-from annotate.models import Draw, Item, Project, Round, bulk
+from annotate import labels
+from annotate.models import Draw, Gold, Item, LabelSchema, Project, QueueEntry, Round, bulk
 from annotate.models.project import Arm
+from models_ml.label_map import NO_LABEL, LabelMap
 
 
 def absorb_late(*, project: Project) -> int:
@@ -53,3 +56,70 @@ def advance_cutoffs(current: Round) -> None:
         project.reference_cutoff = bottom
     project.save(update_fields=["audit_cutoff", "reference_cutoff"])
     current.audit_cutoff, current.reference_cutoff = project.audit_cutoff, project.reference_cutoff
+
+
+def complete_samples(schema: LabelSchema) -> None:
+    """Set how far each sample is complete under `schema`: up to the first item whose gold a change made void.
+
+    An item whose gold is void holds its sample up until it was asked again in a round that is closed; unanswered then,
+    it is unresolved and counted as such. Call when the labels changed and when a round closes.
+    """
+    void = _void(schema)
+    audit, reference = (_numbers(schema, arm, void) for arm in (Arm.AUDIT, Arm.RANDOM))
+    schema.audit_cutoff = float(np.nextafter(min(audit), -1.0)) if audit else None
+    schema.reference_cutoff = float(np.nextafter(max(reference), 2.0)) if reference else None
+    schema.save(update_fields=["audit_cutoff", "reference_cutoff"])
+
+
+def to_ask_again(schema: LabelSchema) -> set[int]:
+    """Ids of the audit and reference items whose gold is void under `schema` and that no closed round asked again."""
+    return _in_samples(schema, _void(schema))
+
+
+def n_void_after(schema: LabelSchema, step: LabelMap) -> int:
+    """How many audit and reference items would have void gold, were the labels of `schema` changed by `step` now."""
+    return len(_in_samples(schema, _void(schema, step)))
+
+
+def _in_samples(schema: LabelSchema, ids: set[int]) -> set[int]:
+    held = (_in_sample(schema, arm).values_list("pk", flat=True).iterator() for arm in (Arm.AUDIT, Arm.RANDOM))
+    return {item for items in held for item in items} & ids
+
+
+def _numbers(schema: LabelSchema, arm: str, ids: set[int]) -> list[float]:
+    """The permanent random numbers of those of the items `ids` that the sample of `arm` holds."""
+    if not ids:
+        return []
+    return [u for item, u in _in_sample(schema, arm).values_list("pk", "prn").iterator() if item in ids]
+
+
+def _void(schema: LabelSchema, step: LabelMap | None = None) -> set[int]:
+    """Ids of items whose blind gold a change of labels made void, and that no closed round asked again since.
+
+    `step`: a change of the labels of `schema` that is only thought of; no round has asked again after it.
+    """
+    history = labels.history(schema)
+    if history.is_first and step is None:
+        return set()
+    reads = {label: _reads(history, label, step) for label in history.label_ids}
+    rows = Gold.objects.current().filter(project=schema.project_id, is_blind=True).values_list("item_id", "label_id")
+    valid: set[int] = set()
+    void: set[int] = set()
+    for item, label in rows.iterator(chunk_size=bulk.ROWS_PER_ARRAY_READ):
+        (valid if reads[label] else void).add(item)
+    if step is not None:
+        return void - valid
+    asked = QueueEntry.objects.filter(round__project=schema.project_id, round__state=Round.State.CLOSED)
+    again = asked.filter(round__opened_at__gt=schema.created_at)
+    return void - valid - set(again.values_list("item_id", flat=True))
+
+
+def _reads(history: labels.LabelHistory, label: int, step: LabelMap | None) -> bool:
+    index = history.gold_index(label)
+    return index != NO_LABEL and (step is None or bool(step.keeps_gold[index]))
+
+
+def _in_sample(schema: LabelSchema, arm: str) -> QuerySet[Item]:
+    """Items of the pool that the sample of `arm` holds: drawn in a round that is closed, or without one."""
+    draws = Draw.objects.filter(item=OuterRef("pk"), arm=arm).exclude(round__state=Round.State.OPEN)
+    return Item.objects.filter(Exists(draws), project=schema.project_id).in_pool()

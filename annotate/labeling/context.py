@@ -150,6 +150,16 @@ def answers(question: AnswerContext, key: str) -> tuple[Answers, Annotation | No
     return Answers(of_item, frozenset(row.annotator_id for row in of_item if row.is_trusted)), first
 
 
+def all_answers(project: Project, item: int) -> Answers:
+    """All answers to an item, read without a lease: for what happens to many questions at once."""
+    trusted = Member.objects.filter(project=project, user=OuterRef("annotator"), is_trusted=True)
+    rows: Iterable[Any] = (
+        Annotation.objects.filter(item=item).annotate(is_trusted=Exists(trusted)).order_by("revision", "pk")
+    )
+    found = tuple(rows)
+    return Answers(found, frozenset(row.annotator_id for row in found if row.is_trusted))
+
+
 def _question(*, lease: Value, slug: Value, person: Value, index: Value, now: Value) -> QuerySet[Lease]:
     leases = Lease.objects.filter(public_id=lease, annotator=person, entry__round__project__slug=slug)
     facts = _facts(person, index)

@@ -5,12 +5,16 @@ never replaced here.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from annotate.labeling import context
+import numpy as np
+
+from annotate.labeling import context, disputes
 from annotate.labeling.context import AnswerContext, Answers
-from annotate.models import Adjudication, Annotation, Gold, Project, QueueEntry
+from annotate.labels import LabelHistory
+from annotate.models import Adjudication, Annotation, Gold, Label, Project, QueueEntry
 from annotate.models.project import Arm, GoldRule
+from models_ml.label_map import NO_LABEL, LabelMap
 
 ADJUDICATED = "adjudicated"  # the gold rule of a label that a reviewer decided
 
@@ -44,6 +48,54 @@ def gold_label(project: Project, answers: Sequence[tuple[int, bool]]) -> int | N
         return trusted.pop() if len(trusted) == 1 else None
     agreed = [label for label, n in Counter(label for label, _ in answers).items() if n >= project.agree_k]
     return agreed[0] if len(agreed) == 1 else None
+
+
+def settle_again(project: Project, history: LabelHistory) -> int:
+    """Make gold of disputed questions whose answers agree under `history`, after labels were merged; returns how many.
+
+    What people answered stays as it is; the new gold has the label of the version in force.
+    """
+    made = [_settled(dispute, history.labels[index]) for dispute, index in _settled_disputes(project, history)]
+    Gold.objects.bulk_create(made)
+    return len(made)
+
+
+def n_settled_by(project: Project, history: LabelHistory, step: LabelMap) -> int:
+    """How many disputes of today `settle_again` would settle, were today's labels changed by `step`."""
+    return sum(1 for _ in _settled_disputes(project, history, step))
+
+
+def _settled_disputes(
+    project: Project, history: LabelHistory, step: LabelMap | None = None
+) -> Iterator[tuple[QueueEntry, int]]:
+    """Disputed questions and the index of the label that their answers meet the gold rule with, read by the maps."""
+    disputed = disputes.undecided(project).filter(state=QueueEntry.State.ANSWERED).select_related("item", "round")
+    for entry in disputed.iterator():
+        answers = context.all_answers(project, entry.item_id)
+        said = []
+        for row in evidence_of(entry, answers):
+            index = history.gold_index(row.label_id or 0)
+            if step is not None:
+                index = int(step.gold(np.array([index]))[0])
+            if index != NO_LABEL:
+                said.append((index, row.annotator_id in answers.trusted))
+        label = gold_label(project, said) if len(said) >= entry.overlap else None
+        if label is not None:
+            yield entry, label
+
+
+def _settled(entry: QueueEntry, label: Label) -> Gold:
+    origin = context.first_arm(entry.item_id).values_list("arm", flat=True).first()
+    answers = context.all_answers(entry.round.project, entry.item_id)
+    return Gold(
+        project=entry.round.project,
+        item_id=entry.item_id,
+        label=label,
+        rule=entry.round.project.gold_rule,
+        origin=origin or Arm.ACTIVE,
+        is_blind=all(row.is_blind for row in evidence_of(entry, answers)),
+        round=entry.round,
+    )
 
 
 def _n_labels(question: AnswerContext, answers: Answers) -> int:

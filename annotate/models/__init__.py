@@ -14,7 +14,7 @@ from annotate.models.model_version import DeliveredVersion, Estimate, ModelVersi
 from annotate.models.prediction import Prediction, PromptVersion
 from annotate.models.project import Member, Project
 from annotate.models.run import Run, RunLine
-from annotate.models.schema import GuidelineVersion, Label, LabelSchema
+from annotate.models.schema import GuidelineVersion, Label, LabelMapping, LabelSchema
 from annotate.models.user import User
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "Item",
     "ItemPayload",
     "Label",
+    "LabelMapping",
     "LabelSchema",
     "Lease",
     "LedgerEntry",

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from annotate.models.base import make_public_id
 from annotate.models.project import Project
 from annotate.models.user import User
 
@@ -23,6 +24,10 @@ _ATTRIBUTES = {**nh3.ALLOWED_ATTRIBUTES, "div": {"class", "role", "tabindex", "a
 class LabelSchema(models.Model):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="schemas")
     version = models.PositiveIntegerField()
+    # How far each sample's gold is complete under these labels: audited items with prn <= audit_cutoff, reference
+    # items with prn >= reference_cutoff. NULL: the whole sample, because no change of labels made gold of it void.
+    audit_cutoff = models.FloatField(null=True)
+    reference_cutoff = models.FloatField(null=True)
     created_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -35,6 +40,8 @@ class LabelSchema(models.Model):
 
 class Label(models.Model):
     schema = models.ForeignKey(LabelSchema, on_delete=models.CASCADE, related_name="labels")
+    # The same from version to version, while the label keeps its meaning or is merged into another.
+    lasting_id = models.CharField(max_length=20, default=make_public_id)
     index = models.PositiveSmallIntegerField()  # the column in every K-vector
     name = models.CharField(max_length=100)
     key = models.CharField(max_length=1, null=True)  # the key that answers it; NULL past the tenth label
@@ -53,6 +60,27 @@ class Label(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class LabelMapping(models.Model):
+    """What became of a label in the next version of its project's labels (docs/labels.md)."""
+
+    source = models.OneToOneField(Label, on_delete=models.CASCADE, related_name="mapping")
+    # What machines' labels read as, and people's where `keeps_gold`; NULL: the label was retired.
+    target = models.ForeignKey(Label, null=True, on_delete=models.CASCADE, related_name="sources")
+    keeps_gold = models.BooleanField()  # False: people's labels are void, and asked again
+    keeps_probability = models.BooleanField()  # False: a machine's distribution is unknown where it said this label
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(target__isnull=False) | Q(keeps_gold=False, keeps_probability=False),
+                name="label_mapping_keeps_only_with_target",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source_id} -> {self.target_id}"
 
 
 class GuidelineVersion(models.Model):

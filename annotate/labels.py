@@ -1,0 +1,85 @@
+"""How labels of earlier versions read under a later one: the one place where versions of a project's labels meet.
+
+Rows are never rewritten: gold, answers and machine labels keep the version that they were given under, and whoever
+computes with them reads them through these maps (docs/labels.md).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from annotate.models import Label, LabelMapping, LabelSchema
+from models_ml.arrays import Bools, Ints
+from models_ml.label_map import NO_LABEL, LabelMap
+
+
+@dataclass(frozen=True, eq=False)
+class LabelHistory:
+    """The labels of one version of the schema, and how those of each version before it read there."""
+
+    schema: LabelSchema
+    maps: dict[int, LabelMap]  # by the primary key of a version
+    labels: list[Label]  # of `schema`, in the order of their columns
+    _places: dict[int, tuple[int, int]]  # (primary key of the version, index) by primary key of a label
+
+    @property
+    def n_classes(self) -> int:
+        """K, the number of labels of `schema`."""
+        return len(self.labels)
+
+    @property
+    def label_ids(self) -> list[int]:
+        """Primary keys of all labels of all versions up to this one."""
+        return list(self._places)
+
+    def map_from(self, schema_id: int) -> LabelMap:
+        """How labels of the version with this primary key read; KeyError for a later version or another project's."""
+        return self.maps[schema_id]
+
+    def gold_index(self, label_id: int) -> int:
+        """The index that a person's label reads as here; NO_LABEL where a change of labels made it void."""
+        schema_id, index = self._places[label_id]
+        change = self.maps[schema_id]
+        return int(change.target[index]) if change.keeps_gold[index] else NO_LABEL
+
+    @property
+    def is_first(self) -> bool:
+        """Whether there was no other version before: every row reads as it is."""
+        return len(self.maps) == 1
+
+    def gold_label(self, label_id: int | None) -> Label | None:
+        """The label that a person's label reads as here; None where there was none or it is void."""
+        index = NO_LABEL if label_id is None else self.gold_index(label_id)
+        return None if index == NO_LABEL else self.labels[index]
+
+
+def history(schema: LabelSchema) -> LabelHistory:
+    """The labels of `schema`, and the maps of all versions of its project up to it. Two queries."""
+    versions: dict[int, list[Label]] = {schema.pk: []}
+    rows = Label.objects.filter(schema__project=schema.project_id, schema__version__lte=schema.version)
+    for label in rows.order_by("-schema__version", "index"):
+        versions.setdefault(label.schema_id, []).append(label)
+    places = {label.pk: (label.schema_id, label.index) for labels in versions.values() for label in labels}
+    return LabelHistory(schema, _maps(versions, places), versions[schema.pk], places)
+
+
+def _maps(versions: dict[int, list[Label]], places: dict[int, tuple[int, int]]) -> dict[int, LabelMap]:
+    """The map of each version to the newest, of labels by version, newest first."""
+    newest, *earlier = versions
+    maps = {newest: LabelMap.identity(len(versions[newest]))}
+    rows = LabelMapping.objects.filter(source__schema__in=earlier) if earlier else ()
+    mappings = {row.source_id: row for row in rows}
+    following = newest
+    for version in earlier:
+        step = _step([mappings.get(label.pk) for label in versions[version]], places, len(versions[following]))
+        maps[version] = step.then(maps[following])
+        following = version
+    return maps
+
+
+def _step(rows: list[LabelMapping | None], places: dict[int, tuple[int, int]], n_classes: int) -> LabelMap:
+    """From one version to the next. A version replaced before anything was labeled has no rows: nothing reads on."""
+    target: Ints = np.array([places[row.target_id][1] if row and row.target_id else NO_LABEL for row in rows])
+    keeps_gold: Bools = np.array([row is not None and row.keeps_gold for row in rows])
+    keeps_probability: Bools = np.array([row is not None and row.keeps_probability for row in rows])
+    return LabelMap(target, keeps_gold, keeps_probability, n_classes)

@@ -1,0 +1,192 @@
+"""What a change of labels does to gold, silver and the samples, by the table of docs/labels.md."""
+
+import pytest
+
+from annotate import label_changes, labels, projects, rounds, samples
+from annotate.errors import AccessDenied, Conflict, InvalidInput
+from annotate.label_changes import NextLabel
+from annotate.models import Gold, Label
+from annotate.models.project import Arm
+from annotate.projects import NewLabel
+from tests.annotate.asking import answer
+from tests.factories import answer_round, make_member, make_project, owner_of
+from tests.rows import make_items, make_silver
+
+pytestmark = pytest.mark.django_db
+
+NAMES = ("red", "green", "blue")
+
+
+def following(*rows, **more):
+    """Labels of the next version: a name that stays, or (name, what it was)."""
+    made = [(row, (row,)) if isinstance(row, str) else row for row in rows]
+    return [NextLabel(NewLabel(name), was=tuple(was), **more.get(name, {})) for name, was in made]
+
+
+@pytest.fixture
+def project():
+    """Nine items with a machine label, three gold labels of each colour by item: 0-2 red, 3-5 green, 6-8 blue."""
+    project = make_project(labels=NAMES)
+    items = make_items(project, n=9)
+    make_silver(project, items)
+    colours = projects.labels_of(projects.current_schema(project))
+    for place, item in enumerate(items):
+        Gold.objects.create(
+            project=project, item=item, label=colours[place // 3], rule="imported", origin=Arm.IMPORTED, is_blind=False
+        )
+    return project
+
+
+def change(project, new, **more):
+    return label_changes.change(project=project, new=new, by=owner_of(project), **more)
+
+
+def preview(project, new):
+    return label_changes.preview(project=project, new=new, by=owner_of(project))
+
+
+def read(project):
+    """The names that the gold of the nine items reads as now."""
+    history = labels.history(projects.current_schema(project))
+    found = (history.gold_label(row.label_id) for row in project.gold.order_by("item__ordinal"))
+    return [label.name if label else None for label in found]
+
+
+class TestChange:
+    @pytest.mark.parametrize(
+        ("new", "expected"),
+        [
+            (following(("crimson", ["red"]), "green", "blue"), ["crimson", "green", "blue"]),
+            (following("blue", "red", "green"), ["red", "green", "blue"]),
+            (following("red", ("cold", ["green", "blue"])), ["red", "cold", "cold"]),
+            (following("red", "green"), ["red", "green", None]),
+            (following(*NAMES, ("pink", [])), [None, None, None]),
+            (following(*NAMES, ("pink", []), pink={"takes_from": ("red",)}), [None, "green", "blue"]),
+            (following(*NAMES, blue={"has_new_meaning": True}), ["red", "green", None]),
+            (
+                following("red", "green", ("navy", ["blue"]), ("sky", ["blue"]), sky={"takes_machine_labels": True}),
+                ["red", "green", None],
+            ),
+        ],
+    )
+    def test_gold_reads_as_the_rules_say(self, project, new, expected):
+        change(project, new)
+        assert read(project) == [name for name in expected for _ in range(3)]
+
+    def test_two_changes_read_one_after_the_other(self, project):
+        change(project, following("red", ("cold", ["green", "blue"])))
+        change(project, following(("warm", ["red"]), ("cool", ["cold"])))
+        assert read(project) == ["warm"] * 3 + ["cool"] * 6
+
+    def test_no_row_is_rewritten(self, project):
+        before = list(project.gold.order_by("pk").values())
+        change(project, following("red", ("cold", ["green", "blue"])))
+        assert list(project.gold.order_by("pk").values()) == before
+
+    def test_a_label_that_stays_keeps_its_lasting_id_and_colour(self, project):
+        before = {row.name: (row.lasting_id, row.colour) for row in Label.objects.filter(schema__project=project)}
+        schema = change(project, following("blue", ("crimson", ["red"]), "green"))
+        after = {row.name: (row.lasting_id, row.colour) for row in projects.labels_of(schema)}
+        assert after == {"blue": before["blue"], "crimson": before["red"], "green": before["green"]}
+
+    def test_the_same_again_is_no_new_version(self, project):
+        assert change(project, following(*NAMES)).version == 1
+
+    def test_a_version_saved_meanwhile_is_kept(self, project):
+        change(project, following("blue", "red", "green"), base=1)
+        with pytest.raises(Conflict, match="meanwhile"):
+            change(project, following("green", "red", "blue"), base=1)
+
+    @pytest.mark.parametrize(
+        ("new", "sentence"),
+        [
+            (following("red", ("green", ["yellow"])), "no label 'yellow'"),
+            (following("red", ("a", ["green"]), ("b", ["green"]), "blue"), "'green' is split"),
+            (following(*NAMES, red={"takes_from": ("green",)}), "only a new label"),
+            (following("red"), "2 to"),
+            (following("red", ("red", ["green"])), "twice"),
+        ],
+    )
+    def test_a_plan_that_says_too_little_is_refused(self, project, new, sentence):
+        with pytest.raises(InvalidInput, match=sentence):
+            change(project, new)
+        assert project.schemas.count() == 1
+
+    def test_only_who_manages_may(self, project):
+        with pytest.raises(AccessDenied):
+            label_changes.change(project=project, new=following("red", "green"), by=make_member(project))
+
+
+class TestPreview:
+    def test_it_counts_what_becomes_void(self, project):
+        effect = preview(project, following("red", ("cold", ["green"])))
+        assert [(fate.name, fate.n_gold, fate.keeps_gold) for fate in effect.fates] == [
+            ("red", 3, True),
+            ("green", 3, True),
+            ("blue", 3, False),
+        ]
+        assert effect.n_void == 3
+        assert effect.fates[0].n_silver == 9
+        assert not effect.keeps_models
+
+    def test_it_changes_nothing(self, project):
+        preview(project, following("red", "green"))
+        assert project.schemas.count() == 1
+
+    def test_a_merge_says_which_disputes_it_settles(self, asked):
+        project = asked(batch=5, labels=NAMES, overlap=2, gold_rule="agree_k", agree_k=2)
+        entry = project.rounds.get().queue.first()
+        answer(entry, owner_of(project), "green")
+        answer(entry, make_member(project), "blue")
+        new = following("red", ("cold", ["green", "blue"]))
+        assert preview(project, new).n_settled == 1
+        change(project, new)
+        assert [row.label.name for row in project.gold.all()] == ["cold"]
+
+
+class TestUndo:
+    def test_the_version_before_is_in_force_again(self, project):
+        change(project, following("red", "green"))
+        assert label_changes.undo(project=project, by=owner_of(project)).version == 1
+        assert read(project) == [name for name in NAMES for _ in range(3)]
+
+    def test_the_first_version_stays(self, project):
+        with pytest.raises(Conflict, match="no change"):
+            label_changes.undo(project=project, by=owner_of(project))
+
+    def test_what_followed_makes_it_final(self, asked):
+        project = asked(batch=5)
+        change(project, following("no", "yes"))
+        answer_round(project, leave=4)
+        with pytest.raises(Conflict, match="Answers were given"):
+            label_changes.undo(project=project, by=owner_of(project))
+
+    def test_gold_that_a_merge_settled_goes_with_it(self, asked):
+        project = asked(batch=5, labels=NAMES, overlap=2, gold_rule="agree_k", agree_k=2)
+        entry = project.rounds.get().queue.first()
+        answer(entry, owner_of(project), "green")
+        answer(entry, make_member(project), "blue")
+        change(project, following("red", ("cold", ["green", "blue"])))
+        label_changes.undo(project=project, by=owner_of(project))
+        assert not project.gold.exists()
+
+
+class TestSamples:
+    def test_a_sample_is_complete_up_to_the_first_void_gold(self, asked):
+        project = asked(batch=20, labels=NAMES)
+        entries = sorted(project.rounds.get().queue.filter(item__draws__arm="audit"), key=lambda e: e.item.prn)
+        for place, entry in enumerate(entries):
+            answer(entry, owner_of(project), "blue" if place == 2 else "red")
+        rounds.close_round(project=project, by=owner_of(project), force=True)
+        schema = change(project, following("red", "green"))
+        assert entries[1].item.prn <= schema.audit_cutoff < entries[2].item.prn
+        assert schema.reference_cutoff is None
+        assert samples.to_ask_again(schema) == {entries[2].item_id}
+
+    def test_a_change_without_void_gold_leaves_them_whole(self, asked):
+        project = asked(batch=20, labels=NAMES)
+        answer_round(project, "red")
+        rounds.close_round(project=project, by=owner_of(project))
+        schema = change(project, following("blue", "red", "green"))
+        assert (schema.audit_cutoff, schema.reference_cutoff) == (None, None)
+        assert samples.to_ask_again(schema) == set()
