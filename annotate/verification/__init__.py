@@ -1,4 +1,7 @@
-"""Recomputes from the rows what must stay true (docs/invariants.md); each check yields violations, naming rows."""
+"""Decides whether a project keeps the invariants (docs/invariants.md): the checks that `verify` runs, in this order.
+
+Each check computes a fact anew from the rows and yields one sentence per violation, which names the row.
+"""
 
 from collections.abc import Callable, Iterator
 
@@ -34,16 +37,19 @@ CHECKS: dict[str, Check] = {
 
 
 def first_problem(check: Check, project: Project) -> str | None:
-    """The first thing that a check finds wrong, read at one point in time; None where all is well."""
+    """The first violation that `check` finds in the project, all rows read at one point in time; None without any."""
     try:
         with read_snapshot():
             return next(check(Project.objects.get(pk=project.pk)), None)
-    except GoldloopError as error:  # a damaged file is a finding
+    except GoldloopError as error:  # a damaged file is a violation
         return str(error)
 
 
 def rebuild_problem(model: ModelVersion) -> str | None:
-    """Train a model again and compare it with the stored one, bit by bit where its method promises that (I-7)."""
+    """Train a model again from its snapshot: how it differs from the stored one, or None where its promise holds (I-7).
+
+    The method says what is promised: equal bit by bit, or nearly equal.
+    """
     try:
         return artefacts.broken_promise(model)
     except GoldloopError as error:

@@ -1,4 +1,4 @@
-"""The checks of questions, leases and answers (I-1, I-2, S-1)."""
+"""Checks of questions, leases and answers (I-1, I-2, I-9, S-1)."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from annotate.models.project import ALWAYS_BLIND, SuggestionPolicy
 
 
 def answers_within_overlap(project: Project) -> Iterator[str]:
-    """I-2, I-9: active leases + finished counted answers = the counter, and never more than the overlap."""
+    """I-2, I-9: a question's `n_taken` is its active leases plus its counted answers, and at most its overlap."""
     active = Lease.objects.filter(entry=OuterRef("pk"), ended_at__isnull=True).values("entry")
     finished = Annotation.objects.filter(
         entry=OuterRef("pk"), is_current=True, is_counted=True, label__isnull=False
@@ -32,7 +32,7 @@ def answers_within_overlap(project: Project) -> Iterator[str]:
 
 
 def annotations_are_revisions(project: Project) -> Iterator[str]:
-    """I-1, I-2: one current annotation per person and item, revisions without gaps."""
+    """I-1, I-2: each person has one current answer or skip per item, and revisions numbered without gaps."""
     people = (
         Annotation.objects.filter(project=project)
         .values("item__public_id", "annotator__email")
@@ -51,27 +51,27 @@ def annotations_are_revisions(project: Project) -> Iterator[str]:
 
 
 def leases_end_with_their_round(project: Project) -> Iterator[str]:
-    """I-2: nobody holds a question of a closed round, or one that was given up."""
-    held = Lease.objects.filter(entry__round__project=project, ended_at__isnull=True)
+    """I-2: no lease is active on a question that is unresolved or whose round is closed."""
+    active = Lease.objects.filter(entry__round__project=project, ended_at__isnull=True)
     over = Q(entry__round__state=Round.State.CLOSED) | Q(entry__state=QueueEntry.State.UNRESOLVED)
-    if lease := held.filter(over).first():
+    if lease := active.filter(over).first():
         yield f"lease {lease.public_id} is active, but its question is over"
 
 
 def counted_answers_had_a_lease(project: Project) -> Iterator[str]:
-    """I-2: an answer counts only if its lease ended with it; what came late is kept uncounted."""
-    ended_with_it = Lease.objects.filter(
+    """I-2: for each counted answer its annotator had a lease of that question, which the answer (or a skip) ended."""
+    answered_leases = Lease.objects.filter(
         entry=OuterRef("entry"),
         annotator=OuterRef("annotator"),
         outcome__in=[Lease.Outcome.ANSWERED, Lease.Outcome.SKIPPED],
     )
     counted = Annotation.objects.filter(project=project, is_counted=True, entry__isnull=False)
-    if late := counted.exclude(Exists(ended_with_it)).select_related("item").first():
+    if late := counted.exclude(Exists(answered_leases)).select_related("item").first():
         yield f"answer {late.public_id} to item {late.item.public_id} counts and had no lease"
 
 
 def blind_arms_show_nothing(project: Project) -> Iterator[str]:
-    """S-1: no question that a blind arm asked showed the machine's answer, not even afterwards."""
+    """S-1: a question that an always blind arm drew never shows the machine's answer, not even after one's own."""
     blind = Draw.objects.filter(item=OuterRef("item"), arm__in=ALWAYS_BLIND)
     here = Exists(blind.filter(round=OuterRef("round")))
     entries = QueueEntry.objects.filter(round__project=project).exclude(suggestion=SuggestionPolicy.HIDDEN)

@@ -1,4 +1,4 @@
-"""The checks of gold: where it came from, what trains on it, and the figures that follow from it (S-2)."""
+"""Checks of gold: which answers or decisions it rests on, what trains on it, and which figures it gives (S-2)."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ from models_ml import checkpoints
 
 
 def gold_has_its_answer(project: Project) -> Iterator[str]:
-    """Every gold label that a round gave stands in a counted answer to its item, or in what a reviewer decided."""
+    """Gold of a round has the label of a counted answer to its item; adjudicated gold, of a reviewer's decision."""
     answers = Annotation.objects.filter(item=OuterRef("item"), label=OuterRef("label"), is_counted=True)
     gold = Gold.objects.current().filter(project=project, round__isnull=False).select_related("item")
     if orphan := gold.exclude(rule=ADJUDICATED).exclude(Exists(answers)).first():
@@ -25,7 +25,7 @@ def gold_has_its_answer(project: Project) -> Iterator[str]:
 
 
 def decisions_stand(project: Project) -> Iterator[str]:
-    """What a reviewer decided is the gold of its item, and the question is over."""
+    """A reviewer's current decision is the gold of its item, its question answered; without a label, unresolved."""
     decided = Adjudication.objects.filter(project=project, is_current=True).select_related("item", "entry__round")
     gold = Gold.objects.current().filter(item=OuterRef("item"), round=OuterRef("entry__round"), rule=ADJUDICATED)
     for one in decided.filter(label__isnull=False).exclude(Exists(gold.filter(label=OuterRef("label"))))[:1]:
@@ -38,7 +38,10 @@ def decisions_stand(project: Project) -> Iterator[str]:
 
 
 def audit_gold_never_trains(project: Project) -> Iterator[str]:
-    """S-2: no model's snapshot holds a label that only an audit draw obtained."""
+    """S-2: a model's snapshot takes gold only from items that have gold of another origin than the audit.
+
+    Its reference items are items that were drawn for the reference sample.
+    """
     for model in project.model_versions.order_by("version"):
         arrays, _ = checkpoints.load_checkpoint(files.checked_path(model.snapshot_file, model.snapshot_sha256))
         trained = set(arrays["ordinal"][arrays["gold"] >= 0].tolist())
@@ -56,9 +59,10 @@ def audit_gold_never_trains(project: Project) -> Iterator[str]:
 
 
 def audited_items_keep_their_gold(project: Project) -> Iterator[str]:
-    """S-2 from the draws: gold that trains on an audited item was there before its audit draw.
+    """S-2, by the times of the draws: trainable gold of an audited item is older than the item's audit draw.
 
-    Not from `origin`, which the same bug or hand could have changed.
+    Times, because a bug that lets audit gold train may as well write another `origin`. Imported gold comes with an
+    `imported` draw of its item.
     """
     audit = Draw.objects.filter(item=OuterRef("item"), arm=Arm.AUDIT, created_at__lt=OuterRef("created_at"))
     leaked = Gold.objects.filter(project=project).exclude(origin=Arm.AUDIT).filter(Exists(audit))
@@ -71,16 +75,16 @@ def audited_items_keep_their_gold(project: Project) -> Iterator[str]:
 
 
 def figures_follow_from_the_audit(project: Project) -> Iterator[str]:
-    """The stored figures about the project as it is now are the ones that its rows give."""
+    """The stored figures of the delivered version in force, looks aside, equal those computed anew from the rows."""
     row = delivery.existing(project)
     stored = list(row.estimates.exclude(estimand=Estimate.Estimand.LOOK)) if row else []
     if row is None or not stored:
         return
     frozen = delivery.load(row)
     figures = estimation.figures(project, frozen, estimation.load_audit(project, frozen))
-    given = {(figure.estimand, figure.label and figure.label.pk): figure for figure in figures}
+    recomputed = {(figure.estimand, figure.label and figure.label.pk): figure for figure in figures}
     for kept in stored:
-        figure = given.get((kept.estimand, kept.label_id))
+        figure = recomputed.get((kept.estimand, kept.label_id))
         if figure is None or _numbers(kept) != _numbers(figure):
             yield f"the stored figure {kept.estimand} of {row} is not the one that its rows give"
 

@@ -1,4 +1,4 @@
-"""The checks of budgets and the ledger (I-3, I-4)."""
+"""Checks of budgets and their ledgers (I-3, I-4)."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from annotate.models import Annotation, Budget, Item, LedgerEntry, Project, Run
 
 
 def money_adds_up(project: Project) -> Iterator[str]:
-    """I-3: the sums of each budget are those of its ledger, and never above its cap."""
+    """I-3: a budget's three sums equal a recount of its ledger entries, and together stay within its cap."""
     for budget in project.budgets.order_by("kind"):
         entries = LedgerEntry.objects.filter(budget=budget)
         reserved = entries.filter(state=LedgerEntry.State.RESERVED).aggregate(n=Sum("reserved_micros"))["n"] or 0
@@ -26,7 +26,7 @@ def money_adds_up(project: Project) -> Iterator[str]:
 
 
 def each_attempt_ends_once(project: Project) -> Iterator[str]:
-    """I-4: nothing is reserved for what is over; what ended has its amount, and released cost nothing."""
+    """I-4: a reservation is open only as long as its run or lease; released ones cost 0, written-off ones all."""
     entries = LedgerEntry.objects.filter(budget__project=project)
     reserved = entries.filter(state=LedgerEntry.State.RESERVED)
     for kind, over in (("run", Q(run__finished_at__isnull=False)), ("lease", Q(lease__ended_at__isnull=False))):
@@ -44,7 +44,7 @@ def each_attempt_ends_once(project: Project) -> Iterator[str]:
 
 
 def people_were_paid(project: Project) -> Iterator[str]:
-    """I-3 for people: what answers say they were paid is what the ledger settled, item by item."""
+    """I-3 for people: item by item, the prices of the answers add up to what the ledger settled."""
     settled = LedgerEntry.objects.filter(
         item=OuterRef("pk"), budget__kind=Budget.Kind.HUMAN, state=LedgerEntry.State.SETTLED
     ).values("item")

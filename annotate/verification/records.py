@@ -1,4 +1,4 @@
-"""The checks of files, runs, counters and keys (I-8, I-9, I-10)."""
+"""Checks of stored files, runs, the counters of imports, and keys of connections (I-8, I-9, I-10)."""
 
 from collections.abc import Iterator
 
@@ -15,14 +15,17 @@ from annotate.silver import secrets
 
 
 def files_have_their_checksums(project: Project) -> Iterator[str]:
-    """I-10: what a row points at exists, with the checksum that the row records."""
+    """I-10: each file that a row names exists with the recorded checksum: uploads, models, delivered versions, exports.
+
+    Also: the vectors are still those that the newest model saw; a delivered version lists its items in order.
+    """
     for upload in project.uploads.filter(deleted_at__isnull=True).order_by("pk"):
         files.checked_path(upload.file, upload.file_sha256)
     for model in project.model_versions.order_by("version"):
         files.checked_path(model.snapshot_file, model.snapshot_sha256)
         files.checked_path(model.artefact_file, model.artefact_sha256)
     if last := project.model_versions.order_by("-version").first():
-        artefacts.load_snapshot(last)  # compares the vectors it saw
+        artefacts.load_snapshot(last)  # compares the digest of the vectors
     for row in project.delivered_versions.order_by("version"):
         frozen = delivery.load(row)
         ordinal = frozen.arrays["ordinal"]
@@ -32,24 +35,24 @@ def files_have_their_checksums(project: Project) -> Iterator[str]:
 
 
 def every_run_ends(project: Project) -> Iterator[str]:
-    """I-8: nothing stays running without a sign of life."""
+    """I-8: a running run has given a sign of life before its lease ran out."""
     lost = project.runs.filter(state=Run.State.RUNNING, lease_until__lt=database_now()).first()
     if lost:
         yield f"{lost.kind} {lost.public_id} has shown no sign of life since {lost.heartbeat_at}; start it again"
 
 
 def keys_stay_secret(project: Project) -> Iterator[str]:
-    """No key of a connection stands in what pages and programs can read."""
+    """No key of the project's connections occurs in events, runs, their log lines, or reasons of ledger entries."""
     for connection in Connection.objects.filter(Q(lent_to=project) | Q(used_by=project)).distinct():
         if not connection.key_encrypted:
             continue
         key = secrets.decrypt(connection.key_encrypted)
         events = Event.objects.filter(Q(project=project) | Q(project__isnull=True))
-        told = Run.objects.filter(project=project).filter(Q(message__contains=key) | Q(trace__contains=key))
+        runs = Run.objects.filter(project=project).filter(Q(message__contains=key) | Q(trace__contains=key))
         reasons = LedgerEntry.objects.filter(budget__project=project, reason__contains=key)
         if (
             events.annotate(text=Cast("data", TextField())).filter(text__contains=key).exists()
-            or told.exists()
+            or runs.exists()
             or reasons.exists()
             or RunLine.objects.filter(run__project=project, text__contains=key).exists()
         ):
@@ -57,7 +60,7 @@ def keys_stay_secret(project: Project) -> Iterator[str]:
 
 
 def counters_equal_a_recount(project: Project) -> Iterator[str]:
-    """I-9: what imports counted is what is there; ordinals are dense."""
+    """I-9: each import's counters equal a recount of its items and rejected rows; the project's ordinals are dense."""
     for source in project.imports.filter(state=Import.State.COMPLETE):
         n_items = source.items.count()
         if n_items != source.n_items:

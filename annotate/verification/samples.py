@@ -1,4 +1,4 @@
-"""The checks of items and samples: random numbers follow from the key, samples are complete (S-3)."""
+"""Checks of items and samples: random numbers follow from the key, and samples reach to their cut-offs (S-3)."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from models_ml import randomness
 
 
 def numbers_follow_from_key(project: Project) -> Iterator[str]:
-    """S-3: the key is the committed one; content hash, u and fold of every item recompute."""
+    """S-3: the key fits its commitment; items have the hash, random number and fold that key and content give."""
     key = bytes(project.key)
     if randomness.commitment(key) != project.key_commitment:
         yield "the key is not the one that was committed to"
@@ -27,24 +27,28 @@ def numbers_follow_from_key(project: Project) -> Iterator[str]:
 
 
 def samples_are_complete(project: Project) -> Iterator[str]:
-    """S-3: audit and reference are complete runs of u up to their marks, and never meet."""
+    """S-3: a sample holds each item of the pool beyond its cut-off and no item short of it; the cut-offs never cross.
+
+    Draws of the open round are left out: the cut-offs move when it closes.
+    """
     low, high = project.audit_cutoff, project.reference_cutoff
     if low is not None and high is not None and low >= high:
         yield f"the marks have crossed ({low} and {high})"
     for arm, beyond in ((Arm.AUDIT, Q(prn__lte=low)), (Arm.RANDOM, Q(prn__gte=high))):
-        mark = low if arm == Arm.AUDIT else high
+        cutoff = low if arm == Arm.AUDIT else high
         drawn = Draw.objects.filter(project=project, arm=arm).exclude(round__state=Round.State.OPEN)
-        inside = Item.objects.filter(project=project).filter(beyond) if mark is not None else Item.objects.none()
+        inside = Item.objects.filter(project=project).filter(beyond) if cutoff is not None else Item.objects.none()
         missing = inside.in_pool().exclude(pk__in=drawn.values("item")).first()
         if missing:
             yield f"item {missing.public_id} lies behind the {arm} mark and is not in the sample"
         outside = drawn.exclude(item__in=inside).select_related("item").first()
         if outside:
             yield f"item {outside.item.public_id} is in the {arm} sample and lies beyond its mark"
-    yield from _marks_only_move_outwards(project)
+    yield from _cutoffs_only_move_to_the_middle(project)
 
 
-def _marks_only_move_outwards(project: Project) -> Iterator[str]:
+def _cutoffs_only_move_to_the_middle(project: Project) -> Iterator[str]:
+    """From one closed round to the next the audit cut-off never falls and the reference cut-off never rises."""
     audit, reference = -1.0, 2.0
     for closed in project.rounds.filter(state=Round.State.CLOSED).order_by("index"):
         if closed.audit_cutoff is not None and closed.audit_cutoff < audit:
