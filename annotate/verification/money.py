@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from django.db.models import F, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce
 
-from annotate.models import Annotation, Budget, Item, LedgerEntry, Project, Run
+from annotate.models import Annotation, Budget, Item, LedgerEntry, Project
 
 
 def money_adds_up(project: Project) -> Iterator[str]:
@@ -32,8 +32,6 @@ def each_attempt_ends_once(project: Project) -> Iterator[str]:
     for kind, over in (("run", Q(run__finished_at__isnull=False)), ("lease", Q(lease__ended_at__isnull=False))):
         if entry := reserved.filter(over).first():
             yield f"ledger entry {entry.public_id} is still reserved, and its {kind} is over"
-    if entry := reserved.filter(run__attempt__gt=F("run_attempt"), run__state=Run.State.SUCCEEDED).first():
-        yield f"ledger entry {entry.public_id} is still reserved by an attempt that was lost"
     if entry := entries.filter(state=LedgerEntry.State.RELEASED).exclude(final_micros=0).first():
         yield f"ledger entry {entry.public_id} was released and cost something"
     whole = entries.filter(state=LedgerEntry.State.WRITTEN_OFF).exclude(final_micros=F("reserved_micros"))
