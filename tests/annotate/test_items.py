@@ -5,6 +5,7 @@ import pytest
 from annotate import items, rounds
 from annotate.errors import AccessDenied, Conflict, InvalidInput, NotFound
 from annotate.imports import ingest
+from annotate.items import lookup
 from annotate.labeling import leases
 from annotate.learning import delivery
 from annotate.models import Event, Gold, Import, Item, Project, bulk
@@ -160,7 +161,7 @@ class TestSearch:
         assert third.last is None
 
     def test_it_looks_at_a_bounded_number(self, project, monkeypatch):
-        monkeypatch.setattr(items, "WINDOW", 2)
+        monkeypatch.setattr(lookup, "WINDOW", 2)
         found = items.search(project=project, wanted=items.Search(text="number 4"))
         assert (found.items, found.n_looked_at, found.last) == ([], 2, 1)
         again = items.search(project=project, wanted=items.Search(text="number 4"), after=3)

@@ -9,7 +9,7 @@ import pytest
 from django.urls import reverse
 
 from annotate import items, projects
-from annotate.models import Annotation, Gold, Import, RejectedRow
+from annotate.models import Annotation, Gold, Import, Item, RejectedRow
 from annotate.models.project import Arm, Role
 from tests.factories import make_member, make_project, make_user, owner_of
 from tests.rows import make_export, make_items, make_round, make_run, make_silver, make_version
@@ -93,7 +93,7 @@ class TestList:
     def test_ids_of_the_file_which_may_hold_labels_are_not_for_who_decides_blind(self, signed_in):
         project = make_project()
         [item] = make_items(project, 1, texts=["a text"])
-        items.Item.objects.filter(pk=item.pk).update(external_id="spam-17")
+        Item.objects.filter(pk=item.pk).update(external_id="spam-17")
         reviewer, owner = signed_in(make_member(project, role=Role.REVIEWER)), signed_in(owner_of(project))
         shown = reverse("items-show", args=[project.slug, item.public_id])
         for query, n in (("", 1), ("?q=spam", 0), ("?q=spam-17", 0), ("?q=a text", 1)):
