@@ -1,4 +1,4 @@
-"""Items after their import: looking for them, withdrawing, bringing back, correcting. Nothing is ever deleted."""
+"""Items after their import: how they are looked up, withdrawn, brought back and corrected. None is ever deleted."""
 
 from annotate.items.correction import CORRECTIONS, correct, is_correctable
 from annotate.items.lookup import HAS, Found, Search, find, search

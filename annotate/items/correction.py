@@ -1,4 +1,4 @@
-"""Correcting items."""
+"""Corrects an item: an item with the new content replaces it, since items themselves never change."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,19 +17,20 @@ from annotate.models.base import database_now, is_storable
 from annotate.models.event import record
 from models_ml import randomness
 
-CORRECTIONS = "corrections"  # the import that corrected items come from
+CORRECTIONS = "corrections"  # name of the one import per project that holds its corrected items
 
 
 def is_correctable(project: Project) -> bool:
-    """Whether people can write this project's content into a form."""
+    """Whether the project's items are texts or pairs of texts, which people can type into a form."""
     return project.modality in ("text", "pair")
 
 
 def correct(*, project: Project, public_id: str, content: Mapping[str, str], by: User) -> Item:
-    """A new item with this content in place of another, which is withdrawn; it takes over its external id.
+    """Withdraw an item, make one with this content that replaces it under its external id, and return the new one.
 
-    The new one has a random number, a fold and a place of its own, and belongs to a sample at once where its
-    number lies behind that sample's mark. Answers and machine labels stay with the old one.
+    The new item has its own random number, fold and ordinal, and joins a sample at once if its number lies beyond
+    that sample's cut-off. Answers, gold and machine labels stay with the old item. Conflict if the project has an
+    item with the new content, if an import is running, and if the old item is withdrawn or was replaced before.
     """
     access.require(by, project, to="manage")
     if not is_correctable(project):
@@ -40,7 +41,7 @@ def correct(*, project: Project, public_id: str, content: Mapping[str, str], by:
         content_hash = modality(project.modality).content_hash(payload)
         if same := Item.objects.filter(project=project, content_hash=content_hash).first():
             raise Conflict(_why_not_again(same, old))
-        if withdraw_rows([old.pk]) != 1:  # questions are locked before the project, as when a round is closed
+        if withdraw_rows([old.pk]) != 1:  # questions are locked before the project, as in close_round
             raise Conflict(_("Somebody has just changed this item; look again."))
         source = _corrections(project, by)
         new = _insert(project, source, old, payload, content_hash)
@@ -59,18 +60,19 @@ def correct(*, project: Project, public_id: str, content: Mapping[str, str], by:
 
 
 def _payload(project: Project, content: Mapping[str, str]) -> dict[str, Any]:
-    """What was filled in, as the modality keeps it; forms end lines with CR LF."""
-    told = {name: content.get(name, "").replace("\r\n", "\n") for name in modality(project.modality).FIELDS}
-    if not all(map(is_storable, told.values())):
+    """The payload of the modality from the fields of a form, whose lines end with CR LF."""
+    fields = {name: content.get(name, "").replace("\r\n", "\n") for name in modality(project.modality).FIELDS}
+    if not all(map(is_storable, fields.values())):
         raise InvalidInput(_("The corrected item holds half a character or a NUL."))
     try:
-        payload: dict[str, Any] = modality(project.modality).payload_of(told)
+        payload: dict[str, Any] = modality(project.modality).payload_of(fields)
     except InvalidInput as error:
         raise InvalidInput(_("The corrected item cannot be used: %(reason)s.") % {"reason": error}) from None
     return payload
 
 
 def _correctable(project: Project, public_id: str) -> Item:
+    """The item, if it can be corrected; Conflict if it is withdrawn or was replaced before."""
     item = find(project=project, public_id=public_id)
     if item.withdrawn_at is not None:
         raise Conflict(_("This item was withdrawn; bring it back before you correct it."))
@@ -80,6 +82,7 @@ def _correctable(project: Project, public_id: str) -> Item:
 
 
 def _why_not_again(same: Item, old: Item) -> str:
+    """Why `old` cannot get the content of `same`, an item of the project that exists already."""
     if same.pk == old.pk:
         return _("Nothing was changed.")
     if same.withdrawn_at is not None:
@@ -88,15 +91,15 @@ def _why_not_again(same: Item, old: Item) -> str:
 
 
 def _corrections(project: Project, by: User) -> Import:
-    """The project's one import of corrections, held as the running one until `_finish`.
+    """The project's import of corrections, made with the first one, in state RUNNING until `_finish`.
 
-    Running, because items get the last ordinals, which an import under way takes for its own: the database
-    allows one. One for all, so that withdrawing a corrected item withdraws no whole import.
+    RUNNING, because the database allows one running import per project, so no other import takes the same ordinals.
+    Conflict if another one is running.
     """
     busy = _("An import is under way; correct items when it is complete.")
     if project.imports.filter(state=Import.State.RUNNING).exists():
         raise Conflict(busy)
-    Project.objects.select_for_update().get(pk=project.pk)  # of two corrections one waits
+    Project.objects.select_for_update().get(pk=project.pk)  # of two concurrent corrections the second waits here
     source = project.imports.filter(options__kind=CORRECTIONS).first()
     try:
         with transaction.atomic():
@@ -112,12 +115,14 @@ def _corrections(project: Project, by: User) -> Import:
 
 
 def _finish(source: Import) -> None:
+    """Count one more item in the import of corrections and complete it."""
     moment = database_now()
     more = {"n_items": F("n_items") + 1, "cursor": F("cursor") + 1}
     Import.objects.filter(pk=source.pk).update(state=Import.State.COMPLETE, finished_at=moment, **more)
 
 
 def _insert(project: Project, source: Import, old: Item, payload: dict[str, Any], content_hash: str) -> Item:
+    """Store the item that replaces `old`, with the project's next ordinal."""
     key = bytes(project.key)
     ordinal = Project.objects.values_list("next_ordinal", flat=True).get(pk=project.pk)
     new = Item.objects.create(

@@ -1,4 +1,4 @@
-"""Looking for items: one by its id, or many by what they hold."""
+"""Finds items of a project: one by its public id, or many by their text and by what else exists for them."""
 
 from dataclasses import dataclass
 
@@ -9,30 +9,31 @@ from annotate.errors import NotFound
 from annotate.modalities import modality
 from annotate.models import Annotation, Gold, Item, Prediction, Project
 
-WINDOW = 50_000  # items that one search looks at
+WINDOW = 50_000  # ordinals that one search covers
 
 
 @dataclass(frozen=True)
 class Search:
-    """What is looked for: `text` in the content or an external id, and what is true of the item."""
+    """Which items to look for: those that fulfil every condition set here."""
 
-    text: str = ""
-    by_external_id: bool = True  # False for who must not see these: they may hold a label
-    state: str = ""  # pool, withdrawn; empty: both
-    has: frozenset[str] = frozenset()  # of HAS
+    text: str = ""  # occurs in the content or in the external id, in upper or lower case
+    by_external_id: bool = True  # False for members who must not see external ids, which may hold a label
+    state: str = ""  # "pool" or "withdrawn"; empty: both
+    has: frozenset[str] = frozenset()  # keys of HAS
     source: int | None = None  # id of an import
 
 
 @dataclass(frozen=True)
 class Found:
-    """Items in the order of import; the search goes on after ordinal `last` where that is not None."""
+    """One page of search results, in the order of import."""
 
     items: list[Item]
-    exact: list[Item]  # whose id is the very text, wherever they stand
-    n_looked_at: int
-    last: int | None
+    exact: list[Item]  # items of the whole project whose id equals the text; on the first page only
+    n_looked_at: int  # ordinals that this page covered
+    last: int | None  # the next page begins after this ordinal; None: there is none
 
 
+# What may exist for an item, each as a condition on its row.
 HAS = {
     "gold": Exists(Gold.objects.current().filter(item=OuterRef("pk"))),
     "silver": Exists(Prediction.objects.filter(item=OuterRef("pk"))),
@@ -41,7 +42,7 @@ HAS = {
 
 
 def search(*, project: Project, wanted: Search, after: int = -1, most: int = 50) -> Found:
-    """Up to `most` items after the ordinal `after`; at most WINDOW items are looked at, however few fit."""
+    """Up to `most` matching items after the ordinal `after`. Covers at most WINDOW ordinals, however few match."""
     visible = Item.objects.filter(project=project).visible().select_related("content").defer("content__metadata")
     until = after + WINDOW
     chosen = _narrowed(visible.filter(ordinal__gt=after, ordinal__lte=until), wanted, project)
@@ -52,12 +53,12 @@ def search(*, project: Project, wanted: Search, after: int = -1, most: int = 50)
         last = until if until < project.next_ordinal - 1 else None
     looked_at = (last if last is not None else project.next_ordinal - 1) - after
     exact = _exact(visible, wanted) if wanted.text and after < 0 else []
-    named = {item.pk for item in exact}
-    return Found([item for item in items[:most] if item.pk not in named], exact, max(looked_at, 0), last)
+    listed = {item.pk for item in exact}
+    return Found([item for item in items[:most] if item.pk not in listed], exact, max(looked_at, 0), last)
 
 
 def find(*, project: Project, public_id: str) -> Item:
-    """One item that an import has brought in completely, withdrawn or not."""
+    """The item with this public id, withdrawn or not; NotFound if there is none or its import is not complete."""
     items = Item.objects.filter(project=project, public_id=public_id).visible()
     item = items.select_related("content", "source", "replaces", "replaced_by").first()
     if item is None:
@@ -81,6 +82,6 @@ def _narrowed(items: QuerySet[Item], wanted: Search, project: Project) -> QueryS
 
 
 def _exact(items: QuerySet[Item], wanted: Search) -> list[Item]:
-    """By their ids, through an index: a public id, or the external id that an item of the pool holds."""
-    named = items.filter(external_id=wanted.text, withdrawn_at__isnull=True) if wanted.by_external_id else ()
-    return [*items.filter(public_id=wanted.text), *named]
+    """Items whose public id, or external id in the pool, equals the text. Both are looked up in an index."""
+    by_name = items.filter(external_id=wanted.text, withdrawn_at__isnull=True) if wanted.by_external_id else ()
+    return [*items.filter(public_id=wanted.text), *by_name]

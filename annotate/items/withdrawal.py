@@ -1,4 +1,4 @@
-"""Withdrawing items and bringing them back."""
+"""Withdraws items from the pool, and brings them back. A withdrawn item keeps its row, answers and gold."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,43 +14,44 @@ from annotate.models import Annotation, Gold, Import, Item, Lease, Project, Queu
 from annotate.models.base import database_now
 from annotate.models.event import record
 
-_NAMED = 10  # ids spelled out in an error
-_RECORDED = 1_000  # ids written into the event
+_MOST_NAMED = 10  # ids in an error's sentence
+_MOST_RECORDED = 1_000  # ids in the event
 
 
 def withdraw(*, project: Project, by: User, external_ids: Sequence[str] = (), public_ids: Sequence[str] = ()) -> int:
-    """Withdraw these items, all or none, and return how many; they are no longer drawn, asked, labeled or delivered.
+    """Withdraw these items, all or none, and return how many: no longer drawn, asked, pre-labeled or delivered.
 
-    Importing the same content again brings them back.
+    NotFound if one of the ids names no item of the pool. Importing the same content again brings an item back.
     """
     access.require(by, project, to="manage")
     if not external_ids and not public_ids:
         raise InvalidInput("No item was named.")
     with transaction.atomic():
-        found = {**_find(project, "external_id", external_ids), **_find(project, "public_id", public_ids)}
-        changed = withdraw_rows(list(found))
+        chosen = {**_in_pool(project, "external_id", external_ids), **_in_pool(project, "public_id", public_ids)}
+        changed = withdraw_rows(list(chosen))
         project.note_pool_change()
         record(
             "items.withdrawn",
             project=project,
             by=by,
             n_items=changed,
-            items=sorted(found.values())[:_RECORDED],
+            items=sorted(chosen.values())[:_MOST_RECORDED],
         )
     return changed
 
 
 @dataclass(frozen=True)
 class WithdrawalImpact:
-    """What withdrawing an item touches."""
+    """What withdrawing one item touches."""
 
-    n_answers: int  # stay
+    n_answers: int  # are kept
     n_held: int  # leases that end
-    n_open: int  # questions that are asked no more
-    has_gold: bool  # stays, but leaves what is delivered
+    n_open: int  # questions that become unresolved
+    has_gold: bool  # is kept, but no longer delivered
 
 
 def withdrawal_impact(item: Item) -> WithdrawalImpact:
+    """What would be kept and what would end if `item` were withdrawn now. Four queries."""
     open_ones = QueueEntry.objects.filter(item=item, state=QueueEntry.State.OPEN)
     return WithdrawalImpact(
         n_answers=Annotation.objects.filter(item=item, is_current=True, label__isnull=False).count(),
@@ -62,16 +63,17 @@ def withdrawal_impact(item: Item) -> WithdrawalImpact:
 
 @transaction.atomic
 def bring_back(*, project: Project, public_id: str, by: User) -> Item:
-    """Undo a withdrawal: the item is drawn, asked and delivered again, under its external id if that is free.
+    """Undo the withdrawal of an item, which may be drawn, asked and delivered again. Its old questions stay closed.
 
-    What was answered stays answered; its question that was closed meanwhile stays unresolved.
+    It gets its external id back unless another item of the pool has that id now. Conflict while an import runs, and
+    if the item that replaces it is in the pool.
     """
     access.require(by, project, to="manage")
     item = find(project=project, public_id=public_id)
     _refuse_while_importing(project)
     if successor := Item.objects.filter(replaces=item).in_pool().first():
         raise Conflict(_("This item was replaced by %(item)s; withdraw that first.") % {"item": successor})
-    # A name may have gone to another item meanwhile.
+    # Another item may have been imported under the same external id meanwhile.
     holders = Item.objects.filter(project=project, external_id=item.external_id, withdrawn_at__isnull=True)
     external_id = None if item.external_id is None or holders.exists() else item.external_id
     gone = Item.objects.filter(pk=item.pk, withdrawn_at__isnull=False)
@@ -84,6 +86,10 @@ def bring_back(*, project: Project, public_id: str, by: User) -> Item:
 
 
 def withdraw_rows(keys: list[int]) -> int:
+    """Withdraw the items with these primary keys that are not withdrawn yet; returns how many.
+
+    Their open questions become unresolved and leases on them end. Call it inside a transaction.
+    """
     now = database_now()
     changed = sum(
         Item.objects.filter(pk__in=part, withdrawn_at__isnull=True).update(withdrawn_at=now)
@@ -99,18 +105,21 @@ def _refuse_while_importing(project: Project) -> None:
         raise Conflict(_("An import is under way; bring items back when it is complete."))
 
 
-def _find(project: Project, field: str, names: Sequence[str]) -> dict[int, str]:
-    """Public id by primary key of the pool's items with these names; NotFound names those that are none."""
-    found: dict[int, str] = {}
+def _in_pool(project: Project, field: str, names: Sequence[str]) -> dict[int, str]:
+    """The public id by primary key of each item of the pool that has one of these `names` in `field`.
+
+    NotFound lists the names that no item of the pool has.
+    """
+    public_ids: dict[int, str] = {}
     missing = dict.fromkeys(names)
     for part in bulk.parts(list(missing)):
-        # A new import's items are hidden until it is complete, so they cannot be named either.
+        # Items of an unfinished import are hidden, so nobody can withdraw them.
         rows = Item.objects.filter(project=project, **{f"{field}__in": part}).in_pool()
         for pk, public_id, name in rows.values_list("pk", "public_id", field):
-            found[pk] = public_id
+            public_ids[pk] = public_id
             missing.pop(name)
     if missing:
-        named = ", ".join(repr(name) for name in list(missing)[:_NAMED])
-        more = f" and {len(missing) - _NAMED:,} more" if len(missing) > _NAMED else ""
+        named = ", ".join(repr(name) for name in list(missing)[:_MOST_NAMED])
+        more = f" and {len(missing) - _MOST_NAMED:,} more" if len(missing) > _MOST_NAMED else ""
         raise NotFound(f"{project} has no item {named}{more} that could be withdrawn; nothing was.")
-    return found
+    return public_ids
