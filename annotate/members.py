@@ -1,4 +1,4 @@
-"""Who belongs to a project, what they did there, and how they leave."""
+"""Lists the members of a project with what each has done; changes a member's role, and removes members."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,44 +22,44 @@ from annotate.models.project import Role
 
 @dataclass(frozen=True)
 class Person:
-    """One member with what removing them would touch."""
+    """One member, with the answers, leases and invitations that removing the member would touch."""
 
     member: Member
-    n_answers: int
-    n_uncounted: int  # of them
-    n_today: int  # of them, in the project's time zone
-    last_at: datetime | None  # of them, the latest
-    n_held: int
-    n_run_out: int  # of them: nobody else has needed them yet
-    n_invitations: int  # open ones that end with them
+    n_answers: int  # current ones, skips left out
+    n_uncounted: int  # of the answers: came after their lease was lost
+    n_today: int  # of the answers: since midnight in the project's time zone
+    last_at: datetime | None  # of the latest answer
+    n_held: int  # active leases
+    n_run_out: int  # of the leases: past their time, active until somebody else needs the question
+    n_invitations: int  # open ones that the member made or that are addressed to the member
 
 
-_SAID_NOTHING: dict[str, Any] = {"n_answers": 0, "n_uncounted": 0, "n_today": 0, "last_at": None}
-_HOLDS_NOTHING = {"n_held": 0, "n_run_out": 0}
+_NO_ANSWERS: dict[str, Any] = {"n_answers": 0, "n_uncounted": 0, "n_today": 0, "last_at": None}
+_NO_LEASES = {"n_held": 0, "n_run_out": 0}
 
 
 @dataclass(frozen=True)
 class Left:
-    """What became of somebody's work when they were removed."""
+    """What became of a removed member's answers, leases and invitations."""
 
     person: User
-    n_answers: int  # stay
-    n_released: int
-    n_revoked: int
+    n_answers: int  # kept
+    n_released: int  # leases
+    n_revoked: int  # invitations
 
 
 def in_project(project: Project, now: datetime | None = None) -> list[Person]:
-    """Everybody, those who decide first; four queries however many they are."""
+    """All members by role, owner first, then by name. The number of queries does not grow with the members."""
     now = now or database_now()
     members = project.members.select_related("user")
-    said = {row.pop("annotator"): row for row in _said(project, now)}
-    held = {row.pop("annotator"): row for row in _held(project, now)}
+    answers = {row.pop("annotator"): row for row in _answer_counts(project, now)}
+    active = {row.pop("annotator"): row for row in _lease_counts(project, now)}
     invitations = list(_unused(project).filter(expires_at__gt=now).values_list("created_by", "email"))
     people = [
         Person(
             member=member,
-            **said.get(member.user_id, _SAID_NOTHING),
-            **held.get(member.user_id, _HOLDS_NOTHING),
+            **answers.get(member.user_id, _NO_ANSWERS),
+            **active.get(member.user_id, _NO_LEASES),
             n_invitations=sum(by == member.user_id or email == member.user.email for by, email in invitations),
         )
         for member in members
@@ -70,7 +70,11 @@ def in_project(project: Project, now: datetime | None = None) -> list[Person]:
 
 @transaction.atomic
 def set_member(*, project: Project, person: str, role: str, is_trusted: bool, by: User) -> Member:
-    """Change what somebody may do. Who may no longer annotate gives back what they hold."""
+    """Change a member's role and trust; `person` is the public id of the user.
+
+    A role that may not annotate releases the member's leases; one that may not manage revokes the open invitations
+    that the member made.
+    """
     user = _find(project=project, person=person, by=by).user
     member = projects.add_member(project=project, user=user, role=role, is_trusted=is_trusted, by=by)
     if role not in MAY["annotate"]:
@@ -82,16 +86,19 @@ def set_member(*, project: Project, person: str, role: str, is_trusted: bool, by
 
 @transaction.atomic
 def remove(*, project: Project, person: str, by: User) -> Left:
-    """Shut the door behind somebody: from the next request on. What they answered stays."""
+    """Remove a member, who is refused from the next request on. Answers are kept, leases released.
+
+    Revokes the open invitations that the member made or that are addressed to the member. Conflict for the owner.
+    """
     user = _find(project=project, person=person, by=by).user
-    # Filtered again: an owner stays, and of two who remove at once one does.
+    # The filter is in the DELETE, so that no owner is removed, and of two concurrent removals only one happens.
     if not project.members.filter(user=user).exclude(role=Role.OWNER).delete()[0]:
         raise Conflict(_("%(person)s owns this project and stays in it.") % {"person": user})
     left = Left(
         person=user,
         n_answers=_answers(project).filter(annotator=user).count(),
         n_released=leases.release_all(project=project, user=user),
-        # What they made, and what would let them in again.
+        # Invitations to the same address would let the person in again.
         n_revoked=_revoke(_unused(project).filter(Q(created_by=user) | Q(email=user.email))),
     )
     record(
@@ -108,7 +115,7 @@ def remove(*, project: Project, person: str, by: User) -> Left:
 
 @transaction.atomic
 def release(*, project: Project, person: str, by: User) -> tuple[User, int]:
-    """Give back whatever somebody holds, for instance because they went home; returns them and how many it were."""
+    """Release all leases of a member, who has perhaps gone home; returns the user and how many leases it were."""
     user = _find(project=project, person=person, by=by).user
     n_released = leases.release_all(project=project, user=user)
     record("member.released", project=project, by=by, user=user.public_id, n_released=n_released)
@@ -116,7 +123,7 @@ def release(*, project: Project, person: str, by: User) -> tuple[User, int]:
 
 
 def _find(*, project: Project, person: str, by: User) -> Member:
-    """The member with this public id, locked, for who manages the project."""
+    """The member whose user has this public id, row locked; NotFound if there is none. `by` must manage the project."""
     access.require(by, project, to="manage")
     members = project.members.select_related("user").select_for_update(of=("self",))
     member = members.filter(user__public_id=person).first()
@@ -126,10 +133,12 @@ def _find(*, project: Project, person: str, by: User) -> Member:
 
 
 def _answers(project: Project) -> QuerySet[Annotation]:
+    """Current answers, counted or not; skips left out."""
     return Annotation.objects.filter(project=project, is_current=True, label__isnull=False)
 
 
-def _said(project: Project, now: datetime) -> Iterable[Any]:
+def _answer_counts(project: Project, now: datetime) -> Iterable[Any]:
+    """A row per annotator, with the fields of Person that count answers."""
     return (
         _answers(project)
         .order_by()
@@ -144,20 +153,26 @@ def _said(project: Project, now: datetime) -> Iterable[Any]:
 
 
 def _today(project: Project, now: datetime) -> Q:
+    """Created since midnight in the project's time zone."""
     local = now.astimezone(ZoneInfo(project.time_zone))
     return Q(created_at__gte=local.replace(hour=0, minute=0, second=0, microsecond=0))
 
 
-def _held(project: Project, now: datetime) -> Iterable[Any]:
-    """What ran out is held until somebody else needs it (see leases.lease_next), and goes back with the rest."""
-    held = Lease.objects.filter(entry__round__project=project, ended_at__isnull=True).order_by().values("annotator")
-    return held.annotate(n_held=Count("pk"), n_run_out=Count("pk", filter=Q(expires_at__lte=now)))
+def _lease_counts(project: Project, now: datetime) -> Iterable[Any]:
+    """A row per annotator, with how many leases are active and how many of these are past their time.
+
+    Such a lease stays active until somebody else needs its question (leases.lease_next).
+    """
+    active = Lease.objects.filter(entry__round__project=project, ended_at__isnull=True).order_by().values("annotator")
+    return active.annotate(n_held=Count("pk"), n_run_out=Count("pk", filter=Q(expires_at__lte=now)))
 
 
 def _unused(project: Project) -> QuerySet[Invitation]:
+    """Invitations that nobody has used or revoked, expired ones included."""
     return Invitation.objects.filter(project=project, used_at__isnull=True, revoked_at__isnull=True)
 
 
 def _revoke(invitations: QuerySet[Invitation]) -> int:
+    """Revoke those that have not expired; returns how many."""
     now = database_now()
     return invitations.filter(expires_at__gt=now).update(revoked_at=now)
