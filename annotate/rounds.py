@@ -1,4 +1,4 @@
-"""Decides which items go to people next, and why: scores the pool, draws a round, closes it, moves the marks."""
+"""Decides which items go to people next, and why: scores the pool, draws a round, closes it (docs/loop.md)."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -25,7 +25,11 @@ SAMPLES = (Arm.AUDIT, Arm.RANDOM)
 
 
 def draw_round(*, project: Project, batch: int, by: User, show: lifecycle.Show | None = None) -> Round:
-    """Open the next round with `batch` questions, or as many as the pool still gives."""
+    """Open the next round with `batch` questions, or fewer where the pool has no more to ask.
+
+    Freezes a delivered version first, whose posterior scores the items. Conflict while a round is open, and if no
+    item is left to ask.
+    """
     access.require(by, project, to="manage")
     if batch < 1:
         raise InvalidInput(f"A round needs at least one question; {batch} were asked for.")
@@ -59,20 +63,20 @@ def draw_round(*, project: Project, batch: int, by: User, show: lifecycle.Show |
 
 
 def close_round(*, project: Project, by: User, force: bool = False, attempt: lifecycle.Attempt | None = None) -> Round:
-    """Close the open round and move the marks to the end of what it drew.
+    """Close the open round and move the samples' cut-offs to the last items that it drew for them.
 
-    Without `force` only when every question was answered, or skipped by everybody. With it, open questions
-    become unresolved: the audit's stay counted and widen its interval by their worst case. `attempt`: at the run that
-    closes it; a command makes no run of that.
+    Conflict while questions are open, unless `force`: then they become unresolved, and unresolved audited items widen
+    the audit's interval by their worst case. `attempt`: of the run that closes the round; None where a command does.
     """
     access.require(by, project, to="manage")
     with transaction.atomic():
-        # Not the key: an answer that makes gold refers to the round while it holds its question.
+        # no_key: a transaction that stores gold locks its question, then the round's key for the foreign key. Locking
+        # the key here and the questions next could end in a deadlock.
         locked = Round.objects.select_for_update(no_key=True)
         current = locked.filter(project=project, state=Round.State.OPEN).first()
         if current is None:
             raise Conflict(f"{project} has no open round.")
-        slots.lock(current.queue.values("pk"))  # answers on their way come first, or find the round closed
+        slots.lock(current.queue.values("pk"))  # answers being stored are committed before, or find the round closed
         waiting = current.queue.filter(state=QueueEntry.State.OPEN)
         n_waiting = waiting.count()
         if n_waiting and not force:
@@ -95,6 +99,7 @@ def close_round(*, project: Project, by: User, force: bool = False, attempt: lif
 
 
 def _shares(project: Project, index: int) -> rounds.Shares:
+    """Which share of round `index` (1, 2, …) each arm gets, with the project's own audit share where one is set."""
     first, later = rounds.FIRST_ROUND, rounds.LATER
     if project.audit_share is not None:
         first = replace(first, audit=project.audit_share, reference=1 - project.audit_share)
@@ -109,33 +114,37 @@ def _shares(project: Project, index: int) -> rounds.Shares:
 
 
 def _state(project: Project, items: pool.Pool) -> rounds.SamplingFrame:
-    """The pool as the sampler wants it: who is in which sample, and what is already known."""
+    """The pool as `plan_round` takes it: per item, its samples, what they still have to ask of it, and its gold."""
     gold = pool.load_gold(items, project)
     in_audit = pool.drawn(items, project, Arm.AUDIT)
     in_reference = pool.drawn(items, project, Arm.RANDOM)
     has_blind = gold.blind != pool.NO_LABEL
-    # Owed: in the sample, no blind answer, and nobody answered or skipped it under blind conditions.
-    owed = ~has_blind & ~_tried_blind(project, items)
+    # A sample still has to ask an item without blind gold that nobody has answered or skipped blind.
+    unasked = ~has_blind & ~_answered_blind(project, items)
     return rounds.SamplingFrame(
         prn=items.prn,
         is_selected=pool.is_selected(items, project),
         in_audit=in_audit,
-        audit_open=in_audit & owed,
+        audit_open=in_audit & unasked,
         in_reference=in_reference,
-        reference_open=in_reference & owed,
+        reference_open=in_reference & unasked,
         has_blind_gold=has_blind,
         has_gold=gold.delivered != pool.NO_LABEL,
         conflict=pool.disputed(items, project, gold),
     )
 
 
-def _tried_blind(project: Project, items: pool.Pool) -> Bools:
-    tried = project.annotations.filter(is_current=True, is_counted=True, is_blind=True)
-    return items.mask(tried.values_list("item_id", flat=True))
+def _answered_blind(project: Project, items: pool.Pool) -> Bools:
+    """(N,) items with a current, counted, blind answer or skip."""
+    answers = project.annotations.filter(is_current=True, is_counted=True, is_blind=True)
+    return items.mask(answers.values_list("item_id", flat=True))
 
 
 def _scores(project: Project, frozen: delivery.Frozen, items: pool.Pool, random: np.random.Generator) -> Matrix | None:
-    """How much each item is worth a person under the delivered posterior; None while nothing is known of any."""
+    """(N,) the strategy's score of each item, larger: asked sooner; None while there is neither silver nor a model.
+
+    The strategy at random gives uniform numbers; all others score the delivered posterior.
+    """
     if project.strategy == Strategy.RANDOM:
         return random.random(len(items))
     posterior = frozen.posterior_at(items.ordinal)
@@ -146,7 +155,7 @@ def _scores(project: Project, frozen: delivery.Frozen, items: pool.Pool, random:
 
 
 def _with_known_pi(plan: rounds.RoundPlan, project: Project, items: pool.Pool) -> rounds.RoundPlan:
-    """A random strategy's picks carry their inclusion probability instead of the census's 1."""
+    """The plan; under the strategy at random, with the inclusion probability of each active pick instead of 1."""
     if project.strategy != Strategy.RANDOM:
         return plan
     n_picked = len(plan.picked(Arm.ACTIVE))
@@ -157,7 +166,7 @@ def _with_known_pi(plan: rounds.RoundPlan, project: Project, items: pool.Pool) -
 
 
 def _open(new: Round, plan: rounds.RoundPlan, items: pool.Pool) -> Round:
-    """Store the round with its draws and its questions; Conflict where another one was opened meanwhile."""
+    """Store the round with its draws and questions; Conflict if another process has opened a round meanwhile."""
     project = new.project
     try:
         with transaction.atomic():
@@ -183,8 +192,8 @@ def _open(new: Round, plan: rounds.RoundPlan, items: pool.Pool) -> Round:
 
 
 def _store_draws(new: Round, picks: Sequence[rounds.Pick], items: pool.Pool) -> None:
-    """One row per pick; an item that a sample holds already is asked again without a second draw."""
-    held = {
+    """Store a draw for each pick, except of items that are in that sample already and are only asked again."""
+    in_samples = {
         (item, arm)
         for item, arm in Draw.objects.filter(project=new.project, arm__in=SAMPLES).values_list("item_id", "arm")
     }
@@ -199,12 +208,12 @@ def _store_draws(new: Round, picks: Sequence[rounds.Pick], items: pool.Pool) -> 
             reason=pick.reason,
         )
         for pick in picks
-        if (int(items.ids[pick.position]), pick.arm) not in held
+        if (int(items.ids[pick.position]), pick.arm) not in in_samples
     )
 
 
 def _suggestions(project: Project, plan: rounds.RoundPlan) -> dict[int, str]:
-    """What each question shows of the machine's answer: nothing if any arm that drew it, now or before, is blind."""
+    """The suggestion policy of each question, by position: hidden if an always blind arm ever drew the item."""
     arms: dict[int, set[str]] = {int(position): set() for position in plan.ask}
     for pick in plan.picks:
         arms.setdefault(pick.position, set()).add(pick.arm)
@@ -214,6 +223,7 @@ def _suggestions(project: Project, plan: rounds.RoundPlan) -> dict[int, str]:
 
 
 def _why_nothing_is_left(project: Project, items: pool.Pool) -> str:
+    """The sentence for a round that would have no question."""
     if not len(items):
         return f"{project} has no items yet; import some first."
     if delivery.knows_nothing(project):
