@@ -1,4 +1,4 @@
-"""What a worker can do: one entry per kind of run, each a few lines that call domain functions."""
+"""Decides which kinds of runs there are, and what a worker does for each: KINDS names them, `perform` does one."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,26 +16,27 @@ from annotate.money import ledger, payments
 from annotate.runs import lifecycle
 from annotate.silver import prelabel
 
-Facts = dict[str, Any]  # what a run made, for pages: counts, public ids, file names
+Facts = dict[str, Any]  # JSON: the result of a run (counts, public ids, file names), or a run's parameters
 
 
 @dataclass(frozen=True)
 class RunKind:
-    """How a run of this kind is done, and its parameters with their defaults."""
+    """One kind of run: the function that does the work, and the parameters that it takes with their defaults."""
 
     work: Callable[..., Facts]  # (attempt, by, **parameters)
     defaults: dict[str, Any] = field(default_factory=dict)
-    queue: str = "ml"  # whatever loads torch or reads the whole pool; io waits for disks and other machines
-    check: Callable[..., Facts] | None = None  # (project, by, parameters): refuses at once, or completes them
-    tidy: Callable[..., None] | None = None  # (attempt, by): what a cancelled run leaves to clear away
+    queue: str = "ml"  # for work that loads torch or reads the whole pool; "io": work that waits for disks or servers
+    check: Callable[..., Facts] | None = None  # (project, by, parameters) -> parameters; raises what can be refused now
+    tidy: Callable[..., None] | None = None  # (attempt, by): clears away what a cancelled run leaves
 
 
 def enqueue(
     *, kind: str, project: Project, by: User, parameters: dict[str, Any] | None = None, retry_of: Run | None = None
 ) -> Run:
-    """A run that waits for a worker; asked for the same again, the run that is alive, which goes on if it was paused.
+    """Create a run that waits for a worker, after checking its parameters.
 
-    RunBusy while a run of this kind with other parameters is alive; InvalidInput names what no worker can do.
+    If a run of this kind with the same parameters is alive, that run is returned, resumed if it was paused. RunBusy
+    if the run that is alive has other parameters; InvalidInput for an unknown kind or parameter.
     """
     prepared = prepare(kind=kind, project=project, by=by, parameters=parameters or {})
     return lifecycle.create_queued(
@@ -44,19 +45,22 @@ def enqueue(
 
 
 def cancel(*, run: Run, by: User) -> Run:
-    """The run ends, at its next beat where a worker is at it; a worker clears away what must not stay."""
+    """Cancel a run; a running one ends at its next beat. A worker clears away what its kind must not leave."""
     return lifecycle.cancel(run=run, by=by, needs_tidying=run.kind in KINDS and KINDS[run.kind].tidy is not None)
 
 
 def retry(*, run: Run, by: User) -> Run:
-    """The same once more, as a run of its own; Conflict for a run that succeeded or is alive."""
+    """Enqueue a new run with the kind and parameters of `run`.
+
+    Conflict if that run succeeded, is alive, or was performed by a command.
+    """
     access.require(by, run.project, to="manage")
     lifecycle.require_repeatable(run)
     return enqueue(kind=run.kind, project=run.project, by=by, parameters=run.parameters, retry_of=run)
 
 
 def prepare(*, kind: str, project: Project, by: User, parameters: dict[str, Any]) -> dict[str, Any]:
-    """All parameters of such a run, after what can be refused at once was refused."""
+    """The complete parameters of a run to be created: those given, checked, and the defaults of its kind."""
     access.require(by, project, to="manage")
     known = _kind(kind)
     for name, value in parameters.items():
@@ -67,14 +71,17 @@ def prepare(*, kind: str, project: Project, by: User, parameters: dict[str, Any]
 
 
 def perform(attempt: lifecycle.Attempt) -> None:
-    """Do what the run asks for, in the name of who asked."""
+    """Do the work of the attempt's run in the name of the user who started it, and put its facts into `attempt.result`.
+
+    That user must still manage the project. When the run is cancelled, what it left is cleared away.
+    """
     run = attempt.run
     if run.started_by is None:
         raise InvalidInput(f"Nobody asked for this {run.kind}.")
     access.require(run.started_by, run.project, to="manage")
     kind = _kind(run.kind)
     if kind.defaults and run.performer == Run.Performer.COMMAND:
-        # Paused there and resumed on a page: nobody noted with what parameters.
+        # Such a run was paused by its command and resumed on a page; its row does not hold the command's parameters.
         raise InvalidInput(f"This {run.kind} was started by a command on the server; start it there again.")
     try:
         attempt.result = kind.work(attempt, run.started_by, **{**kind.defaults, **run.parameters})
@@ -87,7 +94,7 @@ def perform(attempt: lifecycle.Attempt) -> None:
 
 
 def sweep() -> int:
-    """Deal with runs whose workers are gone, and with money that was reserved for what is over; how many runs."""
+    """Requeue or end lost runs, and end reservations of attempts and leases that are over; returns how many runs."""
     n_lost = lifecycle.sweep()
     ledger.sweep()
     payments.sweep()
@@ -95,18 +102,22 @@ def sweep() -> int:
 
 
 def hourly_cleanup() -> int:
-    """What nobody asked for and has to be done now and then: workers do it every hour. Returns how much was cleared."""
+    """Throw away old uploads that no import needs; returns how many. Workers call it every hour."""
     return uploads.sweep()
 
 
 def _kind(name: str) -> RunKind:
+    """The kind of this name; InvalidInput if there is none."""
     if name not in KINDS:
         raise InvalidInput(f"No worker can do a {name!r}; there are: {', '.join(KINDS)}.")
     return KINDS[name]
 
 
-def _readable(project: Project, by: User, wanted: Facts) -> Facts:
-    """An import with all that was left open decided now, so that each attempt reads the file alike."""
+def _check_import(project: Project, by: User, wanted: Facts) -> Facts:
+    """The parameters of an import with dialect and columns filled in, so that each attempt reads the file alike.
+
+    InvalidInput if the file cannot be read so; Conflict if there is no unfinished import to abandon.
+    """
     if wanted["abandon"]:
         if not project.imports.filter(state=Import.State.RUNNING).exists():
             raise Conflict(_("There is no unfinished import to give up."))
@@ -133,14 +144,14 @@ def _import(
     return {"import": done.public_id, **counts}
 
 
-def _abandon(attempt: lifecycle.Attempt, by: User) -> None:
-    """A cancelled import was seen by nobody, and leaves nothing."""
+def _abandon_cancelled(attempt: lifecycle.Attempt, by: User) -> None:
+    """Delete the items that a cancelled import has stored; nobody has seen them, as it was not complete."""
     if attempt.run.project.imports.filter(state=Import.State.RUNNING).exists():
         ingest.abandon_import(project=attempt.run.project, by=by)
 
 
 def _prelabel(attempt: lifecycle.Attempt, by: User) -> Facts:
-    ledger.write_off_orphans(attempt.run)  # first of all: this attempt may be cancelled at its first step
+    ledger.write_off_orphans(attempt.run)  # before the first step, at which this attempt may be cancelled
     if attempt.run.project.connection_id is None:
         _read_items(attempt)
     attempt.step("Pre-labeling")
@@ -183,26 +194,26 @@ def _estimate(attempt: lifecycle.Attempt, by: User) -> Facts:
 
 
 def _export(attempt: lifecycle.Attempt, by: User, *, formats: Sequence[str]) -> Facts:
-    wrote = Export.objects.filter(run=attempt.run)
-    if not wrote.exists():
-        _estimate(attempt, by)  # first, so that the manifest states the error of exactly this version
+    exports = Export.objects.filter(run=attempt.run)
+    if not exports.exists():
+        _estimate(attempt, by)  # before the export, so that the manifest holds the figures of this very version
         delivered = _freeze(attempt, by)
         attempt.step("Writing files")
         export.export(delivered=delivered, by=by, formats=formats, show=attempt.beat, attempt=attempt)
-    made = wrote.select_related("delivered_version").get()
+    made = exports.select_related("delivered_version").get()
     written = [{name: file[name] for name in ("name", "bytes", "sha256")} for file in made.files]
     folder = str(files.path_of(made.folder))
     return {"version": made.delivered_version.version, "folder": folder, "manifest": made.manifest, "files": written}
 
 
 def _read_items(attempt: lifecycle.Attempt) -> None:
-    """Vectors of all items, stored once: a step of its own, with its own progress."""
+    """Compute and store the vectors of all items that have none yet, as a step with its own progress."""
     attempt.step("Reading the items")
     vectors.vectors_of(attempt.run.project, attempt.beat)
 
 
 def _freeze(attempt: lifecycle.Attempt, by: User) -> DeliveredVersion:
-    """What is delivered now; items that the model has not met are read, with progress."""
+    """The delivered version of the project as it is now; freezing one, as a step with its own progress, if need be."""
     attempt.step("Applying the model")
     return delivery.current(project=attempt.run.project, by=by, show=attempt.beat).row
 
@@ -212,8 +223,8 @@ KINDS = {
         _import,
         {"upload": "", "dialect": {}, "columns": {}, "abandon": False},
         queue="io",
-        check=_readable,
-        tidy=_abandon,
+        check=_check_import,
+        tidy=_abandon_cancelled,
     ),
     "prelabel": RunKind(_prelabel, check=prelabel.check),
     "draw": RunKind(_draw, {"batch": 100}),
