@@ -1,4 +1,4 @@
-"""Waiting in line to write: SQLite lets one writer in and all others poll, with sleeps of up to 100 ms each."""
+"""Advisory lock around short SQLite writes: waiting writers are woken, where SQLite polls every 100 ms."""
 
 import fcntl
 import threading
@@ -12,15 +12,15 @@ _threads = threading.Lock()
 
 @contextmanager
 def sqlite_write_lock() -> Iterator[None]:
-    """Around a short transaction that many people make at once: whoever waits is woken when it is their turn.
+    """Hold the lock in the body, a short transaction that many people make at once.
 
-    Threads wait for each other by a lock, processes by one on a file beside the database. Nothing depends on it
-    but speed: a writer that does not take its turn is held off by the database itself. Elsewhere than in SQLite,
-    and inside a transaction, it does nothing.
+    Threads of a process wait for a lock in memory, processes for a lock on a file beside the database. Only speed
+    depends on it, since SQLite itself lets in one writer at a time. It has no effect on PostgreSQL and inside a
+    transaction.
     """
     if connection.vendor != "sqlite" or connection.in_atomic_block:
         yield
         return
     with _threads, open(f"{connection.settings_dict['NAME']}-turn", "w") as file:  # noqa: PTH123
-        fcntl.flock(file, fcntl.LOCK_EX)  # given back when the file is closed
+        fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed
         yield
