@@ -1,4 +1,4 @@
-"""The rows of the product, one file per thing."""
+"""The database's tables as Django models, one file per subject; import the models from here."""
 
 from annotate.models.annotation import Annotation, Draft
 from annotate.models.budget import Budget, LedgerEntry

@@ -1,4 +1,4 @@
-"""What people answered: append-only, one current revision per person and item."""
+"""Answers of people and drafts of answers. Each person has one current answer (or skip) per item."""
 
 from django.db import models
 from django.db.models import Q
@@ -12,6 +12,8 @@ from annotate.models.user import User
 
 
 class SkipReason(models.TextChoices):
+    """Why a person skipped a question instead of choosing a label."""
+
     UNCLEAR = "unclear"
     BAD_DATA = "bad_data"
     NOT_MY_AREA = "not_my_area"
@@ -19,7 +21,7 @@ class SkipReason(models.TextChoices):
 
 
 class Annotation(models.Model):
-    """An answer, or a skip with its reason. A changed answer is a new row with the next revision."""
+    """An answer (`label`) or a skip (`skip_reason`). A changed answer is a new row with the next revision number."""
 
     public_id = PublicIdField()
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="annotations")
@@ -31,9 +33,9 @@ class Annotation(models.Model):
     guidelines = models.ForeignKey(GuidelineVersion, null=True, on_delete=models.PROTECT)
     revision = models.PositiveIntegerField()
     is_current = models.BooleanField(default=True)
-    is_counted = models.BooleanField(default=True)  # False: came after its lease was lost
-    is_blind = models.BooleanField()
-    suggestion = models.CharField(  # the policy in force when it was given
+    is_counted = models.BooleanField(default=True)  # for gold; False: came after its lease was lost
+    is_blind = models.BooleanField()  # given without the machine's answer in sight
+    suggestion = models.CharField(  # the question's policy when the answer was given
         max_length=20, choices=SuggestionPolicy.choices, default=SuggestionPolicy.HIDDEN
     )
     is_flagged = models.BooleanField(default=False)
@@ -68,7 +70,7 @@ class Annotation(models.Model):
 
 
 class Draft(models.Model):
-    """What a person has begun to say about a question: outlives the lease, a reload and the device."""
+    """An answer that a person has begun to give to a question; it outlives lease, reload and device."""
 
     entry = models.ForeignKey(QueueEntry, on_delete=models.CASCADE, related_name="drafts")
     annotator = models.ForeignKey(User, on_delete=models.CASCADE, related_name="drafts")

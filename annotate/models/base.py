@@ -1,4 +1,4 @@
-"""What several models share: random public ids, the database's clock, and which texts can be kept."""
+"""What several models need: random public ids, the database's clock, and a check which texts can be stored."""
 
 import secrets
 from datetime import datetime
@@ -10,19 +10,19 @@ from django.db import connection, models
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-time_zones = cache(available_timezones)  # it walks through hundreds of files
+time_zones = cache(available_timezones)  # cached, because it reads hundreds of files
 
 
 def make_public_id() -> str:
-    """A random id for the outside: 80 bits, so it cannot be guessed; hex, so it is safe in a shell."""
+    """A random id for addresses and files: 80 bits, too many to guess; in hex, so it needs no quoting in a shell."""
     return secrets.token_hex(10)
 
 
 class PublicIdField(models.CharField):  # type: ignore[type-arg]
-    """Unique random id shown outside; the bigint primary key stays inside.
+    """A row's unique random id for pages, the API and files, which never show its primary key.
 
-    `unique=False` for a table that takes many rows at once, with a UniqueConstraint in its place: for a unique text
-    Django gives PostgreSQL a second index, for searches by how it begins, which nobody makes.
+    Tables that take many rows at once set `unique=False` and declare a UniqueConstraint instead: for a unique text
+    column Django makes a second index on PostgreSQL, for searches by prefix, which no query makes.
     """
 
     def __init__(self, *args: object, **kwargs: object) -> None:
@@ -35,7 +35,7 @@ class PublicIdField(models.CharField):  # type: ignore[type-arg]
 
 
 def database_now() -> datetime:
-    """The database's clock, which every process shares; lease times come from it and nowhere else."""
+    """The time by the database's clock, which all processes share. Leases are granted and expire by this clock."""
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             cursor.execute("SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now')")
@@ -47,5 +47,5 @@ def database_now() -> datetime:
 
 
 def is_storable(text: str) -> bool:
-    """Whether every database can keep this text: no NUL, and no half of a surrogate pair."""
+    """Whether SQLite and PostgreSQL can both store the text: it holds no NUL and no half of a surrogate pair."""
     return not any(character == "\x00" or "\ud800" <= character <= "\udfff" for character in text)

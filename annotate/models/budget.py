@@ -1,4 +1,4 @@
-"""Money: a hard cap per project and kind, and a ledger in which whatever was reserved ends once."""
+"""Budgets with hard caps, and the ledger: one entry per reservation, which ends once."""
 
 from django.db import models
 from django.db.models import F, Q
@@ -12,7 +12,7 @@ from annotate.models.run import Run
 
 
 class Budget(models.Model):
-    """What may be spent on one kind of work. The three sums equal a recount of the ledger at every commit."""
+    """A project's money for machines, or for people. At every commit the three sums equal a recount of the ledger."""
 
     class Kind(models.TextChoices):
         MACHINE = "machine"
@@ -20,7 +20,7 @@ class Budget(models.Model):
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="budgets")
     kind = models.CharField(max_length=10, choices=Kind.choices)
-    # NULL: none was set. Machines that cost money are not asked then; people are, and the ledger tells what they cost.
+    # NULL: no cap is set. Then machines that cost money are not asked; people are, and the ledger records their cost.
     cap_micros = models.PositiveBigIntegerField(null=True)
     reserved_micros = models.PositiveBigIntegerField(default=0)
     settled_micros = models.PositiveBigIntegerField(default=0)
@@ -42,6 +42,7 @@ class Budget(models.Model):
 
     @property
     def spent_micros(self) -> int:
+        """Settled and written off; reservations left out."""
         return self.settled_micros + self.written_off_micros
 
     @property
@@ -51,13 +52,13 @@ class Budget(models.Model):
 
 
 class LedgerEntry(models.Model):
-    """One attempt to spend: committed before the call goes out or the lease is granted, and ended exactly once."""
+    """One reservation of money, committed before the request is sent or with the lease; it ends exactly once."""
 
     class State(models.TextChoices):
         RESERVED = "reserved"
-        SETTLED = "settled"  # what it cost is known
-        RELEASED = "released"  # it provably cost nothing
-        WRITTEN_OFF = "written_off"  # how it ended is unknown: charged as reserved
+        SETTLED = "settled"  # the cost is known and charged
+        RELEASED = "released"  # the attempt provably cost nothing
+        WRITTEN_OFF = "written_off"  # the cost is unknown: the whole reservation is charged
 
     public_id = PublicIdField()
     budget = models.ForeignKey(Budget, on_delete=models.CASCADE, related_name="entries")

@@ -1,4 +1,4 @@
-"""Many rows of one table at once, where building a model object for each would cost most of the time."""
+"""Inserts and reads many rows of one table at once, without the cost of a model object per row."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,17 +9,17 @@ from django.db import connection, models
 
 T = TypeVar("T")
 
-# How many rows at once. What takes another number says why beside it.
-ROWS_PER_INSERT = 1_000  # the statement's own cost is spread over enough rows, and its text stays small
-IDS_PER_QUERY = 2_000  # named in one IN: far below what SQLite takes, and PostgreSQL plans it in a millisecond
+# How many rows at once. Code that uses another number says why.
+ROWS_PER_INSERT = 1_000  # enough to spread the cost of a statement, few enough to keep its text small
+IDS_PER_QUERY = 2_000  # in one IN: far below SQLite's limit, and PostgreSQL plans it in a millisecond
 ROWS_PER_PAGE = 2_000  # read with their texts, for instance for a download: a few MB at most
-ROWS_PER_ARRAY_READ = 10_000  # of a few numbers each, on their way into arrays
+ROWS_PER_ARRAY_READ = 10_000  # rows of a few numbers each, to be put into arrays
 
-_CHECKPOINT_PAGES = 16_000  # of 4 KB
+_CHECKPOINT_PAGES = 16_000  # of 4 KB: 64 MB
 
 
 def insert(model: type[models.Model], fields: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Insert rows whose values the database takes as they are: JSON as text, times through `stored`."""
+    """Insert rows; values go to the database as they are, so JSON must be text and times must come from `stored`."""
     columns = ", ".join(_column(model, field) for field in fields)
     places = ", ".join(["%s"] * len(fields))
     table = connection.ops.quote_name(model._meta.db_table)
@@ -27,7 +27,7 @@ def insert(model: type[models.Model], fields: Sequence[str], rows: Iterable[Sequ
         _copy(f"COPY {table} ({columns}) FROM STDIN", rows)
         return
     with connection.cursor() as cursor:
-        # Table and columns come from the models, never from people.
+        # Table and columns come from the models, never from a request.
         cursor.executemany(f"INSERT INTO {table} ({columns}) VALUES ({places})", list(rows))  # noqa: S608
 
 
@@ -40,9 +40,10 @@ def matching(
     where: str = "",
     **equal: Any,
 ) -> list[tuple[Any, ...]]:
-    """The values of `fields` in rows whose `field` is one of `among`: an `__in` of thousands is slow.
+    """The values of `fields` in each row whose `field` is one of `among`; faster than Django's `__in` of thousands.
 
-    `where` is more SQL about the same row, for instance to fit a partial index; it never comes from people.
+    `equal`: further fields with the value that they must have. `where`: a further condition in SQL, for instance that
+    of a partial index; it is part of the program, never of a request.
     """
     if not among:
         return []
@@ -64,10 +65,10 @@ def matching(
 
 @contextmanager
 def few_checkpoints() -> Iterator[None]:
-    """While many rows come in, SQLite moves its log into the database every 64 MB instead of every 4 MB.
+    """In the body, SQLite copies its write-ahead log into the database every 64 MB instead of every 4 MB.
 
-    Random keys touch most pages of an index in every transaction; moving each page once for many transactions
-    nearly halves what is written. Durability is not touched: commits still wait for the log to be on disk.
+    Random keys change most pages of an index in every transaction. Copying each page once for many transactions
+    nearly halves the bytes written. Durability stays: each commit waits until the log is on disk.
     """
     if connection.vendor != "sqlite":
         yield
@@ -83,19 +84,19 @@ def few_checkpoints() -> Iterator[None]:
 
 
 def parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    """All values, as many at a time as one query may name."""
+    """The values in slices of at most IDS_PER_QUERY."""
     for start in range(0, len(values), IDS_PER_QUERY):
         yield values[start : start + IDS_PER_QUERY]
 
 
 def stored(moment: datetime) -> Any:
-    """A time as the database keeps it."""
+    """A time in the form in which the database stores it."""
     return connection.ops.adapt_datetimefield_value(moment)
 
 
 def _copy(statement: str, rows: Iterable[Sequence[Any]]) -> None:
-    """PostgreSQL's own way for many rows: no statement per row to plan, no answer per row to wait for."""
-    # Django names only the errors of execute and fetch; here a broken constraint is an IntegrityError too.
+    """Insert by PostgreSQL's COPY, which plans no statement per row and waits for no reply per row."""
+    # Django turns only errors of execute and fetch into its own; wrapped, a broken constraint is an IntegrityError.
     with connection.cursor() as cursor, connection.wrap_database_errors, cursor.copy(statement) as copy:
         for row in rows:
             copy.write_row(row)

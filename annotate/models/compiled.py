@@ -1,7 +1,7 @@
-"""Queries that are asked many times a second: compiled once from their queryset, and afterwards only filled in.
+"""Querysets that are compiled to SQL once and run many times a second with other values.
 
-Django makes the SQL of a queryset anew each time, which for a query with a dozen subqueries takes 5 ms of processor
-time, twenty times as long as SQLite needs to answer it. The text differs from time to time only in its values.
+Django compiles a queryset each time it runs. For a query with a dozen subqueries that takes 5 ms of processor time,
+twenty times as long as SQLite needs to run it, although only the values in the SQL change.
 """
 
 import threading
@@ -17,7 +17,7 @@ from django.db.models.sql import UpdateQuery
 
 
 class Param(Value):
-    """Stands in a queryset for a value that is known only when it is asked."""
+    """A named placeholder in a queryset, for a value that is known only when the query runs."""
 
     def as_sql(self, compiler: Any, connection: Any) -> Any:
         return "%s", [self]
@@ -25,37 +25,40 @@ class Param(Value):
 
 @dataclass(frozen=True)
 class _Statement:
-    """SQL and what fills it: values that are always the same, and Params."""
+    """SQL, and for each of its %s either a fixed value or the Param whose value goes there."""
 
     sql: str
     places: tuple[Any, ...]
 
-    def filled(self, values: dict[str, Any]) -> list[Any]:
+    def arguments(self, values: dict[str, Any]) -> list[Any]:
+        """The list of values for the SQL; `values` by the names of the Params."""
         return [values[place.value] if isinstance(place, Param) else place for place in self.places]
 
 
 @dataclass(frozen=True)
 class _Select(_Statement):
+    """A compiled SELECT, with what Django knows of its columns, to make model objects from rows."""
+
     converters: list[tuple[int, list[Callable[..., Any]], Any]]  # column, functions, expression
     model: type[models.Model]
-    fields: tuple[int, list[str]]  # where the model's columns end (they come first), and what they are
+    fields: tuple[int, list[str]]  # how many columns are the model's own (they come first), and their names
     related: list[Any]
     annotations: list[tuple[str, int]]
 
     def rows(self, values: dict[str, Any]) -> list[Sequence[Any]]:
         with _cursor() as cursor:
-            cursor.execute(self.sql, self.filled(values))
+            cursor.execute(self.sql, self.arguments(values))
             return [self._converted(list(row)) for row in cursor.fetchall()]
 
-    def made(self, row: Sequence[Any]) -> Any:
-        """The model's object with all that was selected beside it, as a queryset would make it."""
+    def instance(self, row: Sequence[Any]) -> Any:
+        """The model object of a row, with its related objects and annotations, as a queryset would make it."""
         end, names = self.fields
-        found = self.model.from_db(connection.alias, names, row[:end])
+        instance = self.model.from_db(connection.alias, names, row[:end])
         for populator in self.related:
-            populator.populate(row, found)
+            populator.populate(row, instance)
         for name, column in self.annotations:
-            setattr(found, name, row[column])
-        return found
+            setattr(instance, name, row[column])
+        return instance
 
     def _converted(self, row: list[Any]) -> list[Any]:
         for column, functions, expression in self.converters:
@@ -65,33 +68,34 @@ class _Select(_Statement):
 
 
 class CompiledQuery:
-    """One query of which only the values change. `build` makes its queryset from keyword arguments.
+    """A query that is compiled once and run with other values each time. `build` makes its queryset.
 
-    `fields` names these arguments, each with the kind of column that its values would fit. What `build` takes
-    beside them is the query's shape (for instance how many rows): it comes first, by place, and each shape is
-    compiled once. The values must never decide the shape: where None means something, `build` says it in SQL.
+    `fields`: the keyword arguments of `build` that are such values, each with a model field of its type. Positional
+    arguments of `build` are the query's shape (for instance how many rows); each shape is compiled once. A value must
+    not change the shape: where None has a meaning, `build` expresses it in SQL.
     """
 
     def __init__(self, build: Callable[..., Any], **fields: "models.Field[Any, Any]") -> None:
         self._build = build
         self._fields = fields
-        # By thread: what Django compiled holds on to the thread's connection, and must not outlive it.
+        # Per thread: what Django compiles refers to the thread's connection and must not outlive it.
         self._compiled = threading.local()
 
     def queryset(self, *shape: Any, **values: Any) -> Any:
-        """The same as Django would ask it, for whoever wants to compare."""
-        given = {name: Value(values[name], output_field=field) for name, field in self._fields.items()}
-        return self._build(*shape, **given)
+        """The queryset with these values, for comparing results and plans with those of the compiled query."""
+        constants = {name: Value(values[name], output_field=field) for name, field in self._fields.items()}
+        return self._build(*shape, **constants)
 
     def objects(self, *shape: Any, **values: Any) -> list[Any]:
+        """Run the query: the model objects that it finds."""
         select = self._statement(shape)
-        return [select.made(row) for row in select.rows(_stored(values))]
+        return [select.instance(row) for row in select.rows(_stored(values))]
 
     def run(self, *shape: Any, **values: Any) -> int:
-        """For an update, see CompiledUpdate: how many rows changed."""
+        """Run an update (CompiledUpdate); returns how many rows it changed."""
         statement = self._statement(shape)
         with _cursor() as cursor:
-            cursor.execute(statement.sql, statement.filled(_stored(values)))
+            cursor.execute(statement.sql, statement.arguments(_stored(values)))
             return int(cursor.rowcount)
 
     def _statement(self, shape: tuple[Any, ...]) -> Any:
@@ -106,7 +110,7 @@ class CompiledQuery:
         compiler: Any = queryset.query.get_compiler(connection=connection)
         sql, places = compiler.as_sql()
         columns = [column for column, *_ in compiler.select]
-        converters = [(place, *found) for place, found in compiler.get_converters(columns).items()]
+        converters = [(column, *how) for column, how in compiler.get_converters(columns).items()]
         known = compiler.klass_info
         populators: Any = get_related_populators
         own = known["select_fields"]
@@ -124,7 +128,7 @@ class CompiledQuery:
 
 
 class CompiledUpdate(CompiledQuery):
-    """The same for an update: `build` gives the rows and, in a dict, what is set in them."""
+    """An UPDATE that is compiled once: `build` returns the queryset of its rows and a dict of the fields to set."""
 
     def _compile(self, built: tuple[QuerySet[Any], dict[str, Any]]) -> _Statement:  # type: ignore[override]
         queryset, changes = built
@@ -136,20 +140,22 @@ class CompiledUpdate(CompiledQuery):
 
 
 def _cursor() -> Any:
-    """On PostgreSQL one that keeps the plan of what it is asked often: planning a dozen subqueries takes it 3 ms, five
-    times as long as answering them. (OPTIONS["prepare_threshold"]; Django's own cursors plan each time.)
+    """A cursor; on PostgreSQL, one that lets the server keep the plans of frequent queries (prepare_threshold).
+
+    Planning a dozen subqueries takes 3 ms, five times as long as running them; with Django's own cursors PostgreSQL
+    plans each time.
     """
     if connection.vendor != "postgresql":
         return connection.cursor()
     from django.db.backends.postgresql.base import ServerBindingCursor
 
     connection.ensure_connection()
-    # What `connection.cursor()` does with a cursor: errors become Django's, and queries are counted where asked.
+    # As `connection.cursor()` does: database errors become Django's, and queries are logged where that is on.
     cursor: Any = ServerBindingCursor
     return connection._prepare_cursor(cursor(connection.connection))  # type: ignore[attr-defined]
 
 
 def _stored(values: dict[str, Any]) -> dict[str, Any]:
-    """Values as the database takes them."""
+    """The values in the form that the database driver takes."""
     adapt = connection.ops.adapt_datetimefield_value
     return {name: adapt(value) if isinstance(value, datetime) else value for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""Rounds, why each item was drawn, and the small hot queue of the current round."""
+"""Rounds, the draws that say why each item was picked, and the questions that each round puts to people."""
 
 from django.db import models
 from django.db.models import Q
@@ -11,6 +11,8 @@ from annotate.models.user import User
 
 
 class Round(models.Model):
+    """A batch of questions, drawn together, answered, and closed. A project has at most one open round."""
+
     class State(models.TextChoices):
         OPEN = "open"
         CLOSED = "closed"
@@ -20,18 +22,18 @@ class Round(models.Model):
     index = models.PositiveIntegerField()  # 1, 2, 3, ...
     state = models.CharField(max_length=20, choices=State.choices, default=State.OPEN)
     batch = models.PositiveIntegerField()
-    shares = models.JSONField()
+    shares = models.JSONField()  # the fraction of the batch that each arm got
     strategy = models.CharField(max_length=20)
     scored_with = models.ForeignKey("annotate.DeliveredVersion", null=True, on_delete=models.PROTECT)
     seed = models.BigIntegerField()
-    run = models.ForeignKey(Run, null=True, on_delete=models.SET_NULL, related_name="rounds")  # that drew it
-    # The run that closed it; NULL: a command did, which makes no run of that.
+    run = models.ForeignKey(Run, null=True, on_delete=models.SET_NULL, related_name="rounds")  # drew it
+    # The run that closed it; NULL for an open round, and where a command closed it, which makes no run.
     closing_run = models.ForeignKey(Run, null=True, on_delete=models.SET_NULL, related_name="closed_rounds")
     opened_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="+")
     opened_at = models.DateTimeField(auto_now_add=True)
     closed_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="+")
     closed_at = models.DateTimeField(null=True)
-    # Where the cut-offs of the samples stood after the round closed.
+    # The project's cut-offs when the round had closed.
     audit_cutoff = models.FloatField(null=True, db_column="audit_mark")
     reference_cutoff = models.FloatField(null=True, db_column="reference_mark")
 
@@ -50,7 +52,7 @@ class Round(models.Model):
 
 
 class Draw(models.Model):
-    """Why an item was picked, kept for ever. Without a round: it fell behind a cut-off that had passed."""
+    """One (item, arm, round), kept for ever. Without a round: a late item of a sample, or gold that was imported."""
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="draws")
     item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="draws")
@@ -81,22 +83,22 @@ class Draw(models.Model):
 
 
 class QueueEntry(models.Model):
-    """One question of one round. `n_taken` = active leases + finished counted answers; it never passes overlap."""
+    """An item of a round as a question to people. `n_taken` = active leases + counted answers, at most the overlap."""
 
     class State(models.TextChoices):
         OPEN = "open"
         ANSWERED = "answered"  # the overlap is full
-        SKIPPED = "skipped"  # by as many people as could answer
-        UNRESOLVED = "unresolved"  # the round was closed over it
+        SKIPPED = "skipped"  # and nobody is left who may answer it
+        UNRESOLVED = "unresolved"  # its round closed, its item was withdrawn, or a reviewer could not decide it
 
-    # No index of its own: three others begin with it, and read the questions in their order.
+    # No index of its own: three others begin with this column, and yield the questions in their order.
     round = models.ForeignKey(Round, on_delete=models.CASCADE, related_name="queue", db_index=False)
     item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="queue_entries")
     position = models.PositiveIntegerField()  # random, so that the order does not betray the arm
     overlap = models.PositiveSmallIntegerField()
     n_taken = models.PositiveSmallIntegerField(default=0)
     is_blind = models.BooleanField()
-    suggestion = models.CharField(  # what its arms allow, fixed when it was drawn
+    suggestion = models.CharField(  # what the arms that drew the item allow, fixed when the round opens
         max_length=20, choices=SuggestionPolicy.choices, default=SuggestionPolicy.HIDDEN
     )
     state = models.CharField(max_length=20, choices=State.choices, default=State.OPEN)

@@ -1,4 +1,4 @@
-"""What happened, by whom, when. Append-only: triggers in the database refuse updates and deletions."""
+"""The event log. Append-only: triggers in the database refuse updates and deletions."""
 
 from typing import Any
 
@@ -9,6 +9,8 @@ from annotate.models.user import User
 
 
 class Event(models.Model):
+    """What happened (`kind`, `data`), in which project, by whom, and when. `project` is NULL for events of the site."""
+
     project = models.ForeignKey(Project, null=True, on_delete=models.PROTECT, related_name="events")
     actor = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="+")
     kind = models.CharField(max_length=40)

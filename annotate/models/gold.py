@@ -1,4 +1,4 @@
-"""Labels that met the gold rule. Rows are never edited: a newer one takes the older one's place."""
+"""Gold labels and reviewers' decisions. A newer row takes the older one's place; no label is ever edited."""
 
 from django.db import models
 from django.db.models import Q
@@ -13,21 +13,22 @@ from annotate.models.user import User
 
 class GoldQuerySet(models.QuerySet["Gold"]):
     def current(self) -> "GoldQuerySet":
+        """Gold whose place no newer row has taken."""
         return self.filter(is_current=True)
 
     def trainable(self) -> "GoldQuerySet":
-        """Gold that may train, calibrate or choose: never what an audit draw obtained first."""
+        """Current gold that may train, calibrate and choose: all but that of origin `audit`."""
         return self.current().exclude(origin=Arm.AUDIT)
 
 
 class Gold(models.Model):
-    """An item may hold two: one for training and delivery, and one that only its audit draw obtained."""
+    """A gold label of an item. An item may have two current ones: one of origin `audit`, and one that may train."""
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="gold")
     item = models.ForeignKey(Item, on_delete=models.CASCADE, related_name="gold")
     label = models.ForeignKey(Label, on_delete=models.PROTECT)
-    rule = models.CharField(max_length=20)  # the gold rule it met, 'imported' or 'adjudicated'
-    origin = models.CharField(max_length=20, choices=Arm.choices)  # the arm that obtained it first
+    rule = models.CharField(max_length=20)  # the project's gold rule, 'imported' or 'adjudicated'
+    origin = models.CharField(max_length=20, choices=Arm.choices)  # the arm that first obtained it
     is_blind = models.BooleanField()
     round = models.ForeignKey(Round, null=True, on_delete=models.PROTECT, related_name="gold")
     is_current = models.BooleanField(default=True)
@@ -52,7 +53,7 @@ class Gold(models.Model):
 
 
 class Adjudication(models.Model):
-    """What a reviewer decided about a question on which people disagreed. A second thought is a new row."""
+    """A reviewer's decision of a disputed question. A changed decision is a new row."""
 
     public_id = PublicIdField()
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="adjudications")

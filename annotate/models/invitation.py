@@ -1,4 +1,4 @@
-"""How people get in: one-time links, tokens for programs, and what sign-in remembers of failures."""
+"""What lets people and programs in: one-time links and API tokens; failed sign-ins; requests already answered."""
 
 from django.db import models
 from django.db.models import Q
@@ -16,7 +16,7 @@ class Invitation(models.Model):
     token_sha256 = models.CharField(max_length=64, unique=True)
     role = models.CharField(max_length=20, choices=Role.choices)
     is_trusted = models.BooleanField(default=False)
-    email = models.EmailField(max_length=254, blank=True, default="")  # empty: whoever holds the link
+    email = models.EmailField(max_length=254, blank=True, default="")  # empty: anybody who has the link may use it
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField()
@@ -39,7 +39,7 @@ class Invitation(models.Model):
 
 
 class SignInFailure(models.Model):
-    """One failed sign-in for one key: the SHA-256 of an address that was tried, or of where it came from."""
+    """One failed sign-in. `key`: keyed hash of the e-mail address that was tried, or of the client's IP address."""
 
     key = models.CharField(max_length=64)
     at = models.DateTimeField()
@@ -68,9 +68,11 @@ class PasswordReset(models.Model):
 
 
 class ApiToken(models.Model):
-    """What a program signs in with. Only the SHA-256 of the token is kept; it is shown once."""
+    """A token with which a program acts for a user. It is shown once; only its SHA-256 is kept."""
 
     class Scope(models.TextChoices):
+        """What a program may do with the token, within what its user may do."""
+
         READ = "read"
         ANNOTATE = "annotate"  # and read
         MANAGE = "manage"  # and all others
@@ -79,7 +81,7 @@ class ApiToken(models.Model):
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_tokens")
     name = models.CharField(max_length=100)
     token_sha256 = models.CharField(max_length=64, unique=True)
-    hint = models.CharField(max_length=12)  # its first characters, to tell it from others
+    hint = models.CharField(max_length=12)  # the token's first characters, to tell it from others
     scope = models.CharField(max_length=20, choices=Scope.choices, default=Scope.READ)
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField()
@@ -91,12 +93,12 @@ class ApiToken(models.Model):
 
 
 class IdempotentRequest(models.Model):
-    """The answer to a request that carried an idempotency key: sent again, it is answered again and not done again."""
+    """The response to a request with an idempotency key. A repeated request gets it again and does nothing more."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
     key = models.CharField(max_length=100)
     request_sha256 = models.CharField(max_length=64)  # of method, path and body
-    status = models.PositiveSmallIntegerField(null=True)  # NULL: on its way
+    status = models.PositiveSmallIntegerField(null=True)  # of the response; NULL: the request is being handled
     body = models.TextField(blank=True, default="")
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -1,4 +1,4 @@
-"""What is labeled. Items never change: a correction is a new item, a withdrawal is a time stamp."""
+"""Items, and the uploads and imports that they come from. Items never change: a corrected one is another item."""
 
 from django.db import models
 from django.db.models import Q
@@ -10,24 +10,24 @@ from annotate.models.user import User
 
 
 class Upload(models.Model):
-    """A file that somebody sent, kept until it is imported or thrown away."""
+    """A file that somebody sent. The file is kept until somebody, or the hourly cleanup, discards it; the row stays."""
 
     public_id = PublicIdField()
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="uploads")
-    file_name = models.CharField(max_length=255)  # as it was called where it came from
+    file_name = models.CharField(max_length=255)  # on the sender's computer
     file = models.CharField(max_length=200)  # its name in the store
     file_sha256 = models.CharField(max_length=64)
     n_bytes = models.PositiveBigIntegerField()
     created_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT)
     created_at = models.DateTimeField(auto_now_add=True)
-    deleted_at = models.DateTimeField(null=True)  # the file is gone, the row says what it was
+    deleted_at = models.DateTimeField(null=True)  # when the file was discarded
 
     def __str__(self) -> str:
         return self.file_name
 
 
 class Import(models.Model):
-    """One file on its way in. Its items stay hidden until it is complete."""
+    """The import of one file. Its items stay hidden until it is complete."""
 
     class State(models.TextChoices):
         RUNNING = "running"
@@ -36,12 +36,12 @@ class Import(models.Model):
     public_id = PublicIdField()
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="imports")
     upload = models.ForeignKey(Upload, null=True, on_delete=models.PROTECT, related_name="imports")
-    run = models.ForeignKey(Run, null=True, on_delete=models.SET_NULL, related_name="imports")  # that completed it
+    run = models.ForeignKey(Run, null=True, on_delete=models.SET_NULL, related_name="imports")  # completed it
     file_name = models.CharField(max_length=255)
     file_sha256 = models.CharField(max_length=64)
     options = models.JSONField(default=dict)
     state = models.CharField(max_length=20, choices=State.choices, default=State.RUNNING)
-    cursor = models.PositiveBigIntegerField(default=0)  # lines of the file that are done
+    cursor = models.PositiveBigIntegerField(default=0)  # lines of the file whose items are committed
     n_items = models.PositiveBigIntegerField(default=0)
     n_revived = models.PositiveBigIntegerField(default=0)
     n_duplicates = models.PositiveBigIntegerField(default=0)
@@ -67,7 +67,7 @@ class ItemQuerySet(models.QuerySet["Item"]):
         return self.filter(source__state=Import.State.COMPLETE)
 
     def in_pool(self) -> "ItemQuerySet":
-        """Items that can be drawn, labeled and delivered."""
+        """Items that can be drawn, labeled and delivered: of a complete import, not withdrawn."""
         return self.visible().filter(withdrawn_at__isnull=True)
 
     def outside_pool(self) -> "ItemQuerySet":
@@ -76,11 +76,13 @@ class ItemQuerySet(models.QuerySet["Item"]):
 
 
 class Item(models.Model):
+    """One thing to be labeled: a text, or a pair of texts. Withdrawing it sets a time stamp; the row stays."""
+
     # No index of its own: those of the constraints begin with the project.
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="items", db_index=False)
     source = models.ForeignKey(Import, on_delete=models.CASCADE, related_name="items")
     public_id = PublicIdField(unique=False)
-    ordinal = models.PositiveBigIntegerField()  # row number in every array on disk
+    ordinal = models.PositiveBigIntegerField()  # the item's row in every array on disk
     modality = models.CharField(max_length=20, default="text")
     content_hash = models.CharField(max_length=64)
     external_id = models.CharField(max_length=200, null=True)
@@ -109,7 +111,7 @@ class Item(models.Model):
 
 
 class ItemPayload(models.Model):
-    """The content, apart from the hot row; only annotate/modalities understands it."""
+    """The content of an item, in a table of its own to keep Item's rows short. annotate/modalities interprets it."""
 
     item = models.OneToOneField(Item, on_delete=models.CASCADE, primary_key=True, related_name="content")
     payload = models.JSONField()
@@ -120,12 +122,12 @@ class ItemPayload(models.Model):
 
 
 class RejectedRow(models.Model):
-    """A line of an import that made no item: quarantined with its reason, or a counted duplicate."""
+    """A line of an import that made no item, with the reason: it was unusable, a duplicate, or revived an item."""
 
     class Kind(models.TextChoices):
         REJECTED = "rejected"
         DUPLICATE = "duplicate"
-        REVIVED = "revived"  # brought a withdrawn item back; `excerpt` holds its public id
+        REVIVED = "revived"  # has the content of a withdrawn item, which it brought back; `excerpt` holds its public id
 
     source = models.ForeignKey(Import, on_delete=models.CASCADE, related_name="rejected_rows")
     kind = models.CharField(max_length=20, choices=Kind.choices, default=Kind.REJECTED)

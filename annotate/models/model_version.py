@@ -1,4 +1,4 @@
-"""Trained classifiers, what is delivered with them, and what is known about their accuracy."""
+"""Model versions, the delivered versions made with them, and estimates of their accuracy."""
 
 from django.db import models
 from django.db.models import Q
@@ -12,12 +12,12 @@ from annotate.models.schema import Label, LabelSchema
 
 
 class ModelVersion(models.Model):
-    """A classifier that can be made again from its snapshot, folds, config and seed."""
+    """A trained classifier, which can be made again from its snapshot, config and seed."""
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="model_versions")
     public_id = PublicIdField()
     version = models.PositiveIntegerField()
-    run = models.ForeignKey(Run, null=True, on_delete=models.SET_NULL, related_name="model_versions")  # that trained it
+    run = models.ForeignKey(Run, null=True, on_delete=models.SET_NULL, related_name="model_versions")  # trained it
     schema = models.ForeignKey(LabelSchema, on_delete=models.PROTECT)
     prompt = models.ForeignKey(PromptVersion, null=True, on_delete=models.PROTECT)
     encoder = models.CharField(max_length=200)
@@ -42,7 +42,7 @@ class ModelVersion(models.Model):
 
 
 class DeliveredVersion(models.Model):
-    """The frozen tuple that an estimate speaks of: (model, prompt, Ĉ, rule, last ordinal, A)."""
+    """The machine labels of all items, frozen with what decided them: model, prompt, Ĉ, rule, pool and A."""
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="delivered_versions")
     public_id = PublicIdField()
@@ -50,12 +50,12 @@ class DeliveredVersion(models.Model):
     schema = models.ForeignKey(LabelSchema, on_delete=models.PROTECT)
     model = models.ForeignKey(ModelVersion, null=True, on_delete=models.PROTECT)
     prompt = models.ForeignKey(PromptVersion, null=True, on_delete=models.PROTECT)
-    rule = models.CharField(max_length=20, db_column="chooser")  # which machine label is delivered
-    delivery = models.JSONField()  # parameters of the rule, Ĉ with counts, cross-validation table
+    rule = models.CharField(max_length=20, db_column="chooser")  # label combination: combiner, llm, model or posterior
+    delivery = models.JSONField()  # the rule's parameters, Ĉ with its counts, the cross-validation table
     last_ordinal = models.BigIntegerField()
     n_pool = models.PositiveBigIntegerField()
     n_in_a = models.PositiveBigIntegerField()
-    file = models.CharField(max_length=200)  # machine label, probability and A by ordinal
+    file = models.CharField(max_length=200)  # arrays by ordinal: machine label, probability, A, …
     file_sha256 = models.CharField(max_length=64)
     fingerprint = models.CharField(max_length=64)
     frozen_at = models.DateTimeField(auto_now_add=True)
@@ -74,6 +74,8 @@ class Estimate(models.Model):
     """One figure about one delivered version, with its interval or the reason why there is none."""
 
     class Estimand(models.TextChoices):
+        """What a figure is about (docs/loop.md, "Estimates")."""
+
         LLM = "llm"
         MODEL = "model"
         MODEL_NEW_DATA = "model_new_data"
@@ -84,7 +86,7 @@ class Estimate(models.Model):
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="estimates")
     delivered_version = models.ForeignKey(DeliveredVersion, on_delete=models.CASCADE, related_name="estimates")
-    round = models.ForeignKey(Round, null=True, on_delete=models.PROTECT)  # the last closed one
+    round = models.ForeignKey(Round, null=True, on_delete=models.PROTECT)  # the last closed round
     estimand = models.CharField(max_length=20, choices=Estimand.choices)
     label = models.ForeignKey(Label, null=True, on_delete=models.PROTECT)
     value = models.FloatField(null=True)
@@ -92,7 +94,7 @@ class Estimate(models.Model):
     high = models.FloatField(null=True)
     n = models.PositiveBigIntegerField()
     n_unresolved = models.PositiveBigIntegerField()
-    population = models.PositiveBigIntegerField(null=True)  # NULL: future items, without end
+    population = models.PositiveBigIntegerField(null=True)  # number of items; NULL: future items
     method = models.CharField(max_length=60)
     reason = models.CharField(max_length=200, null=True)
     created_at = models.DateTimeField(auto_now_add=True)

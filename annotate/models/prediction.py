@@ -1,4 +1,4 @@
-"""Silver: what an annotator model said of an item, or how it failed to say anything."""
+"""Silver: machine labels of items, and the prompt versions under which machines were asked."""
 
 import numpy as np
 from django.db import models
@@ -11,7 +11,7 @@ from models_ml.arrays import Array
 
 
 class PromptVersion(models.Model):
-    """Everything that decided the answers: model, labels, guidelines, parameters. One in use never changes."""
+    """All that decides a machine's answers: model, labels, guidelines, parameters. Never changed once in use."""
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="prompts")
     version = models.PositiveIntegerField()
@@ -34,9 +34,11 @@ class PromptVersion(models.Model):
 
 
 class Prediction(models.Model):
-    """One answer per (item, prompt version): resuming after a crash and caching are the same thing."""
+    """A machine's answer for an item under a prompt version, or its failure. A second run asks only what has no row."""
 
     class Status(models.TextChoices):
+        """`ok`, or the kind of failure."""
+
         OK = "ok"
         REFUSAL = "refusal"
         OUT_OF_SET = "out_of_set"
@@ -52,7 +54,7 @@ class Prediction(models.Model):
     status = models.CharField(max_length=20, choices=Status.choices)
     label_index = models.PositiveSmallIntegerField(null=True)
     probabilities = models.BinaryField(null=True)  # K float32, little-endian; NULL: confidence unknown
-    label_mass = models.FloatField(null=True)
+    label_mass = models.FloatField(null=True)  # probability of all label options that the server listed
     n_input_tokens = models.PositiveIntegerField(null=True)  # NULL: not counted
     n_output_tokens = models.PositiveIntegerField(null=True)
     cost_micros = models.PositiveBigIntegerField(default=0)
@@ -74,5 +76,5 @@ class Prediction(models.Model):
         return f"{self.item_id}: {self.status}"
 
     def vector(self) -> Array | None:
-        """The distribution over the K labels, or None where the confidence is unknown."""
+        """(K,) the distribution over the labels, or None where the confidence is unknown."""
         return None if self.probabilities is None else np.frombuffer(self.probabilities, dtype="<f4")

@@ -1,4 +1,4 @@
-"""The project is the tenant; Member is the only door to it."""
+"""Projects with their rules, and their members. Only members of a project have access to its data."""
 
 from django.db import models
 from django.db.models import F, Q, Value
@@ -28,11 +28,15 @@ NEVER_DRAWN = frozenset({Arm.GOLD_CHECK, Arm.REQUEST})
 
 
 class GoldRule(models.TextChoices):
+    """When the answers to a question become gold (docs/loop.md, "Gold")."""
+
     ONE_TRUSTED = "one_trusted"
     AGREE_K = "agree_k"
 
 
 class Strategy(models.TextChoices):
+    """How items are scored for the arm `active` (models_ml/acquisition/scores.py)."""
+
     MARGIN = "margin"
     ENTROPY = "entropy"
     LEAST_CONFIDENCE = "least_confidence"
@@ -40,24 +44,28 @@ class Strategy(models.TextChoices):
 
 
 class SuggestionPolicy(models.TextChoices):
+    """What a question shows of the machine's answer to the person who is asked."""
+
     HIDDEN = "hidden"
-    REVEALED = "revealed"  # after the first answer
+    REVEALED = "revealed"  # after the person's own answer
     SHOWN = "shown"
 
 
 def hidden_suggestions() -> dict[str, str]:
-    """Blind everywhere: an anchored answer cannot be un-anchored later, a hidden suggestion can be shown."""
+    """The default policy by arm, hidden for all: a suggestion can be shown later, its influence cannot be undone."""
     return dict.fromkeys((Arm.START.value, Arm.ACTIVE.value, Arm.CONFLICT.value), SuggestionPolicy.HIDDEN.value)
 
 
 class Project(models.Model):
+    """A set of items to be labeled, with its own labels, rules, members and budgets."""
+
     public_id = PublicIdField()
     slug = models.SlugField(max_length=60, unique=True)
     name = models.CharField(max_length=150)
     modality = models.CharField(max_length=20, default="text")
-    is_simulated = models.BooleanField(default=False)  # every answer comes from a file: shown as such
+    is_simulated = models.BooleanField(default=False)  # every answer comes from a file; pages say so
 
-    # Randomness: the key stays secret, its SHA-256 is shown from the first minute on.
+    # Randomness: the key stays secret; its SHA-256, the commitment, is shown from the start.
     key = models.BinaryField(max_length=32)
     key_commitment = models.CharField(max_length=64)
     seed = models.BigIntegerField()
@@ -67,7 +75,7 @@ class Project(models.Model):
     audit_cutoff = models.FloatField(null=True, blank=True, db_column="audit_mark")
     reference_cutoff = models.FloatField(null=True, blank=True, db_column="reference_mark")
     next_ordinal = models.PositiveBigIntegerField(default=0)
-    # Grows with each import and withdrawal; NULL: there was none yet. Part of what a delivered version is known by.
+    # Grows with each import and withdrawal; NULL: there was none yet. Part of a delivered version's fingerprint.
     pool_revision = models.BigIntegerField(null=True, blank=True)
 
     # Rules
@@ -83,12 +91,12 @@ class Project(models.Model):
     annotator = models.CharField(max_length=40, default="offline")
     connection = models.ForeignKey(
         "annotate.Connection", null=True, blank=True, on_delete=models.PROTECT, related_name="used_by"
-    )  # where the annotator is asked; NULL: in this process
+    )  # to the annotator model's server; NULL: the model runs in this process
     encoder = models.CharField(max_length=40, default="minilm")
 
-    # Money: one currency, integers in micro-units
+    # Money: in one currency, as integers of its millionths
     currency = models.CharField(max_length=3, default="USD")
-    human_price_micros = models.PositiveBigIntegerField(default=0)
+    human_price_micros = models.PositiveBigIntegerField(default=0)  # paid per answer
 
     time_zone = models.CharField(max_length=64, default="UTC")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -126,23 +134,25 @@ class Project(models.Model):
         return self.slug
 
     def note_pool_change(self) -> None:
-        """Call where items were imported or withdrawn: what is delivered is frozen anew, even if counts are equal."""
+        """Count an import or withdrawal, so that a new version is delivered even if the pool's size is as before."""
         revision = Coalesce(F("pool_revision"), Value(0)) + 1
         Project.objects.filter(pk=self.pk).update(pool_revision=revision)
 
     def suggestion_for(self, arms: set[str]) -> str:
-        """What an item drawn by `arms` shows of the machine's answer: the strictest policy of them all."""
+        """The strictest suggestion policy of these arms; hidden if one of them is always blind."""
         policies = {self.suggestion_policy.get(arm, SuggestionPolicy.HIDDEN.value) for arm in arms}
         if arms & ALWAYS_BLIND or SuggestionPolicy.HIDDEN in policies:
             return SuggestionPolicy.HIDDEN
         return SuggestionPolicy.REVEALED if SuggestionPolicy.REVEALED in policies else SuggestionPolicy.SHOWN
 
     def is_blind(self, arms: set[str]) -> bool:
-        """Whether an item drawn by `arms` is asked without the machine's answer: blind if any arm is."""
+        """Whether an item that these arms drew is asked without the machine's answer in sight."""
         return self.suggestion_for(arms) != SuggestionPolicy.SHOWN
 
 
 class Role(models.TextChoices):
+    """A member's role; `access.MAY` says what each may do. In the order in which pages list members."""
+
     OWNER = "owner"
     ADMIN = "admin"
     REVIEWER = "reviewer"
@@ -151,6 +161,8 @@ class Role(models.TextChoices):
 
 
 class Member(models.Model):
+    """A user's membership of a project. A trusted member's answer alone may make gold; owners are trusted."""
+
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="members")
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="memberships")
     role = models.CharField(max_length=20, choices=Role.choices)

@@ -1,4 +1,4 @@
-"""Anything that takes long is first a row here."""
+"""Runs: long work as rows, and the lines of their logs."""
 
 from django.db import models
 from django.db.models import Q
@@ -9,30 +9,32 @@ from annotate.models.user import User
 
 
 class Run(models.Model):
+    """Work that takes long: an import, a training, an export, … (the kinds: annotate/tasks.py)."""
+
     class State(models.TextChoices):
         QUEUED = "queued"  # waits for a worker
         RUNNING = "running"
-        PAUSED = "paused"  # by a person, or by a cap that was reached: goes on when somebody says so
+        PAUSED = "paused"  # by a person, or because a cap was reached; goes on when somebody resumes it
         SUCCEEDED = "succeeded"
-        FAILED = "failed"  # expected: a sentence for people
-        ERRORED = "errored"  # a crash or a lost worker: the trace is kept
+        FAILED = "failed"  # for an expected reason, which `message` tells people
+        ERRORED = "errored"  # by a fault of the program or a lost worker; `trace` keeps the stack trace
         CANCELLED = "cancelled"
 
     class Performer(models.TextChoices):
         """Who performs a run."""
 
-        WORKER = "worker"  # it was put into the queue with all that a worker needs to know
-        COMMAND = "command"  # a command on the server, which knows its own parameters: no worker may repeat it
+        WORKER = "worker"  # takes it from the queue; `parameters` holds all it needs to know
+        COMMAND = "command"  # on the server; only the command knows the parameters, so no worker may repeat it
 
     class Action(models.TextChoices):
-        """What people ask of a run that a worker is at; the run obeys at its next beat."""
+        """What a person has asked of a running run, which obeys at its next beat."""
 
         NONE = ""
         PAUSE = "pause"
         CANCEL = "cancel"
 
-    AT_WORK = (State.QUEUED, State.RUNNING)  # a worker does it now, or takes it next
-    ALIVE = (*AT_WORK, State.PAUSED)  # has not ended: one of a kind per project
+    AT_WORK = (State.QUEUED, State.RUNNING)  # a worker performs it or will take it
+    ALIVE = (*AT_WORK, State.PAUSED)  # has not ended; at most one per project and kind
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="runs")
     public_id = PublicIdField()
@@ -46,8 +48,8 @@ class Run(models.Model):
     pid = models.PositiveIntegerField(null=True)
     lease_until = models.DateTimeField(null=True)  # NULL while queued
     heartbeat_at = models.DateTimeField(null=True)
-    step = models.CharField(max_length=60, blank=True, default="")  # what it is doing now, for people
-    cursor = models.PositiveBigIntegerField(default=0)  # units whose effect is committed: the next attempt goes on here
+    step = models.CharField(max_length=60, blank=True, default="")  # name of the present step, for people
+    cursor = models.PositiveBigIntegerField(default=0)  # units that are committed; the next attempt goes on here
     n_done = models.PositiveBigIntegerField(default=0)
     n_total = models.PositiveBigIntegerField(null=True)
     result = models.JSONField(default=dict)  # counts, public ids and file names, for pages
@@ -56,7 +58,7 @@ class Run(models.Model):
     requested_action = models.CharField(
         max_length=10, choices=Action.choices, blank=True, default=Action.NONE, db_column="wish"
     )
-    notified_at = models.DateTimeField(null=True, db_column="rung_at")  # when a broker was last told of it
+    notified_at = models.DateTimeField(null=True, db_column="rung_at")  # when the broker was last told that it waits
     retry_of = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="retries")
     started_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -1,4 +1,4 @@
-"""What can be answered and how to decide it: versions, never edited once in use."""
+"""Label schemas and guidelines. A change makes a new version; labels do not change once anything was labeled."""
 
 from collections.abc import Iterable, Iterator
 
@@ -22,6 +22,8 @@ _ATTRIBUTES = {**nh3.ALLOWED_ATTRIBUTES, "div": {"class", "role", "tabindex", "a
 
 
 class LabelSchema(models.Model):
+    """A version of a project's labels."""
+
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="schemas")
     version = models.PositiveIntegerField()
     # How far each sample's gold is complete under these labels: audited items with prn <= audit_cutoff, reference
@@ -39,12 +41,14 @@ class LabelSchema(models.Model):
 
 
 class Label(models.Model):
+    """One label of a schema: a class, with the definition and examples that people and machines read."""
+
     schema = models.ForeignKey(LabelSchema, on_delete=models.CASCADE, related_name="labels")
     # The same from version to version, while the label keeps its meaning or is merged into another.
     lasting_id = models.CharField(max_length=20, default=make_public_id)
     index = models.PositiveSmallIntegerField()  # the column in every K-vector
     name = models.CharField(max_length=100)
-    key = models.CharField(max_length=1, null=True)  # the key that answers it; NULL past the tenth label
+    key = models.CharField(max_length=1, null=True)  # of the keyboard; NULL after the tenth label
     colour = models.PositiveSmallIntegerField()  # palette class 1-12
     definition = models.TextField(blank=True)
     examples = models.JSONField(default=list)
@@ -84,6 +88,8 @@ class LabelMapping(models.Model):
 
 
 class GuidelineVersion(models.Model):
+    """A version of a project's guidelines: how to decide between the labels, in Markdown."""
+
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="guidelines")
     version = models.PositiveIntegerField()
     markdown = models.TextField()
@@ -97,15 +103,15 @@ class GuidelineVersion(models.Model):
         return f"{self.project} guidelines v{self.version}"
 
     def html(self) -> str:
-        """The text as HTML that is safe to put on a page: no scripts, styles, forms or outside images."""
+        """The guidelines as HTML that is safe to put on a page: no scripts, styles, forms or images."""
         markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
-        tokens = list(_fitted(markdown.parse(self.markdown)))
+        tokens = list(_as_part_of_page(markdown.parse(self.markdown)))
         rendered: str = markdown.renderer.render(tokens, markdown.options, {})
         return nh3.clean(rendered, tags=_TAGS, attributes=_ATTRIBUTES)
 
 
-def _fitted(tokens: Iterable[Token]) -> Iterator[Token]:
-    """A document as a part of a page: its headings below the page's own, its tables in areas that scroll."""
+def _as_part_of_page(tokens: Iterable[Token]) -> Iterator[Token]:
+    """The tokens with headings two levels lower, as the page has its own, and each table in an area that scrolls."""
     for token in tokens:
         token.tag = _LOWER.get(token.tag, token.tag)
         if token.type == "table_open":

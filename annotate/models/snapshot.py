@@ -1,4 +1,4 @@
-"""Reading many rows as they were at one moment, without holding up anybody who writes."""
+"""Read snapshots: many reads that see one point in time, without blocking writers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +8,10 @@ from django.db import connection
 
 @contextmanager
 def read_snapshot() -> Iterator[None]:
-    """All reads inside see one point in time (SQLite: WAL read transaction; PostgreSQL: repeatable read).
+    """In the body all reads see one point in time (SQLite: WAL read transaction; PostgreSQL: repeatable read).
 
-    Not `atomic()`: on SQLite that takes the write lock (IMMEDIATE), and a long export would stop all labeling.
+    For reading only. `atomic()` would take SQLite's write lock (BEGIN IMMEDIATE), so that a long export would stop
+    all labeling.
     """
     if connection.in_atomic_block:  # a caller's transaction already gives one point in time
         yield
@@ -21,4 +22,4 @@ def read_snapshot() -> Iterator[None]:
         try:
             yield
         finally:
-            cursor.execute("ROLLBACK")  # nothing was written
+            cursor.execute("ROLLBACK")  # there is nothing to commit

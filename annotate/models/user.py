@@ -1,4 +1,4 @@
-"""People, real and simulated."""
+"""Users: people who sign in, and simulated people."""
 
 from typing import Any
 
@@ -11,8 +11,10 @@ from annotate.models.base import PublicIdField
 
 
 class UserManager(BaseUserManager["User"]):
+    """Makes users, and finds them by their e-mail address in upper or lower case."""
+
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
-        """A user who signs in with `email`; without a password nobody can sign in as them."""
+        """Create a user with this address, in lower case. Without a password nobody can sign in as that user."""
         user = self.model(email=email.strip().lower(), **fields)
         user.set_password(password)
         user.save(using=self._db)
@@ -23,6 +25,8 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser):
+    """A person of the site. What a user may do in a project is in Member.role."""
+
     public_id = PublicIdField()
     email = models.EmailField(max_length=254, unique=True)  # lower case, see create_user
     name = models.CharField(max_length=150, blank=True)

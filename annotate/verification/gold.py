@@ -82,9 +82,9 @@ def figures_follow_from_the_audit(project: Project) -> Iterator[str]:
         return
     frozen = delivery.load(row)
     figures = estimation.figures(project, frozen, estimation.load_audit(project, frozen))
-    given = {(figure.estimand, figure.label and figure.label.pk): figure for figure in figures}
+    recomputed = {(figure.estimand, figure.label and figure.label.pk): figure for figure in figures}
     for kept in stored:
-        figure = given.get((kept.estimand, kept.label_id))
+        figure = recomputed.get((kept.estimand, kept.label_id))
         if figure is None or _numbers(kept) != _numbers(figure):
             yield f"the stored figure {kept.estimand} of {row} is not the one that its rows give"
 

@@ -193,7 +193,7 @@ class TestLeaseNext:
 
 def plan_of_the_next_question(project, person):
     select = leasing._FREE._statement((6,))
-    values = select.filled({"project": project.pk, "person": person.pk, "now": None})
+    values = select.arguments({"project": project.pk, "person": person.pk, "now": None})
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE annotate_queueentry")
         if connection.vendor == "postgresql":  # so few questions it would read and sort: can it do without?
