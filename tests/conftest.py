@@ -46,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """With --only-database, what touches none is not imported either: it is half of the time that collecting takes."""
+    """With --only-database, what touches none is not even imported: torch and the browser are a third of collecting."""
     if not config.getoption("--only-database"):
         return None
     without = {*_WITHOUT_DATABASE, "e2e"}  # the browser need not do all of it twice
