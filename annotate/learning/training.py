@@ -9,7 +9,7 @@ from django.db.models import Max
 
 from annotate import access, failpoints, files, projects
 from annotate import vectors as item_vectors
-from annotate.errors import Conflict
+from annotate.errors import Conflict, InvalidInput
 from annotate.learning import method_choice, pool
 from annotate.learning.artefacts import load_snapshot, vectors_digest
 from annotate.learning.champion import promote
@@ -20,7 +20,7 @@ from annotate.runs import lifecycle
 from annotate.silver import prompts
 from models_ml import checkpoints
 from models_ml.arrays import Array
-from models_ml.methods import Need
+from models_ml.methods import Diverged, Need
 from models_ml.training import crossfit
 
 
@@ -33,7 +33,8 @@ def train(
     show: lifecycle.Show | None = None,
     show_encoding: lifecycle.Show | None = None,
 ) -> ModelVersion:
-    """Train on everything that may train now; Conflict where there is nothing to learn from.
+    """Train on everything that may train now; Conflict where there is nothing to learn from, InvalidInput where a
+    parameter is too large to compute with.
 
     `method`, `parameters`: as `models_ml.methods.describe` lists them; the search chooses the parameters left out.
     """
@@ -44,7 +45,10 @@ def train(
         _check_vectors(project)
         snapshot, facts = take_snapshot(project, vectors)
         _check_learnable(project, snapshot)
-        trained = crossfit.train(snapshot, config, progress=attempt.beat)
+        try:
+            trained = crossfit.train(snapshot, config, progress=attempt.beat)
+        except Diverged as error:
+            raise InvalidInput(str(error)) from error
         failpoints.hit("train.fitted")
         stored = _store_files(project, snapshot, trained, facts)
         with transaction.atomic():
