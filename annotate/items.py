@@ -193,6 +193,8 @@ def correct(*, project: Project, public_id: str, content: Mapping[str, str], by:
 
 def _payload(project: Project, content: Mapping[str, str]) -> dict[str, Any]:
     """What was filled in, as the modality keeps it; forms end lines with CR LF."""
+    if unknown := sorted(content.keys() - set(modality(project.modality).FIELDS)):
+        raise InvalidInput(_("Items of this project have no %(field)r.") % {"field": unknown[0]})
     told = {name: content.get(name, "").replace("\r\n", "\n") for name in modality(project.modality).FIELDS}
     if not all(map(is_storable, told.values())):
         raise InvalidInput(_("The corrected item holds half a character or a NUL."))
