@@ -49,18 +49,19 @@ def lease_next(
     one lease is granted; one where none is needed; some more where only what ran out is left. Only what writes is
     in a transaction: the database has one writer at a time, and reading takes ten times as long.
     """
-    held = _held(project, annotator, now)
-    open_ones = [lease for lease in held if lease.public_id not in done]
-    wanted = min(n - len(open_ones), n + IN_FLIGHT - len(held))
-    if wanted < 1:
-        return open_ones
     for _try in range(_TRIES):
+        held, n_active = _held(project, annotator, now)
+        open_ones = [lease for lease in held if lease.public_id not in done]
+        wanted = min(n - len(open_ones), n + IN_FLIGHT - len(held))
+        if wanted < 1:
+            return open_ones
         entries, n_wanted = _choose(project, annotator, wanted, len(open_ones), now)
         if not n_wanted:
             return open_ones
-        granted = _grant(entries, n_wanted, annotator) if entries else None
+        granted = _grant(entries, n_wanted, annotator, n_active) if entries else None
         if granted:
             return open_ones + granted
+        # Empty: others were quicker, or another window of this person was, whose leases are read now.
         # None: nothing is free, or no money is. What ran out for others gives both back.
         if granted is not None or _end_run_out(project, annotator, now):
             continue
@@ -163,8 +164,11 @@ def close_questions(questions: QuerySet[QueueEntry], *, now: datetime) -> int:
     return n_closed
 
 
-def _held(project: Project, annotator: User, now: datetime | None) -> list[Lease]:
-    """Active leases of this person, ready to be shown; those that ran out meanwhile are theirs for longer."""
+def _held(project: Project, annotator: User, now: datetime | None) -> tuple[list[Lease], int]:
+    """Active leases of this person here, ready to be shown, and how many they hold anywhere.
+
+    Those that ran out meanwhile are theirs for longer.
+    """
     found = _HELD.objects(person=annotator.pk, now=now)
     # Narrowed here and not in the query, which SQLite would then begin at all questions of the round.
     held = [lease for lease in found if _is_in_open_round(lease, project)]
@@ -173,7 +177,7 @@ def _held(project: Project, annotator: User, now: datetime | None) -> list[Lease
         return _held(project, annotator, now)
     for lease in held:
         lease.entry.round.project = project
-    return held
+    return held, len(found)
 
 
 def _end_run_out(project: Project, annotator: User, now: datetime | None) -> int:
@@ -224,15 +228,16 @@ _SHOWN = CompiledUpdate(_shown, lease=CharField(), person=BigIntegerField(), now
 
 @sqlite_write_lock()
 @transaction.atomic
-def _grant(entries: list[Any], wanted: int, annotator: User) -> list[Lease] | None:
+def _grant(entries: list[Any], wanted: int, annotator: User, n_active: int) -> list[Lease] | None:
     """Hold the first `wanted` of these questions that are still free; others may have been quicker.
 
-    Fewer where the cap leaves money for fewer; None where it leaves none.
+    None of them if this person holds more than `n_active` leases now, in another window. Fewer where the cap leaves
+    money for fewer; None where it leaves none.
     """
     slots.lock([entry.pk for entry in entries])
     taken = entries[:wanted]
-    if not _take_all(taken, annotator):
-        free = (one for one in entries if slots.take([one.pk], unless_said_by=annotator.pk))
+    if not _take_all(taken, annotator, n_active):
+        free = (one for one in entries if slots.take_for(annotator.pk, [one.pk], n_active=n_active))
         taken = list(itertools.islice(free, wanted))
     money = payments.hold(entries[0].round.project, len(taken))
     slots.give_back(entry.pk for entry in taken[money.n :])
@@ -249,12 +254,12 @@ def _grant(entries: list[Any], wanted: int, annotator: User) -> list[Lease] | No
     return leases
 
 
-def _take_all(entries: list[Any], annotator: User) -> bool:
+def _take_all(entries: list[Any], annotator: User, n_active: int) -> bool:
     """A slot of each of these, or of none."""
     if len(entries) == 1:
-        return slots.take([entries[0].pk], unless_said_by=annotator.pk)
+        return slots.take_for(annotator.pk, [entries[0].pk], n_active=n_active)
     with transaction.atomic():
-        is_done = slots.take([entry.pk for entry in entries], unless_said_by=annotator.pk)
+        is_done = slots.take_for(annotator.pk, [entry.pk for entry in entries], n_active=n_active)
         transaction.set_rollback(not is_done)
     return is_done
 

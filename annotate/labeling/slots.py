@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import BigIntegerField, Exists, F, OuterRef, QuerySet, Value
+from django.db.models import BigIntegerField, Count, Exists, F, OuterRef, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
 
 from annotate.models import Annotation, Lease, QueueEntry
 from annotate.models.compiled import CompiledUpdate
@@ -25,33 +26,42 @@ def lock(entries: Collection[int] | QuerySet[Any]) -> None:
     list(QueueEntry.objects.select_for_update().filter(pk__in=entries).order_by("pk").values_list("pk"))
 
 
-def take(entries: Collection[int], *, unless_said_by: int | None = None) -> bool:
+def take(entries: Collection[int]) -> bool:
     """One more slot of each, only where one is free; False if any had none, then the caller must roll back.
 
-    None either where this person (a user's id) has answered or skipped, for instance in another window: a slot
-    would be held for nothing. Questions of a closed round are never open, so the round need not be looked at.
+    Questions of a closed round are never open, so the round need not be looked at.
     """
-    if len(entries) == 1 and unless_said_by is not None:
-        return _TAKE.run(entry=next(iter(entries)), person=unless_said_by) == 1
-    free = _with_slot(entries)
-    if unless_said_by is not None:
-        free = free.exclude(_said(unless_said_by))
+    return _with_slot(entries).update(n_taken=F("n_taken") + 1) == len(entries)
+
+
+def take_for(person: int, entries: Collection[int], *, n_active: int) -> bool:
+    """The same for a person (a user's id), who may have been here in another window in the meantime.
+
+    No slot where they have answered or skipped: it would be held for nothing. Nor where they hold more than
+    `n_active` leases by now: each window would fill up what the person holds.
+    """
+    if len(entries) == 1:
+        return _TAKE.run(entry=next(iter(entries)), person=person, n_active=n_active) == 1
+    free = _free_for(entries, Value(person), Value(n_active))
     return free.update(n_taken=F("n_taken") + 1) == len(entries)
 
 
-def _take(*, entry: Value, person: Value) -> tuple[QuerySet[QueueEntry], dict[str, Any]]:
-    return _with_slot([entry]).exclude(_said(person)), {"n_taken": F("n_taken") + 1}
+def _take(*, entry: Value, person: Value, n_active: Value) -> tuple[QuerySet[QueueEntry], dict[str, Any]]:
+    return _free_for([entry], person, n_active), {"n_taken": F("n_taken") + 1}
+
+
+def _free_for(entries: Collection[Any], person: Value, n_active: Value) -> QuerySet[QueueEntry]:
+    said = Annotation.objects.filter(entry=OuterRef("pk"), annotator=person, is_current=True, is_counted=True)
+    held = Lease.objects.filter(annotator=person, ended_at__isnull=True).order_by().values("annotator")
+    n_held = Coalesce(Subquery(held.annotate(n=Count("pk")).values("n")), 0)
+    return _with_slot(entries).exclude(Exists(said)).alias(n_held=n_held).filter(n_held__lte=n_active)
 
 
 def _with_slot(entries: Collection[Any]) -> QuerySet[QueueEntry]:
     return QueueEntry.objects.filter(pk__in=entries, state=QueueEntry.State.OPEN, n_taken__lt=F("overlap"))
 
 
-def _said(person: int | Value) -> Exists:
-    return Exists(Annotation.objects.filter(entry=OuterRef("pk"), annotator=person, is_current=True, is_counted=True))
-
-
-_TAKE = CompiledUpdate(_take, entry=BigIntegerField(), person=BigIntegerField())
+_TAKE = CompiledUpdate(_take, entry=BigIntegerField(), person=BigIntegerField(), n_active=BigIntegerField())
 
 
 def give_back(entries: Iterable[int]) -> None:
