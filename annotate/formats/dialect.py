@@ -54,6 +54,11 @@ class Dialect:
             raise InvalidInput(f"A file has no {unknown[0]!r} that could be chosen.")
         return cls(**written)
 
+    @classmethod
+    def is_whole(cls, written: Mapping[str, Any]) -> bool:
+        """Whether nothing is left to be detected: every field of a dialect is there."""
+        return written.keys() == asdict(cls()).keys()
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -16,7 +16,8 @@ from annotate.formats.streams import is_unchanged as is_unchanged
 from annotate.formats.streams import opened as opened
 
 MAX_LINE_BYTES = 1_000_000
-MAX_DEPTH = 250  # orjson writes at most 254 levels: deeper metadata could be read, but not stored
+# orjson reads 1,024 levels and writes 254: what lies deeper could not be stored, nor given back within lists and rows.
+MAX_DEPTH = 250
 
 _LIMIT = MAX_LINE_BYTES + 2  # room for CR and LF
 _EXCERPT = 120
@@ -68,7 +69,20 @@ def parse(raw: bytes) -> dict[str, Any]:
         _check_integers(raw)
     if b"\\u0000" in raw and _has_nul(row):
         raise InvalidInput("holds a NUL character")
+    if is_too_deep(raw, row):
+        raise InvalidInput(f"is nested deeper than {MAX_DEPTH} levels")
     return row
+
+
+def is_too_deep(raw: bytes, value: Any) -> bool:
+    """Whether `value`, which was read from `raw`, is nested deeper than MAX_DEPTH levels; without recursion."""
+    # Counting brackets is fast, and nearly always enough.
+    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
+        return False
+    level = [value]
+    for _depth in range(MAX_DEPTH):
+        level = [part for one in level for part in _parts(one)]
+    return any(isinstance(one, dict | list) for one in level)
 
 
 def dumps(value: Any) -> str:
@@ -150,6 +164,12 @@ def _check_integers(raw: bytes) -> None:
         json.loads(raw, parse_int=check)
     except RecursionError:
         raise InvalidInput(f"is nested deeper than {MAX_DEPTH} levels") from None
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _has_nul(value: Any) -> bool:

@@ -3,6 +3,7 @@
 import csv as stdlib
 import gzip
 import io
+import re
 import time
 import tracemalloc
 from pathlib import Path
@@ -152,7 +153,10 @@ class TestHeader:
 names = st.from_regex(r"[A-Za-zÄéß_][A-Za-z0-9Äéß_ -]{0,10}[a-z]", fullmatch=True)
 characters = st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]) | st.sampled_from(',;|\t"\r\n')
 cells = st.text(characters, max_size=30)
-western = st.text(st.sampled_from("abcxyz ,;|\t\"'\r\n-=ÄÖÜéèß€–“”"), max_size=30)
+# Not "Ä–": its two bytes in cp1252 are a character of UTF-8, so that nobody can tell which was meant.
+western = st.text(st.sampled_from("abcxyz ,;|\t\"'\r\n-=ÄÖÜéèß€–“”"), max_size=30).filter(
+    lambda text: not re.search("[ÄÖÜéèß][€–“”]", text)
+)
 
 
 @st.composite
