@@ -120,14 +120,14 @@ def accuracy(sample: Sample, correct: Bools, *, method: str | None = None) -> Es
     return _estimate(sample, method, share.point, share.low, share.high)
 
 
-def new_data_accuracy(sample: Sample, correct: Bools) -> Estimate:
+def new_data_accuracy(sample: Sample, correct: Bools, *, method: str | None = None) -> Estimate:
     """Accuracy on future items of the same source: binomial intervals, without finite-population correction.
 
     The pool is itself a sample of what is to come, so that even a census of it leaves an interval. Clopper and
     Pearson's where errors are FEW, else Wilson's.
     """
     k = _reportable(sample, correct)
-    method = _method(k, sample)
+    method = method or _method(k, sample)
     if not sample.resolved:
         return _none(sample, method, NO_AUDIT)
     share = _share(k, sample, clopper_pearson if method == EXACT else wilson)
@@ -161,7 +161,7 @@ def delivered_accuracy(
     return _estimate(sample_in_r, method, value, low, high)
 
 
-def class_precision(sample: Sample, correct: Bools) -> Estimate:
+def class_precision(sample: Sample, correct: Bools, *, method: str | None = None) -> Estimate:
     """Of the pool's items that the machine calls this class, the share that are.
 
     `sample`: the audited ones among the `population` items called so. None below 30 answers.
@@ -169,10 +169,10 @@ def class_precision(sample: Sample, correct: Bools) -> Estimate:
     _reportable(sample, correct)
     if sample.resolved < ENOUGH:
         return _none(sample, WILSON, NOT_ENOUGH)
-    return accuracy(sample, correct)
+    return accuracy(sample, correct, method=method)
 
 
-def class_recall(sample: Sample, correct: Bools) -> Estimate:
+def class_recall(sample: Sample, correct: Bools, *, method: str | None = None) -> Estimate:
     """Of the pool's items of this class, the share that the machine calls so.
 
     `sample`: the audited items whose gold is this class, and *every* unresolved one as unresolved, since it
@@ -181,10 +181,12 @@ def class_recall(sample: Sample, correct: Bools) -> Estimate:
     _reportable(sample, correct)
     if sample.resolved < ENOUGH:
         return _none(sample, WILSON, NOT_ENOUGH)
-    return new_data_accuracy(sample, correct)
+    return new_data_accuracy(sample, correct, method=method)
 
 
-def post_stratified_accuracy(samples: Sequence[Sample], correct: Sequence[Bools]) -> Estimate:
+def post_stratified_accuracy(
+    samples: Sequence[Sample], correct: Sequence[Bools], *, method: str | None = None
+) -> Estimate:
     """Pool accuracy from parts (imports) weighted by their sizes; one Sample and one array per part.
 
     Parts with fewer than 30 resolved audited items are merged into the largest. With fewer than two parts
@@ -193,8 +195,8 @@ def post_stratified_accuracy(samples: Sequence[Sample], correct: Sequence[Bools]
     parts = _parts(samples, correct)
     whole = _union([sample for sample, _ in parts])
     if len(parts) < 2:
-        return accuracy(whole, np.concatenate(list(correct)))
-    method = _method(sum(k for _, k in parts), whole)
+        return accuracy(whole, np.concatenate(list(correct)), method=method)
+    method = method or _method(sum(k for _, k in parts), whole)
     share = _stratified(parts, method)
     return _estimate(whole, method, share.point, share.low, share.high)
 
@@ -206,6 +208,7 @@ def post_stratified_delivered(
     pool_size: int,
     in_a: int,
     in_a_without_gold: int,
+    method: str | None = None,
 ) -> Estimate:
     """`delivered_accuracy` with the share right outside A post-stratified by parts."""
     parts = _parts(samples_in_r, correct)
@@ -217,10 +220,11 @@ def post_stratified_delivered(
             pool_size=pool_size,
             in_a=in_a,
             in_a_without_gold=in_a_without_gold,
+            method=method,
         )
     _same_population(whole.population, pool_size, in_a, in_a_without_gold)
     k = sum(right for _, right in parts)
-    method = _method(k, whole)
+    method = method or _method(k, whole)
     share = _stratified(parts, method)
     value, low, high = _delivered(share, whole.resolved - k, pool_size, in_a, in_a_without_gold)
     return _estimate(whole, method, value, low, high)
