@@ -21,6 +21,7 @@ MAX_DEPTH = 250
 
 _LIMIT = MAX_LINE_BYTES + 2  # room for CR and LF
 _EXCERPT = 120
+EXCERPT_BYTES = 4 * _EXCERPT  # of a line, from which its excerpt is made
 _INT64 = range(-(2**63), 2**63)
 _LONG = 19  # an integer with at least so many digits may not fit into 64 bits
 _LONG_NUMBER = re.compile(rb"[0-9]{%d}" % _LONG)
@@ -53,7 +54,7 @@ def lines(file: BinaryIO, *, skip: int = 0) -> Iterator[tuple[int, bytes, bool]]
         if number > skip:
             raw = raw.rstrip(b"\r\n")
             is_whole = not goes_on and len(raw) <= MAX_LINE_BYTES
-            yield number, raw if is_whole else raw[: 4 * _EXCERPT], is_whole
+            yield number, raw if is_whole else raw[:EXCERPT_BYTES], is_whole
 
 
 def parse(raw: bytes) -> dict[str, Any]:
@@ -100,7 +101,7 @@ def write(rows: Iterable[Mapping[str, Any]]) -> bytes:
 
 def excerpt(raw: bytes) -> str:
     """The beginning of a line as printable text."""
-    return printable(raw[: 4 * _EXCERPT].decode("utf-8", "replace"))
+    return printable(raw[:EXCERPT_BYTES].decode("utf-8", "replace"))
 
 
 def printable(text: str) -> str:
