@@ -15,8 +15,9 @@ from django.utils.translation import gettext as _
 
 from annotate import access, labels, projects, samples
 from annotate.errors import Conflict, InvalidInput
-from annotate.labeling import gold
+from annotate.labeling import gold, void_answers
 from annotate.models import (
+    Draft,
     Estimate,
     Export,
     Gold,
@@ -106,6 +107,7 @@ def change(*, project: Project, new: Sequence[NextLabel], by: User, base: int | 
     """
     access.require(by, project, to="manage")
     Project.objects.select_for_update().get(pk=project.pk)  # two versions saved at once get two numbers
+    void_answers.lock_open(project)
     schema = projects.current_schema(project)
     if base not in (None, schema.version):
         raise Conflict(_("Somebody else saved other labels meanwhile. Yours are not saved yet."))
@@ -114,7 +116,9 @@ def change(*, project: Project, new: Sequence[NextLabel], by: User, base: int | 
         return schema
     effect = _preview(project, schema, new, fates)
     following = _store(schema, new, fates, by)
-    n_settled = gold.settle_again(project, labels.history(following))
+    history = labels.history(following)
+    void_answers.uncount(project, history)
+    n_settled = gold.settle_again(project, history)
     samples.complete_samples(following)
     facts = {"version": following.version, "n_void": effect.n_void, "n_settled": n_settled}
     record("labels.changed", project=project, by=by, **facts, fates=[[fate.name, *fate.becomes] for fate in fates])
@@ -130,10 +134,13 @@ def undo(*, project: Project, by: User) -> LabelSchema:
     if reason := obstacle_to_undo(schema):
         raise Conflict(reason)
     Gold.objects.filter(label__schema=schema).delete()  # what merging settled; there was no gold before
-    version = schema.version
+    Draft.objects.filter(label__schema=schema).update(label=None)  # the comment stays
+    version, undone = schema.version, labels.history(schema)
+    before = project.schemas.filter(version__lt=version).order_by("-version")[0]
+    void_answers.count_again(project, undone, labels.history(before))
     schema.delete()
     record("labels.change_undone", project=project, by=by, version=version)
-    return projects.current_schema(project)
+    return before
 
 
 def obstacle_to_undo(schema: LabelSchema) -> str:
@@ -237,7 +244,9 @@ def _silver_counts(project: Project, history: labels.LabelHistory) -> Counter[in
 
 
 def _store(schema: LabelSchema, new: Sequence[NextLabel], fates: Sequence[Fate], by: User) -> LabelSchema:
-    following = LabelSchema.objects.create(project=schema.project, version=schema.version + 1, created_by=by)
+    following = LabelSchema.objects.create(
+        project=schema.project, version=projects.next_version(schema.project), created_by=by
+    )
     today = {label.name: label for label in projects.labels_of(schema)}
     made = Label.objects.bulk_create(_rows(following, new, today, fates))
     named = {label.name: label for label in made}

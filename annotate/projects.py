@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from annotate import access, modalities
 from annotate.access import MAY
 from annotate.errors import AccessDenied, Conflict, InvalidInput
-from annotate.models import Budget, GuidelineVersion, Label, LabelSchema, Member, Project, User
+from annotate.models import Budget, Event, GuidelineVersion, Label, LabelSchema, Member, Project, User
 from annotate.models.base import is_storable, time_zones
 from annotate.models.event import record
 from annotate.models.project import Role, SuggestionPolicy, hidden_suggestions
@@ -111,8 +111,9 @@ def add_schema(*, project: Project, labels: Sequence[NewLabel], by: User, base: 
     if are_labels_in_use(project):
         raise Conflict(_("The labels are in use; changing them now would change what existing answers mean."))
     check_labels(labels, names_today(project))
-    version = project.schemas.count() + 1
-    if base not in (None, version - 1):
+    latest = project.schemas.order_by("-version").first()
+    version = next_version(project)
+    if base not in (None, latest and latest.version):
         raise Conflict(_("Somebody else saved other labels meanwhile. Yours are not saved yet."))
     schema = LabelSchema.objects.create(project=project, version=version, created_by=by)
     Label.objects.bulk_create(Label(schema=schema, **label_fields(label, i)) for i, label in enumerate(labels))
@@ -179,6 +180,17 @@ def add_member(*, project: Project, user: User, role: str, is_trusted: bool, by:
 def current_schema(project: Project) -> LabelSchema:
     """The schema in force: the latest version of the labels."""
     return project.schemas.order_by("-version")[0]
+
+
+def next_version(project: Project) -> int:
+    """The number of the next version of the labels: never that of a version that was taken back.
+
+    A page or a program may still hold questions that it got under that one, and names it when it answers.
+    """
+    latest = project.schemas.order_by("-version").values_list("version", flat=True).first()
+    changes = Event.objects.filter(project=project, kind="labels.changed").order_by("-pk")
+    changed = changes.values_list("data__version", flat=True).first()
+    return max(latest or 0, changed or 0) + 1
 
 
 def labels_of(schema: LabelSchema) -> list[Label]:
