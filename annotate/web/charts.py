@@ -178,7 +178,7 @@ TEXT_UP_TO = 20  # labels; with more, numbers in cells would be unreadable, and 
 TOO_LITTLE = 5  # reference gold items of a row; with fewer, the prior weighs more than the counts
 _MAP = 380.0
 _NAME = 16  # letters of a name beside the map; the rest is in its title and in the table
-_LETTER = 5.6  # width of a letter of that size, about
+_LETTER = 6.6  # width of a letter of that size, about
 _STRONGEST = 0.45  # opacity of a cell of probability 1: text stays readable on it in both themes
 
 

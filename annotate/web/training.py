@@ -22,7 +22,7 @@ from annotate.web.runs import last_of_kinds
 _WON_BY: dict[str | None, Promise] = {
     "first": gettext_lazy("took over: it was the first"),
     "other_labels": gettext_lazy("took over: the labels or the silver in force are not those of the one before"),
-    "more_gold": gettext_lazy("took over: it learned from more gold"),
+    "more_gold": gettext_lazy("took over: trained by the same method and settings on more gold"),
     "lower_log_loss": gettext_lazy("took over: a lower log-loss on the reference sample"),
     None: gettext_lazy("the one before it was kept: no lower log-loss on the reference sample"),
 }
