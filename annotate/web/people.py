@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib import messages
+from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -26,6 +27,8 @@ from annotate.reports.agreement import Agreement
 from annotate.web.forms import ROLES, InviteForm, MemberForm, role_name
 from annotate.web.http.guards import ProjectRequest, home_of, project_page
 from annotate.web.http.htmx import go_to
+
+_PAGE = 50  # members, and invitations
 
 
 @require_GET
@@ -104,21 +107,23 @@ def revoke(request: ProjectRequest, invitation: str) -> HttpResponse:
 
 def _page(request: ProjectRequest, form: InviteForm, status: int = 200, **made: Any) -> HttpResponse:
     project = request.member.project
-    context = {
-        "people": _rows(request.member),
-        "invitations": [
-            {"invitation": invitation, "role": role_name(invitation.role)}
-            for invitation in invitations.open_in(project)
-        ],
+    open_ones = list(invitations.open_in(project).order_by("-pk"))
+    context: dict[str, Any] = {
+        "people": Paginator(members.in_project(project), _PAGE).get_page(request.GET.get("page")),
+        "invitations": Paginator(open_ones, _PAGE).get_page(request.GET.get("invitations")),
         "roles": [(role.value, ROLES[role]) for role in GIVABLE],
         "owner_role": Role.OWNER.value,
         "form": form,
         **made,
     }
+    context["rows"] = _rows(request.member, list(context["people"]))
+    context["invitation_rows"] = [
+        {"invitation": invitation, "role": role_name(invitation.role)} for invitation in context["invitations"]
+    ]
     return render(request, "annotate/people/list.html", context, status=status)
 
 
-def _rows(member: Member) -> list[dict[str, Any]]:
+def _rows(member: Member, people: list[members.Person]) -> list[dict[str, Any]]:
     agreements = agreement.with_gold(member.project)
     helped = set(passwords.may_be_helped(member.user).filter(memberships__project=member.project).values_list("pk"))
     return [
@@ -128,7 +133,7 @@ def _rows(member: Member) -> list[dict[str, Any]]:
             "agreement": agreements.get(person.member.user_id, Agreement()),
             "may_be_helped": (person.member.user_id,) in helped,
         }
-        for person in members.in_project(member.project)
+        for person in people
     ]
 
 
