@@ -5,7 +5,8 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib import messages
-from django.core.paginator import Paginator
+from django.core.paginator import Page, Paginator
+from django.db.models import Count, Window
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -107,10 +108,10 @@ def revoke(request: ProjectRequest, invitation: str) -> HttpResponse:
 
 def _page(request: ProjectRequest, form: InviteForm, status: int = 200, **made: Any) -> HttpResponse:
     project = request.member.project
-    open_ones = list(invitations.open_in(project).order_by("-pk"))
+    invited = _invitations(request)
     context: dict[str, Any] = {
         "people": Paginator(members.in_project(project), _PAGE).get_page(request.GET.get("page")),
-        "invitations": Paginator(open_ones, _PAGE).get_page(request.GET.get("invitations")),
+        "invitations": invited,
         "roles": [(role.value, ROLES[role]) for role in GIVABLE],
         "owner_role": Role.OWNER.value,
         "form": form,
@@ -118,9 +119,21 @@ def _page(request: ProjectRequest, form: InviteForm, status: int = 200, **made: 
     }
     context["rows"] = _rows(request.member, list(context["people"]))
     context["invitation_rows"] = [
-        {"invitation": invitation, "role": role_name(invitation.role)} for invitation in context["invitations"]
+        {"invitation": invitation, "role": role_name(invitation.role)} for invitation in invited
     ]
     return render(request, "annotate/people/list.html", context, status=status)
+
+
+def _invitations(request: ProjectRequest) -> Page[Any]:
+    """A page of the open invitations, newest first, in one query however many there are."""
+    asked = request.GET.get("invitations", "")
+    number = int(asked) if asked.isascii() and asked.isdigit() and 0 < len(asked) < 7 else 1
+    found = invitations.open_in(request.member.project).order_by("-pk").annotate(n_all=Window(Count("*")))
+    rows = list(found[max(0, number - 1) * _PAGE : max(1, number) * _PAGE])
+    if not rows and number > 1:
+        number, rows = 1, list(found[:_PAGE])
+    pages = Paginator(range(rows[0].n_all if rows else 0), _PAGE)
+    return Page(rows, max(1, number), pages)
 
 
 def _rows(member: Member, people: list[members.Person]) -> list[dict[str, Any]]:

@@ -71,7 +71,7 @@ LISTS = {
     "labels": (label_versions, "settings-labels", r'<li class="py-2">Version \d+', project_settings._PAGE, "page"),
     "models": (models, "training-show", "How it was made", training._PAGE, "page"),
     "exports": (made_exports, "exports-list", r'<h2 [^>]*id="release-', exports._PAGE, "page"),
-    "connections": (all_connections, "connections-list", r'<h2 [^>]*><a [^>]*href="/connections/', connections._PAGE, "page"),
+    "connections": (all_connections, "connections-list", r'<h2 [^>]*><a [^>]*href="/connec', connections._PAGE, "page"),
 }  # fmt: skip
 
 
@@ -99,3 +99,13 @@ def test_lending_leaves_projects_of_other_pages_alone(signed_in):
     form = {"projects": [], "shown": [here.public_id]}
     signed_in(sara).post(reverse("connections-lend", args=[connection.public_id]), form)
     assert list(connection.lent_to.all()) == [there]
+
+
+@pytest.mark.parametrize("number", ["0", "99", "x", "-1", "9" * 30])
+def test_a_page_that_is_not_there_is_another(number, signed_in):
+    project = make_project()
+    invitations(project, 2)
+    client = signed_in(owner_of(project))
+    for parameter in ("page", "invitations"):
+        html = client.get(reverse("people-list", args=[project.slug]), {parameter: number}).content.decode()
+        assert "inv0@" in html and owner_of(project).email in html
