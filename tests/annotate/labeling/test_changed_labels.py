@@ -4,12 +4,10 @@ import pytest
 
 from annotate import label_changes, labels, projects
 from annotate.errors import Conflict, InvalidInput
-from annotate.label_changes import NextLabel
 from annotate.labeling import answers, gold
 from annotate.labeling import leases as leasing
 from annotate.models import Annotation, Draft, Gold, Label, Lease
-from annotate.projects import NewLabel
-from tests.annotate.asking import answer, label, problems, question, state_of, take
+from tests.annotate.asking import answer, change_labels, label, problems, question, state_of, take
 from tests.annotate.asking import change as revise
 from tests.factories import make_member, owner_of
 
@@ -18,12 +16,6 @@ pytestmark = pytest.mark.django_db
 NAMES = ("red", "green", "blue")
 COLD = ("red", ("cold", ["green", "blue"]))
 NO_BLUE = ("red", "green")
-
-
-def change_labels(project, rows):
-    new = [(row, (row,)) if isinstance(row, str) else row for row in rows]
-    plan = [NextLabel(NewLabel(name), was=tuple(was)) for name, was in new]
-    return label_changes.change(project=project, new=plan, by=owner_of(project))
 
 
 def undo(project):
