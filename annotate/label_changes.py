@@ -35,6 +35,7 @@ from annotate.models.schema import N_COLOURS
 from annotate.projects import NewLabel
 from annotate.silver import prompts
 from models_ml.label_map import NO_LABEL, LabelMap
+from models_ml.label_matching import Matcher
 
 
 @dataclass(frozen=True)
@@ -82,13 +83,13 @@ class Preview:
 def parse(data: object, current: LabelSchema) -> list[NextLabel]:
     """The next version from JSON: labels as `projects.parse_labels` takes them, each with what it was.
 
-    Beside name, definition and examples a label may have "was" (a list of today's names; left out: the label of the
-    same name, if there is one), "takes_from" (a list of names), "new_meaning" and "machine_labels" (booleans).
+    Beside name, definition and examples a label may have "was" (a list of today's names; left out: the label of that
+    name, however it is written), "takes_from" (a list of names), "new_meaning" and "machine_labels" (booleans).
     """
     rows: Any = data.get("labels") if isinstance(data, dict) else data
-    new = projects.parse_labels(data)  # a list, by now
-    today = {label.name for label in projects.labels_of(current)}
-    return [_parsed(label, row, today) for label, row in zip(new, rows, strict=True)]
+    today = {label.name: label.name for label in projects.labels_of(current)}
+    new = projects.parse_labels(data, today)  # a list, by now
+    return [_parsed(label, row, Matcher(today)) for label, row in zip(new, rows, strict=True)]
 
 
 def preview(*, project: Project, new: Sequence[NextLabel], by: User) -> Preview:
@@ -161,7 +162,7 @@ def obstacle_to_undo(schema: LabelSchema) -> str:
 def _fates(schema: LabelSchema, new: Sequence[NextLabel]) -> list[Fate]:
     """What becomes of each label of `schema`, by the table of docs/labels.md."""
     today = projects.labels_of(schema)
-    projects.check_labels([one.label for one in new])
+    projects.check_labels([one.label for one in new], _all(today))
     _check_names({label.name for label in today}, new)
     taken = {name for one in new if not one.was for name in (_all(today) if one.takes_from is None else one.takes_from)}
     return [_fate(label.name, [one for one in new if label.name in one.was], label.name in taken) for label in today]
@@ -280,23 +281,23 @@ def _rows(
     return rows
 
 
-def _parsed(label: NewLabel, row: object, today: set[str]) -> NextLabel:
+def _parsed(label: NewLabel, row: object, today: Matcher[str]) -> NextLabel:
     facts = row if isinstance(row, dict) else {}
-    same = [label.name] if label.name in today else []
+    same = today.find(label.name)
     takes_from = facts.get("takes_from")
     return NextLabel(
         label,
-        was=_names(facts.get("was", same), label.name),
-        takes_from=None if takes_from is None else _names(takes_from, label.name),
+        was=_names(facts.get("was", [] if same is None else [same]), label.name, today),
+        takes_from=None if takes_from is None else _names(takes_from, label.name, today),
         has_new_meaning=_yes_or_no(facts.get("new_meaning", False), label.name),
         takes_machine_labels=_yes_or_no(facts.get("machine_labels", False), label.name),
     )
 
 
-def _names(value: object, name: str) -> tuple[str, ...]:
+def _names(value: object, name: str, today: Matcher[str]) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
         raise InvalidInput(_('Label %(name)s: "was" and "takes_from" are lists of names.') % {"name": name})
-    return tuple(value)
+    return tuple(today.find(one) or one for one in value)
 
 
 def _yes_or_no(value: object, name: str) -> bool:
