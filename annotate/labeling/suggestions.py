@@ -58,7 +58,7 @@ def by_entry(*, project: Project, entries: Sequence[QueueEntry]) -> dict[int, Su
     if prompt is None:
         return suggestions
     labels = {label.index: label for label in prompt.schema.labels.all()}
-    rows = Prediction.objects.filter(prompt=prompt, item__in=entry_of)
+    rows = Prediction.objects.current().filter(prompt=prompt, item__in=entry_of)
     for item, status, index in rows.values_list("item_id", "status", "label_index"):
         suggestions[entry_of[item]] = Suggestion(None, status) if index is None else Suggestion(labels[index])
     return suggestions
