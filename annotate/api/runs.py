@@ -73,7 +73,8 @@ class RunInput(Input):
     parameters = serializers.DictField(
         required=False,
         default=dict,
-        help_text="draw: batch (1 to 100,000); close: force; train: method, parameters; export: formats.",
+        help_text="prelabel: failed_again; draw: batch (1 to 100,000); close: force; train: method, parameters; "
+        "export: formats.",
     )
 
 
@@ -91,6 +92,10 @@ class ExportInput(Input):
     )
 
 
+class PrelabelInput(Input):
+    failed_again = Flag(required=False)
+
+
 class TrainInput(Input):
     method = Choice(choices=[method.name for method in methods.describe()], required=False)
     parameters = serializers.DictField(required=False, help_text="By name; the search chooses those left out.")
@@ -103,6 +108,7 @@ class LineOutput(Output):
 
 
 _PARAMETERS: dict[str, type[Input]] = {
+    "prelabel": PrelabelInput,
     "draw": DrawInput,
     "close": CloseInput,
     "train": TrainInput,

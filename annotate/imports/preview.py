@@ -15,6 +15,7 @@ from annotate.formats import detection
 from annotate.formats.columns import Chosen, check, propose
 from annotate.formats.dialect import Dialect
 from annotate.formats.reader import Line, Reader, reader_of
+from annotate.imports import confidence
 from annotate.imports.rows import Admitted, Kind, ParsedRow, Rules, decide, read
 from annotate.imports.uploads import opened
 from annotate.imports.writer import checked, rules_of, what_is_there
@@ -79,6 +80,7 @@ class Preview:
     rows: tuple[PreviewRow, ...] = ()
     rejected: tuple[RejectedRow, ...] = ()  # not stored; line, reason, external_id and excerpt are set
     labels: dict[str, tuple[LabelSeen, ...]] = field(default_factory=dict)  # most frequent names, by gold and silver
+    confidences: tuple[str, ...] = ()  # sentences about how a machine's confidences are read
     mean_characters: float = 0.0  # of the content of new items
 
     @property
@@ -149,6 +151,7 @@ def _columns(names: list[str], mapping: Chosen, reader: Reader, sample: list[Lin
 
 def _outcome(project: Project, rules: Rules, sample: list[Line]) -> dict[str, Any]:
     """What the sample's rows would become, as fields of Preview."""
+    rules = confidence.scaled(rules, sample)
     rows = [read(*line, rules) for line in sample]
     there = what_is_there(project, [row for row in rows if isinstance(row, ParsedRow)])
     admitted = decide(rows, *there, rules.reader.excerpt)
@@ -162,8 +165,14 @@ def _outcome(project: Project, rules: Rules, sample: list[Line]) -> dict[str, An
         "rows": tuple(_shown_row(row, rules) for row in new[:N_SHOWN]),
         "rejected": _rejected(admitted),
         "labels": _labels(rules, sample),
+        "confidences": _confidences(rules, rows),
         "mean_characters": n_characters / len(new) if new else 0.0,
     }
+
+
+def _confidences(rules: Rules, rows: list[ParsedRow | RejectedRow]) -> tuple[str, ...]:
+    silver = [row.silver for row in rows if isinstance(row, ParsedRow)]
+    return tuple(confidence.notes(rules.fields, rules.scale, len(rules.labels), confidence.n_unread(silver)))
 
 
 def _shown_row(row: ParsedRow, rules: Rules) -> PreviewRow:

@@ -13,6 +13,8 @@ from annotate.formats.reader import JsonLines, Reader
 from annotate.label_names import said, why_none
 from annotate.modalities import Modality
 from annotate.models import Label, Prediction, RejectedRow
+from models_ml import confidences
+from models_ml.confidences import Scale
 from models_ml.label_matching import Matcher, is_empty
 
 MAX_ID = 200  # characters of an external id
@@ -30,6 +32,7 @@ class Rules:
     fields: Fields
     labels: dict[str, Label]  # by name; empty where no column carries labels
     reader: Reader = field(default_factory=JsonLines)
+    scale: Scale = Scale.FRACTION  # of the confidences (annotate/imports/confidence.py decides it)
 
     @cached_property
     def matcher(self) -> Matcher[Label]:
@@ -223,31 +226,20 @@ def _silver(columns: dict[str, Any], rules: Rules) -> ImportedSilver:
     label = rules.matcher.find(value)
     if label is None:
         return ImportedSilver(Prediction.Status.OUT_OF_SET, message=f"answered {said(value)}")
-    confidence = rules.value(columns, rules.fields.confidence)
-    if isinstance(confidence, str) and not rules.reader.is_typed:
-        confidence = _number(confidence)
-    return ImportedSilver(Prediction.Status.OK, label.index, _vector(label.index, confidence, len(rules.labels)))
+    value = rules.value(columns, rules.fields.confidence)
+    if len(rules.labels) != 2 or is_empty(value):  # of more labels nobody knows how the rest is spread
+        return ImportedSilver(Prediction.Status.OK, label.index)
+    confidence = confidences.read(value, rules.scale)
+    if confidence is None:
+        message = f"the confidence {said(value)} is no {rules.scale}, so it is unknown"
+        return ImportedSilver(Prediction.Status.OK, label.index, message=message)
+    return ImportedSilver(Prediction.Status.OK, label.index, _vector(label.index, confidence))
 
 
-def _vector(index: int, confidence: object, n_labels: int) -> bytes | None:
-    """The probabilities of two labels from the confidence in one; None where it is unusable or there are more labels.
-
-    With more than two labels nobody knows how the rest is spread over the others.
-    """
-    if n_labels != 2 or isinstance(confidence, bool) or not isinstance(confidence, int | float):
-        return None
-    if not 0 <= confidence <= 1:
-        return None
+def _vector(index: int, confidence: float) -> bytes:
+    """The probabilities of two labels from the confidence in one."""
     both = (confidence, 1 - confidence) if index == 0 else (1 - confidence, confidence)
     return struct.pack("<2f", *both)
-
-
-def _number(text: str) -> float | None:
-    """The number in a table's cell, with a decimal point or comma; None if the cell holds no number."""
-    try:
-        return float(text.strip().replace(",", "."))
-    except ValueError:
-        return None
 
 
 def _short(name: str | None) -> str:

@@ -68,7 +68,7 @@ def by_entry(*, project: Project, entries: Sequence[QueueEntry]) -> dict[int, Su
         return suggestions
     history = labels.history(projects.current_schema(project))
     change = history.map_from(prompt.schema_id)
-    rows = Prediction.objects.filter(prompt=prompt, item__in=entry_of)
+    rows = Prediction.objects.current().filter(prompt=prompt, item__in=entry_of)
     for item, status, index in rows.values_list("item_id", "status", "label_index"):
         now = NO_LABEL if index is None else int(change.target[index])
         reason = status if index is None else "label_retired"

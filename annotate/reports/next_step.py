@@ -75,9 +75,9 @@ def _label(now: LoopProgress, current: Round) -> NextStep:
 def _before_training(now: LoopProgress) -> NextStep | None:
     if not now.n_items:
         return NextStep("import", _("Import items: there is nothing to label yet."))
-    if not now.n_silver:
+    if not now.n_silver and not now.n_failed:
         return NextStep("prelabel", _("Pre-label the items, so that people are asked where they are worth most."))
-    n_unasked = now.n_items - now.n_silver
+    n_unasked = now.n_items - now.n_silver - now.n_failed
     if n_unasked > 0:
         sentence = ngettext(
             "Pre-label %(n)s item that no machine was asked about.",
