@@ -266,10 +266,11 @@ def _delimiter(text: str, base: Dialect, is_all: bool, columns: Collection[str])
 def _has_quoting(text: str, dialect: Dialect, is_all: bool, columns: Collection[str]) -> bool:
     """Whether double quotes enclose cells. In a table by tabs, and in plain lines, they often are characters.
 
-    There they enclose cells only if no row is lost by it: neither broken, nor joined with others.
+    There they enclose cells only if no row is lost by it, neither broken nor joined with others, or if the very
+    first cell is written so.
     """
     plain = replace(dialect, quoting=False)
-    if dialect.delimiter == "\t":
+    if dialect.delimiter == "\t" and not text.startswith('"'):
         n_quoted, n_plain = (_n_even(text, one, is_all) for one in (dialect, plain))
         return n_quoted >= n_plain
     if dialect.delimiter == NO_DELIMITER:
