@@ -250,7 +250,10 @@ def _table(text: str, encoding: str, is_all: bool, choices: Mapping[str, Any], c
         _has_header(text, one, is_all, columns) for one in {dialect, replace(dialect, delimiter=detected)}
     ):
         header_line = 0
-    return Dialect.from_json({**dialect.to_json(), "header_line": header_line, **choices})
+    wanted = choices.get("header_line", header_line)
+    if wanted == 1 and header_line == 2:
+        wanted = 2  # who says that the first line names the columns, means the first below "sep=;"
+    return Dialect.from_json({**dialect.to_json(), **choices, "header_line": wanted})
 
 
 def _delimiter(text: str, base: Dialect, is_all: bool, columns: Collection[str]) -> str:
