@@ -10,8 +10,9 @@ from annotate import access, files, rounds, vectors
 from annotate.dataset import export
 from annotate.errors import Conflict, InvalidInput, RunCancelled
 from annotate.formats.dialect import Dialect
-from annotate.imports import ingest, preview, uploads
+from annotate.imports import counting, ingest, preview, uploads
 from annotate.learning import delivery, estimation, method_choice, training
+from annotate.modalities import modality
 from annotate.models import DeliveredVersion, Estimate, Export, Import, Project, Run, User
 from annotate.money import ledger, payments
 from annotate.runs import lifecycle
@@ -124,13 +125,33 @@ def _check_import(project: Project, by: User, wanted: Facts) -> Facts:
         if not project.imports.filter(state=Import.State.RUNNING).exists():
             raise Conflict(_("There is no unfinished import to give up."))
         return wanted
+    return wanted | _reading(project, by, wanted)
+
+
+def _reading(project: Project, by: User, wanted: Facts) -> Facts:
+    """The dialect and columns by which a file is read: as given where they are complete, else detected from all of it.
+
+    InvalidInput if the file cannot be read so.
+    """
     sent = uploads.find(project=project, public_id=wanted["upload"])
-    if Dialect.is_whole(wanted["dialect"]) and wanted["columns"]:
-        return wanted
-    seen = preview.of_upload(upload=sent, by=by, dialect=wanted["dialect"], columns=wanted["columns"])
+    fields = modality(project.modality).FIELDS
+    if wanted["dialect"].keys() >= Dialect().to_json().keys() and wanted["columns"].keys() >= set(fields):
+        return {"dialect": wanted["dialect"], "columns": wanted["columns"]}
+    seen = preview.of_upload(upload=sent, by=by, dialect=wanted["dialect"], columns=wanted["columns"], is_quick=False)
     if seen.problem:
         raise InvalidInput(seen.problem)
-    return {**wanted, "dialect": seen.dialect.to_json(), "columns": dict(seen.mapping)}
+    return {"dialect": seen.dialect.to_json(), "columns": dict(seen.mapping)}
+
+
+def _check_count(project: Project, by: User, wanted: Facts) -> Facts:
+    return wanted | _reading(project, by, wanted)
+
+
+def _count(attempt: lifecycle.Attempt, by: User, *, upload: str, dialect: Facts, columns: Facts) -> Facts:
+    attempt.step("Counting")
+    return counting.count(
+        project=attempt.run.project, by=by, upload=upload, dialect=dialect, columns=columns, beat=attempt.beat
+    )
 
 
 def _import(
@@ -143,7 +164,7 @@ def _import(
     attempt.step("Importing")
     done = ingest.import_upload(project=project, by=by, upload=upload, dialect=dialect, columns=columns)
     counts = {name: getattr(done, name) for name in ("n_items", "n_revived", "n_duplicates", "n_rejected")}
-    return {"import": done.public_id, **counts}
+    return {"import": done.public_id, **counts, "warnings": done.options.get("warnings", [])}
 
 
 def _abandon_cancelled(attempt: lifecycle.Attempt, by: User) -> None:
@@ -230,6 +251,7 @@ KINDS = {
         check=_check_import,
         tidy=_abandon_cancelled,
     ),
+    "count": RunKind(_count, {"upload": "", "dialect": {}, "columns": {}}, queue="io", check=_check_count),
     "prelabel": RunKind(
         _prelabel, {"failed_again": False, "failed_until": 0}, check=prelabel.check, is_stored_by_commands=True
     ),

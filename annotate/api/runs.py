@@ -68,7 +68,8 @@ class RunQuery(PageQuery):
 
 class RunInput(Input):
     kind = Choice(
-        choices=[kind for kind in tasks.KINDS if kind != "import"], help_text="Imports have their own address."
+        choices=[kind for kind in tasks.KINDS if kind not in ("import", "count")],
+        help_text="Files have their own addresses.",
     )
     parameters = serializers.DictField(
         required=False,

@@ -79,6 +79,7 @@ urlpatterns = [
     path(f"{_P}/uploads", imports.Uploads.as_view(), name="api-uploads"),
     path(f"{_P}/uploads/<id:upload>", imports.OneUpload.as_view(), name="api-upload"),
     path(f"{_P}/uploads/<id:upload>/preview", imports.PreviewUpload.as_view(), name="api-upload-preview"),
+    path(f"{_P}/uploads/<id:upload>/count", imports.CountUpload.as_view(), name="api-upload-count"),
     path(f"{_P}/imports", imports.Imports.as_view(), name="api-imports"),
     path(f"{_P}/imports/<id:source>", imports.OneImport.as_view(), name="api-import"),
     path(f"{_P}/imports/<id:source>/abandon", imports.AbandonImport.as_view(), name="api-import-abandon"),

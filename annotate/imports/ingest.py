@@ -17,10 +17,11 @@ from django.db.models.functions import Coalesce
 from annotate import access, samples
 from annotate.errors import Conflict, FileDamaged
 from annotate.formats import streams
-from annotate.formats.columns import Chosen, Fields, check
+from annotate.formats.columns import Chosen, Fields, check, unnamed_labels
 from annotate.formats.dialect import JSONL, Dialect
 from annotate.formats.reader import Line, Reader, reader_of
 from annotate.imports import confidence, uploads
+from annotate.imports.label_columns import warning
 from annotate.imports.rows import Kind
 from annotate.imports.writer import IMPORTED, Read, Writer, checked, rules_of
 from annotate.modalities import modality
@@ -104,14 +105,16 @@ def _import(job: _Job, attempt: lifecycle.Attempt) -> Import:
     facts = reader.inspect(file, job.name, lambda: attempt.beat(0), limit=limit)
     if job.upload and facts.sha256 != job.upload.file_sha256:
         raise FileDamaged(f"The stored file of {job.name} has another checksum than its row says; send it again.")
+    fields, names = modality(job.project.modality).FIELDS, reader.names(file)
     if not reader.is_typed:
-        check(job.fields, modality(job.project.modality).FIELDS, reader.names(file))
+        check(job.fields, fields, names)
     source = _unfinished(job, facts) or _begin(job, facts)
     writer = Writer(source, attempt, facts.n_lines, reader)
     with bulk.few_checkpoints():
-        for rows in _read_ahead(map(writer.read, _chunks(reader, reader.lines(file, skip=source.cursor)))):
+        for rows in _read_ahead(map(writer.read, chunks(reader, reader.lines(file, skip=source.cursor)))):
             writer.store(rows)
     _check_unchanged(job, facts)
+    source.options["warnings"] = [*reader.warnings, *warning(unnamed_labels(names, job.fields, fields))]
     _complete(source, attempt, facts.n_lines, job.by)
     for note in confidence.report(source):
         attempt.say(note)
@@ -200,7 +203,7 @@ def _confidence_scale(job: _Job, schema: LabelSchema | None) -> dict[str, str]:
     return {"confidence_scale": confidence.scale_in(rules, job.file).value}
 
 
-def _chunks(reader: Reader, lines: Iterable[Line]) -> Iterator[list[Line]]:
+def chunks(reader: Reader, lines: Iterable[Line]) -> Iterator[list[Line]]:
     """The lines in lists of at most CHUNK_ROWS lines; a list ends early once it has CHUNK_BYTES bytes."""
     chunk: list[Line] = []
     n_bytes = 0
@@ -238,7 +241,7 @@ def _complete(source: Import, attempt: lifecycle.Attempt, n_lines: int, by: User
         _revive(source)
         source.cursor, source.state, source.finished_at = n_lines, Import.State.COMPLETE, database_now()
         source.run = attempt.run
-        source.save(update_fields=["cursor", "state", "finished_at", "run"])
+        source.save(update_fields=["cursor", "state", "finished_at", "run", "options"])
         n_joined = samples.absorb_late(project=source.project)
         source.project.note_pool_change()
         record(

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from annotate.errors import InvalidInput
-from annotate.formats import jsonl
+from annotate.formats import jsonl, nested
 from annotate.formats.columns import Fields as Fields
 from annotate.formats.reader import JsonLines, Reader
 from annotate.label_names import said, why_none
@@ -48,9 +48,19 @@ class Rules:
         content = [self.fields.column(name) for name in self.modality.FIELDS]
         return frozenset({self.fields.id, *content, self.fields.gold, self.fields.silver})
 
+    @cached_property
+    def paths(self) -> frozenset[str]:
+        """The columns of content, id, gold and silver that are fields of objects in a row."""
+        return frozenset(name for name in self.known_columns if name and "." in name and self.reader.is_typed)
+
+    def parse(self, raw: Any) -> dict[str, Any]:
+        """The row's values by column, with nested fields under their paths; InvalidInput: it cannot be used."""
+        columns = self.reader.parse(raw)
+        return nested.lifted(columns, self.paths) if self.paths else columns
+
     def value(self, columns: dict[str, Any], name: str | None) -> Any:
         """The row's value in the column `name`; None where there is no column, or a table's cell is empty."""
-        value = columns.get(name) if name else None
+        value = nested.value_at(columns, name) if name else None
         return None if value == "" and not self.reader.is_typed else value
 
 
@@ -114,7 +124,7 @@ def read(number: int, raw: Any, is_whole: bool, rules: Rules) -> ParsedRow | Rej
     try:
         if not is_whole:
             raise InvalidInput(f"is longer than {jsonl.MAX_LINE_BYTES:,} bytes")
-        columns = rules.reader.parse(raw)
+        columns = rules.parse(raw)
         external_id = _external_id(rules.value(columns, rules.fields.id), rules.fields.id)
         payload = rules.modality.payload_of(columns, rules.fields.content)
         gold = _gold(columns, rules)

@@ -25,6 +25,7 @@ from annotate.reports.progress import LoopProgress
 # What each kind of run is called where people read of it.
 RUN_NAMES: dict[str, Promise] = {
     "import": gettext_lazy("Import"),
+    "count": gettext_lazy("Counting a file"),
     "prelabel": gettext_lazy("Pre-labeling"),
     "draw": gettext_lazy("Drawing a round"),
     "close": gettext_lazy("Closing the round"),

@@ -26,7 +26,7 @@ from models_ml import methods
 
 _PAGE = 50
 _MAX_BATCH = 100_000
-_ELSEWHERE = frozenset({"import"})  # started in annotate/web/imports.py, where files are sent
+_ELSEWHERE = frozenset({"import", "count"})  # started in annotate/web/imports.py, where files are sent
 _MOMENT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")  # seconds since 1970, as pages send them
 _BACK = {
     "overview": "overview-show",

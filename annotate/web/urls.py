@@ -73,6 +73,7 @@ urlpatterns = [
     path("p/<slug:slug>/import/give-up", imports.give_up, name="imports-give-up"),
     path("p/<slug:slug>/import/<str:upload>/", imports.preview, name="imports-preview"),
     path("p/<slug:slug>/import/<str:upload>/start", imports.start, name="imports-start"),
+    path("p/<slug:slug>/import/<str:upload>/count", imports.count, name="imports-count"),
     path("p/<slug:slug>/import/<str:upload>/discard", imports.discard, name="imports-discard"),
     path("p/<slug:slug>/import/<str:source>/quarantine", imports.quarantine, name="imports-quarantine"),
     path("p/<slug:slug>/settings/", project_settings.show, name="settings-show"),

@@ -55,6 +55,7 @@ NEEDS: dict[str, dict[str, tuple[str, str | None]]] = {
     "api-uploads": {"GET": (READ, "manage"), "POST": (MANAGE, "manage")},
     "api-upload": {"GET": (READ, "manage"), "DELETE": (MANAGE, "manage")},
     "api-upload-preview": {"POST": (MANAGE, "manage")},
+    "api-upload-count": {"POST": (MANAGE, "manage")},
     "api-imports": {"GET": (READ, "manage"), "POST": (MANAGE, "manage")},
     "api-import": {"GET": (READ, "manage")},
     "api-import-abandon": {"POST": (MANAGE, "manage")},

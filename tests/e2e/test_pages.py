@@ -82,6 +82,7 @@ ACTIONS = {
     "invitation-revoke", "exports-download", "runs-start", "budget-cap", "budget-stop", "budget-resume",
     "runs-pause", "runs-resume", "runs-cancel", "runs-retry",
     "imports-upload", "imports-go-on", "imports-give-up", "imports-start", "imports-discard", "imports-quarantine",
+    "imports-count",
     "prelabel-spent", "prelabel-choose", "connections-test", "connections-lend", "connections-switch",
 }  # fmt: skip
 VISITS = [
