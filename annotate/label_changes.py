@@ -114,7 +114,7 @@ def change(*, project: Project, new: Sequence[NextLabel], by: User, base: int | 
     effect = _preview(project, schema, new, fates)
     following = _store(schema, new, fates, by)
     n_settled = gold.settle_again(project, labels.history(following))
-    samples.complete_samples(following)
+    samples.complete_samples(following, is_new=True)
     facts = {"version": following.version, "n_void": effect.n_void, "n_settled": n_settled}
     record("labels.changed", project=project, by=by, **facts, fates=[[fate.name, *fate.becomes] for fate in fates])
     return following
