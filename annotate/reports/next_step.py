@@ -113,7 +113,7 @@ def _after_round(history: LabelHistory, now: LoopProgress) -> NextStep:
     version = _estimated(history, now)
     if version is None:
         return NextStep("estimate", _("Estimate: nobody knows yet how often the labels of today are right."))
-    return _draw_or_export(history, now, version)
+    return _draw_or_export(project, now, version)
 
 
 def _ask_again(history: LabelHistory, last: Round) -> NextStep | None:
@@ -163,11 +163,11 @@ def _estimated(history: LabelHistory, now: LoopProgress) -> DeliveredVersion | N
     return row.delivered_version if row else None
 
 
-def _draw_or_export(history: LabelHistory, now: LoopProgress, version: DeliveredVersion) -> NextStep:
+def _draw_or_export(project: Project, now: LoopProgress, version: DeliveredVersion) -> NextStep:
     assert now.round is not None
     is_exported = version.exports.exists()
     counts = {"round": now.round.index + 1, "version": version.version}
-    if reason := _why_enough(history, now):
+    if reason := _why_enough(project, now, version):
         if is_exported:
             sentence = _("%(reason)s Version %(version)s is exported: nothing needs to be done.")
             return NextStep("done", sentence % {"reason": reason, **counts}, counts)
@@ -179,15 +179,14 @@ def _draw_or_export(history: LabelHistory, now: LoopProgress, version: Delivered
     return NextStep("draw", sentence % counts, counts)
 
 
-def _why_enough(history: LabelHistory, now: LoopProgress) -> str:
+def _why_enough(project: Project, now: LoopProgress, version: DeliveredVersion) -> str:
     """Why another round is not called for; only a look at its preset size may say that the target is reached.
 
-    A look at the labels before a change says nothing of those in force.
+    The look must speak of `version`, the delivered version of today: it says nothing of another pool or other labels.
     """
-    project = history.schema.project
     target = project.target_accuracy
-    looks = project.estimates.filter(estimand=Estimate.Estimand.LOOK, delivered_version__schema=history.schema)
-    look = looks.order_by("-id").first() if target is not None else None
+    looks = version.estimates.filter(estimand=Estimate.Estimand.LOOK).order_by("-id")
+    look = looks.first() if target is not None else None
     if target is not None and look is not None and look.low is not None and look.low >= target:
         sentence = _("The target of %(target)s %% is reached: at the last look it was at least %(low)s %%.")
         return sentence % {"target": f"{100 * target:.1f}", "low": f"{100 * look.low:.1f}"}
