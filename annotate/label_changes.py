@@ -123,7 +123,7 @@ def change(*, project: Project, new: Sequence[NextLabel], by: User, base: int | 
     history = labels.history(following)
     void_answers.uncount(project, history)
     n_settled = gold.settle_again(project, history)
-    samples.complete_samples(following)
+    samples.complete_samples(following, is_new=True)
     facts = {"version": following.version, "n_void": effect.n_void, "n_settled": n_settled}
     record("labels.changed", project=project, by=by, **facts, fates=[[fate.name, *fate.becomes] for fate in fates])
     return following

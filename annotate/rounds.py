@@ -7,7 +7,7 @@ import numpy as np
 from django.db import IntegrityError, transaction
 from django.db.models import Max
 
-from annotate import access
+from annotate import access, labels
 from annotate.errors import Conflict, InvalidInput
 from annotate.labeling import leases, slots
 from annotate.learning import delivery, pool
@@ -115,7 +115,8 @@ def _shares(project: Project, index: int) -> rounds.Shares:
 
 def _state(project: Project, items: pool.Pool) -> rounds.SamplingFrame:
     """The pool as `plan_round` takes it: per item, its samples, what they still have to ask of it, and its gold."""
-    gold = pool.load_gold(items, project)
+    history = labels.current(project)
+    gold = pool.load_gold(items, history)
     in_audit = pool.drawn(items, project, Arm.AUDIT)
     in_reference = pool.drawn(items, project, Arm.RANDOM)
     has_blind = gold.blind != pool.NO_LABEL
@@ -130,7 +131,7 @@ def _state(project: Project, items: pool.Pool) -> rounds.SamplingFrame:
         reference_open=in_reference & unasked,
         has_blind_gold=has_blind,
         has_gold=gold.delivered != pool.NO_LABEL,
-        conflict=pool.disputed(items, project, gold),
+        conflict=pool.disputed(items, history, gold),
     )
 
 

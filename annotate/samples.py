@@ -58,16 +58,21 @@ def advance_cutoffs(current: Round) -> None:
     current.audit_cutoff, current.reference_cutoff = project.audit_cutoff, project.reference_cutoff
 
 
-def complete_samples(schema: LabelSchema) -> None:
+def complete_samples(schema: LabelSchema, *, is_new: bool = False) -> None:
     """Set how far each sample is complete under `schema`: up to the first item whose gold a change made void.
 
     An item whose gold is void holds its sample up until it was asked again in a round that is closed; unanswered then,
-    it is unresolved and counted as such. Call when the labels changed and when a round closes.
+    it is unresolved and counted as such. Call when the labels changed (`is_new`) and when a round closes. From then on
+    a cut-off only grows its sample: void gold of an item that is brought back counts as unresolved.
     """
     void = _void(schema)
     audit, reference = (_numbers(schema, arm, void) for arm in (Arm.AUDIT, Arm.RANDOM))
-    schema.audit_cutoff = float(np.nextafter(min(audit), -1.0)) if audit else None
-    schema.reference_cutoff = float(np.nextafter(max(reference), 2.0)) if reference else None
+    low = float(np.nextafter(min(audit), -1.0)) if audit else None
+    high = float(np.nextafter(max(reference), 2.0)) if reference else None
+    if is_new or (schema.audit_cutoff is not None and (low is None or low > schema.audit_cutoff)):
+        schema.audit_cutoff = low
+    if is_new or (schema.reference_cutoff is not None and (high is None or high < schema.reference_cutoff)):
+        schema.reference_cutoff = high
     schema.save(update_fields=["audit_cutoff", "reference_cutoff"])
 
 
@@ -82,6 +87,8 @@ def n_void_after(schema: LabelSchema, step: LabelMap) -> int:
 
 
 def _in_samples(schema: LabelSchema, ids: set[int]) -> set[int]:
+    if not ids:
+        return set()
     held = (_in_sample(schema, arm).values_list("pk", flat=True).iterator() for arm in (Arm.AUDIT, Arm.RANDOM))
     return {item for items in held for item in items} & ids
 

@@ -7,7 +7,7 @@ import numpy as np
 from django.db import transaction
 from django.db.models import Max
 
-from annotate import access, failpoints, files, projects
+from annotate import access, failpoints, files, labels
 from annotate import vectors as item_vectors
 from annotate.errors import Conflict, InvalidInput
 from annotate.learning import method_choice, pool
@@ -70,23 +70,21 @@ def train(
 
 def take_snapshot(project: Project, vectors: Array) -> tuple[crossfit.Snapshot, dict[str, Any]]:
     """What a training sees of the pool, never audit gold; and the schema, prompt version and ordinals to record."""
-    schema = projects.current_schema(project)
+    history = labels.current(project)
     prompt = prompts.current_prompt(project)
     items = pool.load(project)
-    n_classes = schema.labels.count()
-    silver = pool.load_silver(items, prompt, n_classes)
-    gold = pool.load_gold(items, project)
-    reference = pool.drawn(items, project, Arm.RANDOM) & (gold.blind != pool.NO_LABEL)
+    silver = pool.load_silver(items, prompt, history)
+    gold = pool.load_gold(items, history)
     snapshot = crossfit.Snapshot(
         x=np.ascontiguousarray(vectors[items.ordinal]),
         fold=items.fold,
         silver=silver.label,
         gold=gold.trainable,
-        reference=reference & (gold.trainable != pool.NO_LABEL),
-        n_classes=n_classes,
+        reference=pool.sample(items, history, Arm.RANDOM) & (gold.blind_trainable != pool.NO_LABEL),
+        n_classes=history.n_classes,
         silver_probability=silver.probabilities,
     )
-    return snapshot, {"schema": schema, "prompt": prompt, "ordinal": items.ordinal}
+    return snapshot, {"schema": history.schema, "prompt": prompt, "ordinal": items.ordinal}
 
 
 def _check_vectors(project: Project) -> None:

@@ -6,6 +6,8 @@ from datetime import datetime
 
 from django.db.models import Count, Exists, OuterRef, Q
 
+from annotate import labels
+from annotate.labels import LabelHistory
 from annotate.models import (
     Annotation,
     Budget,
@@ -53,7 +55,8 @@ class LoopProgress:
         return self.machine_micros + self.human_micros
 
 
-def progress(project: Project) -> LoopProgress:
+def progress(project: Project, history: LabelHistory | None = None) -> LoopProgress:
+    """Where the loop stands. `history`: the labels in force, where the caller has read them."""
     # Counted in single tables: at 100,000 items each join took as long as all of this.
     states = dict(project.imports.values_list("pk", "state"))
     complete = [pk for pk, state in states.items() if state == Import.State.COMPLETE]
@@ -67,8 +70,10 @@ def progress(project: Project) -> LoopProgress:
         skips=Count("id", filter=Q(is_current=True, label__isnull=True)),
     )
     spent = {budget.kind: budget.spent_micros for budget in project.budgets.all()}
-    current = Gold.objects.filter(project=project, item__withdrawn_at__isnull=True).current()
-    is_audit, also_trains = Q(origin=Arm.AUDIT), Exists(Gold.objects.filter(item=OuterRef("item")).trainable())
+    is_void = Q(label__in=(history or labels.current(project)).void_ids)
+    current = Gold.objects.filter(project=project, item__withdrawn_at__isnull=True).current().exclude(is_void)
+    also_trains = Exists(Gold.objects.filter(item=OuterRef("item")).trainable().exclude(is_void))
+    is_audit = Q(origin=Arm.AUDIT)
     gold = current.aggregate(n=Count("id", filter=~is_audit), only_audit=Count("id", filter=is_audit & ~Q(also_trains)))
     last = project.rounds.order_by("-index").first()
     state = QueueEntry.State
@@ -108,7 +113,7 @@ class Known:
 
     version: DeliveredVersion | None = None
     latest: Sequence[Estimate] = ()
-    history: Sequence[Estimate] = ()  # per round and estimand the last figure, in the order of rounds
+    history: Sequence[Estimate] = ()  # per round, schema and estimand the last figure, in the order of rounds
 
     def of(self, estimand: str) -> Estimate | None:
         return next((row for row in self.latest if row.estimand == estimand), None)
@@ -117,14 +122,14 @@ class Known:
 def known(project: Project) -> Known:
     rows = list(
         Estimate.objects.filter(project=project, label__isnull=True)
-        .select_related("delivered_version", "round")
+        .select_related("delivered_version__schema", "delivered_version__prompt", "round")
         .defer("delivered_version__delivery")
         .order_by("id")
     )
     if not rows:
         return Known()
     version = rows[-1].delivered_version
-    by_round = {(row.round.index, row.estimand): row for row in rows if row.round}
+    by_round = {(row.round.index, row.delivered_version.schema_id, row.estimand): row for row in rows if row.round}
     return Known(
         version,
         [row for row in rows if row.delivered_version_id == version.pk],

@@ -9,8 +9,9 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
-from annotate import projects
+from annotate import labels, projects
 from annotate.access import MAY
+from annotate.labels import LabelHistory
 from annotate.models import Estimate, Member, Project, Round
 from annotate.models.project import Role
 from annotate.reports import confusion, next_step, progress
@@ -74,7 +75,8 @@ def show(request: ProjectRequest) -> HttpResponse:
     member = request.member
     if member.role not in MAY["evidence"]:
         return go_to(request, reverse("labeling-work", args=[member.project.slug]))
-    context = {**_standing(member), **_accuracy(member.project)}
+    history = labels.current(member.project)
+    context = {**_standing(member, history), **_accuracy(member.project, history)}
     return render_page(request, "annotate/overview/show.html", "overview", context)
 
 
@@ -91,11 +93,11 @@ def guidelines(request: ProjectRequest) -> HttpResponse:
     return render_page(request, "annotate/overview/guidelines.html", "guidelines", context)
 
 
-def _standing(member: Member) -> dict[str, Any]:
+def _standing(member: Member, history: LabelHistory) -> dict[str, Any]:
     """Counts, runs and the next step; money and actions only for members who may see or start them."""
     project = member.project
-    now = progress.progress(project)
-    step = next_step.choose(project, now)
+    now = progress.progress(project, history)
+    step = next_step.choose(project, now, history)
     context: dict[str, Any] = {"now": now, "step": step, "statuses": run_status.of_interest(project)}
     if member.role in MAY["manage"] or member.role == Role.VIEWER:
         context["money"] = {"human": now.human_micros, "machine": now.machine_micros}
@@ -124,15 +126,17 @@ def _actions(project: Project, now: progress.LoopProgress) -> list[Action]:
     return [Action(kind, words, seen.get(kind, "")) for kind, words in _ACTIONS if possible[kind]]
 
 
-def _accuracy(project: Project) -> dict[str, Any]:
+def _accuracy(project: Project, history: LabelHistory) -> dict[str, Any]:
     """The context of the accuracies: stored estimates only, without computing, freezing or loading a model."""
     known = progress.known(project)
     if known.version is None:
         return {"known": known}
     rows = [(name, meaning, known.of(kind)) for kind, name, meaning in _FIGURES]
-    found = confusion.load(known.version)
+    is_current = known.version.schema_id == history.schema.pk
+    found = confusion.load(known.version, history if is_current else None)
     return {
         "known": known,
+        "is_of_earlier_labels": not is_current,
         "figures": [Figure(name, meaning, row) for name, meaning, row in rows if row],
         "look": known.of(_KIND.LOOK),
         "n_answers_since": progress.answers_since(project, known.version.frozen_at),

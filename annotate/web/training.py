@@ -96,4 +96,5 @@ def _point(one: Trained, golds: list[int], floor: float) -> Point:
         low=low,
         high=high,
         n=one.n_reference,
+        schema=one.model.schema_id,
     )

@@ -254,7 +254,7 @@ class TestProgress:
         items = make_items(project, 8)
         make_silver(project, items)
         make_round(project, items)
-        with django_assert_num_queries(11):
+        with django_assert_num_queries(12):
             progress.progress(project)
 
 
