@@ -11,7 +11,7 @@ from django.db import transaction
 from annotate import access, projects
 from annotate.errors import Conflict, GoldloopError, InvalidInput
 from annotate.formats import jsonl
-from annotate.labeling import answers, leases
+from annotate.labeling import answers, leases, queue
 from annotate.models import Annotation, Label, Lease, Project, QueueEntry, Round, User
 from annotate.models.event import record
 from annotate.runs import lifecycle
@@ -96,7 +96,8 @@ class _Reader:
             return False
         mine = Annotation.objects.filter(entry=entry, annotator=person, is_current=True).first()
         if mine is not None:
-            if mine.label == answer.label and mine.skip_reason == answer.skip_reason:
+            is_same = mine.label == answer.label and mine.skip_reason == answer.skip_reason
+            if is_same and not queue.may_be_asked_again(person, entry):
                 return False
             if mine.label is not None:
                 lease = Lease.objects.filter(entry=entry, annotator=person).latest("pk")

@@ -11,9 +11,10 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import BigIntegerField, Exists, F, OuterRef, QuerySet, Value
+from django.db.models import BigIntegerField, F, QuerySet, Value
 
-from annotate.models import Annotation, Lease, QueueEntry
+from annotate.labeling import queue
+from annotate.models import Lease, QueueEntry
 from annotate.models.compiled import CompiledUpdate
 from annotate.money import payments
 
@@ -29,26 +30,23 @@ def take(entries: Collection[int], *, unless_said_by: int | None = None) -> bool
     """Take one slot of each of these questions; False if one of them has none to take, and the caller must roll back.
 
     Only open questions have slots to take; those of a closed round are never open. A question that the user with the id
-    `unless_said_by` has answered or skipped (counted), perhaps in another window, has none for them.
+    `unless_said_by` has answered or skipped (counted), perhaps in another window, has none for them, except a skipped
+    one that comes back to them.
     """
     if len(entries) == 1 and unless_said_by is not None:
         return _TAKE.run(entry=next(iter(entries)), person=unless_said_by) == 1
     free = _with_slot(entries)
     if unless_said_by is not None:
-        free = free.exclude(_has_response(unless_said_by))
+        free = free.exclude(queue.is_done(unless_said_by))
     return free.update(n_taken=F("n_taken") + 1) == len(entries)
 
 
 def _take(*, entry: Value, person: Value) -> tuple[QuerySet[QueueEntry], dict[str, Any]]:
-    return _with_slot([entry]).exclude(_has_response(person)), {"n_taken": F("n_taken") + 1}
+    return _with_slot([entry]).exclude(queue.is_done(person)), {"n_taken": F("n_taken") + 1}
 
 
 def _with_slot(entries: Collection[Any]) -> QuerySet[QueueEntry]:
     return QueueEntry.objects.filter(pk__in=entries, state=QueueEntry.State.OPEN, n_taken__lt=F("overlap"))
-
-
-def _has_response(person: int | Value) -> Exists:
-    return Exists(Annotation.objects.filter(entry=OuterRef("pk"), annotator=person, is_current=True, is_counted=True))
 
 
 _TAKE = CompiledUpdate(_take, entry=BigIntegerField(), person=BigIntegerField())
