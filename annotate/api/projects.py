@@ -121,7 +121,7 @@ class ProgressOutput(Output):
     n_skipped = serializers.IntegerField()
     n_unresolved = serializers.IntegerField()
     n_labeling = serializers.IntegerField(help_text="People who hold a question now.")
-    next_step = serializers.CharField(help_text="A kind of run, or import, label, wait, done.")
+    next_step = serializers.CharField(help_text="A kind of run, or import, label, invite, review, wait, paused, done.")
     next_sentence = serializers.CharField(help_text="The same for people.")
 
 

@@ -12,7 +12,7 @@ from annotate import access, labels, projects
 from annotate.errors import Conflict, GoldloopError, InvalidInput
 from annotate.formats import jsonl
 from annotate.label_names import matcher, why_none
-from annotate.labeling import answers, leases
+from annotate.labeling import answers, leases, queue
 from annotate.models import Annotation, Lease, Project, QueueEntry, Round, User
 from annotate.models.event import record
 from annotate.runs import lifecycle
@@ -99,7 +99,8 @@ class _Reader:
         if mine is not None:
             now = self._history.gold_label(mine.label_id)
             is_void = mine.label_id is not None and now is None
-            if not is_void and now == answer.label and mine.skip_reason == answer.skip_reason:
+            is_same = not is_void and now == answer.label and mine.skip_reason == answer.skip_reason
+            if is_same and not queue.may_be_asked_again(person, entry):
                 return False
             if mine.label is not None and (mine.is_counted or not is_void):
                 lease = Lease.objects.filter(entry=entry, annotator=person).latest("pk")

@@ -58,7 +58,8 @@ def knows_nothing(project: Project) -> bool:
     """Whether the project has no valid silver and no model that delivers, so that every machine label is unknown."""
     history = labels.current(project)
     prompt = prompts.current_prompt(project)
-    has_silver = prompt is not None and prompt.predictions.filter(status=Prediction.Status.OK).exists()
+    valid = Prediction.objects.current().filter(prompt=prompt, status=Prediction.Status.OK)
+    has_silver = prompt is not None and valid.exists()
     return not has_silver and delivering_model(project, history) is None
 
 

@@ -39,7 +39,10 @@ RUN_NAMES: dict[str, Promise] = {
 
 @dataclass(frozen=True)
 class NextStep:
-    """One sentence for people, and what is to be done: a kind of run, or import, label, review, wait, done."""
+    """One sentence for people, and what is to be done.
+
+    `kind`: a kind of run, or import, label, invite (questions wait that nobody can be asked), review, wait, done.
+    """
 
     kind: str
     sentence: str
@@ -69,6 +72,8 @@ def choose(project: Project, now: LoopProgress, history: LabelHistory | None = N
 
 
 def _label(now: LoopProgress, current: Round) -> NextStep:
+    if now.n_for_nobody == now.n_waiting:
+        return _invite(now, current)
     sentence = ngettext(
         "%(n)s of %(total)s questions of round %(round)s waits for an answer.",
         "%(n)s of %(total)s questions of round %(round)s wait for an answer.",
@@ -76,6 +81,19 @@ def _label(now: LoopProgress, current: Round) -> NextStep:
     )
     counts = {"n": now.n_waiting, "total": now.n_questions, "round": current.index}
     return NextStep("label", sentence % counts, counts)
+
+
+def _invite(now: LoopProgress, current: Round) -> NextStep:
+    """Questions wait, and no member is left to ask: an answer can only come from somebody new."""
+    sentence = ngettext(
+        "%(n)s question of round %(round)s waits, and nobody in this project can be asked it: "
+        "invite somebody, or close the round over it.",
+        "%(n)s questions of round %(round)s wait, and nobody in this project can be asked them: "
+        "invite somebody, or close the round over them.",
+        now.n_waiting,
+    )
+    counts = {"n": now.n_waiting, "total": now.n_questions, "round": current.index}
+    return NextStep("invite", sentence % counts, counts)
 
 
 def _before_training(now: LoopProgress) -> NextStep | None:

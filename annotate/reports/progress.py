@@ -7,6 +7,7 @@ from datetime import datetime
 from django.db.models import Count, Exists, OuterRef, Q
 
 from annotate import labels
+from annotate.labeling import queue
 from annotate.labels import LabelHistory
 from annotate.models import (
     Annotation,
@@ -49,6 +50,7 @@ class LoopProgress:
     n_skipped: int = 0
     n_unresolved: int = 0
     n_labeling: int = 0  # people who hold a question now
+    n_for_nobody: int = 0  # of those waiting: nobody in the project can be asked them
 
     @property
     def spent(self) -> int:
@@ -77,7 +79,7 @@ def progress(project: Project, history: LabelHistory | None = None) -> LoopProgr
     gold = current.aggregate(n=Count("id", filter=~is_audit), only_audit=Count("id", filter=is_audit & ~Q(also_trains)))
     last = project.rounds.order_by("-index").first()
     state = QueueEntry.State
-    queue = dict(last.queue.values_list("state").annotate(n=Count("id"))) if last else {}
+    by_state, n_for_nobody = _questions(last) if last else ({}, 0)
     return LoopProgress(
         n_items=items["n"] - items["withdrawn"],
         n_withdrawn=items["withdrawn"],
@@ -90,13 +92,21 @@ def progress(project: Project, history: LabelHistory | None = None) -> LoopProgr
         machine_micros=spent.get(Budget.Kind.MACHINE, 0),
         human_micros=spent.get(Budget.Kind.HUMAN, 0),
         round=last,
-        n_waiting=queue.get(state.OPEN, 0),
-        n_questions=sum(queue.values()),
-        n_answered=queue.get(state.ANSWERED, 0),
-        n_skipped=queue.get(state.SKIPPED, 0),
-        n_unresolved=queue.get(state.UNRESOLVED, 0),
+        n_waiting=by_state.get(state.OPEN, 0),
+        n_questions=sum(by_state.values()),
+        n_answered=by_state.get(state.ANSWERED, 0),
+        n_skipped=by_state.get(state.SKIPPED, 0),
+        n_unresolved=by_state.get(state.UNRESOLVED, 0),
         n_labeling=_n_labeling(last) if last and last.state == Round.State.OPEN else 0,
+        n_for_nobody=n_for_nobody,
     )
+
+
+def _questions(current: Round) -> tuple[dict[str, int], int]:
+    """The questions of a round by state, and how many open ones nobody in the project can be asked; one query."""
+    of_nobody = Count("id", filter=Q(state=QueueEntry.State.OPEN) & queue.for_nobody())
+    rows = list(current.queue.values_list("state").annotate(n=Count("id"), n_for_nobody=of_nobody))
+    return {state: n for state, n, _ in rows}, sum(n for _, _, n in rows)
 
 
 def _n_labeling(current: Round) -> int:

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET, require_POST
 from annotate.errors import Conflict, InvalidInput, LeaseLost, NotFound
 from annotate.labeling import answers as answering
 from annotate.labeling import leases as leasing
-from annotate.labeling import queue, suggestions, workload
+from annotate.labeling import queue, suggestions, waiting, workload
 from annotate.models import Annotation, Lease
 from annotate.web import labeling_io
 from annotate.web.http import errors
@@ -87,6 +87,16 @@ def next_items(request: ProjectRequest) -> HttpResponse:
     if not new:
         body["progress"] = labeling_io.progress(project, person)
     return JsonResponse(body)
+
+
+@require_POST
+@project_page(to="annotate")
+def again(request: ProjectRequest) -> HttpResponse:
+    """Lease questions that the person skipped and that wait for others, and show the page with them."""
+    project = request.member.project
+    held = waiting.lease_skipped(project=project, by=_me(request), n=AHEAD)
+    here = reverse("labeling-work", args=[project.slug])
+    return go_to(request, here if held else f"{here}?empty")
 
 
 @require_POST

@@ -11,13 +11,13 @@ from django.http import HttpRequest, QueryDict
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from annotate import modalities, projects
 from annotate.access import MAY
 from annotate.errors import InvalidInput
 from annotate.labeling import answers as answering
-from annotate.labeling import queue, suggestions, workload
+from annotate.labeling import queue, suggestions, waiting, workload
 from annotate.models import Annotation, Label, Lease, Member, Project, User
 from annotate.models.annotation import SkipReason
 from annotate.models.project import Arm, SuggestionPolicy
@@ -223,19 +223,42 @@ def progress(project: Project, person: User) -> dict[str, int]:
 def empty(why: workload.Empty, member: Member) -> dict[str, Any]:
     """The words for a screen without a question: why, what happens next, and when the script should ask again."""
     title, sentence, further, again = _EMPTY[why.kind]
-    counts = {"waiting": why.n_waiting, "held": why.n_held_by_others}
+    sentence = str(sentence) % {"waiting": why.n_waiting, "held": why.n_held_by_others}
     may_manage = member.role in MAY["manage"]
+    mine = waiting.Waiting()
+    if why.kind in ("all_answered_by_me", "not_for_me"):
+        mine = waiting.waiting(project=member.project, person=member.user)
+        sentence = _for_whom(mine, sentence)
     overview = reverse("overview-show", args=[member.project.slug])
     return {
         "kind": why.kind,
-        "title": title,
-        "sentence": str(sentence) % counts,
+        "title": _("You have dealt with everything") if mine.n_skipped else title,
+        "sentence": sentence,
+        "n_skipped": mine.n_skipped,
+        "again": reverse("labeling-again", args=[member.project.slug]),
         "next": further if not may_manage else _MANAGER.get(why.kind, further),
         "again_seconds": again,
         "link": overview if may_manage else None,
         "link_words": _("Close the round") if why.kind == "round_done" else _("To the overview"),
         "history": reverse("labeling-history", args=[member.project.slug]),
     }
+
+
+def _for_whom(mine: waiting.Waiting, sentence: str) -> str:
+    """The sentence about questions that wait for others, with those that wait for nobody and those one may have."""
+    parts = [sentence] if mine.n_for_nobody < mine.n else []
+    if mine.n_for_nobody:
+        parts.append(
+            _("Questions that nobody in this project can be asked any more: %(n)s.") % {"n": mine.n_for_nobody}
+        )
+    if mine.n_skipped:
+        skipped = ngettext(
+            "You skipped %(n)s of them, and may answer it after all.",
+            "You skipped %(n)s of them, and may answer them after all.",
+            mine.n_skipped,
+        )
+        parts.append(skipped % {"n": mine.n_skipped})
+    return " ".join(parts)
 
 
 def empty_html(request: HttpRequest, context: dict[str, Any]) -> str:

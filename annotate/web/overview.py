@@ -11,6 +11,7 @@ from django.views.decorators.http import require_GET
 
 from annotate import labels, projects
 from annotate.access import MAY
+from annotate.labeling import waiting
 from annotate.labels import LabelHistory
 from annotate.models import Estimate, Member, Project, Round
 from annotate.models.project import Role
@@ -99,13 +100,17 @@ def _standing(member: Member, history: LabelHistory) -> dict[str, Any]:
     now = progress.progress(project, history)
     step = next_step.choose(project, now, history)
     context: dict[str, Any] = {"now": now, "step": step, "statuses": run_status.of_interest(project)}
+    if step.kind in ("label", "invite") and member.role in MAY["annotate"]:
+        context["waiting"] = waiting.waiting(project=project, person=member.user)
     if member.role in MAY["manage"] or member.role == Role.VIEWER:
         context["money"] = {"human": now.human_micros, "machine": now.machine_micros}
     if member.role in MAY["manage"]:
         actions = _actions(project, now)
+        # Where this person has nothing to answer, closing the round is one of the few ways on, and not folded away.
+        first = "close" if "waiting" in context and not context["waiting"].n_for_me else step.kind
         context |= {
-            "first": next((action for action in actions if action.kind == step.kind), None),
-            "actions": [action for action in actions if action.kind != step.kind],
+            "first": next((action for action in actions if action.kind == first), None),
+            "actions": [action for action in actions if action.kind != first],
             "batch": now.round.batch if now.round else 100,
         }
     return context

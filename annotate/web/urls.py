@@ -48,6 +48,7 @@ urlpatterns = [
     path("p/<slug:slug>/guidelines", overview.guidelines, name="guidelines-show"),
     path("p/<slug:slug>/label/", labeling.work, name="labeling-work"),
     path("p/<slug:slug>/label/next", labeling.next_items, name="labeling-next"),
+    path("p/<slug:slug>/label/again", labeling.again, name="labeling-again"),
     path("p/<slug:slug>/label/submit", labeling.submit, name="labeling-submit"),
     path("p/<slug:slug>/label/change", labeling.change, name="labeling-change"),
     path("p/<slug:slug>/label/renew", labeling.renew, name="labeling-renew"),

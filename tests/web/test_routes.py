@@ -48,6 +48,7 @@ NEEDS: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "guidelines-show": ("view", PAGE),
     "labeling-work": ("annotate", PAGE),
     "labeling-next": ("annotate", ACTION),
+    "labeling-again": ("annotate", ACTION),
     "labeling-submit": ("annotate", ACTION),
     "labeling-change": ("annotate", ACTION),
     "labeling-renew": ("annotate", ACTION),

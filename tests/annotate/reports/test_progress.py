@@ -39,6 +39,15 @@ class TestNextStep:
         project.imports.update(state="running", finished_at=None)
         assert step(project).kind == "import"
 
+    @pytest.mark.parametrize(("n", "words"), [(1, "1 question of round 1 waits"), (2, "2 questions of round 1 wait")])
+    def test_where_nobody_can_be_asked_it_is_to_invite(self, n, words):
+        project = make_project()
+        make_round(project, make_items(project, n))
+        project.members.update(role="viewer")
+        found = step(project)
+        assert (found.kind, found.counts["n"]) == ("invite", n)
+        assert found.sentence.startswith(words)
+
     def test_without_silver_it_is_to_prelabel(self):
         project = make_project()
         make_items(project)
