@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from annotate import access, labels, projects, samples
 from annotate.errors import Conflict, InvalidInput
-from annotate.labeling import gold
+from annotate.labeling import gold, void_answers
 from annotate.models import (
+    Draft,
     Estimate,
     Export,
     Gold,
@@ -26,6 +28,7 @@ from annotate.models import (
     LedgerEntry,
     Prediction,
     Project,
+    Round,
     Run,
     User,
 )
@@ -34,6 +37,9 @@ from annotate.models.schema import N_COLOURS
 from annotate.projects import NewLabel
 from annotate.silver import prompts
 from models_ml.label_map import NO_LABEL, LabelMap
+from models_ml.label_matching import Matcher
+
+_KEYS = frozenset({"name", "definition", "examples", "was", "takes_from", "new_meaning", "machine_labels"})
 
 
 @dataclass(frozen=True)
@@ -81,13 +87,13 @@ class Preview:
 def parse(data: object, current: LabelSchema) -> list[NextLabel]:
     """The next version from JSON: labels as `projects.parse_labels` takes them, each with what it was.
 
-    Beside name, definition and examples a label may have "was" (a list of today's names; left out: the label of the
-    same name, if there is one), "takes_from" (a list of names), "new_meaning" and "machine_labels" (booleans).
+    Beside name, definition and examples a label may have "was" (a list of today's names; left out: the label of that
+    name, however it is written), "takes_from" (a list of names), "new_meaning" and "machine_labels" (booleans).
     """
     rows: Any = data.get("labels") if isinstance(data, dict) else data
-    new = projects.parse_labels(data)  # a list, by now
-    today = {label.name for label in projects.labels_of(current)}
-    return [_parsed(label, row, today) for label, row in zip(new, rows, strict=True)]
+    today = {label.name: label.name for label in projects.labels_of(current)}
+    new = projects.parse_labels(data, today)  # a list, by now
+    return [_parsed(label, row, Matcher(today)) for label, row in zip(new, rows, strict=True)]
 
 
 def preview(*, project: Project, new: Sequence[NextLabel], by: User) -> Preview:
@@ -105,6 +111,7 @@ def change(*, project: Project, new: Sequence[NextLabel], by: User, base: int | 
     """
     access.require(by, project, to="manage")
     Project.objects.select_for_update().get(pk=project.pk)  # two versions saved at once get two numbers
+    void_answers.lock_open(project)
     schema = projects.current_schema(project)
     if base not in (None, schema.version):
         raise Conflict(_("Somebody else saved other labels meanwhile. Yours are not saved yet."))
@@ -113,7 +120,9 @@ def change(*, project: Project, new: Sequence[NextLabel], by: User, base: int | 
         return schema
     effect = _preview(project, schema, new, fates)
     following = _store(schema, new, fates, by)
-    n_settled = gold.settle_again(project, labels.history(following))
+    history = labels.history(following)
+    void_answers.uncount(project, history)
+    n_settled = gold.settle_again(project, history)
     samples.complete_samples(following)
     facts = {"version": following.version, "n_void": effect.n_void, "n_settled": n_settled}
     record("labels.changed", project=project, by=by, **facts, fates=[[fate.name, *fate.becomes] for fate in fates])
@@ -121,40 +130,70 @@ def change(*, project: Project, new: Sequence[NextLabel], by: User, base: int | 
 
 
 @transaction.atomic
-def undo(*, project: Project, by: User) -> LabelSchema:
-    """Take back the last change of labels; returns the version in force again. Conflict once anything followed it."""
+def save(*, project: Project, new: Sequence[NextLabel], by: User, base: int | None = None) -> LabelSchema:
+    """Store the next version: in place of today's while nothing was labeled with them, else as a change of them."""
+    access.require(by, project, to="manage")
+    Project.objects.select_for_update().get(pk=project.pk)  # nobody uses the labels for the first time meanwhile
+    if projects.are_labels_in_use(project):
+        return change(project=project, new=new, by=by, base=base)
+    _fates(projects.current_schema(project), new)  # what the plan says of today's labels must be true all the same
+    return projects.add_schema(project=project, labels=[one.label for one in new], by=by, base=base)
+
+
+@transaction.atomic
+def undo(*, project: Project, by: User, version: int | None = None) -> LabelSchema:
+    """Take back the last change of labels; returns the version in force again. Conflict once anything followed it.
+
+    `version`: the one that `by` means; Conflict where it is not the latest, for instance because it was taken back.
+    """
     access.require(by, project, to="manage")
     Project.objects.select_for_update().get(pk=project.pk)
     schema = projects.current_schema(project)
+    if version not in (None, schema.version):
+        sentence = _("Version %(version)d of the labels is not the latest; only the latest can be taken back.")
+        raise Conflict(sentence % {"version": version})
     if reason := obstacle_to_undo(schema):
         raise Conflict(reason)
     Gold.objects.filter(label__schema=schema).delete()  # what merging settled; there was no gold before
-    version = schema.version
+    Draft.objects.filter(label__schema=schema).update(label=None)  # the comment stays
+    version, undone = schema.version, labels.history(schema)
+    before = project.schemas.filter(version__lt=version).order_by("-version")[0]
+    void_answers.count_again(project, undone, labels.history(before))
+    _mappings_to(schema).delete()  # those of retired labels have no target that would take them along
     schema.delete()
     record("labels.change_undone", project=project, by=by, version=version)
-    return projects.current_schema(project)
+    return before
 
 
 def obstacle_to_undo(schema: LabelSchema) -> str:
     """Why the change that made `schema` cannot be taken back, as a sentence; empty where it can."""
     project, since = schema.project, schema.created_at
-    if not LabelMapping.objects.filter(target__schema=schema).exists():
+    if not _mappings_to(schema).exists():
         return _("There is no change of labels to take back.")
     followed = (
         (project.annotations.filter(created_at__gt=since), _("Answers were given since.")),
         (project.adjudications.filter(created_at__gt=since), _("Disputes were decided since.")),
         (LedgerEntry.objects.filter(budget__project=project, created_at__gt=since), _("Money was spent since.")),
         (Run.objects.filter(project=project, finished_at__gt=since), _("Long work ended since.")),
+        (Run.objects.filter(project=project, state=Run.State.RUNNING), _("Long work is under way.")),
+        (Round.objects.filter(project=project, opened_at__gt=since), _("A round was drawn since.")),
+        (Round.objects.filter(project=project, closed_at__gt=since), _("A round was closed since.")),
         (Estimate.objects.filter(project=project, created_at__gt=since), _("Estimates were made since.")),
         (Export.objects.filter(project=project, created_at__gt=since), _("The dataset was exported since.")),
     )
     return next((sentence for rows, sentence in followed if rows.exists()), "")
 
 
+def _mappings_to(schema: LabelSchema) -> QuerySet[LabelMapping]:
+    """What became in `schema` of the labels of the version before; none where nothing had used those."""
+    earlier = LabelSchema.objects.filter(project=schema.project, version__lt=schema.version).order_by("-version")
+    return LabelMapping.objects.filter(source__schema__in=earlier[:1])
+
+
 def _fates(schema: LabelSchema, new: Sequence[NextLabel]) -> list[Fate]:
     """What becomes of each label of `schema`, by the table of docs/labels.md."""
     today = projects.labels_of(schema)
-    projects.check_labels([one.label for one in new])
+    projects.check_labels([one.label for one in new], _all(today))
     _check_names({label.name for label in today}, new)
     taken = {name for one in new if not one.was for name in (_all(today) if one.takes_from is None else one.takes_from)}
     return [_fate(label.name, [one for one in new if label.name in one.was], label.name in taken) for label in today]
@@ -186,6 +225,12 @@ def _fate(name: str, parts: Sequence[NextLabel], is_taken_from: bool) -> Fate:
         sentence = _("%(name)r is split: choose the one of its parts that machine labels read as.")
         raise InvalidInput(sentence % {"name": name})
     return Fate(name, becomes, chosen[0], keeps_gold=False, keeps_probability=False)
+
+
+def is_today(*, project: Project, new: Sequence[NextLabel]) -> bool:
+    """Whether `change` would make no new version, because `new` is what the project has."""
+    schema = projects.current_schema(project)
+    return _is_same(schema, new, _fates(schema, new))
 
 
 def _is_same(schema: LabelSchema, new: Sequence[NextLabel], fates: Sequence[Fate]) -> bool:
@@ -236,7 +281,9 @@ def _silver_counts(project: Project, history: labels.LabelHistory) -> Counter[in
 
 
 def _store(schema: LabelSchema, new: Sequence[NextLabel], fates: Sequence[Fate], by: User) -> LabelSchema:
-    following = LabelSchema.objects.create(project=schema.project, version=schema.version + 1, created_by=by)
+    following = LabelSchema.objects.create(
+        project=schema.project, version=projects.next_version(schema.project), created_by=by
+    )
     today = {label.name: label for label in projects.labels_of(schema)}
     made = Label.objects.bulk_create(_rows(following, new, today, fates))
     named = {label.name: label for label in made}
@@ -271,23 +318,26 @@ def _rows(
     return rows
 
 
-def _parsed(label: NewLabel, row: object, today: set[str]) -> NextLabel:
+def _parsed(label: NewLabel, row: object, today: Matcher[str]) -> NextLabel:
     facts = row if isinstance(row, dict) else {}
-    same = [label.name] if label.name in today else []
+    if unknown := sorted(facts.keys() - _KEYS):  # a misspelt "new_meaning" would keep gold that ought to be void
+        names = {"name": label.name, "unknown": ", ".join(map(str, unknown))}
+        raise InvalidInput(_("Label %(name)s: nothing here is called %(unknown)s.") % names)
+    same = today.find(label.name)
     takes_from = facts.get("takes_from")
     return NextLabel(
         label,
-        was=_names(facts.get("was", same), label.name),
-        takes_from=None if takes_from is None else _names(takes_from, label.name),
+        was=_names(facts.get("was", [] if same is None else [same]), label.name, today),
+        takes_from=None if takes_from is None else _names(takes_from, label.name, today),
         has_new_meaning=_yes_or_no(facts.get("new_meaning", False), label.name),
         takes_machine_labels=_yes_or_no(facts.get("machine_labels", False), label.name),
     )
 
 
-def _names(value: object, name: str) -> tuple[str, ...]:
+def _names(value: object, name: str, today: Matcher[str]) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
         raise InvalidInput(_('Label %(name)s: "was" and "takes_from" are lists of names.') % {"name": name})
-    return tuple(value)
+    return tuple(today.find(one) or one for one in value)
 
 
 def _yes_or_no(value: object, name: str) -> bool:

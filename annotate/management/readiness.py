@@ -11,12 +11,11 @@ from django.db.migrations.executor import MigrationExecutor
 
 def folder_obstacle() -> str:
     """Why files cannot be kept, as a sentence that names the folder; empty where they can."""
-    database = connection.settings_dict["NAME"] if connection.vendor == "sqlite" else None
-    beside = [Path(database).parent] if database and Path(database).is_absolute() else []
-    for folder in (settings.VAR_DIR, settings.FILES_DIR, *beside):
+    database = _database_file()
+    for folder in (settings.VAR_DIR, settings.FILES_DIR, *([database.parent] if database else [])):
         if reason := _why_not_writable(folder):
             return f"{folder} cannot be written ({reason}). Make it writable, or set VAR_DIR to a folder that is."
-    if beside and Path(database).exists() and not os.access(database, os.W_OK):
+    if database and database.exists() and not os.access(database, os.W_OK):
         return f"The database {database} cannot be written. Make it writable, or set DATABASE_URL to another one."
     return ""
 
@@ -36,6 +35,12 @@ def n_waiting_migrations() -> int:
     """How many migrations of this version the database has not had yet."""
     executor = MigrationExecutor(connection)
     return len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+
+def _database_file() -> Path | None:
+    """The file of an SQLite database; None where it is elsewhere, or in memory."""
+    path = Path(connection.settings_dict["NAME"] or "")
+    return path if connection.vendor == "sqlite" and path.is_absolute() else None
 
 
 def _why_not_writable(folder: Path) -> str:

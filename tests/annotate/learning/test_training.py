@@ -124,6 +124,11 @@ class TestRefusals:
         with pytest.raises(InvalidInput, match="no method"):
             train(project, method="magic")
 
+    def test_a_parameter_too_large_to_compute_with(self, project):
+        with pytest.raises(InvalidInput, match="Choose smaller parameters"):
+            train(project, parameters={"gold_weight": 1e308})
+        assert not project.model_versions.exists()
+
 
 def test_it_can_be_made_again_bit_for_bit(project):
     model = train(project)
