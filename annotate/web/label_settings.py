@@ -25,7 +25,7 @@ from annotate.web.http.guards import ProjectRequest, project_page
 from annotate.web.http.htmx import go_to, render_page
 from annotate.web.label_forms import INTO, MOST_ROWS, PREFIX, LabelRows, LabelsForm
 
-PAGE = 25  # versions
+_PAGE = 25  # versions
 _BUTTONS = ("csrfmiddlewaretoken", "confirm", "edit", "base", "add", "up", "down", "split")
 
 
@@ -143,7 +143,8 @@ def _preview(request: ProjectRequest, desk: _Desk, new: list[NextLabel]) -> Http
 
 def _page(request: ProjectRequest, desk: _Desk, status: int = 200) -> HttpResponse:
     project, schema = request.member.project, desk.schema
-    all_versions = label_versions.versions(project)
+    versions = label_versions.versions(project)
+    page = Paginator(versions, _PAGE).get_page(request.GET.get("page"))
     context = {
         "schema": schema,
         "is_late": status == 409 and request.POST.get("base") is not None,
@@ -156,10 +157,9 @@ def _page(request: ProjectRequest, desk: _Desk, status: int = 200) -> HttpRespon
         "today": projects.labels_of(schema),
         "into": _merge_options(schema),
         "obstacle": label_changes.obstacle_to_undo(schema),
-        "page": Paginator([(one, label_words.changes(one)) for one in all_versions], PAGE).get_page(
-            request.GET.get("page")
-        ),
-        "is_change": bool(all_versions[0].fates),
+        "page": page,
+        "versions": [(one, label_words.changes(one)) for one in page],
+        "is_change": bool(versions[0].fates),
     }
     return render_page(request, "annotate/project_settings/labels.html", "labels", context, status=status)
 

@@ -23,7 +23,7 @@ from annotate.web.profile import zones
 from annotate.web.project_forms import MODALITIES, GuidelinesForm, SettingsForm, initial_of
 
 _shown_and_sent = require_http_methods(["GET", "HEAD", "POST"])
-_PAGE = 25  # versions of guidelines
+_PAGE = 25  # versions of the guidelines
 _MOST_VERSIONS = 1_000_000  # larger numbers do not fit into the column
 _FIELD_OF = {"human_price_micros": "human_price"}  # settings whose form field has another name
 

@@ -68,7 +68,7 @@ LISTS = {
     "invitations": (invitations, "people-list", r"inv\d+@example\.org</p>", people._PAGE, "invitations"),
     "projects": (my_projects, "projects-list", r'<h2 [^>]*><a [^>]*href="/p/', projects._PAGE, "page"),
     "guidelines": (guidelines, "settings-guidelines", r'href="[^"]*/guidelines/\d+"', project_settings._PAGE, "page"),
-    "labels": (label_versions, "settings-labels", r'<li class="py-2">Version \d+', label_settings.PAGE, "page"),
+    "labels": (label_versions, "settings-labels", r'<li class="py-2">Version \d+', label_settings._PAGE, "page"),
     "models": (models, "training-show", "How it was made", training._PAGE, "page"),
     "exports": (made_exports, "exports-list", r'<h2 [^>]*id="release-', exports._PAGE, "page"),
     "connections": (all_connections, "connections-list", r'<h2 [^>]*><a [^>]*href="/connec', connections._PAGE, "page"),
