@@ -7,7 +7,7 @@ import numpy as np
 from django.db import IntegrityError, transaction
 from django.db.models import Max
 
-from annotate import access
+from annotate import access, labels, projects, samples
 from annotate.errors import Conflict, InvalidInput
 from annotate.labeling import leases, slots
 from annotate.learning import delivery, pool
@@ -65,6 +65,8 @@ def draw_round(*, project: Project, batch: int, by: User, show: lifecycle.Show |
 def close_round(*, project: Project, by: User, force: bool = False, attempt: lifecycle.Attempt | None = None) -> Round:
     """Close the open round and move the samples' cut-offs to the last items that it drew for them.
 
+    Each sample is complete further under the labels in force where the round asked again what a change made void.
+
     Conflict while questions are open, unless `force`: then they become unresolved, and unresolved audited items widen
     the audit's interval by their worst case. `attempt`: of the run that closes the round; None where a command does.
     """
@@ -94,6 +96,7 @@ def close_round(*, project: Project, by: User, force: bool = False, attempt: lif
         fields = ["state", "closed_at", "closed_by", "closing_run", "audit_cutoff", "reference_cutoff"]
         current.save(update_fields=fields)
         absorb_late(project=project)
+        samples.complete_samples(projects.current_schema(project))
         record("round.closed", project=project, by=by, round=current.index, n_unresolved=n_waiting)
         return current
 
@@ -114,13 +117,18 @@ def _shares(project: Project, index: int) -> rounds.Shares:
 
 
 def _state(project: Project, items: pool.Pool) -> rounds.SamplingFrame:
-    """The pool as `plan_round` takes it: per item, its samples, what they still have to ask of it, and its gold."""
+    """The pool as `plan_round` takes it: per item, its samples, what they still have to ask of it, and its gold.
+
+    What a change of labels made void in a sample is open again, whatever was said of it before.
+    """
     gold = pool.load_gold(items, project)
+    history = labels.history(projects.current_schema(project))
+    again = items.mask(samples.to_ask_again(history.schema))
     in_audit = pool.drawn(items, project, Arm.AUDIT)
     in_reference = pool.drawn(items, project, Arm.RANDOM)
-    has_blind = gold.blind != pool.NO_LABEL
+    has_blind = (gold.blind != pool.NO_LABEL) & ~items.mask(samples.void_gold(history.schema))
     # A sample still has to ask an item without blind gold that nobody has answered or skipped blind.
-    unasked = ~has_blind & ~_answered_blind(project, items)
+    unasked = again | (~has_blind & ~_answered_blind(project, items, history))
     return rounds.SamplingFrame(
         prn=items.prn,
         is_selected=pool.is_selected(items, project),
@@ -134,10 +142,11 @@ def _state(project: Project, items: pool.Pool) -> rounds.SamplingFrame:
     )
 
 
-def _answered_blind(project: Project, items: pool.Pool) -> Bools:
-    """(N,) items with a current, counted, blind answer or skip."""
+def _answered_blind(project: Project, items: pool.Pool, history: labels.LabelHistory) -> Bools:
+    """(N,) items with a current, counted, blind answer or skip; answers whose label is void are none."""
     answers = project.annotations.filter(is_current=True, is_counted=True, is_blind=True)
-    return items.mask(answers.values_list("item_id", flat=True))
+    void = [label for label in history.label_ids if history.gold_index(label) == pool.NO_LABEL]
+    return items.mask(answers.exclude(label__in=void).values_list("item_id", flat=True))
 
 
 def _scores(project: Project, frozen: delivery.Frozen, items: pool.Pool, random: np.random.Generator) -> Matrix | None:
