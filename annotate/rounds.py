@@ -6,12 +6,13 @@ from dataclasses import asdict, replace
 import numpy as np
 from django.db import IntegrityError, transaction
 from django.db.models import Max
+from django.utils.translation import gettext as _
 
 from annotate import access, labels, projects, samples
 from annotate.errors import Conflict, InvalidInput
 from annotate.labeling import leases, slots
 from annotate.learning import delivery, pool
-from annotate.models import Draw, Project, QueueEntry, Round, User
+from annotate.models import Draw, Label, Project, QueueEntry, Round, User
 from annotate.models.base import database_now
 from annotate.models.event import record
 from annotate.models.project import Arm, Strategy, SuggestionPolicy
@@ -24,11 +25,14 @@ from models_ml.seeds import generator
 SAMPLES = (Arm.AUDIT, Arm.RANDOM)
 
 
-def draw_round(*, project: Project, batch: int, by: User, show: lifecycle.Show | None = None) -> Round:
+def draw_round(
+    *, project: Project, batch: int, by: User, request: Label | None = None, show: lifecycle.Show | None = None
+) -> Round:
     """Open the next round with `batch` questions, or fewer where the pool has no more to ask.
 
-    Freezes a delivered version first, whose posterior scores the items. Conflict while a round is open, and if no
-    item is left to ask.
+    Freezes a delivered version first, whose posterior scores the items. With a `request` all questions are drawn at
+    random, blind, among the items that this version delivers that label for (the arm `request`). Conflict while a
+    round is open, and if no item is left to ask.
     """
     access.require(by, project, to="manage")
     if batch < 1:
@@ -40,19 +44,23 @@ def draw_round(*, project: Project, batch: int, by: User, show: lifecycle.Show |
         index = (project.rounds.aggregate(last=Max("index"))["last"] or 0) + 1
         random = generator(project.seed, "round", index)
         items = pool.load(project)
-        shares = _shares(project, index)
-        score = _scores(project, frozen, items, random)
-        plan = rounds.plan_round(_state(project, items), scores=score, batch=batch, shares=shares, generator=random)
-        if not len(plan.ask):
-            raise Conflict(_why_nothing_is_left(project, items))
-        plan = _with_known_pi(plan, project, items)
+        if request:
+            shares = {"request": 1.0}
+            plan = _plan_request(project, frozen, items, batch, request, random)
+        else:
+            arms = _shares(project, index)
+            shares, score = asdict(arms), _scores(project, frozen, items, random)
+            plan = rounds.plan_round(_state(project, items), scores=score, batch=batch, shares=arms, generator=random)
+            if not len(plan.ask):
+                raise Conflict(_why_nothing_is_left(project, items))
+            plan = _with_known_pi(plan, project, items)
         with transaction.atomic():
             attempt.write(len(plan.ask), len(plan.ask))
             new = Round(
                 project=project,
                 index=index,
                 batch=batch,
-                shares=asdict(shares),
+                shares=shares,
                 strategy=project.strategy,
                 scored_with=frozen.row,
                 seed=project.seed,
@@ -161,6 +169,27 @@ def _scores(project: Project, frozen: delivery.Frozen, items: pool.Pool, random:
         return None
     score: Matrix = getattr(scores, project.strategy)(posterior)
     return score.astype(np.float64)
+
+
+def _plan_request(
+    project: Project, frozen: delivery.Frozen, items: pool.Pool, batch: int, label: Label, random: np.random.Generator
+) -> rounds.RoundPlan:
+    """`batch` questions among the items outside A whose machine label is `label`, one of those in force.
+
+    InvalidInput for a label of another version or project; Conflict where there is no such item.
+    """
+    if label.schema_id != frozen.row.schema_id:
+        raise InvalidInput(_("%(label)s is not one of the labels in force.") % {"label": label})
+    stratum = frozen.at("label", items.ordinal) == label.index
+    reason = f"asked for: predicted {label.name} by delivered version {frozen.row.version}"
+    plan = rounds.plan_request(_state(project, items), stratum=stratum, batch=batch, reason=reason, generator=random)
+    if not len(plan.ask):
+        sentence = _(
+            "No item that was not picked before is predicted %(label)s, so there is nothing to request. Pre-label or "
+            "train first, or request items of the labels that it is mistaken for."
+        )
+        raise Conflict(sentence % {"label": label})
+    return plan
 
 
 def _with_known_pi(plan: rounds.RoundPlan, project: Project, items: pool.Pool) -> rounds.RoundPlan:

@@ -104,6 +104,7 @@ def _standing(member: Member) -> dict[str, Any]:
         context |= {
             "first": next((action for action in actions if action.kind == step.kind), None),
             "actions": [action for action in actions if action.kind != step.kind],
+            "draw": next((action for action in actions if action.kind == "draw"), None),
             "batch": now.round.batch if now.round else 100,
         }
     return context
