@@ -116,7 +116,7 @@ class Known:
 def known(project: Project) -> Known:
     rows = list(
         Estimate.objects.filter(project=project, label__isnull=True)
-        .select_related("delivered_version", "round")
+        .select_related("delivered_version__schema", "round")
         .defer("delivered_version__delivery")
         .order_by("id")
     )
