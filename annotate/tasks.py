@@ -6,14 +6,14 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from annotate import access, files, rounds, vectors
+from annotate import access, files, labels, projects, rounds, vectors
 from annotate.dataset import export
 from annotate.errors import Conflict, InvalidInput, RunCancelled
 from annotate.formats.dialect import Dialect
 from annotate.imports import counting, ingest, preview, uploads
 from annotate.learning import delivery, estimation, method_choice, training
 from annotate.modalities import modality
-from annotate.models import DeliveredVersion, Estimate, Export, Import, Project, Run, User
+from annotate.models import DeliveredVersion, Estimate, Export, Import, Label, Project, Run, User
 from annotate.money import ledger, payments
 from annotate.runs import lifecycle
 from annotate.silver import prelabel
@@ -183,11 +183,33 @@ def _prelabel(attempt: lifecycle.Attempt, by: User, *, failed_again: bool, faile
     return prelabel.facts(attempt.run, prompt)
 
 
-def _draw(attempt: lifecycle.Attempt, by: User, *, batch: int) -> Facts:
+def _check_draw(project: Project, by: User, wanted: Facts) -> Facts:
+    """The parameters of a draw; a request names the version that its label counts in: labels may change."""
+    if wanted["request"] < 0:
+        return {"batch": wanted["batch"]}
+    version = wanted["schema"] or projects.current_schema(project).version
+    asked = {**wanted, "schema": version}
+    _requested(project, asked["request"], version)
+    return asked
+
+
+def _requested(project: Project, index: int, version: int) -> Label | None:
+    """The label in force whose items are asked for by its index in a version of the labels; None: no request."""
+    if index < 0:
+        return None
+    named = Label.objects.filter(schema__project=project, schema__version=version, index=index).first()
+    label = labels.history(projects.current_schema(project)).gold_label(named.pk) if named else None
+    if label is None:
+        raise InvalidInput(_("This project has no label %(index)s.") % {"index": index})
+    return label
+
+
+def _draw(attempt: lifecycle.Attempt, by: User, *, batch: int, request: int, schema: int) -> Facts:
     project = attempt.run.project
+    label = _requested(project, request, schema)
     _freeze(attempt, by)
     attempt.step("Drawing")
-    drawn = attempt.run.rounds.first() or rounds.draw_round(project=project, batch=batch, by=by)
+    drawn = attempt.run.rounds.first() or rounds.draw_round(project=project, batch=batch, by=by, request=label)
     return {"round": drawn.index, "n_questions": drawn.queue.count()}
 
 
@@ -255,7 +277,7 @@ KINDS = {
     "prelabel": RunKind(
         _prelabel, {"failed_again": False, "failed_until": 0}, check=prelabel.check, is_stored_by_commands=True
     ),
-    "draw": RunKind(_draw, {"batch": 100}),
+    "draw": RunKind(_draw, {"batch": 100, "request": -1, "schema": 0}, check=_check_draw),
     "close": RunKind(_close, {"force": False}, queue="io"),
     "train": RunKind(_train, {"method": method_choice.DEFAULT, "parameters": {}}, check=method_choice.check),
     "estimate": RunKind(_estimate),

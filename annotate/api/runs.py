@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from annotate import tasks
+from annotate import projects, tasks
 from annotate.api.http import hourly
 from annotate.api.http.endpoint import Endpoint
 from annotate.api.http.fields import Choice, Flag, Input, Integer, Output, PageQuery
@@ -74,13 +74,25 @@ class RunInput(Input):
     parameters = serializers.DictField(
         required=False,
         default=dict,
-        help_text="prelabel: failed_again; draw: batch (1 to 100,000); close: force; train: method, parameters; "
-        "export: formats.",
+        help_text="prelabel: failed_again; draw: batch (1 to 100,000), request and schema (a label whose items are "
+        "asked for); close: force; train: method, parameters; export: formats.",
     )
 
 
 class DrawInput(Input):
     batch = Integer(required=False, min_value=1, max_value=_MAX_BATCH)
+    request = Integer(
+        required=False,
+        min_value=0,
+        max_value=projects.MAX_LABELS,
+        help_text="The index of a label: all questions are drawn at random among the items that it is predicted for.",
+    )
+    schema = Integer(
+        required=False,
+        min_value=1,
+        max_value=2**31 - 1,
+        help_text="The version of the labels that `request` counts in; left out: the one in force.",
+    )
 
 
 class CloseInput(Input):

@@ -40,6 +40,9 @@ _REASONS = {
     Arm.RANDOM: gettext_lazy("Picked at random, to learn where the machines go wrong."),
     Arm.AUDIT: gettext_lazy("Picked at random, to measure how right the delivered labels are."),
     Arm.CONFLICT: gettext_lazy("The answers so far do not agree, so another opinion was needed."),
+    Arm.REQUEST: gettext_lazy(
+        "Whoever manages the project asked for more items of one kind; picked at random among them."
+    ),
     Arm.IMPORTED: gettext_lazy("It came with an answer from outside, which needed a second look."),
 }
 

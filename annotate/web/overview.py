@@ -111,6 +111,7 @@ def _standing(member: Member, history: LabelHistory) -> dict[str, Any]:
         context |= {
             "first": next((action for action in actions if action.kind == first), None),
             "actions": [action for action in actions if action.kind != first],
+            "draw": next((action for action in actions if action.kind == "draw"), None),
             "batch": now.round.batch if now.round else 100,
         }
     return context

@@ -125,7 +125,17 @@ def _batch(request: ProjectRequest, project: Project) -> dict[str, Any]:
     text = request.POST.get("batch", "").strip()
     if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= _MAX_BATCH):
         raise InvalidInput(_("A round has from 1 to %(most)s questions.") % {"most": count(_MAX_BATCH)})
-    return {"batch": int(text)}
+    return {"batch": int(text), **_request(request)}
+
+
+def _request(request: ProjectRequest) -> dict[str, int]:
+    """The label whose items are asked for, and the version of the labels that it counts in; nothing without one."""
+    given = {name: request.POST.get(name, "") for name in ("request", "schema")}
+    if not any(given.values()):
+        return {}
+    if not all(text.isascii() and text.isdigit() and len(text) < 10 for text in given.values()):
+        raise InvalidInput(_("Choose a label to ask for."))
+    return {name: int(text) for name, text in given.items()}
 
 
 def _force(request: ProjectRequest, project: Project) -> dict[str, Any]:

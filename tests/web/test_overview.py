@@ -259,6 +259,23 @@ class TestWaitingForOthers:
         assert "You have answered everything" not in body
 
 
+class TestRequests:
+    def test_labels_with_too_little_gold_can_be_asked_for(self, signed_in):
+        project = make_project()
+        make_known(project)
+        body = page(signed_in(owner_of(project)), project).content.decode()
+        assert '<select class="select select-sm max-w-full" name="request"><option value="0">yes (too little)' in body
+        assert '<input type="hidden" name="schema" value="1">' in body
+
+    def test_only_by_who_manages_and_while_no_round_is_open(self, signed_in):
+        project = make_project()
+        make_known(project)
+        reviewer = make_member(project, role=Role.REVIEWER)
+        assert 'name="request"' not in page(signed_in(reviewer), project).content.decode()
+        make_round(project, list(project.items.all())[:1], index=2, arm=Arm.ACTIVE)
+        assert 'name="request"' not in page(signed_in(owner_of(project)), project).content.decode()
+
+
 class TestGuidelines:
     def test_everybody_of_the_project_reads_them(self, signed_in):
         project = make_project()
