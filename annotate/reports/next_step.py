@@ -96,7 +96,7 @@ def _after_round(project: Project, now: LoopProgress) -> NextStep:
     assert now.round.closed_at is not None
     if step := _review(project):
         return step
-    model = project.model_versions.order_by("-version").only("created_at").first()
+    model = project.model_versions.order_by("-version").only("created_at", "project").first()
     if model is None or model.created_at < now.round.closed_at:
         sentence = _("Train: round %(round)s brought answers that no model has seen.")
         return NextStep("train", sentence % {"round": now.round.index}, {"round": now.round.index})
