@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from annotate import access, files, rounds, vectors
 from annotate.dataset import export
 from annotate.errors import Conflict, InvalidInput, RunCancelled
+from annotate.formats.dialect import Dialect
 from annotate.imports import ingest, preview, uploads
 from annotate.learning import delivery, estimation, method_choice, training
 from annotate.models import DeliveredVersion, Estimate, Export, Import, Project, Run, User
@@ -28,6 +29,7 @@ class RunKind:
     queue: str = "ml"  # for work that loads torch or reads the whole pool; "io": work that waits for disks or servers
     check: Callable[..., Facts] | None = None  # (project, by, parameters) -> parameters; raises what can be refused now
     tidy: Callable[..., None] | None = None  # (attempt, by): clears away what a cancelled run leaves
+    is_stored_by_commands: bool = False  # a command's run holds its parameters, too, so that a page can resume it
 
 
 def enqueue(
@@ -80,7 +82,7 @@ def perform(attempt: lifecycle.Attempt) -> None:
         raise InvalidInput(f"Nobody asked for this {run.kind}.")
     access.require(run.started_by, run.project, to="manage")
     kind = _kind(run.kind)
-    if kind.defaults and run.performer == Run.Performer.COMMAND:
+    if kind.defaults and run.performer == Run.Performer.COMMAND and not kind.is_stored_by_commands:
         # Such a run was paused by its command and resumed on a page; its row does not hold the command's parameters.
         raise InvalidInput(f"This {run.kind} was started by a command on the server; start it there again.")
     try:
@@ -123,7 +125,7 @@ def _check_import(project: Project, by: User, wanted: Facts) -> Facts:
             raise Conflict(_("There is no unfinished import to give up."))
         return wanted
     sent = uploads.find(project=project, public_id=wanted["upload"])
-    if wanted["dialect"] and wanted["columns"]:
+    if Dialect.is_whole(wanted["dialect"]) and wanted["columns"]:
         return wanted
     seen = preview.of_upload(upload=sent, by=by, dialect=wanted["dialect"], columns=wanted["columns"])
     if seen.problem:
@@ -150,12 +152,14 @@ def _abandon_cancelled(attempt: lifecycle.Attempt, by: User) -> None:
         ingest.abandon_import(project=attempt.run.project, by=by)
 
 
-def _prelabel(attempt: lifecycle.Attempt, by: User) -> Facts:
+def _prelabel(attempt: lifecycle.Attempt, by: User, *, failed_again: bool, failed_until: int) -> Facts:
     ledger.write_off_orphans(attempt.run)  # before the first step, at which this attempt may be cancelled
     if attempt.run.project.connection_id is None:
         _read_items(attempt)
     attempt.step("Pre-labeling")
-    return prelabel.facts(attempt.run, prelabel.prelabel(project=attempt.run.project, by=by))
+    project = attempt.run.project
+    prompt = prelabel.prelabel(project=project, by=by, failed_again=failed_again, failed_until=failed_until)
+    return prelabel.facts(attempt.run, prompt)
 
 
 def _draw(attempt: lifecycle.Attempt, by: User, *, batch: int) -> Facts:
@@ -226,7 +230,9 @@ KINDS = {
         check=_check_import,
         tidy=_abandon_cancelled,
     ),
-    "prelabel": RunKind(_prelabel, check=prelabel.check),
+    "prelabel": RunKind(
+        _prelabel, {"failed_again": False, "failed_until": 0}, check=prelabel.check, is_stored_by_commands=True
+    ),
     "draw": RunKind(_draw, {"batch": 100}),
     "close": RunKind(_close, {"force": False}, queue="io"),
     "train": RunKind(_train, {"method": method_choice.DEFAULT, "parameters": {}}, check=method_choice.check),

@@ -101,6 +101,9 @@ class PreviewOutput(Output):
     dialect = serializers.DictField()
     is_sure = serializers.BooleanField(help_text="False: the encoding is a guess.")
     notes = serializers.ListField(child=serializers.CharField())
+    confidences = serializers.ListField(
+        child=serializers.CharField(), help_text="How a machine's confidences are read: sentences."
+    )
     columns = ColumnOutput(many=True)
     mapping = serializers.DictField(child=serializers.CharField(allow_null=True), help_text="Column by role.")
     problem = serializers.CharField(help_text="Why it cannot be imported like this; empty where it can.")

@@ -105,8 +105,8 @@ class ProgressOutput(Output):
 
     n_items = serializers.IntegerField()
     n_withdrawn = serializers.IntegerField()
-    n_silver = serializers.IntegerField(help_text="Items with a machine's answer.")
-    n_failed = serializers.IntegerField(help_text="Of them, those without a valid one.")
+    n_silver = serializers.IntegerField(help_text="Items with a valid label by a machine.")
+    n_failed = serializers.IntegerField(help_text="Items whose answer by a machine gives no label.")
     n_gold = serializers.IntegerField()
     n_audit_gold = serializers.IntegerField()
     n_answers = serializers.IntegerField()

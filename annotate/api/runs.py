@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.utils.translation import gettext as _
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -72,7 +73,8 @@ class RunInput(Input):
     parameters = serializers.DictField(
         required=False,
         default=dict,
-        help_text="draw: batch (1 to 100,000); close: force; train: method, parameters; export: formats.",
+        help_text="prelabel: failed_again; draw: batch (1 to 100,000); close: force; train: method, parameters; "
+        "export: formats.",
     )
 
 
@@ -90,6 +92,10 @@ class ExportInput(Input):
     )
 
 
+class PrelabelInput(Input):
+    failed_again = Flag(required=False)
+
+
 class TrainInput(Input):
     method = Choice(choices=[method.name for method in methods.describe()], required=False)
     parameters = serializers.DictField(required=False, help_text="By name; the search chooses those left out.")
@@ -102,6 +108,7 @@ class LineOutput(Output):
 
 
 _PARAMETERS: dict[str, type[Input]] = {
+    "prelabel": PrelabelInput,
     "draw": DrawInput,
     "close": CloseInput,
     "train": TrainInput,
@@ -205,5 +212,5 @@ def start(project: Project, by: User, kind: str, parameters: dict[str, Any]) -> 
 
 
 def _limit(kind: str, by: User) -> None:
-    if kind == "export":
+    if kind in settings.API_HOURLY:
         hourly.check(Run.objects.filter(kind=kind, started_by=by), kind)

@@ -197,7 +197,7 @@ class Provenance:
         """By item: the silver label, its probability and its status, under the delivered version's prompt version."""
         if self._prompt is None:
             return {}
-        rows = Prediction.objects.filter(prompt=self._prompt, **among)
+        rows = Prediction.objects.current().filter(prompt=self._prompt, **among)
         return {
             item: (
                 None if index is None else self._silver_names[index],

@@ -20,11 +20,11 @@ from annotate.formats import streams
 from annotate.formats.columns import Chosen, Fields, check
 from annotate.formats.dialect import JSONL, Dialect
 from annotate.formats.reader import Line, Reader, reader_of
-from annotate.imports import uploads
+from annotate.imports import confidence, uploads
 from annotate.imports.rows import Kind
-from annotate.imports.writer import IMPORTED, Read, Writer, checked
+from annotate.imports.writer import IMPORTED, Read, Writer, checked, rules_of
 from annotate.modalities import modality
-from annotate.models import Draw, Gold, Import, Item, ItemPayload, Prediction, Project, Upload, User, bulk
+from annotate.models import Draw, Gold, Import, Item, ItemPayload, LabelSchema, Prediction, Project, Upload, User, bulk
 from annotate.models.base import database_now
 from annotate.models.event import record
 from annotate.runs import lifecycle
@@ -113,6 +113,8 @@ def _import(job: _Job, attempt: lifecycle.Attempt) -> Import:
             writer.store(rows)
     _check_unchanged(job, facts)
     _complete(source, attempt, facts.n_lines, job.by)
+    for note in confidence.report(source):
+        attempt.say(note)
     return source
 
 
@@ -184,9 +186,18 @@ def _begin(job: _Job, facts: streams.Facts) -> Import:
             "fields": asdict(job.fields),
             "schema": schema.version if schema else None,
             "dialect": job.dialect.to_json(),
+            **_confidence_scale(job, schema),
         },
         created_by=job.by,
     )
+
+
+def _confidence_scale(job: _Job, schema: LabelSchema | None) -> dict[str, str]:
+    """The scale of the confidences, so that each attempt reads them alike; nothing without a column of them."""
+    if job.fields.confidence is None:
+        return {}
+    rules = rules_of(job.project, schema, job.fields, reader_of(job.dialect))
+    return {"confidence_scale": confidence.scale_in(rules, job.file).value}
 
 
 def _chunks(reader: Reader, lines: Iterable[Line]) -> Iterator[list[Line]]:

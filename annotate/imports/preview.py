@@ -15,11 +15,13 @@ from annotate.formats import detection
 from annotate.formats.columns import Chosen, check, propose
 from annotate.formats.dialect import Dialect
 from annotate.formats.reader import Line, Reader, reader_of
+from annotate.imports import confidence
 from annotate.imports.rows import Admitted, Kind, ParsedRow, Rules, decide, read
 from annotate.imports.uploads import opened
 from annotate.imports.writer import checked, rules_of, what_is_there
 from annotate.modalities import modality
 from annotate.models import Project, RejectedRow, Upload, User
+from models_ml.label_matching import is_empty
 
 N_CHECKED = 1_000  # rows that a preview reads as an import would
 N_SHOWN = 20  # new items
@@ -78,6 +80,7 @@ class Preview:
     rows: tuple[PreviewRow, ...] = ()
     rejected: tuple[RejectedRow, ...] = ()  # not stored; line, reason, external_id and excerpt are set
     labels: dict[str, tuple[LabelSeen, ...]] = field(default_factory=dict)  # most frequent names, by gold and silver
+    confidences: tuple[str, ...] = ()  # sentences about how a machine's confidences are read
     mean_characters: float = 0.0  # of the content of new items
 
     @property
@@ -148,6 +151,7 @@ def _columns(names: list[str], mapping: Chosen, reader: Reader, sample: list[Lin
 
 def _outcome(project: Project, rules: Rules, sample: list[Line]) -> dict[str, Any]:
     """What the sample's rows would become, as fields of Preview."""
+    rules = confidence.scaled(rules, sample)
     rows = [read(*line, rules) for line in sample]
     there = what_is_there(project, [row for row in rows if isinstance(row, ParsedRow)])
     admitted = decide(rows, *there, rules.reader.excerpt)
@@ -161,8 +165,14 @@ def _outcome(project: Project, rules: Rules, sample: list[Line]) -> dict[str, An
         "rows": tuple(_shown_row(row, rules) for row in new[:N_SHOWN]),
         "rejected": _rejected(admitted),
         "labels": _labels(rules, sample),
+        "confidences": _confidences(rules, rows),
         "mean_characters": n_characters / len(new) if new else 0.0,
     }
+
+
+def _confidences(rules: Rules, rows: list[ParsedRow | RejectedRow]) -> tuple[str, ...]:
+    silver = [row.silver for row in rows if isinstance(row, ParsedRow)]
+    return tuple(confidence.notes(rules.fields, rules.scale, len(rules.labels), confidence.n_unread(silver)))
 
 
 def _shown_row(row: ParsedRow, rules: Rules) -> PreviewRow:
@@ -183,14 +193,14 @@ def _rejected(admitted: Admitted) -> tuple[RejectedRow, ...]:
 def _labels(rules: Rules, sample: list[Line]) -> dict[str, tuple[LabelSeen, ...]]:
     """How often each name occurs in the columns of gold and silver: people see unknown names before they import."""
     named = {"gold": rules.fields.gold, "silver": rules.fields.silver}
-    counts = {role: Counter[str]() for role, column in named.items() if column}
+    counts = {role: Counter[tuple[str, bool]]() for role, column in named.items() if column}
     for columns in _parsed(rules.reader, sample):
         for role, count in counts.items():
             value = columns.get(named[role] or "")
-            if value not in (None, ""):
-                count[_shown(value)] += 1
+            if not is_empty(value):
+                count[_shown(value), rules.matcher.find(value) is not None] += 1
     return {
-        role: tuple(LabelSeen(name, n, name in rules.labels) for name, n in count.most_common(_N_LABELS))
+        role: tuple(LabelSeen(name, n, is_known) for (name, is_known), n in count.most_common(_N_LABELS))
         for role, count in counts.items()
     }
 

@@ -10,8 +10,12 @@ from annotate.errors import InvalidInput
 from annotate.formats import jsonl
 from annotate.formats.columns import Fields as Fields
 from annotate.formats.reader import JsonLines, Reader
+from annotate.label_names import said, why_none
 from annotate.modalities import Modality
 from annotate.models import Label, Prediction, RejectedRow
+from models_ml import confidences
+from models_ml.confidences import Scale
+from models_ml.label_matching import Matcher, is_empty
 
 MAX_ID = 200  # characters of an external id
 _MAX_NAME = 100  # characters of a label or an id in a reason
@@ -28,6 +32,12 @@ class Rules:
     fields: Fields
     labels: dict[str, Label]  # by name; empty where no column carries labels
     reader: Reader = field(default_factory=JsonLines)
+    scale: Scale = Scale.FRACTION  # of the confidences (annotate/imports/confidence.py decides it)
+
+    @cached_property
+    def matcher(self) -> Matcher[Label]:
+        """Finds the label that a value means."""
+        return Matcher(self.labels)
 
     @cached_property
     def known_columns(self) -> frozenset[str | None]:
@@ -197,60 +207,39 @@ def _external_id(value: object, column: str | None) -> str | None:
 def _gold(columns: dict[str, Any], rules: Rules) -> Label | None:
     """The row's gold label; None if its cell is empty, InvalidInput if the cell names no label of the project."""
     value = rules.value(columns, rules.fields.gold)
-    if value is None or value == "":
+    if is_empty(value):
         return None
-    label = rules.labels.get(_name(value))
+    label = rules.matcher.find(value)
     if label is None:
-        raise InvalidInput(f"the gold label {_short(_name(value))} is none of the project's labels")
+        raise InvalidInput(f"the gold label {why_none(value)}")
     return label
 
 
 def _silver(columns: dict[str, Any], rules: Rules) -> ImportedSilver:
-    """The machine's label where the cell is exactly a label's name, else a failure: a near match would be a guess."""
+    """The machine's label where the cell means a label, else a failure: a nearest match would be a guess."""
     assert rules.fields.silver
     value = rules.value(columns, rules.fields.silver)
     if value is None:
         return ImportedSilver(Prediction.Status.MISSING)
-    name = _name(value)
-    if not name.strip():
+    if is_empty(value):
         return ImportedSilver(Prediction.Status.EMPTY)
-    label = rules.labels.get(name)
+    label = rules.matcher.find(value)
     if label is None:
-        return ImportedSilver(Prediction.Status.OUT_OF_SET, message=f"answered {_short(name)}")
-    confidence = rules.value(columns, rules.fields.confidence)
-    if isinstance(confidence, str) and not rules.reader.is_typed:
-        confidence = _number(confidence)
-    return ImportedSilver(Prediction.Status.OK, label.index, _vector(label.index, confidence, len(rules.labels)))
+        return ImportedSilver(Prediction.Status.OUT_OF_SET, message=f"answered {said(value)}")
+    value = rules.value(columns, rules.fields.confidence)
+    if len(rules.labels) != 2 or is_empty(value):  # of more labels nobody knows how the rest is spread
+        return ImportedSilver(Prediction.Status.OK, label.index)
+    confidence = confidences.read(value, rules.scale)
+    if confidence is None:
+        message = f"the confidence {said(value)} is no {rules.scale}, so it is unknown"
+        return ImportedSilver(Prediction.Status.OK, label.index, message=message)
+    return ImportedSilver(Prediction.Status.OK, label.index, _vector(label.index, confidence))
 
 
-def _vector(index: int, confidence: object, n_labels: int) -> bytes | None:
-    """The probabilities of two labels from the confidence in one; None where it is unusable or there are more labels.
-
-    With more than two labels nobody knows how the rest is spread over the others.
-    """
-    if n_labels != 2 or isinstance(confidence, bool) or not isinstance(confidence, int | float):
-        return None
-    if not 0 <= confidence <= 1:
-        return None
+def _vector(index: int, confidence: float) -> bytes:
+    """The probabilities of two labels from the confidence in one."""
     both = (confidence, 1 - confidence) if index == 0 else (1 - confidence, confidence)
     return struct.pack("<2f", *both)
-
-
-def _number(text: str) -> float | None:
-    """The number in a table's cell, with a decimal point or comma; None if the cell holds no number."""
-    try:
-        return float(text.strip().replace(",", "."))
-    except ValueError:
-        return None
-
-
-def _name(value: object) -> str:
-    """The label's name in a cell: a text, or an integer as text; of any other value its type in parentheses."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    return f"({type(value).__name__})"
 
 
 def _short(name: str | None) -> str:

@@ -8,11 +8,12 @@ from typing import Any
 
 from django.db import transaction
 
-from annotate import access, projects
+from annotate import access, labels, projects
 from annotate.errors import Conflict, GoldloopError, InvalidInput
 from annotate.formats import jsonl
+from annotate.label_names import matcher, why_none
 from annotate.labeling import answers, leases
-from annotate.models import Annotation, Label, Lease, Project, QueueEntry, Round, User
+from annotate.models import Annotation, Lease, Project, QueueEntry, Round, User
 from annotate.models.event import record
 from annotate.runs import lifecycle
 
@@ -78,9 +79,9 @@ class _Reader:
     """Stores lines of one file as answers to questions of one round."""
 
     def __init__(self, project: Project, current: Round, file_sha256: str) -> None:
-        self._labels: dict[str, Label] = {
-            label.name: label for label in projects.labels_of(projects.current_schema(project))
-        }
+        self._history = labels.history(projects.current_schema(project))
+        self._labels = self._history.labels
+        self._matcher = matcher(self._labels)
         self._project, self._round, self._sha256 = project, current, file_sha256
         self._people: dict[str, User] = {}
 
@@ -96,9 +97,11 @@ class _Reader:
             return False
         mine = Annotation.objects.filter(entry=entry, annotator=person, is_current=True).first()
         if mine is not None:
-            if mine.label == answer.label and mine.skip_reason == answer.skip_reason:
+            now = self._history.gold_label(mine.label_id)
+            is_void = mine.label_id is not None and now is None
+            if not is_void and now == answer.label and mine.skip_reason == answer.skip_reason:
                 return False
-            if mine.label is not None:
+            if mine.label is not None and (mine.is_counted or not is_void):
                 lease = Lease.objects.filter(entry=entry, annotator=person).latest("pk")
                 answers.change(lease_id=lease.public_id, project=self._project, answer=answer, key=key, by=person)
                 return True
@@ -137,7 +140,8 @@ class _Reader:
             raise InvalidInput('has both "label" and "skip"')
         if row.get("skip") is not None:
             return answers.Answer(skip_reason=str(row["skip"]), seconds=seconds)
-        name = row.get("label")
-        if not isinstance(name, str) or name not in self._labels:
-            raise InvalidInput(f"{name!r} is not one of the labels: {', '.join(list(self._labels)[:12])}")
-        return answers.Answer(label=self._labels[name], seconds=seconds)
+        label = self._matcher.find(row.get("label"))
+        if label is None:
+            names = ", ".join(one.name for one in self._labels[:12])
+            raise InvalidInput(f"{why_none(row.get('label'))}: {names}")
+        return answers.Answer(label=label, seconds=seconds)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from annotate import files, projects
 from annotate import vectors as item_vectors
 from annotate.learning import artefacts, pool
-from annotate.models import DeliveredVersion, Item, ModelVersion, Project, Round, User
+from annotate.models import DeliveredVersion, Item, ModelVersion, Prediction, Project, Round, User
 from annotate.models.event import record
 from annotate.models.project import Arm
 from annotate.runs import lifecycle
@@ -54,8 +54,10 @@ def existing(project: Project) -> DeliveredVersion | None:
 
 
 def knows_nothing(project: Project) -> bool:
-    """Whether the project has neither silver nor a model version, so that every machine label would be unknown."""
-    return prompts.current_prompt(project) is None and not project.model_versions.exists()
+    """Whether the project has no valid silver and no model version, so that every machine label would be unknown."""
+    prompt = prompts.current_prompt(project)
+    has_silver = prompt is not None and prompt.predictions.filter(status=Prediction.Status.OK).exists()
+    return not has_silver and not project.model_versions.exists()
 
 
 def load(row: DeliveredVersion) -> Frozen:

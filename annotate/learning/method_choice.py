@@ -39,7 +39,7 @@ def check(project: Project, by: User, chosen: Mapping[str, Any]) -> dict[str, An
     config_of(project, chosen["method"], chosen["parameters"])
     needs = methods.find(chosen["method"]).needs
     if missing := unmet(needs, **_label_counts(project)):
-        raise Conflict(" ".join(need.sentence for need in missing))
+        raise Conflict(" ".join(dict.fromkeys(need.sentence for need in missing)))
     return dict(chosen)
 
 
@@ -54,7 +54,8 @@ def config_of(project: Project, method: str, parameters: Mapping[str, Any]) -> T
 def _label_counts(project: Project) -> dict[str, int]:
     """How many labels may train: gold, valid silver in force, and silver with a probability for every class."""
     prompt = prompts.current_prompt(project)
-    valid = Prediction.objects.filter(prompt=prompt, status=Prediction.Status.OK, item__withdrawn_at__isnull=True)
+    labels = Prediction.objects.current().filter(prompt=prompt, status=Prediction.Status.OK)
+    valid = labels.filter(item__withdrawn_at__isnull=True)
     # `Count` of a column leaves out its NULLs.
     n_silver = {"n_silver": Count("pk"), "n_soft_silver": Count("probabilities")}
     return {"n_gold": Gold.objects.filter(project=project).trainable().count(), **valid.aggregate(**n_silver)}

@@ -122,7 +122,7 @@ def load_silver(pool: Pool, prompt: PromptVersion | None, n_classes: int) -> Sil
         return SilverLabels(prompt, label, None, n_classes)
     vectors = np.full((len(pool), n_classes), np.nan, dtype=np.float32)
     place = {int(item): position for position, item in enumerate(pool.ids)}
-    rows = Prediction.objects.filter(prompt=prompt).values_list("item_id", "label_index", "probabilities")
+    rows = Prediction.objects.current().filter(prompt=prompt).values_list("item_id", "label_index", "probabilities")
     for item, index, blob in rows.iterator(chunk_size=bulk.ROWS_PER_ARRAY_READ):
         position = place.get(item)
         if position is None:

@@ -63,7 +63,7 @@ def _counts(version: DeliveredVersion, n_classes: int) -> Positions:
         .filter(Exists(drawn))
     )
     truth = dict(gold.values_list("item_id", "label__index"))
-    silver = Prediction.objects.filter(prompt=version.prompt_id, item__in=list(truth))
+    silver = Prediction.objects.current().filter(prompt=version.prompt_id, item__in=list(truth))
     counts = np.zeros((n_classes, n_classes + 1), np.int64)
     for item, said in silver.values_list("item_id", "label_index"):
         counts[truth[item], n_classes if said is None else said] += 1

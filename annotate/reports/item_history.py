@@ -36,6 +36,7 @@ class Visibility:
     people: bool  # what people answered and decided, and its gold
     machines: bool  # the machines' labels, and the arms that drew the item
     work: bool  # when it was asked, and who held it
+    replies: bool = False  # what machines replied instead of a label
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,9 @@ def sight(item: Item, member: Member) -> Visibility:
     is_asked = QueueEntry.objects.filter(item=item, round__state=Round.State.OPEN).exists()
     if member.role in MAY["download"]:
         is_disputed = not is_asked and disputes.undecided(member.project).filter(item=item).exists()
-        return Visibility(people=True, machines=not (is_asked or is_disputed), work=True)
+        is_open = is_asked or is_disputed
+        replies = member.role in MAY["manage"] and not is_open
+        return Visibility(people=True, machines=not is_open, work=True, replies=replies)
     is_settled = not is_asked and Gold.objects.current().filter(item=item).exists()
     return Visibility(people=is_settled, machines=False, work=False)
 
@@ -70,7 +73,7 @@ def load(item: Item, seen: Visibility) -> list[Happening]:
     """The item's history as far as `seen` allows, oldest first; a fixed number of queries."""
     happenings = [*_imported(item), *_moved(item)]
     if seen.machines:
-        happenings += [*_predicted(item), *_drawn(item)]
+        happenings += [*_predicted(item, seen.replies), *_drawn(item)]
     if seen.people:
         happenings += [*_answered(item), *_decided(item), *_became_gold(item)]
     if seen.work:
@@ -97,7 +100,7 @@ def _moved(item: Item) -> Iterator[Happening]:
             yield Happening(event.at, kind, event.actor, event)
 
 
-def _predicted(item: Item) -> Iterator[Happening]:
+def _predicted(item: Item, with_replies: bool) -> Iterator[Happening]:
     rows = Prediction.objects.filter(item=item).select_related("prompt")[:_MOST]
     names: dict[tuple[int, int], str] = {}
     if rows:
@@ -107,7 +110,8 @@ def _predicted(item: Item) -> Iterator[Happening]:
         vector, index = row.vector(), row.label_index
         label = names.get((row.prompt.schema_id, index)) if index is not None else None
         p = float(vector[index]) if vector is not None and index is not None else None
-        yield Happening(row.created_at, "predicted", None, row, {"label": label, "p": p})
+        facts = {"label": label, "p": p, **({"reply": row.reply} if with_replies else {})}
+        yield Happening(row.created_at, "predicted", None, row, facts)
 
 
 def _drawn(item: Item) -> Iterator[Happening]:

@@ -32,8 +32,8 @@ class LoopProgress:
 
     n_items: int
     n_withdrawn: int
-    n_silver: int
-    n_failed: int
+    n_silver: int  # items with a valid machine label
+    n_failed: int  # items whose answer by a machine gives no label
     n_gold: int
     n_audit_gold: int
     n_answers: int
@@ -61,6 +61,7 @@ def progress(project: Project) -> LoopProgress:
         n=Count("id"), withdrawn=Count("id", filter=Q(withdrawn_at__isnull=False))
     )
     silver = prompts.in_force(project, is_whole=not items["withdrawn"] and len(complete) == len(states))
+    n_failed = silver.n_failed() if silver else 0
     answers = Annotation.objects.filter(project=project).aggregate(
         n=Count("id", filter=Q(is_current=True, label__isnull=False)),
         skips=Count("id", filter=Q(is_current=True, label__isnull=True)),
@@ -75,8 +76,8 @@ def progress(project: Project) -> LoopProgress:
     return LoopProgress(
         n_items=items["n"] - items["withdrawn"],
         n_withdrawn=items["withdrawn"],
-        n_silver=silver.n if silver else 0,
-        n_failed=silver.n_failed() if silver else 0,
+        n_silver=silver.n - n_failed if silver else 0,
+        n_failed=n_failed,
         n_gold=gold["n"],
         n_audit_gold=gold["only_audit"],
         n_answers=answers["n"],

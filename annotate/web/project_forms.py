@@ -1,6 +1,7 @@
 """Forms of a project's settings and guidelines: percents, amounts of money, labels as lines or JSON."""
 
 import json
+from collections.abc import Collection
 from decimal import Decimal
 from typing import Any
 
@@ -205,9 +206,12 @@ class CreateForm(SettingsForm):
         return markdown
 
 
-def read_labels(text: str) -> list[NewLabel]:
-    """Labels from lines, or from JSON as for `manage.py create_project`; ValidationError says what is wrong."""
-    return checked(projects.parse_labels, lines_or_json(text))
+def read_labels(text: str, today: Collection[str] = ()) -> list[NewLabel]:
+    """Labels from lines, or from JSON as for `manage.py create_project`; ValidationError says what is wrong.
+
+    `today`: the names that the project has already.
+    """
+    return checked(projects.parse_labels, lines_or_json(text), today)
 
 
 def lines_or_json(text: str) -> Any:
@@ -240,8 +244,8 @@ def lines_of(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def checked(check: Any, value: Any) -> Any:
+def checked(check: Any, *values: Any) -> Any:
     try:
-        return check(value)
+        return check(*values)
     except InvalidInput as error:
         raise forms.ValidationError(str(error)) from None

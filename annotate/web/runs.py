@@ -157,7 +157,11 @@ def _method(request: ProjectRequest, project: Project) -> dict[str, Any]:
     return {"method": method, "parameters": {key: methods.parsed(text) for key, text in typed.items() if text.strip()}}
 
 
-_PARAMETERS = {"draw": _batch, "close": _force, "train": _method, "export": _formats}
+def _failed_again(request: ProjectRequest, project: Project) -> dict[str, Any]:
+    return {"failed_again": True} if request.POST.get("failed_again") == "yes" else {}
+
+
+_PARAMETERS = {"prelabel": _failed_again, "draw": _batch, "close": _force, "train": _method, "export": _formats}
 
 
 def _seen(request: HttpRequest) -> Seen | None:

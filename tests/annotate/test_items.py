@@ -129,6 +129,24 @@ class TestSearch:
         assert find(project, "item-2") == (["item-2"], [])
         assert find(project, item_of(project).public_id) == (["item-1"], [])
 
+    @pytest.mark.parametrize(
+        ("text", "sought"),
+        [
+            ("Grüße aus KÖLN", "grüße aus köln"),
+            ("grüße aus köln", "GRÜSSE AUS KÖLN"),
+            ("STRASSE", "straße"),
+            ("ПОЧЕМУ карта", "почему КАРТА"),
+            ("ΔΡΌΜΟΣ ΜΟΥ", "δρόμος"),
+            ("ÉTÉ", "été"),
+            ("ﬁve", "FIVE"),
+        ],
+    )
+    def test_the_case_of_no_letter_matters(self, project, tmp_path, text, sought):
+        row = {"id": f"Ä-{text}", "text": f"one {text} more"}
+        ingest.import_items(project=project, path=write_jsonl(tmp_path / "case.jsonl", [row]), by=owner_of(project))
+        assert find(project, sought, by_external_id=False)[1] == [row["id"]]
+        assert find(project, f"ä-{sought}")[1] == [row["id"]]
+
     @pytest.mark.parametrize("text", ["%", "_", "\\", "'", '"', "num%3", "item_1"])
     def test_signs_of_patterns_are_letters_like_others(self, project, text):
         assert find(project, text) == ([], [])
@@ -240,6 +258,17 @@ class TestCorrect:
         assert len(in_pool(project)) == 5
         assert project.next_ordinal == 6
         assert problems(project) == {}
+
+    def test_a_field_that_items_do_not_have_is_refused(self, project):
+        """It would be dropped without a word."""
+        with pytest.raises(InvalidInput, match="no 'title'"):
+            items.correct(
+                project=project,
+                public_id=item_of(project).public_id,
+                content={"text": "right", "title": "lost"},
+                by=owner_of(project),
+            )
+        assert len(in_pool(project)) == 5
 
     def test_its_question_ends_and_its_leases(self, project):
         rounds.draw_round(project=project, batch=5, by=owner_of(project))

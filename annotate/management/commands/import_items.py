@@ -9,7 +9,7 @@ from annotate.formats import detection, streams
 from annotate.formats.columns import propose
 from annotate.formats.dialect import DELIMITERS, ENCODINGS, FORMATS, Dialect
 from annotate.formats.reader import reader_of
-from annotate.imports import ingest
+from annotate.imports import confidence, ingest
 from annotate.imports.writer import IMPORTED
 from annotate.management.base import GoldloopCommand
 from annotate.modalities import modality
@@ -133,3 +133,5 @@ class Command(GoldloopCommand):
         if field := options["silver_field"]:
             silver = Prediction.objects.filter(item__source=done, prompt__annotator=IMPORTED, status="ok")
             self.say(f"{silver.count():,} of the new items came with a machine's label in {field!r}.")
+        for note in confidence.report(done):
+            self.say(note)

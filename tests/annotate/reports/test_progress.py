@@ -8,6 +8,7 @@ from django.utils import timezone
 from annotate import projects
 from annotate.models import Annotation, Budget, Item, ModelVersion
 from annotate.reports import next_step, progress
+from annotate.silver import prompts
 from tests.factories import make_member, make_project, owner_of
 from tests.rows import (
     make_estimate,
@@ -152,6 +153,14 @@ class TestNextStep:
         make_export(version)
         assert step(project).kind == "done"
 
+    def test_a_look_at_an_earlier_version_is_void(self):
+        project = make_project(target_accuracy=0.9)
+        version = make_finished_round(project)
+        make_estimate(version)
+        before = make_version(project, version=version.version + 1, model=version.model)
+        make_estimate(before, estimand="look", value=0.91, low=0.91, high=1.0)
+        assert step(project).kind == "draw"
+
     def test_an_interval_above_the_target_is_no_look(self):
         project = make_project(target_accuracy=0.5)
         make_estimate(make_finished_round(project))
@@ -194,8 +203,36 @@ class TestProgress:
         project = make_project()
         items = make_items(project)
         make_silver(project, items)
+        make_silver(project, items, version=2)
+        make_silver(project, items[:3], version=3)
+        assert prompts.current_prompt(project).version == 2
+
+    def test_nothing_but_failures_takes_over_from_no_label(self):
+        project = make_project()
+        items = make_items(project)
+        make_silver(project, items[:1])
         make_silver(project, items, version=2, status="refusal")
-        assert progress.progress(project).n_failed == 4
+        now = progress.progress(project)
+        assert (now.n_silver, now.n_failed) == (1, 0)
+        assert prompts.current_prompt(project).version == 1
+
+    def test_mostly_failures_takes_over_from_nothing_better(self):
+        project = make_project()
+        items = make_items(project)
+        make_silver(project, items[:3])
+        make_silver(project, items[:1], version=2)
+        make_silver(project, items[1:], version=2, status="refusal")
+        assert prompts.current_prompt(project).version == 1
+        make_silver(project, items[:2], version=3)
+        make_silver(project, items[2:], version=3, status="refusal")
+        assert prompts.current_prompt(project).version == 3  # half of it are labels, and it covers more
+
+    def test_failures_are_counted_as_failures(self):
+        project = make_project()
+        items = make_items(project)
+        make_silver(project, items, status="out_of_set")
+        now = progress.progress(project)
+        assert (now.n_silver, now.n_failed) == (0, 4)
 
     def test_silver_of_withdrawn_items_is_not_counted(self):
         project = make_project()
