@@ -35,7 +35,8 @@ class LabelOutput(Output):
 
     def get_was(self, label: Label) -> list[str]:
         schema = label.schema
-        known = self.context.setdefault("label_versions", {})
+        context: Any = self.context  # one for all labels of an answer
+        known = context.setdefault("label_versions", {})
         if schema.project_id not in known:
             found = label_versions.versions(schema.project)
             known[schema.project_id] = {one.schema.pk: one.was for one in found}

@@ -22,6 +22,7 @@ from annotate.modalities import modality
 from annotate.models import Import, Project, Run, Upload
 from annotate.silver import quotes
 from annotate.web import import_choices as choosing
+from annotate.web.fixing import Fixing
 from annotate.web.http.guards import ProjectRequest, project_page
 from annotate.web.http.htmx import go_to, render_page
 from annotate.web.http.limits import refused_read
@@ -223,6 +224,9 @@ def _shown(upload: Upload, seen: upload_preview.Preview, answers: dict[str, str]
         "counted": _counted(upload, seen),
         "unfinished": unfinished if unfinished and unfinished.upload_id != upload.pk else None,
         "last_run": _last_run(upload),
+        "fixes": Fixing(upload.project).by_import(
+            has_labels=bool(seen.mapping.get("gold") or seen.mapping.get("silver"))
+        ),
     }
 
 

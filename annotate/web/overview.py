@@ -17,6 +17,7 @@ from annotate.models import Estimate, Member, Project, Round
 from annotate.models.project import Role
 from annotate.reports import confusion, next_step, progress
 from annotate.web import charts, run_status
+from annotate.web.fixing import Fixing
 from annotate.web.http.guards import ProjectRequest, project_page
 from annotate.web.http.htmx import go_to, render_page
 from annotate.web.runs import last_of_kinds
@@ -68,6 +69,7 @@ class Action:
     kind: str
     words: Promise
     seen: str
+    fixes: list[str]  # what it fixes for good, in sentences
 
 
 @require_GET
@@ -128,8 +130,8 @@ def _actions(project: Project, now: progress.LoopProgress) -> list[Action]:
         "estimate": bool(now.n_silver or now.n_gold),
         "export": bool(now.n_items),
     }
-    seen = last_of_kinds(project)
-    return [Action(kind, words, seen.get(kind, "")) for kind, words in _ACTIONS if possible[kind]]
+    seen, fixing = last_of_kinds(project), Fixing(project, now)
+    return [Action(kind, words, seen.get(kind, ""), fixing.by_run(kind)) for kind, words in _ACTIONS if possible[kind]]
 
 
 def _accuracy(project: Project, history: LabelHistory) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from annotate.reports import replies
 from annotate.silver import connections, prompts, quotes
 from annotate.silver.quotes import Preview, Quote
 from annotate.web.connections import server_of
+from annotate.web.fixing import Fixing
 from annotate.web.http.guards import ProjectRequest, project_page
 from annotate.web.http.htmx import go_to, render_page
 from annotate.web.run_status import status
@@ -173,6 +174,7 @@ def _acting(request: ProjectRequest, made: list[Made], run: Run | None) -> dict[
         "preview": _shown(preview),
         "next_look": look + 1,
         "seen": last_of_kinds(project).get("prelabel", ""),
+        "fixes": Fixing(project).by_run("prelabel"),
     }
 
 
