@@ -231,5 +231,5 @@ KINDS = {
     "close": RunKind(_close, {"force": False}, queue="io"),
     "train": RunKind(_train, {"method": method_choice.DEFAULT, "parameters": {}}, check=method_choice.check),
     "estimate": RunKind(_estimate),
-    "export": RunKind(_export, {"formats": list(export.FORMATS)}),
+    "export": RunKind(_export, {"formats": list(export.USUAL)}),
 }

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import orjson
 
 from annotate.errors import InvalidInput
-from annotate.formats import streams, tables
+from annotate.formats import own_export, recognition, streams, tables
 from annotate.formats.dialect import DELIMITERS, Dialect
 
 _HEAD = 256 * 1024  # bytes at the beginning that decide format and delimiter
@@ -86,8 +86,11 @@ def detect(
     if text.lstrip()[:1] in ("{", "["):
         _refuse_documents(text, name)
         notes = notes if is_given or encoding == "utf-8" else _jsonl_notes(counter, name)
-        return Detected(Dialect("jsonl"), True, notes, facts)
-    return Detected(_table(text, encoding, is_all), is_sure, notes, facts)
+        dialect, is_sure = Dialect("jsonl"), True
+    else:
+        dialect = _table(text, encoding, is_all)
+    dialect = recognition.recognised(file, dialect)
+    return Detected(dialect, is_sure, (*notes, *own_export.notes(dialect)), facts)
 
 
 def _refuse_other_kinds(head: bytes, name: Path | str) -> None:

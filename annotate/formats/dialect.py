@@ -8,6 +8,13 @@ from annotate.errors import InvalidInput
 
 FORMATS = {"jsonl": "JSON Lines", "csv": "CSV"}
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
+# Kinds of files that Goldloop itself exported, and how their cells were written.
+EXPORTS = {
+    "": "a file of others",
+    "plain": "unaltered: JSON Lines, and CSV for programs",
+    "spreadsheet": "CSV for spreadsheets",
+    "escaped": "CSV of earlier versions (manifest format 1), with an apostrophe before what looks like a formula",
+}
 # Python's names of the codecs, and names for people. In all but the UTF-16 ones a line end is a single byte.
 ENCODINGS = {
     "utf-8": "UTF-8",
@@ -34,6 +41,7 @@ class Dialect:
     encoding: str = "utf-8"
     delimiter: str = ","
     header_line: int = 1  # 2 where line 1 is "sep=;", which names the delimiter
+    export: str = ""  # of EXPORTS
 
     def __post_init__(self) -> None:
         for value, known, what in (
@@ -41,6 +49,7 @@ class Dialect:
             (self.encoding, ENCODINGS, "encoding"),
             (self.delimiter, DELIMITERS, "delimiter"),
             (self.header_line, (1, 2), "header line"),
+            (self.export, EXPORTS, "export"),
         ):
             if not isinstance(value, str | int) or value not in known:
                 raise InvalidInput(f"There is no {what} {value!r}; there are: {', '.join(map(repr, known))}.")

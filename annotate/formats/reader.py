@@ -8,6 +8,8 @@ from typing import Any, BinaryIO, Protocol
 from annotate.errors import InvalidInput
 from annotate.formats import jsonl
 from annotate.formats.dialect import Dialect
+from annotate.formats.own_csv import OwnCsv
+from annotate.formats.own_export import Exported
 from annotate.formats.streams import Facts
 from annotate.formats.tables import Table
 
@@ -89,4 +91,14 @@ class JsonLines:
 
 def reader_of(dialect: Dialect) -> Reader:
     """The reader for files of this dialect."""
+    if dialect.export:
+        return Exported(_written_by(dialect), dialect)
     return JsonLines() if dialect.format == "jsonl" else Table(dialect)
+
+
+def _written_by(dialect: Dialect) -> Reader:
+    """The reader of the format in which Goldloop wrote an export, or another program wrote it anew."""
+    if dialect.format == "jsonl":
+        return JsonLines()
+    is_as_written = (dialect.export, dialect.encoding, dialect.delimiter) == ("plain", "utf-8", ",")
+    return OwnCsv(dialect) if is_as_written else Table(dialect)

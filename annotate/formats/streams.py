@@ -16,7 +16,7 @@ from annotate.errors import InvalidInput
 BLOCK = 1 << 20
 BOM = b"\xef\xbb\xbf"
 GZIP = b"\x1f\x8b"
-_DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error)
+DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def inspect(
                 raise InvalidInput(_too_large(name, stamp[0], limit))
             counter.add(block)
             beat()
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise InvalidInput(_damaged(name, error, counter.n_lines)) from error
     if not counter.has_content:
         raise InvalidInput(f"{name} is empty.")
@@ -94,7 +94,7 @@ def head(file: BinaryIO, name: Path | str, n_bytes: int) -> bytes:
     """The first `n_bytes` of the content, unpacked."""
     try:
         return decompressed(file).read(n_bytes)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise InvalidInput(_damaged(name, error, 0)) from error
 
 

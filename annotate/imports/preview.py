@@ -11,7 +11,7 @@ from django.conf import settings
 
 from annotate import access
 from annotate.errors import InvalidInput
-from annotate.formats import detection
+from annotate.formats import detection, own_export
 from annotate.formats.columns import Chosen, check, propose
 from annotate.formats.dialect import Dialect
 from annotate.formats.reader import Line, Reader, reader_of
@@ -102,7 +102,7 @@ def of_upload(
         lines = reader.lines(file)
         sample = list(islice(lines, N_CHECKED))
         n_rows = len(sample) + sum(1 for _ in lines)
-    mapping = dict(columns) if columns else propose(names, modality(upload.project.modality).FIELDS)
+    mapping = dict(columns) if columns else _proposed(found.dialect, names, upload.project)
     seen = Preview(
         dialect=found.dialect,
         is_sure=found.is_sure,
@@ -114,7 +114,7 @@ def of_upload(
         n_checked=len(sample),
     )
     try:
-        rules = _rules(upload.project, mapping, reader, names)
+        rules = _rules(upload.project, mapping, reader, names, found.dialect)
     except InvalidInput as error:
         return replace(seen, problem=str(error))
     return replace(seen, **_outcome(upload.project, rules, sample))
@@ -130,9 +130,17 @@ def _detected(file: BinaryIO, upload: Upload, choices: Mapping[str, Any]) -> det
     return replace(found, dialect=dialect)
 
 
-def _rules(project: Project, mapping: Chosen, reader: Reader, names: list[str]) -> Rules:
+def _proposed(dialect: Dialect, names: list[str], project: Project) -> dict[str, str | None]:
+    fields = modality(project.modality).FIELDS
+    if dialect.export:
+        return own_export.propose(names, fields)
+    return propose(names, fields)
+
+
+def _rules(project: Project, mapping: Chosen, reader: Reader, names: list[str], dialect: Dialect) -> Rules:
     fields = checked(mapping, project)
     check(fields, modality(project.modality).FIELDS, names)
+    own_export.check(fields, dialect)
     return rules_of(project, project.schemas.order_by("-version").first(), fields, reader)
 
 
