@@ -6,9 +6,11 @@ RUN    := $(VENV)/bin/python
 INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --no-compile
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE  := 1
+# Some images forbid Python to keep what it has compiled: each of the many processes here would compile all of it anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-api test-postgres lint types style format css pictures pictures-readme clean
+.PHONY: help demo test test-slow test-api test-postgres lint types style collect format css pictures pictures-readme clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +31,8 @@ demo: $(VENV)/.installed  ## Run the whole loop once on a small banking77 projec
 	@$(RUN) manage.py demo
 	@exec $(RUN) manage.py serve --page /p/demo-banking/
 
-test: $(VENV)/.installed-tests lint  ## Lint, check types, run all tests; in Chromium, on PostgreSQL and Redis, where they are
+test: $(VENV)/.installed-tests  ## Lint, check types, run all tests; in Chromium, on PostgreSQL and Redis, where they are
+	@$(MAKE) --no-print-directory --jobs=2 types style collect
 	$(RUN) -m pytest -rs
 	$(RUN) -m tests.on_postgres -rs
 
@@ -53,6 +56,10 @@ style: $(VENV)/.installed-tests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports
+
+# Compiles all that tests import, on the core that mypy leaves free; else each process of pytest-xdist compiles it.
+collect: $(VENV)/.installed-tests
+	@said=$$($(RUN) -m pytest -n 0 --collect-only -q 2>&1) || { echo "$$said"; exit 1; }
 
 format: $(VENV)/.installed-tests  ## Format the code
 	$(VENV)/bin/ruff check --fix .

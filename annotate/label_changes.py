@@ -15,8 +15,9 @@ from django.utils.translation import gettext as _
 
 from annotate import access, labels, projects, samples
 from annotate.errors import Conflict, InvalidInput
-from annotate.labeling import gold
+from annotate.labeling import gold, void_answers
 from annotate.models import (
+    Draft,
     Estimate,
     Export,
     Gold,
@@ -34,6 +35,7 @@ from annotate.models.schema import N_COLOURS
 from annotate.projects import NewLabel
 from annotate.silver import prompts
 from models_ml.label_map import NO_LABEL, LabelMap
+from models_ml.label_matching import Matcher
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,13 @@ class Preview:
 def parse(data: object, current: LabelSchema) -> list[NextLabel]:
     """The next version from JSON: labels as `projects.parse_labels` takes them, each with what it was.
 
-    Beside name, definition and examples a label may have "was" (a list of today's names; left out: the label of the
-    same name, if there is one), "takes_from" (a list of names), "new_meaning" and "machine_labels" (booleans).
+    Beside name, definition and examples a label may have "was" (a list of today's names; left out: the label of that
+    name, however it is written), "takes_from" (a list of names), "new_meaning" and "machine_labels" (booleans).
     """
     rows: Any = data.get("labels") if isinstance(data, dict) else data
-    new = projects.parse_labels(data)  # a list, by now
-    today = {label.name for label in projects.labels_of(current)}
-    return [_parsed(label, row, today) for label, row in zip(new, rows, strict=True)]
+    today = {label.name: label.name for label in projects.labels_of(current)}
+    new = projects.parse_labels(data, today)  # a list, by now
+    return [_parsed(label, row, Matcher(today)) for label, row in zip(new, rows, strict=True)]
 
 
 def preview(*, project: Project, new: Sequence[NextLabel], by: User) -> Preview:
@@ -105,6 +107,7 @@ def change(*, project: Project, new: Sequence[NextLabel], by: User, base: int | 
     """
     access.require(by, project, to="manage")
     Project.objects.select_for_update().get(pk=project.pk)  # two versions saved at once get two numbers
+    void_answers.lock_open(project)
     schema = projects.current_schema(project)
     if base not in (None, schema.version):
         raise Conflict(_("Somebody else saved other labels meanwhile. Yours are not saved yet."))
@@ -113,7 +116,9 @@ def change(*, project: Project, new: Sequence[NextLabel], by: User, base: int | 
         return schema
     effect = _preview(project, schema, new, fates)
     following = _store(schema, new, fates, by)
-    n_settled = gold.settle_again(project, labels.history(following))
+    history = labels.history(following)
+    void_answers.uncount(project, history)
+    n_settled = gold.settle_again(project, history)
     samples.complete_samples(following)
     facts = {"version": following.version, "n_void": effect.n_void, "n_settled": n_settled}
     record("labels.changed", project=project, by=by, **facts, fates=[[fate.name, *fate.becomes] for fate in fates])
@@ -129,10 +134,13 @@ def undo(*, project: Project, by: User) -> LabelSchema:
     if reason := obstacle_to_undo(schema):
         raise Conflict(reason)
     Gold.objects.filter(label__schema=schema).delete()  # what merging settled; there was no gold before
-    version = schema.version
+    Draft.objects.filter(label__schema=schema).update(label=None)  # the comment stays
+    version, undone = schema.version, labels.history(schema)
+    before = project.schemas.filter(version__lt=version).order_by("-version")[0]
+    void_answers.count_again(project, undone, labels.history(before))
     schema.delete()
     record("labels.change_undone", project=project, by=by, version=version)
-    return projects.current_schema(project)
+    return before
 
 
 def obstacle_to_undo(schema: LabelSchema) -> str:
@@ -154,7 +162,7 @@ def obstacle_to_undo(schema: LabelSchema) -> str:
 def _fates(schema: LabelSchema, new: Sequence[NextLabel]) -> list[Fate]:
     """What becomes of each label of `schema`, by the table of docs/labels.md."""
     today = projects.labels_of(schema)
-    projects.check_labels([one.label for one in new])
+    projects.check_labels([one.label for one in new], _all(today))
     _check_names({label.name for label in today}, new)
     taken = {name for one in new if not one.was for name in (_all(today) if one.takes_from is None else one.takes_from)}
     return [_fate(label.name, [one for one in new if label.name in one.was], label.name in taken) for label in today]
@@ -236,7 +244,9 @@ def _silver_counts(project: Project, history: labels.LabelHistory) -> Counter[in
 
 
 def _store(schema: LabelSchema, new: Sequence[NextLabel], fates: Sequence[Fate], by: User) -> LabelSchema:
-    following = LabelSchema.objects.create(project=schema.project, version=schema.version + 1, created_by=by)
+    following = LabelSchema.objects.create(
+        project=schema.project, version=projects.next_version(schema.project), created_by=by
+    )
     today = {label.name: label for label in projects.labels_of(schema)}
     made = Label.objects.bulk_create(_rows(following, new, today, fates))
     named = {label.name: label for label in made}
@@ -271,23 +281,23 @@ def _rows(
     return rows
 
 
-def _parsed(label: NewLabel, row: object, today: set[str]) -> NextLabel:
+def _parsed(label: NewLabel, row: object, today: Matcher[str]) -> NextLabel:
     facts = row if isinstance(row, dict) else {}
-    same = [label.name] if label.name in today else []
+    same = today.find(label.name)
     takes_from = facts.get("takes_from")
     return NextLabel(
         label,
-        was=_names(facts.get("was", same), label.name),
-        takes_from=None if takes_from is None else _names(takes_from, label.name),
+        was=_names(facts.get("was", [] if same is None else [same]), label.name, today),
+        takes_from=None if takes_from is None else _names(takes_from, label.name, today),
         has_new_meaning=_yes_or_no(facts.get("new_meaning", False), label.name),
         takes_machine_labels=_yes_or_no(facts.get("machine_labels", False), label.name),
     )
 
 
-def _names(value: object, name: str) -> tuple[str, ...]:
+def _names(value: object, name: str, today: Matcher[str]) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
         raise InvalidInput(_('Label %(name)s: "was" and "takes_from" are lists of names.') % {"name": name})
-    return tuple(value)
+    return tuple(today.find(one) or one for one in value)
 
 
 def _yes_or_no(value: object, name: str) -> bool:

@@ -5,6 +5,7 @@ computes with them reads them through these maps (docs/labels.md).
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -51,6 +52,27 @@ class LabelHistory:
         """The label that a person's label reads as here; None where there was none or it is void."""
         index = NO_LABEL if label_id is None else self.gold_index(label_id)
         return None if index == NO_LABEL else self.labels[index]
+
+
+class Reading:
+    """Reads single labels of people under the version in force, whose primary key is `schema_id`.
+
+    The history is loaded only when a label of another version turns up: most projects have one version.
+    """
+
+    def __init__(self, schema_id: int) -> None:
+        self.schema_id = schema_id
+
+    def label_id(self, label: int | None, schema: int | None) -> int | None:
+        """The id of the label in force that `label`, of the version `schema`, reads as; None: no label, or void."""
+        if label is None or schema == self.schema_id:
+            return label
+        now = self.history.gold_label(label)
+        return now.pk if now else None
+
+    @cached_property
+    def history(self) -> LabelHistory:
+        return history(LabelSchema.objects.get(pk=self.schema_id))
 
 
 def history(schema: LabelSchema) -> LabelHistory:

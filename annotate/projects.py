@@ -3,9 +3,10 @@
 import hashlib
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
+from unicodedata import category
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -15,24 +16,30 @@ from django.utils.translation import gettext as _
 from annotate import access, modalities
 from annotate.access import MAY
 from annotate.errors import AccessDenied, Conflict, InvalidInput
-from annotate.models import Budget, GuidelineVersion, Label, LabelSchema, Member, Project, User
+from annotate.models import Budget, Event, GuidelineVersion, Label, LabelSchema, Member, Project, User
 from annotate.models.base import is_storable, time_zones
 from annotate.models.event import record
 from annotate.models.project import Role, SuggestionPolicy, hidden_suggestions
 from annotate.models.schema import N_COLOURS
+from models_ml.label_matching import form
+from models_ml.texts import has_text, trimmed
 
 MAX_LABELS = 1_000
 MAX_GUIDELINES = 100_000  # characters: some forty printed pages
 _KEYS = "1234567890"
+_JOINERS = "\u200c\u200d"  # zero width; Persian and Indic words and joined emoji are written with them
 
 
 @dataclass(frozen=True)
 class NewLabel:
-    """A label as its author wrote it; a new schema makes a row of it."""
+    """A label as its author wrote it, the name without blanks around it; a new schema makes a row of it."""
 
     name: str
     definition: str = ""
     examples: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", trimmed(self.name))
 
 
 class ShortNameTaken(Conflict):
@@ -103,9 +110,10 @@ def add_schema(*, project: Project, labels: Sequence[NewLabel], by: User, base: 
     Project.objects.select_for_update().get(pk=project.pk)  # two versions saved at once get two numbers
     if are_labels_in_use(project):
         raise Conflict(_("The labels are in use; changing them now would change what existing answers mean."))
-    check_labels(labels)
-    version = project.schemas.count() + 1
-    if base not in (None, version - 1):
+    check_labels(labels, names_today(project))
+    latest = project.schemas.order_by("-version").first()
+    version = next_version(project)
+    if base not in (None, latest and latest.version):
         raise Conflict(_("Somebody else saved other labels meanwhile. Yours are not saved yet."))
     schema = LabelSchema.objects.create(project=project, version=version, created_by=by)
     Label.objects.bulk_create(Label(schema=schema, **label_fields(label, i)) for i, label in enumerate(labels))
@@ -174,9 +182,26 @@ def current_schema(project: Project) -> LabelSchema:
     return project.schemas.order_by("-version")[0]
 
 
+def next_version(project: Project) -> int:
+    """The number of the next version of the labels: never that of a version that was taken back.
+
+    A page or a program may still hold questions that it got under that one, and names it when it answers.
+    """
+    latest = project.schemas.order_by("-version").values_list("version", flat=True).first()
+    changes = Event.objects.filter(project=project, kind="labels.changed").order_by("-pk")
+    changed = changes.values_list("data__version", flat=True).first()
+    return max(latest or 0, changed or 0) + 1
+
+
 def labels_of(schema: LabelSchema) -> list[Label]:
     """The K labels of a schema, in the order of their columns in K-vectors."""
     return list(schema.labels.order_by("index"))
+
+
+def names_today(project: Project) -> frozenset[str]:
+    """The names of the labels in force; none where the project is just being made."""
+    schema = project.schemas.order_by("-version").first()
+    return frozenset(schema.labels.values_list("name", flat=True)) if schema else frozenset()
 
 
 def current_guidelines(project: Project) -> GuidelineVersion | None:
@@ -184,32 +209,52 @@ def current_guidelines(project: Project) -> GuidelineVersion | None:
     return project.guidelines.order_by("-version").first()
 
 
-def parse_labels(data: object) -> list[NewLabel]:
-    """Labels from JSON: a list (or {"labels": list}) of names or of {"name", "definition", "examples"}."""
+def parse_labels(data: object, today: Collection[str] = ()) -> list[NewLabel]:
+    """Labels from JSON: a list (or {"labels": list}) of names or of {"name", "definition", "examples"}.
+
+    `today`: as in `check_labels`.
+    """
     rows = data.get("labels") if isinstance(data, dict) else data
     if not isinstance(rows, list):
         raise InvalidInput(_('Labels must be a list of names or of {"name", "definition", "examples"}.'))
     labels = [_parse_label(row, place) for place, row in enumerate(rows, start=1)]
-    check_labels(labels)
+    check_labels(labels, today)
     return labels
 
 
-def check_labels(labels: Sequence[NewLabel]) -> None:
-    """InvalidInput unless there are 2 to MAX_LABELS labels with distinct, usable names."""
+def check_labels(labels: Sequence[NewLabel], today: Collection[str] = ()) -> None:
+    """InvalidInput unless there are 2 to MAX_LABELS labels with usable names that differ in more than form.
+
+    Names that are `today` in the project may differ in form only: values mean one of them by its exact name.
+    """
     if not 2 <= len(labels) <= MAX_LABELS:
         raise InvalidInput(
             _("A project needs 2 to %(most)d labels; %(n)d were given.") % {"most": MAX_LABELS, "n": len(labels)}
         )
-    seen: set[str] = set()
     for label in labels:
-        if not label.name.strip() or len(label.name) > 100 or not label.name.isprintable():
+        if not has_text(label.name) or len(label.name) > 100 or not all(map(_may_be_in_a_name, label.name)):
             raise InvalidInput(_("%(name)r cannot be a label: 1 to 100 printable characters.") % {"name": label.name})
-        if label.name.strip() in seen:
-            raise InvalidInput(_("The label %(name)r is there twice.") % {"name": label.name})
-        seen.add(label.name.strip())
         if not all(is_storable(text) for text in (label.definition, *label.examples)):
             sentence = _("The definition or an example of %(name)r holds half a character or a NUL.")
             raise InvalidInput(sentence % {"name": label.name})
+    _check_differences([label.name for label in labels], today)
+
+
+def _check_differences(names: Sequence[str], today: Collection[str]) -> None:
+    """InvalidInput where two names are the same, or have the same form and are not both names of today."""
+    seen: dict[str, list[str]] = {}
+    for name in names:
+        for other in seen.setdefault(form(name), []):
+            if other == name:
+                raise InvalidInput(_("The label %(name)r is there twice.") % {"name": name})
+            if not {name, other} <= set(today):
+                sentence = _("The labels %(other)r and %(name)r differ only in how they are written; rename one.")
+                raise InvalidInput(sentence % {"other": other, "name": name})
+        seen[form(name)].append(name)
+
+
+def _may_be_in_a_name(character: str) -> bool:
+    return character.isprintable() or character in _JOINERS or category(character) == "Zs"
 
 
 def check_guidelines(markdown: str) -> None:

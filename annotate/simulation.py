@@ -1,7 +1,7 @@
 """Decides how simulated people answer, and plays whole projects with them through the product's own functions."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,15 @@ from annotate.imports import ingest
 from annotate.labeling import answers, leases
 from annotate.learning import artefacts, delivery, estimation, pool, training
 from annotate.modalities import modality
-from annotate.models import Annotation, Estimate, Label, Prediction, Project, QueueEntry, Round, User
+from annotate.models import Annotation, Estimate, Item, Label, Prediction, Project, QueueEntry, Round, User
 from annotate.models.project import Role
 from annotate.silver import prelabel
 from models_ml import metrics
 from models_ml.arrays import Positions
+from models_ml.recorded_labels import recorded_label
 from models_ml.seeds import generator
+
+_SILVER = "machine_label"  # the column of the imported file that holds what the noisy field says
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Setup:
     test_rows: tuple[Mapping[str, Any], ...]
     labels: tuple[projects.NewLabel, ...]
     modality: str = "text"
-    noisy_field: str | None = None  # None: the offline annotator
+    noisy_field: str | None = None  # a source of recorded_labels.recorded_label; None: the offline annotator
     human_accuracy: float = 1.0
     strategy: str = "margin"
     batch: int = 100
@@ -64,12 +67,16 @@ class SimulatedPerson:
         return n_answered
 
     def _choose(self, entry: QueueEntry, labels: Mapping[str, Label]) -> Label:
-        right = self._truth[entry.item.external_id or ""]
-        random = generator(self._seed, "person", self.user.email, entry.item.content_hash)
+        return labels[self.answer_to(entry.item, set(labels))]
+
+    def answer_to(self, item: Item, names: Set[str]) -> str:
+        """The name of the label that this person gives the item whenever asked; `names`: of all labels."""
+        right = self._truth[item.external_id or ""]
+        random = generator(self._seed, "person", self.user.email, item.content_hash)
         if random.random() < self._accuracy:
-            return labels[right]
-        wrong = sorted(set(labels) - {right})
-        return labels[wrong[int(random.integers(len(wrong)))]]
+            return right
+        wrong = sorted(names - {right})
+        return wrong[int(random.integers(len(wrong)))]
 
 
 def simulated_user(email: str, name: str) -> User:
@@ -84,7 +91,7 @@ def simulate(setup: Setup, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
     project = _make_project(setup, seed, owner)
     path = folder / f"items-{project.public_id}.jsonl"
     path.write_bytes(b"".join(orjson.dumps(_import_row(row, setup)) + b"\n" for row in setup.rows))
-    ingest.import_items(project=project, path=path, by=owner, silver_field=setup.noisy_field)
+    ingest.import_items(project=project, path=path, by=owner, silver_field=_SILVER if setup.noisy_field else None)
     if setup.noisy_field is None:
         prelabel.prelabel(project=project, by=owner)
     truth = {str(row["id"]): str(row["label"]) for row in setup.rows}
@@ -95,7 +102,7 @@ def simulate(setup: Setup, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
         drawing.close_round(project=project, by=owner)
         training.train(project=project, by=owner)
         figures = estimation.estimate(project=project, by=owner)
-        yield _measure(setup, current, owner, truth, figures)
+        yield _measure(setup, current, person, truth, figures)
 
 
 def _make_project(setup: Setup, seed: int, owner: User) -> Project:
@@ -120,18 +127,18 @@ def _import_row(row: Mapping[str, Any], setup: Setup) -> dict[str, Any]:
     """The row as it is imported: without the true label."""
     seen = {"id": row["id"], **modality(setup.modality).payload_of(row)}
     if setup.noisy_field:
-        seen[setup.noisy_field] = row.get(setup.noisy_field)
+        seen[_SILVER] = recorded_label(row, setup.noisy_field)
     return seen
 
 
 def _measure(
-    setup: Setup, current: Round, owner: User, truth: Mapping[str, str], figures: list[Estimate]
+    setup: Setup, current: Round, person: SimulatedPerson, truth: Mapping[str, str], figures: list[Estimate]
 ) -> dict[str, Any]:
     """The record of a round that has just been closed, trained on and estimated."""
     project = current.project
-    frozen = delivery.current(project=project, by=owner)
+    frozen = delivery.current(project=project, by=person.user)
     items = pool.load(project)
-    true = _true_labels(project, items, truth)
+    true, ruled = _true_labels(project, items, truth), _ruled_labels(project, items, person)
     gold = pool.load_gold(items, project)
     silver = pool.load_silver(items, frozen.row.prompt, len(setup.labels))
     model = frozen.at("model_label", items.ordinal)
@@ -139,11 +146,13 @@ def _measure(
     has_gold = gold.delivered != pool.NO_LABEL
     delivered = np.where(has_gold, gold.delivered, machine)
     said = (silver.label >= 0) & ~silver.failed
-    pool_truth = {
-        Estimate.Estimand.LLM: float((silver.label == true).mean()),
-        Estimate.Estimand.MODEL: float((model == true).mean()),
-        Estimate.Estimand.DELIVERED: float((delivered == true).mean()),
+    labels_of = {
+        Estimate.Estimand.LLM: silver.label,
+        Estimate.Estimand.MODEL: model,
+        Estimate.Estimand.DELIVERED: delivered,
     }
+    pool_truth = {estimand: float((said == true).mean()) for estimand, said in labels_of.items()}
+    pool_ruled = {estimand: float((said == ruled).mean()) for estimand, said in labels_of.items()}
     posterior = frozen.at("posterior", items.ordinal)
     record = {
         "seed": project.seed,
@@ -161,17 +170,40 @@ def _measure(
     }
     record["gold_weight"] = None if record["gold_weight"] == float("inf") else record["gold_weight"]
     for estimand, value in pool_truth.items():
-        record |= _estimate_fields(estimand, next(row for row in figures if row.estimand == estimand), value)
+        figure = next(row for row in figures if row.estimand == estimand)
+        record |= _estimate_fields(estimand, figure, value, pool_ruled[estimand])
     return record
 
 
-def _estimate_fields(estimand: str, row: Estimate, truth: float) -> dict[str, Any]:
+def _estimate_fields(estimand: str, row: Estimate, truth: float, gold_rule: float) -> dict[str, Any]:
+    """The figure beside the accuracy against the data's labels (`truth`) and against what the gold rule would say.
+
+    The interval promises to hold the second; the first is another quantity as soon as people err.
+    """
     if row.value is None or row.low is None or row.high is None:
         return {f"{estimand}_estimate": None, f"{estimand}_estimate_reason": row.reason}
-    # 1e-9: an interval that misses by the rounding of the last bit holds the truth.
-    covered = row.low - 1e-9 <= truth <= row.high + 1e-9
-    figure = {"value": row.value, "low": row.low, "high": row.high, "truth": truth, "covered": covered}
+    figure = {
+        "value": row.value,
+        "low": row.low,
+        "high": row.high,
+        "gold_rule": gold_rule,
+        "covered_gold_rule": _holds(row.low, row.high, gold_rule),
+        "truth": truth,
+        "covered": _holds(row.low, row.high, truth),
+    }
     return {f"{estimand}_estimate": figure}
+
+
+def _holds(low: float, high: float, value: float) -> bool:
+    # 1e-9: an interval that misses by the rounding of the last bit holds the value.
+    return low - 1e-9 <= value <= high + 1e-9
+
+
+def _ruled_labels(project: Project, items: pool.Pool, person: SimulatedPerson) -> Positions:
+    """(N,) what the gold rule says, or would say were the item asked: one simulated person answers everything."""
+    index = {label.name: label.index for label in projects.labels_of(projects.current_schema(project))}
+    rows = project.items.only("id", "external_id", "content_hash").in_bulk([int(i) for i in items.ids])
+    return np.array([index[person.answer_to(rows[int(i)], set(index))] for i in items.ids], dtype=np.int64)
 
 
 def _true_labels(project: Project, items: pool.Pool, truth: Mapping[str, str]) -> Positions:
@@ -204,6 +236,16 @@ def add_simulated_annotator(*, project: Project, email: str, name: str, by: User
     user = simulated_user(email, name)
     projects.add_member(project=project, user=user, role=Role.ANNOTATOR, is_trusted=True, by=by)
     return user
+
+
+def check_noisy_field(rows: list[dict[str, Any]], labels: tuple[projects.NewLabel, ...], field: str) -> None:
+    """InvalidInput if `field` gives no row any of the labels: each item would count as failed, without a word."""
+    names = {label.name for label in labels}
+    said = [recorded_label(row, field) for row in rows]
+    if not names & set(said):
+        example = next((text for text in said if text is not None), None)
+        what = f"for instance {example!r}" if example is not None else "no row has it"
+        raise InvalidInput(f"--noisy-field {field} gives no row a label of the data ({what}).")
 
 
 def check_rows(rows: list[dict[str, Any]], labels: tuple[projects.NewLabel, ...], path: str, kind: str) -> None:

@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from annotate import access, files, rounds, vectors
 from annotate.dataset import export
 from annotate.errors import Conflict, InvalidInput, RunCancelled
+from annotate.formats.dialect import Dialect
 from annotate.imports import ingest, preview, uploads
 from annotate.learning import delivery, estimation, method_choice, training
 from annotate.models import DeliveredVersion, Estimate, Export, Import, Project, Run, User
@@ -123,7 +124,7 @@ def _check_import(project: Project, by: User, wanted: Facts) -> Facts:
             raise Conflict(_("There is no unfinished import to give up."))
         return wanted
     sent = uploads.find(project=project, public_id=wanted["upload"])
-    if wanted["dialect"] and wanted["columns"]:
+    if Dialect.is_whole(wanted["dialect"]) and wanted["columns"]:
         return wanted
     seen = preview.of_upload(upload=sent, by=by, dialect=wanted["dialect"], columns=wanted["columns"])
     if seen.problem:

@@ -13,6 +13,7 @@ from scipy.special import softmax
 from models_ml import registry
 from models_ml.arrays import Bools, Floats, Ints
 from models_ml.encoders.items import item_encoder
+from models_ml.recorded_labels import recorded_label
 from models_ml.types import Contents, Encoder, Judgement, LabelSpec
 
 
@@ -130,7 +131,7 @@ def silver_of(
     names, k = [spec.name for spec in specs], len(specs)
     silver, p_llm = np.full(len(rows), k), np.full((len(rows), k), np.nan)
     if noisy_field is not None:  # a text that is no class name is no valid answer; confidences are unknown
-        given = [row.get(noisy_field) for row in rows]
+        given = [recorded_label(row, noisy_field) for row in rows]
         return np.array([names.index(label) if label in names else k for label in given]), p_llm
     answers = registry.annotator(encoder=encoder).annotate([contents_of(row) for row in rows], labels=specs)
     for i, answer in enumerate(answers):

@@ -3,7 +3,7 @@
 import math
 from functools import cache
 
-from scipy.special import ndtri
+from scipy.special import betaincinv, ndtri
 
 Interval = tuple[float, float]
 
@@ -32,6 +32,20 @@ def wilson_at(p: float, n: float, confidence: float = 0.95) -> Interval:
     # At p = 0 and 1 the end is 0 and 1 exactly; rounding would leave it at 1e-17.
     low = 0.0 if p <= 0 else max(0.0, centre - half)
     high = 1.0 if p >= 1 else min(1.0, centre + half)
+    return low, high
+
+
+def clopper_pearson(k: float, n: float, confidence: float = 0.95) -> Interval:
+    """The exact binomial interval; k and n may be fractional (k of an effective size), n infinite (the share itself).
+
+    Raises ValueError unless 0 <= k <= n. References: Clopper & Pearson 1934, "The use of confidence or fiducial
+    limits illustrated in the case of the binomial"; for effective sizes Korn & Graubard 1998.
+    """
+    if not 0 <= k <= n:
+        raise ValueError(f"{k} successes of {n} answers")
+    tail = (1 - confidence) / 2
+    low = 0.0 if k <= 0 else float(betaincinv(k, n - k + 1, tail))
+    high = 1.0 if k >= n else float(betaincinv(k + 1, n - k, 1 - tail))
     return low, high
 
 

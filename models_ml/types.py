@@ -120,7 +120,10 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """No valid label, and why. `message` is a sentence for people and never holds the item's text."""
+    """No valid label, and why. `message` is a sentence for people and never holds the item's text.
+
+    reply: an excerpt of what the machine said instead, which may repeat the item; None where it said nothing.
+    """
 
     kind: FailureKind
     message: str
@@ -128,6 +131,7 @@ class Failure:
     n_output_tokens: int | None = None
     cost_micros: int = 0
     latency_seconds: float | None = None
+    reply: str | None = None
 
 
 class Annotator(Protocol):

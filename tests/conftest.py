@@ -20,6 +20,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
 _SLOW = {"chaos", "e2e", "commands", "benchmarks"}  # start processes, browsers, servers
+_WITHOUT_DATABASE = {"models_ml", "formats", "modalities"}  # like the code they test
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,6 +43,14 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ[databases.SQLITE_TEMPLATE] = folder
     config.add_cleanup(lambda: os.environ.pop(databases.SQLITE_TEMPLATE))
     config.add_cleanup(lambda: shutil.rmtree(folder))
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With --only-database, what touches none is not even imported: torch and the browser are a third of collecting."""
+    if not config.getoption("--only-database"):
+        return None
+    without = {*_WITHOUT_DATABASE, "e2e"}  # the browser need not do all of it twice
+    return True if without & set(collection_path.relative_to(Path(__file__).parent).parts) else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -70,8 +79,6 @@ def _is_for_this_database(item: pytest.Item) -> bool:
 
 
 def _touches_the_database(item: pytest.Item) -> bool:
-    if "e2e" in item.path.parts:  # the browser need not do all of it twice
-        return False
     asked = {"db", "transactional_db", "database_url"} & set(getattr(item, "fixturenames", ()))
     return bool(asked) or item.get_closest_marker("django_db") is not None
 

@@ -15,7 +15,7 @@ import math
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,6 +35,25 @@ CHARGED = (
     "content_filter", "unknown_label", "prose", "truncated", "no_logprobs", "sentinels", "nan_logprobs", "huge",
     "error_in_200", "gzip_bomb",
 )  # fmt: skip
+# How models write the code of an option, or its label's name, that they were asked for.
+WRAPPINGS: dict[str, Callable[[str, str], str]] = {
+    "code": lambda code, name: code,
+    "full stop": lambda code, name: f"{code}.",
+    "parenthesis": lambda code, name: f"{code})",
+    "parentheses": lambda code, name: f"({code})",
+    "bold": lambda code, name: f"**{code}**",
+    "quoted": lambda code, name: f'"{code}"',
+    "small": lambda code, name: code.lower(),
+    "blank": lambda code, name: f" {code}",
+    "name": lambda code, name: name,
+    "other case": lambda code, name: name.title(),
+    "code and name": lambda code, name: f"{code}. {name}",
+    "code, name": lambda code, name: f"{code}: {name}",
+    "sentence": lambda code, name: f"Answer: {code}",
+    "thought": lambda code, name: f"<think>Not Z, so {name}.</think>{code}",
+    "json": lambda code, name: json.dumps({"label": code}),
+    "parts": lambda code, name: code,  # and the content is a list
+}
 _STATUS = {"429_retry_after": 429, "insufficient_quota": 429, "context_length": 400, "content_policy": 400,
            "unsupported": 400}  # fmt: skip
 _CODE = {"insufficient_quota": "insufficient_quota", "context_length": "context_length_exceeded",
@@ -61,6 +80,8 @@ class Options:
     output_price: int = 600_000
     key: str | None = None  # required as bearer token
     max_alternatives: int = 20  # fewer are given where more are asked for
+    wrappings: Sequence[str] = ("code",)  # of WRAPPINGS; which of them an item gets depends on its text
+    says: str | None = None  # to everything that it is asked
 
     def __post_init__(self) -> None:
         if unknown := set(self.faults) - set(UNCHARGED) - set(CHARGED):
@@ -86,6 +107,19 @@ class Bill:
 
 def item_id(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def wrapped(wrapping: str, code: str, name: str) -> Any:
+    """What stands as content in a message that names this option."""
+    text = WRAPPINGS[wrapping](code, name)
+    return [{"type": "text", "text": text}] if wrapping == "parts" else text
+
+
+def in_tokens(text: str, code: str) -> list[str]:
+    """The text cut into tokens, the code that answers being one of its own."""
+    begin, own, end = text.rpartition(code)
+    words = re.compile(r"\s*\w+|\s*[^\w\s]+|\s+")
+    return [*words.findall(begin), *(own and [own]), *words.findall(end)]
 
 
 class Model:
@@ -225,16 +259,32 @@ class Server:
         """The answer, and its price on the bill."""
         options = options_in(asked["messages"][0]["content"]) or {"A": "", "B": ""}
         code, is_right = self.model.answer(text, options)
-        n_in, n_out = tokens_in(asked["messages"]), len(code)
+        content, tokens = self._said(text, code, options[code])
+        most = asked.get("max_tokens", asked.get("max_completion_tokens"))
+        is_cut = most is not None and len(tokens) > most
+        if is_cut:
+            content, tokens = "".join(tokens[:most]), tokens[:most]
+        n_in, n_out = tokens_in(asked["messages"]), len(tokens)
         self._charge(text, n_in, n_out)
-        choice: dict[str, Any] = {"index": 0, "message": {"role": "assistant", "content": code, "refusal": None},
-                                  "finish_reason": "stop", "logprobs": None}  # fmt: skip
+        choice: dict[str, Any] = {"index": 0, "message": {"role": "assistant", "content": content, "refusal": None},
+                                  "finish_reason": "length" if is_cut else "stop", "logprobs": None}  # fmt: skip
         if asked.get("logprobs"):
             chances = self.model.chances(text, code, is_right, list(options))
-            choice["logprobs"] = {"content": self._tokens(chances, code, asked.get("top_logprobs", 0))}
+            choice["logprobs"] = {"content": self._tokens(chances, code, tokens, asked.get("top_logprobs", 0))}
         usage = {"prompt_tokens": n_in, "completion_tokens": n_out, "total_tokens": n_in + n_out}
         return {"id": f"chatcmpl-{item_id(text)}", "object": "chat.completion", "model": asked["model"],
                 "choices": [choice], "usage": usage}  # fmt: skip
+
+    def _said(self, text: str, code: str, told: str) -> tuple[Any, list[str]]:
+        """What the message holds, and its tokens; a code of several letters is a token a letter."""
+        if self.options.says is not None:
+            return self.options.says, in_tokens(self.options.says, code)
+        wrapping = self.options.wrappings[int(self.model.chance("wrapping", text) * len(self.options.wrappings))]
+        content = wrapped(wrapping, code, told.partition(": ")[0].partition(" Examples: ")[0])
+        whole = content if isinstance(content, str) else content[0]["text"]
+        own = code.lower() if wrapping == "small" else code
+        cut = [list(token) if token == own else [token] for token in in_tokens(whole, own)]
+        return content, [token for tokens in cut for token in tokens]
 
     def _charge(self, text: str, n_in: int, n_out: int) -> None:
         bill, price_in, price_out = self.bill, self.options.input_price, self.options.output_price
@@ -244,12 +294,19 @@ class Server:
         bill.n_output_tokens += n_out
         bill.micros += -(-(n_in * price_in + n_out * price_out) // 1_000_000)
 
-    def _tokens(self, chances: dict[str, float], code: str, n: int) -> list[dict[str, Any]]:
+    def _tokens(self, chances: dict[str, float], code: str, tokens: list[str], n: int) -> list[dict[str, Any]]:
+        """The entries of the tokens; the first of the code's own has alternatives."""
         likeliest = sorted(chances, key=lambda token: (-chances[token], token))
         top = [{"token": token, "logprob": math.log(chances[token]), "bytes": list(token.encode())}
                for token in likeliest[: min(n, self.options.max_alternatives)]]  # fmt: skip
-        first = {"token": code[0], "logprob": math.log(chances.get(code, 0.5)), "top_logprobs": top}
-        return [first, *({"token": letter, "logprob": -0.01, "top_logprobs": []} for letter in code[1:])]
+        own = max((place for place, token in enumerate(tokens) if token.upper() == code[0]), default=0)
+        own = max(own - len(code) + 1, 0)
+        entries = [{"token": token, "logprob": -0.01, "top_logprobs": []} for token in tokens]
+        entries[own : own + 1] = [
+            {"token": token, "logprob": math.log(chances.get(code, 0.5)), "top_logprobs": top}
+            for token in tokens[own : own + 1]
+        ]
+        return entries
 
     async def _faulty(self, request: web.Request, answer: dict[str, Any], kind: str) -> web.StreamResponse:
         if kind in ("500", "502"):

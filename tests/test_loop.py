@@ -131,6 +131,7 @@ def test_refused_answers_name_line_and_reason_and_harm_nothing(started, tmp_path
     assert QueueEntry.objects.filter(state=QueueEntry.State.ANSWERED).count() == 10
 
 
+@pytest.mark.portable
 def test_without_an_audit_there_is_no_figure_but_a_reason(started):
     manage("prelabel", "banking")
     said = manage("estimate", "banking")

@@ -48,6 +48,7 @@ def take_in(project, tmp_path, rows):
 
 
 class TestLoop:
+    @pytest.mark.portable
     def test_from_a_file_to_an_export(self, started, tmp_path):
         rows = same_or_not()
         take_in(started, tmp_path, [{key: row[key] for key in ("id", "text_a", "text_b")} for row in rows])
@@ -151,6 +152,7 @@ class TestCreateProject:
         assert Project.objects.get(slug="x").modality == "text"
 
 
+@pytest.mark.portable
 def test_a_file_of_pairs_is_simulated(tmp_path, monkeypatch):
     rows = [{**row, "machine": "same"} for row in same_or_not()]
     path = write_jsonl(tmp_path / "rows.jsonl", rows)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.utils.translation import gettext as _
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -205,5 +206,5 @@ def start(project: Project, by: User, kind: str, parameters: dict[str, Any]) -> 
 
 
 def _limit(kind: str, by: User) -> None:
-    if kind == "export":
+    if kind in settings.API_HOURLY:
         hourly.check(Run.objects.filter(kind=kind, started_by=by), kind)

@@ -1,7 +1,7 @@
 """Decides which column of a file holds which field: proposed by the columns' names, chosen by people."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from annotate.errors import InvalidInput
@@ -11,7 +11,7 @@ from annotate.formats.dialect import DELIMITERS
 _TEXT = (
     "text", "sentence", "content", "review", "utterance", "question", "message", "comment", "body", "tweet", "post",
     "document", "passage", "query", "prompt", "input", "text_content", "review_text", "comment_text", "description",
-    "abstract", "summary", "title", "headline", "phrase", "snippet",
+    "abstract", "summary", "title", "headline", "phrase", "snippet", "remark", "remarks", "note", "notes",
 )  # fmt: skip
 _PAIRS = (
     ("text_a", "text_b"), ("premise", "hypothesis"), ("sentence1", "sentence2"), ("sentence_1", "sentence_2"),
@@ -29,6 +29,10 @@ _CONFIDENCE = (
     "confidence", "silver_confidence", "score", "probability", "prob", "silver_probability", "predicted_probability",
 )  # fmt: skip
 _LABELS = ("gold", "silver", "confidence")
+_IN_PAIRS = frozenset(name for pair in _PAIRS for name in pair)
+_KNOWN = frozenset({*_TEXT, *_ID, *_GOLD, *_SILVER, *_CONFIDENCE}) | _IN_PAIRS
+_NUMBERED = re.compile(r"column [0-9]{1,4}")  # what columns without a header are called
+_MAX_WORDS = 6  # of a column's name, as far as it is recognised by its look
 
 Chosen = Mapping[str, str | None]  # column by role: the modality's fields, id, gold, silver, confidence
 
@@ -49,10 +53,15 @@ class Fields:
 
 
 def propose(names: Sequence[str], fields: Sequence[str]) -> dict[str, str | None]:
-    """A column for each role (content `fields`, id, gold, silver, confidence) by the columns' names; None: no guess."""
+    """A column for each role (content `fields`, id, gold, silver, confidence) by the columns' names; None: no guess.
+
+    A nested field is known by its whole path, else by its last name: `data.text` as `text`.
+    """
     by_key: dict[str, str] = {}
     for name in names:
         by_key.setdefault(_key(name), name)
+    for name in names:
+        by_key.setdefault(_key(name.rpartition(".")[2]), name)
     proposed: dict[str, str | None] = dict(zip(fields, _content(names, by_key, len(fields)), strict=True))
     for role, known in (("id", _ID), ("gold", _GOLD), ("silver", _SILVER), ("confidence", _CONFIDENCE)):
         free = (by_key[key] for key in known if by_key.get(key) not in (None, *proposed.values()))
@@ -60,6 +69,48 @@ def propose(names: Sequence[str], fields: Sequence[str]) -> dict[str, str | None
     if not proposed["silver"]:
         proposed["confidence"] = None
     return proposed
+
+
+def without_labels(proposed: Mapping[str, str | None]) -> dict[str, str | None]:
+    """The proposal without columns of labels: what labels are, a person says. A name alone makes none gold."""
+    return {role: None if role in _LABELS else column for role, column in proposed.items()}
+
+
+def label_role(name: str) -> str | None:
+    """The kind of labels that columns of this name usually hold, gold or silver; None if its name tells of none."""
+    keys = {_key(name), _key(name.rpartition(".")[2])}
+    if keys & set(_GOLD):
+        return "gold"
+    return "silver" if keys & set(_SILVER) else None
+
+
+def unnamed_labels(names: Sequence[str], used: Fields, fields: Sequence[str]) -> list[str]:
+    """The columns that by their names hold labels, and that nobody gave a role: they become metadata."""
+    taken = {used.id, used.gold, used.silver, used.confidence, *map(used.column, fields)}
+    return [name for name in names if name not in taken and label_role(name)]
+
+
+def is_header(first: Sequence[str], below: Sequence[Sequence[str]], wanted: Collection[str] = ()) -> bool:
+    """Whether the first row of a table seems to name its columns, and to be no row like those below it.
+
+    `wanted`: columns that somebody chose: a row that holds one of them is a header, and a file of which only
+    numbered columns are wanted has none. A single column needs one of the usual names of texts: any other line may
+    be a text. Names do not occur again below themselves, as labels would.
+    """
+    names = [cell.strip() for cell in first]
+    if wanted:
+        if set(wanted) & set(names):
+            return True
+        if all(map(_NUMBERED.fullmatch, wanted)):
+            return False
+    sure = _KNOWN if len(names) > 1 else frozenset(_TEXT)
+    is_repeated = [
+        any(row[place].strip() == name for row in below if len(row) > place) for place, name in enumerate(names)
+    ]
+    if any(_key(name) in sure and not again for name, again in zip(names, is_repeated, strict=True)):
+        return True
+    cells = [(name, again) for name, again in zip(names, is_repeated, strict=True) if name]
+    return len(cells) > 1 and not any(again or not _looks_like_name(name) for name, again in cells)
 
 
 def chosen(columns: Chosen, fields: Sequence[str]) -> Fields:
@@ -96,6 +147,12 @@ def _content(names: Sequence[str], by_key: dict[str, str], n_fields: int) -> Seq
     if len(names) == 1 and not set(names[0]) & set(DELIMITERS):  # else several columns, split by a wrong delimiter
         return (names[0],)
     return (next((by_key[key] for key in _TEXT if key in by_key), None),)
+
+
+def _looks_like_name(cell: str) -> bool:
+    """Whether a cell may name a column: a few words, no number, no sentence."""
+    has_letter = any(map(str.isalpha, cell))
+    return has_letter and len(cell) <= 60 and len(cell.split()) <= _MAX_WORDS and cell[-1] not in ".?!"
 
 
 def _key(name: str) -> str:

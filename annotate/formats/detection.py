@@ -2,22 +2,24 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from io import StringIO
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
-
-import orjson
+from types import MappingProxyType
+from typing import Any, BinaryIO
 
 from annotate.errors import InvalidInput
 from annotate.formats import own_export, recognition, streams, tables
-from annotate.formats.dialect import DELIMITERS, Dialect
+from annotate.formats.columns import is_header
+from annotate.formats.dialect import DELIMITERS, NO_DELIMITER, Dialect
 
 _HEAD = 256 * 1024  # bytes at the beginning that decide format and delimiter
 _MAX_RECORDS = 500
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\r\f\x1b\x00"))
-_SEPARATOR = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE)  # a first line that spreadsheets write and read
+_EVEN = 0.9  # of the rows must be equally wide where no name tells that the first one is a header
+_ARRAY = re.compile(r"\[\s*(\{|\]\s*$|$)")  # an array of objects, or one without elements
 
 # First bytes of files in other formats, from the formats' specifications.
 _KINDS: tuple[tuple[bytes, str], ...] = (
@@ -63,33 +65,39 @@ def detect(
     beat: Callable[[], None] = lambda: None,
     *,
     limit: int | None = None,
+    most: int | None = None,
     encoding: str = "",
+    choices: Mapping[str, Any] = MappingProxyType({}),
+    columns: Collection[str] = (),
 ) -> Detected:
-    """Read the whole file once and decide its dialect; InvalidInput says what it is if neither CSV nor JSON Lines.
+    """Read the whole file once and decide its dialect; InvalidInput says what it is if it is no table and no JSON.
 
-    `encoding`: chosen by a person; empty: detected. `limit`: most bytes, unpacked.
+    `limit`: most bytes, unpacked. `most`: read about so many bytes, and decide from them. `choices`: what a person
+    decided of the dialect (its encoding also as `encoding`), and `columns`: the columns that somebody chose.
     """
     head = streams.head(file, name, _HEAD)
     _refuse_other_kinds(head, name)
+    encoding = choices.get("encoding") or encoding
     is_given = bool(encoding)
     if is_given:
         tables.check_mark(head, encoding, name)
         counter: streams.Counter = tables.LineCounter(encoding)
     else:
         encoding, counter = _survey_of(head, name)
-    facts = streams.inspect(file, name, counter, beat, limit=limit)
+    facts = streams.inspect(file, name, counter, beat, limit=limit, most=most)
     is_sure, notes = True, tuple[str, ...]()
     if isinstance(counter, _Survey):
         encoding, is_sure, notes = counter.verdict()
     text = head.decode(encoding, "replace").removeprefix("\ufeff")
     is_all = len(head) < _HEAD
-    if text.lstrip()[:1] in ("{", "["):
-        _refuse_documents(text, name)
-        notes = notes if is_given or encoding == "utf-8" else _jsonl_notes(counter, name)
-        dialect, is_sure = Dialect("jsonl"), True
+    format = choices.get("format") or _json_format(text, name)
+    if format in ("jsonl", "json"):
+        notes = notes if is_given or encoding == "utf-8" else _json_notes(counter, name)
+        dialect, is_sure = Dialect.from_json({**choices, "format": format}), True
     else:
-        dialect = _table(text, encoding, is_all)
-    dialect = recognition.recognised(file, dialect)
+        dialect = _table(text, encoding, is_all, choices, columns)
+    if "export" not in choices:
+        dialect = recognition.recognised(file, dialect)
     return Detected(dialect, is_sure, (*notes, *own_export.notes(dialect)), facts)
 
 
@@ -136,30 +144,31 @@ def _survey_of(head: bytes, name: Path | str) -> tuple[str, streams.Counter]:
     return "utf-8", _Survey()
 
 
-def _refuse_documents(text: str, name: Path | str) -> None:
-    """InvalidInput if the text is one JSON document instead of one object per line."""
-    first = text.lstrip().split("\n", 1)[0].strip()
-    try:
-        value = orjson.loads(first)
-    except orjson.JSONDecodeError:
-        is_document = first in ("{", "[", "[{") or (first.startswith("[{") and first.endswith((",", "}")))
-    else:
-        is_document = isinstance(value, list) and bool(value) and isinstance(value[0], dict)
-    if is_document:
+def _json_format(text: str, name: Path | str) -> str:
+    """json or jsonl if the text is one of these, else nothing; InvalidInput for another JSON document."""
+    text = text.lstrip()
+    if _ARRAY.match(text):
+        return "json"
+    if text[:1] == "{":
+        _refuse_document(text, name)
+    return "jsonl" if text[:1] in ("{", "[") else ""
+
+
+def _refuse_document(text: str, name: Path | str) -> None:
+    """InvalidInput if the text is one JSON object over many lines instead of one object per line."""
+    if text.split("\n", 1)[0].strip() == "{":
         raise InvalidInput(
-            f"{name} is one JSON document; JSON Lines is one object per line, without brackets or commas around them "
-            "(`jq -c '.[]' FILE` makes it from an array)."
+            f"{name} is one JSON document. What can be read is one object per line (JSON Lines), or an array of "
+            "objects (`jq -c '.[]' FILE` takes them out of a document)."
         )
 
 
-def _jsonl_notes(counter: streams.Counter, name: Path | str) -> tuple[str, ...]:
+def _json_notes(counter: streams.Counter, name: Path | str) -> tuple[str, ...]:
     if not isinstance(counter, _Survey):
-        raise InvalidInput(
-            f"{name} is JSON Lines in UTF-16; JSON is always UTF-8 (RFC 8259, section 8.1). Save it anew."
-        )
+        raise InvalidInput(f"{name} is JSON in UTF-16; JSON is always UTF-8 (RFC 8259, section 8.1). Save it anew.")
     return (
-        f"{counter.n_broken:,} lines are not UTF-8, which JSON Lines always is, line {counter.first_broken:,} the "
-        "first of them; they will be set aside.",
+        f"{counter.n_broken:,} lines are not UTF-8, which JSON always is, line {counter.first_broken:,} the first of "
+        "them; they will be set aside.",
     )
 
 
@@ -230,29 +239,81 @@ def _n_tail(block: bytes) -> int:
     return 0
 
 
-# ---- delimiter
+# ---- tables
 
 
-def _table(text: str, encoding: str, is_all: bool) -> Dialect:
-    """The dialect with the delimiter by which most rows have as many cells as the header."""
-    if (named := _SEPARATOR.match(text)) and named[1] in DELIMITERS:
-        return Dialect("csv", encoding, named[1], header_line=2)
-    candidates = [Dialect("csv", encoding, delimiter) for delimiter in DELIMITERS]
-    return max(candidates, key=lambda dialect: _consistency(text, dialect, is_all))
+def _table(text: str, encoding: str, is_all: bool, choices: Mapping[str, Any], columns: Collection[str]) -> Dialect:
+    """How a table is written: what a person chose, and the rest by what fits best."""
+    base = Dialect("csv", encoding)
+    named = tables.SEPARATOR.match(text)
+    detected = named[1] if named and named[1] in DELIMITERS else _delimiter(text, base, is_all, columns)
+    dialect = replace(base, delimiter=choices.get("delimiter", detected))
+    dialect = replace(dialect, quoting=choices.get("quoting", _has_quoting(text, dialect, is_all, columns)))
+    header_line = 2 if named and named[1] in DELIMITERS else 1
+    if header_line == 1 and not any(
+        _has_header(text, one, is_all, columns) for one in {dialect, replace(dialect, delimiter=detected)}
+    ):
+        header_line = 0
+    return Dialect.from_json({**dialect.to_json(), "header_line": header_line, **choices})
+
+
+def _delimiter(text: str, base: Dialect, is_all: bool, columns: Collection[str]) -> str:
+    """The delimiter by which most rows have as many cells as the header, or none."""
+    candidates = [replace(base, delimiter=delimiter) for delimiter in DELIMITERS if delimiter != NO_DELIMITER]
+    best = max(candidates, key=lambda dialect: _consistency(text, dialect, is_all))
+    makes_columns, share, _ = _consistency(text, best, is_all)
+    if not makes_columns or (share < _EVEN and not _has_header(text, best, is_all, columns)):
+        return NO_DELIMITER  # sentences have commas as well, but not the same number in each line
+    return best.delimiter
+
+
+def _has_quoting(text: str, dialect: Dialect, is_all: bool, columns: Collection[str]) -> bool:
+    """Whether double quotes enclose cells. In a table by tabs, and in plain lines, they often are characters.
+
+    There they enclose cells only if no row is lost by it: neither broken, nor joined with others.
+    """
+    plain = replace(dialect, quoting=False)
+    if dialect.delimiter == "\t":
+        n_quoted, n_plain = (_n_even(text, one, is_all) for one in (dialect, plain))
+        return n_quoted >= n_plain
+    if dialect.delimiter == NO_DELIMITER:
+        is_table = text.startswith('"') or _has_header(text, dialect, is_all, columns)
+        return is_table and not any(isinstance(raw, tables.Broken) for raw in _sample(text, dialect, is_all))
+    return True
+
+
+def _has_header(text: str, dialect: Dialect, is_all: bool, columns: Collection[str]) -> bool:
+    rows = _sample(text, dialect, is_all)
+    if rows and isinstance(rows[0], tables.Broken):
+        return True  # which is then said
+    whole = [raw for raw in rows if isinstance(raw, list)]
+    return bool(whole) and is_header(whole[0], whole[1:], columns)
+
+
+def _n_even(text: str, dialect: Dialect, is_all: bool) -> int:
+    """How many rows are as wide as the first."""
+    widths = _widths(text, dialect, is_all)
+    return sum(width == widths[0] for width in widths)
 
 
 def _consistency(text: str, dialect: Dialect, is_all: bool) -> tuple[bool, float, int]:
     """(whether it gives more than one column, share of rows as wide as the header, width of the header)"""
-    widths = []
-    for _, raw in tables.records(StringIO(text, newline=""), dialect):
-        widths.append(len(raw) if isinstance(raw, list) else 0)
-        if len(widths) == _MAX_RECORDS:
-            break
-    else:
-        widths = widths if is_all else widths[:-1] or widths  # the last record is cut off
+    widths = _widths(text, dialect, is_all)
     header, rows = widths[0], widths[1:]
     whole = [width for width in rows if width]  # broken records have width 0 and do not count
     usual, n_usual = Counter(whole).most_common(1)[0] if whole else (header, 0)
     makes_columns = header > 1 and usual > 1 and 2 * n_usual >= len(whole)
     share = sum(width == header for width in rows) / len(rows) if rows else 1.0
     return makes_columns, round(share, 2), header
+
+
+def _widths(text: str, dialect: Dialect, is_all: bool) -> list[int]:
+    return [len(raw) if isinstance(raw, list) else 0 for raw in _sample(text, dialect, is_all)] or [0]
+
+
+def _sample(text: str, dialect: Dialect, is_all: bool) -> list[tables.Raw]:
+    """The first records of the text."""
+    records = [raw for _, raw in islice(tables.records(StringIO(text, newline=""), dialect), _MAX_RECORDS + 1)]
+    if len(records) > _MAX_RECORDS or not is_all:
+        return records[:-1] or records  # the last record is cut off
+    return records

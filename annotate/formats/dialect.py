@@ -6,8 +6,9 @@ from typing import Any
 
 from annotate.errors import InvalidInput
 
-FORMATS = {"jsonl": "JSON Lines", "csv": "CSV"}
-DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
+FORMATS = {"jsonl": "JSON Lines", "csv": "CSV", "json": "a JSON array"}
+NO_DELIMITER = "\n"  # nothing ends a cell but the end of its row: a line is one cell
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", NO_DELIMITER: "none"}
 # Kinds of files that Goldloop itself exported, and how their cells were written.
 EXPORTS = {
     "": "a file of others",
@@ -30,6 +31,10 @@ ENCODINGS = {
     "gb18030": "GB 18030 (Chinese)",
     "big5": "Big5 (Chinese)",
     "euc_kr": "EUC-KR (Korean)",
+    "koi8-r": "KOI8-R (Russian)",
+    "koi8-u": "KOI8-U (Ukrainian)",
+    "mac_roman": "Mac Roman (Western European)",
+    "mac_cyrillic": "Mac Cyrillic",
 }
 
 
@@ -40,7 +45,8 @@ class Dialect:
     format: str = "jsonl"
     encoding: str = "utf-8"
     delimiter: str = ","
-    header_line: int = 1  # 2 where line 1 is "sep=;", which names the delimiter
+    header_line: int = 1  # 2 where line 1 is "sep=;", which names the delimiter; 0 where no line names the columns
+    quoting: bool = True  # False: a double quote is a character like others
     export: str = ""  # of EXPORTS
 
     def __post_init__(self) -> None:
@@ -48,13 +54,15 @@ class Dialect:
             (self.format, FORMATS, "format"),
             (self.encoding, ENCODINGS, "encoding"),
             (self.delimiter, DELIMITERS, "delimiter"),
-            (self.header_line, (1, 2), "header line"),
+            (self.header_line, (0, 1, 2), "header line"),
+            (self.quoting, (False, True), "quoting"),
             (self.export, EXPORTS, "export"),
         ):
             if not isinstance(value, str | int) or value not in known:
                 raise InvalidInput(f"There is no {what} {value!r}; there are: {', '.join(map(repr, known))}.")
-        if self.format == "jsonl" and self.encoding != "utf-8":
-            raise InvalidInput("JSON Lines is always UTF-8 (RFC 8259, section 8.1); save the file as UTF-8.")
+        if self.format != "csv" and self.encoding != "utf-8":
+            what = "JSON Lines" if self.format == "jsonl" else "JSON"
+            raise InvalidInput(f"{what} is always UTF-8 (RFC 8259, section 8.1); save the file as UTF-8.")
 
     @classmethod
     def from_json(cls, written: Mapping[str, Any]) -> "Dialect":
@@ -62,6 +70,11 @@ class Dialect:
         if unknown := sorted(written.keys() - asdict(cls()).keys()):
             raise InvalidInput(f"A file has no {unknown[0]!r} that could be chosen.")
         return cls(**written)
+
+    @classmethod
+    def is_whole(cls, written: Mapping[str, Any]) -> bool:
+        """Whether nothing is left to be detected: every field of a dialect is there."""
+        return written.keys() == asdict(cls()).keys()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -16,10 +16,12 @@ from annotate.formats.streams import is_unchanged as is_unchanged
 from annotate.formats.streams import opened as opened
 
 MAX_LINE_BYTES = 1_000_000
-MAX_DEPTH = 250  # orjson writes at most 254 levels: deeper metadata could be read, but not stored
+# orjson reads 1,024 levels and writes 254: what lies deeper could not be stored, nor given back within lists and rows.
+MAX_DEPTH = 250
 
 _LIMIT = MAX_LINE_BYTES + 2  # room for CR and LF
 _EXCERPT = 120
+EXCERPT_BYTES = 4 * _EXCERPT  # of a line, from which its excerpt is made
 _INT64 = range(-(2**63), 2**63)
 _LONG = 19  # an integer with at least so many digits may not fit into 64 bits
 _LONG_NUMBER = re.compile(rb"[0-9]{%d}" % _LONG)
@@ -52,7 +54,7 @@ def lines(file: BinaryIO, *, skip: int = 0) -> Iterator[tuple[int, bytes, bool]]
         if number > skip:
             raw = raw.rstrip(b"\r\n")
             is_whole = not goes_on and len(raw) <= MAX_LINE_BYTES
-            yield number, raw if is_whole else raw[: 4 * _EXCERPT], is_whole
+            yield number, raw if is_whole else raw[:EXCERPT_BYTES], is_whole
 
 
 def parse(raw: bytes) -> dict[str, Any]:
@@ -68,7 +70,20 @@ def parse(raw: bytes) -> dict[str, Any]:
         _check_integers(raw)
     if b"\\u0000" in raw and _has_nul(row):
         raise InvalidInput("holds a NUL character")
+    if is_too_deep(raw, row):
+        raise InvalidInput(f"is nested deeper than {MAX_DEPTH} levels")
     return row
+
+
+def is_too_deep(raw: bytes, value: Any) -> bool:
+    """Whether `value`, which was read from `raw`, is nested deeper than MAX_DEPTH levels; without recursion."""
+    # Counting brackets is fast, and nearly always enough.
+    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
+        return False
+    level = [value]
+    for _depth in range(MAX_DEPTH):
+        level = [part for one in level for part in _parts(one)]
+    return any(isinstance(one, dict | list) for one in level)
 
 
 def dumps(value: Any) -> str:
@@ -86,7 +101,7 @@ def write(rows: Iterable[Mapping[str, Any]]) -> bytes:
 
 def excerpt(raw: bytes) -> str:
     """The beginning of a line as printable text."""
-    return printable(raw[: 4 * _EXCERPT].decode("utf-8", "replace"))
+    return printable(raw[:EXCERPT_BYTES].decode("utf-8", "replace"))
 
 
 def printable(text: str) -> str:
@@ -150,6 +165,12 @@ def _check_integers(raw: bytes) -> None:
         json.loads(raw, parse_int=check)
     except RecursionError:
         raise InvalidInput(f"is nested deeper than {MAX_DEPTH} levels") from None
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _has_nul(value: Any) -> bool:

@@ -22,6 +22,7 @@ class OwnCsv:
     """Reads such a file as rows of texts and nulls, named by the header. Lines are counted as `Table` counts them."""
 
     is_typed = True
+    warnings: list[str] = []  # nothing can be misread
 
     def __init__(self, dialect: Dialect) -> None:
         self.table = Table(dialect)  # any table's reader reads it too, but for null and the empty text
@@ -31,6 +32,9 @@ class OwnCsv:
         self, file: BinaryIO, name: Path | str, beat: Callable[[], None] = lambda: None, *, limit: int | None = None
     ) -> streams.Facts:
         return self.table.inspect(file, name, beat, limit=limit)
+
+    def check_beginning(self, file: BinaryIO, name: Path | str) -> None:
+        self.table.check_beginning(file, name)
 
     def names(self, file: BinaryIO) -> list[str]:
         return self.table.names(file)

@@ -45,6 +45,13 @@ class Exported:
     ) -> Facts:
         return self.base.inspect(file, name, beat, limit=limit)
 
+    @property
+    def warnings(self) -> list[str]:
+        return self.base.warnings
+
+    def check_beginning(self, file: BinaryIO, name: Path | str) -> None:
+        self.base.check_beginning(file, name)
+
     def names(self, file: BinaryIO) -> list[str]:
         """The columns of the first thousand rows, without those that are left out."""
         names: dict[str, None] = {}
@@ -71,7 +78,7 @@ class Exported:
 
     def _flat(self, row: dict[str, Any]) -> dict[str, Any]:
         """The row with one column per field of the payload, its cells as they were before they were written."""
-        if self.dialect.format == "jsonl":
+        if self.dialect.format != "csv":
             return _spread(row)
         restore = _RESTORE.get(self.dialect.export)
         if restore:

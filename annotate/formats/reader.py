@@ -1,17 +1,18 @@
 """Decides which reader reads a file of a given dialect: all of them give rows with their line numbers."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from annotate.errors import InvalidInput
-from annotate.formats import jsonl
+from annotate.formats import json_array, jsonl, nested, streams
 from annotate.formats.dialect import Dialect
 from annotate.formats.own_csv import OwnCsv
 from annotate.formats.own_export import Exported
 from annotate.formats.streams import Facts
-from annotate.formats.tables import Table
+from annotate.formats.tables import MAX_COLUMNS, Table
 
 Line = tuple[int, Any, bool]  # line number, raw row, whether the raw row is whole
 _SAMPLE = 1_000
@@ -22,10 +23,19 @@ class Reader(Protocol):
 
     is_typed: bool  # True: values have JSON's types; False: every value is text, and an empty text means none
 
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences for people about what `lines` read last, and may have misread."""
+        ...
+
     def inspect(
         self, file: BinaryIO, name: Path | str, beat: Callable[[], None] = ..., *, limit: int | None = None
     ) -> Facts:
         """Read the whole file once; InvalidInput says why it cannot be used at all."""
+        ...
+
+    def check_beginning(self, file: BinaryIO, name: Path | str) -> None:
+        """InvalidInput if the beginning of the file already tells that it cannot be used at all."""
         ...
 
     def names(self, file: BinaryIO) -> list[str]:
@@ -49,35 +59,28 @@ class Reader(Protocol):
         ...
 
 
-class JsonLines:
-    """Reads JSON Lines by the functions of formats/jsonl."""
+class _Objects:
+    """What readers of JSON objects share: a raw row is the bytes of one object."""
 
     is_typed = True
+    warnings: list[str] = []  # nothing can be misread
 
-    def inspect(
-        self,
-        file: BinaryIO,
-        name: Path | str,
-        beat: Callable[[], None] = lambda: None,
-        *,
-        limit: int | None = None,
-    ) -> Facts:
-        return jsonl.inspect(file, name, beat, limit=limit)
+    def check_beginning(self, file: BinaryIO, name: Path | str) -> None:
+        """Every beginning may go on well."""
+
+    def lines(self, file: BinaryIO, *, skip: int = 0) -> Iterator[Line]:
+        raise NotImplementedError
 
     def names(self, file: BinaryIO) -> list[str]:
-        """The keys of the first thousand lines; each line may have other keys."""
+        """The names of fields in the first thousand objects; each may have others."""
         names: dict[str, None] = {}
         for _, raw, is_whole in islice(self.lines(file), _SAMPLE):
             try:
-                names.update(dict.fromkeys(jsonl.parse(raw) if is_whole else ()))
+                found = nested.paths(jsonl.parse(raw)) if is_whole else iter(())
             except InvalidInput:
                 continue
+            names.update(dict.fromkeys(islice(found, max(0, MAX_COLUMNS - len(names)))))
         return list(names)
-
-    def lines(self, file: BinaryIO, *, skip: int = 0) -> Iterator[Line]:
-        for line in jsonl.lines(file, skip=skip):
-            if line[1].strip() or not line[2]:
-                yield line
 
     def parse(self, raw: bytes) -> dict[str, Any]:
         return jsonl.parse(raw)
@@ -89,16 +92,70 @@ class JsonLines:
         return len(raw)
 
 
+class JsonLines(_Objects):
+    """Reads JSON Lines by the functions of formats/jsonl."""
+
+    def inspect(
+        self,
+        file: BinaryIO,
+        name: Path | str,
+        beat: Callable[[], None] = lambda: None,
+        *,
+        limit: int | None = None,
+    ) -> Facts:
+        return jsonl.inspect(file, name, beat, limit=limit)
+
+    def lines(self, file: BinaryIO, *, skip: int = 0) -> Iterator[Line]:
+        for line in jsonl.lines(file, skip=skip):
+            if line[1].strip() or not line[2]:
+                yield line
+
+
+class JsonArray(_Objects):
+    """Reads an array of objects; its rows are numbered by their places, whatever lines they stand on."""
+
+    def inspect(
+        self,
+        file: BinaryIO,
+        name: Path | str,
+        beat: Callable[[], None] = lambda: None,
+        *,
+        limit: int | None = None,
+    ) -> Facts:
+        self.check_beginning(file, name)
+        counter = json_array.Counter()
+        facts = streams.inspect(file, name, counter, beat, limit=limit)
+        if not counter.cutter.is_closed:
+            raise InvalidInput(f"{name} is a JSON array that is never closed: it seems to be cut off.")
+        if counter.cutter.goes_on_after:
+            raise InvalidInput(f"{name} goes on after the end of its JSON array.")
+        if not facts.n_lines:
+            raise InvalidInput(f"{name} is an empty JSON array.")
+        return facts
+
+    def check_beginning(self, file: BinaryIO, name: Path | str) -> None:
+        beginning = streams.head(file, name, 65_536).removeprefix(streams.BOM).strip()
+        if not beginning.startswith(b"["):
+            raise InvalidInput(f"{name} is no JSON array: it does not begin with a bracket.")
+
+    def lines(self, file: BinaryIO, *, skip: int = 0) -> Iterator[Line]:
+        yield from json_array.elements(file, skip=skip)
+
+    def excerpt(self, raw: bytes) -> str:
+        return jsonl.excerpt(b" ".join(raw[: jsonl.EXCERPT_BYTES].split()))
+
+
 def reader_of(dialect: Dialect) -> Reader:
     """The reader for files of this dialect."""
     if dialect.export:
         return Exported(_written_by(dialect), dialect)
+    if dialect.format == "json":
+        return JsonArray()
     return JsonLines() if dialect.format == "jsonl" else Table(dialect)
 
 
 def _written_by(dialect: Dialect) -> Reader:
     """The reader of the format in which Goldloop wrote an export, or another program wrote it anew."""
-    if dialect.format == "jsonl":
-        return JsonLines()
-    is_as_written = (dialect.export, dialect.encoding, dialect.delimiter) == ("plain", "utf-8", ",")
-    return OwnCsv(dialect) if is_as_written else Table(dialect)
+    written = replace(dialect, export="")
+    is_as_written = dialect.export == "plain" and written == Dialect("csv")
+    return OwnCsv(written) if is_as_written else reader_of(written)

@@ -9,7 +9,7 @@ from annotate.formats import own_export, streams
 from annotate.formats.dialect import Dialect
 from annotate.formats.reader import reader_of
 
-_LOOKED_AT = 20  # lines of JSON Lines, if the first ones cannot be read
+_LOOKED_AT = 20  # JSON objects, if the first ones cannot be read
 
 
 def recognised(file: BinaryIO, dialect: Dialect) -> Dialect:
@@ -19,13 +19,13 @@ def recognised(file: BinaryIO, dialect: Dialect) -> Dialect:
         names = _names(file, plain)
     except streams.DAMAGE:
         return plain
-    return replace(plain, export=own_export.kind_of(names, is_table=dialect.format != "jsonl"))
+    return replace(plain, export=own_export.kind_of(names, is_table=dialect.format == "csv"))
 
 
 def _names(file: BinaryIO, dialect: Dialect) -> list[str]:
-    """The names of the columns; of JSON Lines those of the first line that can be read, of an unusable file none."""
+    """The names of the columns; of JSON those of the first object that can be read, of an unusable file none."""
     reader = reader_of(dialect)
-    if dialect.format != "jsonl":
+    if dialect.format == "csv":
         try:
             return reader.names(file)
         except InvalidInput:

@@ -15,11 +15,10 @@ from annotate.formats.csv import Cell
 COLUMN = "goldloop:csv-spreadsheet"  # a reserved header: texts in a file that has this column were escaped
 MARK = b"\xef\xbb\xbf"  # at the beginning of a file; without it Excel takes UTF-8 for the system's old encoding
 
-# All of Unicode's spaces, controls and format characters, and those of its letters and marks that show nothing. Without
-# line ends and tab: a cell could begin after each of them.
+# What shows nothing (models_ml/texts.py), and a few more. Without line ends and tab: a cell could begin after each.
 INVISIBLE = (
     "\x00-\x08\x0b\x0c\x0e-\x20\x7f-\xa0\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u1680"
-    "\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    "\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
     "\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
 STARTS = "=+\\-@\t\r\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b"

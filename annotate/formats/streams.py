@@ -26,7 +26,8 @@ class Facts:
     sha256: str  # of the bytes as stored, compressed or not
     n_lines: int
     stamp: tuple[int, int]  # size and time of change, to notice that the file was changed between two passes
-    n_bytes: int = 0  # unpacked
+    n_bytes: int = 0  # unpacked, as far as it was read
+    share: float = 1.0  # of the stored bytes, that were read; below 1 where only the beginning was wanted
 
 
 class Counter(Protocol):
@@ -65,12 +66,16 @@ def inspect(
     beat: Callable[[], None] = lambda: None,
     *,
     limit: int | None = None,
+    most: int | None = None,
 ) -> Facts:
     """Read the whole file once: its checksum and number of lines; InvalidInput if it is empty, damaged or too large.
 
     `name`: the file's name in messages. `limit`: most bytes when unpacked; unpacking stops there, however much more
-    a small archive would unpack to. `beat` is called after each block.
+    a small archive would unpack to. `beat` is called after each block. `most`: read no more than about so many
+    unpacked bytes; facts of a longer file speak of this beginning, and have no checksum.
     """
+    if most is not None and (facts := _begun(file, name, counter, limit, most)):
+        return facts
     digest, n_bytes, stamp = hashlib.sha256(), 0, _stamp(file)
     file.seek(0)
     while block := file.read(BLOCK):
@@ -88,6 +93,27 @@ def inspect(
     if not counter.has_content:
         raise InvalidInput(f"{name} is empty.")
     return Facts(digest.hexdigest(), counter.n_lines, stamp, n_bytes)
+
+
+def _begun(file: BinaryIO, name: Path | str, counter: Counter, limit: int | None, most: int) -> Facts | None:
+    """Facts of the first `most` bytes; None, nothing counted, for a file that has to be read whole.
+
+    That is a short one, and one that is packed so densely that all of it may be more than `limit`.
+    """
+    size, stream, parts = _stamp(file)[0], decompressed(file), list[bytes]()
+    try:
+        while sum(map(len, parts)) < most and (part := stream.read(min(BLOCK, most))):
+            parts.append(part)
+    except DAMAGE:
+        return None
+    n_bytes, share = sum(map(len, parts)), min(1.0, file.tell() / size) if size else 1.0
+    if n_bytes < most or not stream.peek(1) or (limit is not None and n_bytes / max(share, 1e-9) > limit):
+        return None
+    for part in parts:
+        counter.add(part)
+    if not counter.has_content:
+        return None
+    return Facts("", counter.n_lines, _stamp(file), n_bytes, share)
 
 
 def head(file: BinaryIO, name: Path | str, n_bytes: int) -> bytes:

@@ -9,15 +9,17 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+from django.utils.translation import ngettext
+
 from annotate.errors import InvalidInput
 from annotate.formats import jsonl, streams
-from annotate.formats.dialect import DELIMITERS, ENCODINGS, Dialect
+from annotate.formats.dialect import DELIMITERS, ENCODINGS, NO_DELIMITER, Dialect
 
 MAX_RECORD = jsonl.MAX_LINE_BYTES  # characters
 MAX_COLUMNS = 1_000
@@ -26,9 +28,11 @@ _FIRST = "column 1"  # the first column's name where the header leaves it empty,
 
 _LIMIT = MAX_RECORD + 2  # room for CR and LF
 _REREAD = 20_000_000  # characters that are read again after broken quotes, at most: this bounds the time
+_BEGINNING_ROWS = 20  # that are looked at before a file is taken
 _BEGINNING = 500  # characters of a broken record that are kept
 _BAD = re.compile("[\ud800-\udfff]")
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+SEPARATOR = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE)  # a first line that spreadsheets write and read
 _MARKS = "\ufeff\xef\xbb\xbf"  # a byte order mark, decoded or read as one byte per character
 
 # The csv module's own limit (131,072 characters, for the whole process) is lower than MAX_RECORD.
@@ -44,6 +48,7 @@ class Broken:
 
 
 Raw = list[str] | Broken
+Notice = Callable[[int, Sequence[str]], None]
 
 
 class Table:
@@ -54,6 +59,25 @@ class Table:
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
         self.columns: list[str] = []
+        self._header: list[str | None] = []  # None: a column without a name, which holds nothing
+        self._swallowing = (0, 0)  # how many rows may have swallowed others, and the line of the first
+
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences about what `lines` read last: cells that span lines, each of which could be a row."""
+        n, first = self._swallowing
+        if not n:
+            return []
+        sentence = ngettext(
+            "%(n)s row (on line %(first)s) has a quoted cell that spans several lines, and each of them has as many "
+            "cells as the header: perhaps a double quote is a character like others here, and rows were joined. Then "
+            "read the file with quoting off.",
+            "%(n)s rows (line %(first)s the first) have a quoted cell that spans several lines, and each of them has "
+            "as many cells as the header: perhaps a double quote is a character like others here, and rows were "
+            "joined. Then read the file with quoting off.",
+            n,
+        )
+        return [sentence % {"n": f"{n:,}", "first": f"{first:,}"}]
 
     def inspect(
         self,
@@ -66,13 +90,21 @@ class Table:
         """Read the whole file once, see streams.inspect; InvalidInput also for an unusable header or no rows."""
         check_mark(streams.head(file, name, 2), self.dialect.encoding, name)
         facts = streams.inspect(file, name, LineCounter(self.dialect.encoding), beat, limit=limit)
+        self.check_beginning(file, name)
+        return facts
+
+    def check_beginning(self, file: BinaryIO, name: Path | str) -> None:
+        """InvalidInput for an unusable header, a column that needs a name and has none, or no rows."""
+        check_mark(streams.head(file, name, 2), self.dialect.encoding, name)
         try:
-            has_rows = next((True for _ in self.lines(file)), False)
+            n_rows = 0
+            for _, raw, _ in islice(self.lines(file), _BEGINNING_ROWS):
+                n_rows += 1
+                self._check_nameless(raw)
         except InvalidInput as error:
             raise InvalidInput(f"{name}: {error}") from None
-        if not has_rows:
+        if not n_rows:
             raise InvalidInput(f"{name} has a header, but no row below it.")
-        return facts
 
     def names(self, file: BinaryIO) -> list[str]:
         """The names of the columns, from the header."""
@@ -84,9 +116,14 @@ class Table:
 
         InvalidInput for an unusable header.
         """
-        rows = records(_decoded(file, self.dialect.encoding), self.dialect)
-        header = next(islice(rows, self.dialect.header_line - 1, None), None)
-        self.columns = _names(header[1] if header else [])
+        self._swallowing, self._header = (0, 0), []
+        rows = records(_decoded(file, self.dialect.encoding), self.dialect, self._notice)
+        if self.dialect.header_line:
+            header = next(islice(rows, self.dialect.header_line - 1, None), None)
+            self._header = _names(header[1] if header else [])
+        else:
+            rows = self._numbered(rows)
+        self.columns = [name for name in self._header if name is not None]
         for number, raw in rows:
             if number > skip and not self._is_blank(raw):
                 yield number, raw, True
@@ -95,9 +132,14 @@ class Table:
         """The cells by column; InvalidInput says why the row cannot be used."""
         if isinstance(raw, Broken):
             raise InvalidInput(raw.reason)
-        if len(raw) != len(self.columns):
+        if len(raw) == len(self.columns) == len(self._header):
+            return dict(zip(self.columns, raw, strict=True))
+        cells = dict(zip(self._header, raw, strict=False))
+        if any(name is not None for name in self._header[len(raw) :]) or any(map(str.strip, raw[len(self._header) :])):
             raise InvalidInput(self._ragged(len(raw)))
-        return dict(zip(self.columns, raw, strict=True))
+        if (place := self._nameless(raw)) is not None:
+            raise InvalidInput(f"has something in column {place + 1:,}, which the header gives no name")
+        return {name: cell for name, cell in cells.items() if name is not None}
 
     def excerpt(self, raw: Raw) -> str:
         """The beginning of the row as printable text."""
@@ -106,13 +148,45 @@ class Table:
     def size(self, raw: Raw) -> int:
         return len(raw.text) if isinstance(raw, Broken) else sum(map(len, raw))
 
+    def _numbered(self, rows: Iterator[tuple[int, Raw]]) -> Iterator[tuple[int, Raw]]:
+        """The rows of a table without a header, whose columns are numbered; a line "sep=;" is none of them."""
+        before = list[tuple[int, Raw]]()
+        for number, raw in rows:
+            if isinstance(raw, list) and SEPARATOR.fullmatch(self.dialect.delimiter.join(raw)) and not before:
+                continue
+            before.append((number, raw))
+            if isinstance(raw, list) or len(before) == _BEGINNING_ROWS:
+                break
+        width = len(before[-1][1]) if before and isinstance(before[-1][1], list) else 1
+        _check_width(width)
+        self._header = [f"column {place}" for place in range(1, width + 1)]
+        return chain(before, rows)
+
+    def _notice(self, number: int, lines: Sequence[str]) -> None:
+        """Count a row that spans these lines, if each of them has as many cells as the header."""
+        width = len(self._header)
+        if width > 1 and all(line.count(self.dialect.delimiter) == width - 1 for line in lines):
+            n, first = self._swallowing
+            self._swallowing = (n + 1, first or number)
+
+    def _nameless(self, raw: Raw) -> int | None:
+        """The first column without a name in which this row has something."""
+        places = [place for place, name in enumerate(self._header[: len(raw)]) if name is None]
+        return next((place for place in places if isinstance(raw, list) and raw[place].strip()), None)
+
+    def _check_nameless(self, raw: Raw) -> None:
+        if isinstance(raw, list) and (place := self._nameless(raw)) is not None:
+            raise InvalidInput(
+                f"The header gives column {place + 1:,} no name; every column that holds something needs one."
+            )
+
     def _is_blank(self, raw: Raw) -> bool:
         """Whether the row is a line of blanks; in a table of one column that is an empty cell, not a blank line."""
         return isinstance(raw, list) and len(raw) == 1 < len(self.columns) and not raw[0].strip()
 
     def _ragged(self, n_cells: int) -> str:
         sentence = f"has {n_cells:,} cell{'s' * (n_cells != 1)} where the header has {len(self.columns):,}"
-        if n_cells < len(self.columns):
+        if n_cells < len(self.columns) or self.dialect.delimiter == NO_DELIMITER:
             return sentence
         return f"{sentence}; a cell that holds a {DELIMITERS[self.dialect.delimiter]} has to stand in double quotes"
 
@@ -144,10 +218,16 @@ class LineCounter:
         return self._n_ends + (self._last not in "\r\n")
 
 
-def records(stream: TextIO, dialect: Dialect) -> Iterator[tuple[int, Raw]]:
-    """(line on which the record begins, cells or Broken) for each record; empty lines are left out."""
+def records(stream: TextIO, dialect: Dialect, notice: Notice | None = None) -> Iterator[tuple[int, Raw]]:
+    """(line on which the record begins, cells or Broken) for each record; empty lines are left out.
+
+    `notice` is told of each record that spans several lines: the number of the first, and the lines.
+    """
     lines = _Lines(stream, dialect.encoding)
-    reader = csv.reader(lines, delimiter=dialect.delimiter, strict=True)
+    # A line with NUL cannot be used anyway, so NUL may stand for the delimiter that there is not.
+    delimiter = "\0" if dialect.delimiter == NO_DELIMITER else dialect.delimiter
+    quoting = csv.QUOTE_MINIMAL if dialect.quoting else csv.QUOTE_NONE
+    reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
     while True:
         start = lines.begin()
         raw: Raw
@@ -164,6 +244,8 @@ def records(stream: TextIO, dialect: Dialect) -> Iterator[tuple[int, Raw]]:
             if not cells:
                 continue
             raw = lines.judge(cells)
+            if notice and len(lines.kept) > 1 and isinstance(raw, list):
+                notice(start, lines.kept)
         yield start, raw
 
 
@@ -177,7 +259,7 @@ class _Lines:
     def __init__(self, stream: TextIO, encoding: str) -> None:
         self._stream, self._encoding = stream, encoding
         self._waiting: list[str] = []  # lines to be read again, the next one last
-        self._kept: list[str] = []
+        self.kept: list[str] = []
         self._n_kept = self._n_reread = self._width = 0
         self._number = 0  # of the last line read
         self._problem = ""
@@ -193,7 +275,7 @@ class _Lines:
         self._n_kept += len(line)
         if self._n_kept > MAX_RECORD:
             self._check_length(line)
-        self._kept.append(line)
+        self.kept.append(line)
         self._number += 1
         if "\0" in line:
             self._problem = self._problem or "holds a NUL character"
@@ -203,13 +285,13 @@ class _Lines:
 
     def begin(self) -> int:
         """Begin a new record; returns the line on which it begins."""
-        self._kept, self._n_kept, self._problem = [], 0, ""
+        self.kept, self._n_kept, self._problem = [], 0, ""
         return self._number + 1
 
     def judge(self, cells: list[str]) -> Raw:
         """The record's cells; Broken if it has unusable characters, or doubtful cells after a broken quote above."""
         if self._is_doubtful and not self._problem:
-            if sum(line.count('"') for line in self._kept) % 2:
+            if sum(line.count('"') for line in self.kept) % 2:
                 self._problem = "follows a broken double quote and holds one itself, so its cells cannot be told apart"
             self._is_doubtful = bool(self._problem) or len(cells) != self._width
         self._width = self._width or len(cells)
@@ -219,7 +301,7 @@ class _Lines:
         """The record as Broken. The lines below its first one are read again, since they may be good rows."""
         beginning, last = self._beginning, self._number
         self._read_again()
-        is_one_line = len(self._kept) == 1
+        is_one_line = len(self.kept) == 1
         if isinstance(error, _TooLong):
             reason = f"is longer than {MAX_RECORD:,} characters"
             reason += "" if is_one_line else "; perhaps it opens a double quote that is never closed"
@@ -229,12 +311,12 @@ class _Lines:
             reason = "has text after a closing double quote; inside quotes a double quote is written twice"
         else:
             reason = f"opens a double quote that seems to close in the middle of a cell on line {last:,}"
-        if self._number > last - len(self._kept) + 1:
+        if self._number > last - len(self.kept) + 1:
             reason += f" (with it, everything up to line {last:,} was set aside)"
         return Broken(reason, beginning)
 
     def _read_again(self) -> None:
-        below = self._kept[1:]
+        below = self.kept[1:]
         self._n_reread += sum(map(len, below))
         if below and self._n_reread <= _REREAD:
             self._waiting += reversed(below)
@@ -243,16 +325,16 @@ class _Lines:
 
     @property
     def _beginning(self) -> str:
-        return "".join(self._kept)[:_BEGINNING]
+        return "".join(self.kept)[:_BEGINNING]
 
     def _check_length(self, line: str) -> None:
         """_TooLong if the record with this line is longer than MAX_RECORD."""
-        if self._kept:
+        if self.kept:
             self._waiting.append(line)
             raise _TooLong
         if len(line.rstrip("\r\n")) <= MAX_RECORD:
             return
-        self._kept.append(line[:_BEGINNING])
+        self.kept.append(line[:_BEGINNING])
         self._number += 1
         self._skip_rest(line)
         raise _TooLong
@@ -282,24 +364,26 @@ def _decoded(file: BinaryIO, encoding: str) -> TextIO:
     return io.TextIOWrapper(stream, encoding, errors=errors, newline="")
 
 
-def _names(header: Raw) -> list[str]:
-    """The columns' names from the header; InvalidInput says why it is unusable."""
+def _names(header: Raw) -> list[str | None]:
+    """The columns' names from the header, None for those without; InvalidInput says why it is unusable."""
     if isinstance(header, Broken):
         raise InvalidInput(f"The header {header.reason}.")
     names = [name.strip() for name in header]
     if len(names) > 1 and not names[0] and _FIRST not in names:
         names[0] = _FIRST
-    if len(names) > MAX_COLUMNS:
-        raise InvalidInput(f"The header has {len(names):,} columns; at most {MAX_COLUMNS:,} are taken.")
+    _check_width(len(names))
     for number, name in enumerate(names, start=1):
-        if not name:
-            raise InvalidInput(f"The header gives column {number:,} no name; every column needs one of its own.")
         if len(name) > MAX_NAME:
             raise InvalidInput(
                 f"The first line is no header: its cell {number:,} has {len(name):,} characters, and a column's name "
                 f"at most {MAX_NAME}."
             )
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+    twice = next((name for name in names if name and names.count(name) > 1), None)
+    if twice:
         raise InvalidInput(f"The header names two columns {twice!r}; every column needs a name of its own.")
-    return names
+    return [name or None for name in names]
+
+
+def _check_width(n_columns: int) -> None:
+    if n_columns > MAX_COLUMNS:
+        raise InvalidInput(f"The header has {n_columns:,} columns; at most {MAX_COLUMNS:,} are taken.")

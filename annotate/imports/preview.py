@@ -20,6 +20,7 @@ from annotate.imports.uploads import opened
 from annotate.imports.writer import checked, rules_of, what_is_there
 from annotate.modalities import modality
 from annotate.models import Project, RejectedRow, Upload, User
+from models_ml.label_matching import is_empty
 
 N_CHECKED = 1_000  # rows that a preview reads as an import would
 N_SHOWN = 20  # new items
@@ -191,14 +192,14 @@ def _rejected(admitted: Admitted) -> tuple[RejectedRow, ...]:
 def _labels(rules: Rules, sample: list[Line]) -> dict[str, tuple[LabelSeen, ...]]:
     """How often each name occurs in the columns of gold and silver: people see unknown names before they import."""
     named = {"gold": rules.fields.gold, "silver": rules.fields.silver}
-    counts = {role: Counter[str]() for role, column in named.items() if column}
+    counts = {role: Counter[tuple[str, bool]]() for role, column in named.items() if column}
     for columns in _parsed(rules.reader, sample):
         for role, count in counts.items():
             value = columns.get(named[role] or "")
-            if value not in (None, ""):
-                count[_shown(value)] += 1
+            if not is_empty(value):
+                count[_shown(value), rules.matcher.find(value) is not None] += 1
     return {
-        role: tuple(LabelSeen(name, n, name in rules.labels) for name, n in count.most_common(_N_LABELS))
+        role: tuple(LabelSeen(name, n, is_known) for (name, is_known), n in count.most_common(_N_LABELS))
         for role, count in counts.items()
     }
 

@@ -10,8 +10,10 @@ from annotate.errors import InvalidInput
 from annotate.formats import jsonl, own_export
 from annotate.formats.columns import Fields as Fields
 from annotate.formats.reader import JsonLines, Reader
+from annotate.label_names import said, why_none
 from annotate.modalities import Modality
 from annotate.models import Label, Prediction, RejectedRow
+from models_ml.label_matching import Matcher, is_empty
 
 MAX_ID = 200  # characters of an external id
 _MAX_NAME = 100  # characters of a label or an id in a reason
@@ -28,6 +30,11 @@ class Rules:
     fields: Fields
     labels: dict[str, Label]  # by name; empty where no column carries labels
     reader: Reader = field(default_factory=JsonLines)
+
+    @cached_property
+    def matcher(self) -> Matcher[Label]:
+        """Finds the label that a value means."""
+        return Matcher(self.labels)
 
     @cached_property
     def known_columns(self) -> frozenset[str | None]:
@@ -197,11 +204,11 @@ def _external_id(value: object, column: str | None) -> str | None:
 def _gold(columns: dict[str, Any], rules: Rules) -> Label | None:
     """The row's gold label; None if its cell is empty, InvalidInput if the cell names no label of the project."""
     value = rules.value(columns, rules.fields.gold)
-    if value is None or value == "":
+    if is_empty(value):
         return None
-    label = rules.labels.get(_name(value))
+    label = rules.matcher.find(value)
     if label is None:
-        raise InvalidInput(f"the gold label {_short(_name(value))} is none of the project's labels")
+        raise InvalidInput(f"the gold label {why_none(value)}")
     return label
 
 
@@ -212,17 +219,16 @@ def _has_silver(columns: dict[str, Any], rules: Rules) -> bool:
 
 
 def _silver(columns: dict[str, Any], rules: Rules) -> ImportedSilver:
-    """The machine's label where the cell is exactly a label's name, else a failure: a near match would be a guess."""
+    """The machine's label where the cell means a label, else a failure: a nearest match would be a guess."""
     assert rules.fields.silver
     value = rules.value(columns, rules.fields.silver)
     if value is None:
         return ImportedSilver(_failure(columns, rules))
-    name = _name(value)
-    if not name.strip():
+    if is_empty(value):
         return ImportedSilver(Prediction.Status.EMPTY)
-    label = rules.labels.get(name)
+    label = rules.matcher.find(value)
     if label is None:
-        return ImportedSilver(Prediction.Status.OUT_OF_SET, message=f"answered {_short(name)}")
+        return ImportedSilver(Prediction.Status.OUT_OF_SET, message=f"answered {said(value)}")
     confidence = rules.value(columns, rules.fields.confidence)
     if isinstance(confidence, str) and not rules.reader.is_typed:
         confidence = _number(confidence)
@@ -255,15 +261,6 @@ def _number(text: str) -> float | None:
         return float(text.strip().replace(",", "."))
     except ValueError:
         return None
-
-
-def _name(value: object) -> str:
-    """The label's name in a cell: a text, or an integer as text; of any other value its type in parentheses."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    return f"({type(value).__name__})"
 
 
 def _short(name: str | None) -> str:

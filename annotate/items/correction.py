@@ -61,6 +61,8 @@ def correct(*, project: Project, public_id: str, content: Mapping[str, str], by:
 
 def _payload(project: Project, content: Mapping[str, str]) -> dict[str, Any]:
     """The payload of the modality from the fields of a form, whose lines end with CR LF."""
+    if unknown := sorted(content.keys() - set(modality(project.modality).FIELDS)):
+        raise InvalidInput(_("Items of this project have no %(field)r.") % {"field": unknown[0]})
     fields = {name: content.get(name, "").replace("\r\n", "\n") for name in modality(project.modality).FIELDS}
     if not all(map(is_storable, fields.values())):
         raise InvalidInput(_("The corrected item holds half a character or a NUL."))

@@ -1,8 +1,9 @@
 """What storing one answer needs to know, in two queries: the leased question, and all answers to its item."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from django.db.models import (
@@ -25,6 +26,7 @@ from django.db.models.functions import Coalesce, Now
 from annotate.access import MAY
 from annotate.errors import AccessDenied, NotFound
 from annotate.labeling import queue, slots
+from annotate.labels import Reading
 from annotate.models import (
     Annotation,
     Draft,
@@ -53,8 +55,9 @@ class AnswerContext:
     now: datetime
     role: str | None
     is_trusted: bool
-    schema_id: int
-    label_id: int | None  # the current schema's label at the `index` that `load` was given
+    schema_id: int  # of the labels in force
+    label_id: int | None  # the label at the `index` that `load` was given, of the version of the labels that was shown
+    label_schema_id: int | None  # the version that it belongs to
     guidelines_id: int | None
     has_seen: bool  # the person has seen the machine's label of the item, or why this question was drawn
     has_draft: bool
@@ -68,6 +71,15 @@ class AnswerContext:
     @property
     def is_audited(self) -> bool:
         return self.origin == Arm.AUDIT
+
+    @cached_property
+    def reading(self) -> Reading:
+        """How labels of earlier versions read under the labels in force."""
+        return Reading(self.schema_id)
+
+    def under(self, schema_id: int) -> "AnswerContext":
+        """The same question where other labels are in force by now."""
+        return replace(self, schema_id=schema_id)
 
     def require_annotator(self) -> None:
         """Refuse whoever may not annotate in the project, as access.require does, but without a query."""
@@ -83,10 +95,20 @@ class Answers:
 
     rows: tuple[Annotation, ...] = ()
     trusted: frozenset[int] = field(default_factory=frozenset)
+    schemas: Mapping[int, int | None] = field(default_factory=dict)  # by id of a label: the version it belongs to
 
-    def plus(self, annotation: Annotation, *, is_trusted: bool) -> "Answers":
-        """These answers and `annotation` after them, by an annotator who is trusted or not."""
-        return Answers((*self.rows, annotation), self.trusted | ({annotation.annotator_id} if is_trusted else set()))
+    def plus(self, annotation: Annotation, *, is_trusted: bool, schema: int | None) -> "Answers":
+        """These answers and `annotation` after them, by an annotator who is trusted or not.
+
+        `schema`: the version of the labels that the label of `annotation` belongs to.
+        """
+        trusted = self.trusted | ({annotation.annotator_id} if is_trusted else set())
+        schemas = {**self.schemas, annotation.label_id: schema} if annotation.label_id else self.schemas
+        return Answers((*self.rows, annotation), trusted, schemas)
+
+    def reads(self, row: Annotation, reading: Reading) -> int | None:
+        """The id of the label in force that this answer reads as; None for a skip, and where a change made it void."""
+        return reading.label_id(row.label_id, self.schemas.get(row.label_id or 0))
 
     def by(self, person: User) -> list[Annotation]:
         return [row for row in self.rows if row.annotator_id == person.pk]
@@ -103,15 +125,22 @@ class Answers:
 
 
 def load(
-    *, lease_id: str, project: Project | str, by: User, index: int | None = None, now: datetime | None = None
+    *,
+    lease_id: str,
+    project: Project | str,
+    by: User,
+    index: int | None = None,
+    version: int | None = None,
+    now: datetime | None = None,
 ) -> AnswerContext | None:
     """The context of an answer under this lease, ended or not; None if the lease is not this person's in this project.
 
-    `project` is a row or a slug; a slug spares the caller a query. `index` is the place of a label in the current
-    schema; the same query looks it up as `label_id`.
+    `project` is a row or a slug; a slug spares the caller a query. `index` is the place of a label in this `version` of
+    the labels (None: the one in force); the same query looks it up as `label_id`.
     """
     slug = project if isinstance(project, str) else project.slug
-    rows = _QUESTION.objects(lease=lease_id, slug=slug, person=by.pk, index=-1 if index is None else index, now=now)
+    place = -1 if index is None else index
+    rows = _QUESTION.objects(lease=lease_id, slug=slug, person=by.pk, index=place, version=version, now=now)
     lease = next(iter(rows), None)
     if lease is None:
         return None
@@ -146,23 +175,30 @@ def answers(question: AnswerContext, key: str) -> tuple[Answers, Annotation | No
     """All answers to the question's item, and the annotation stored under `key`, which may answer another item."""
     rows: Iterable[Any] = _ANSWERS.objects(project=question.project.pk, item=question.entry.item_id, key=key)
     first = next((row for row in rows if row.idempotency_key == key), None)
-    of_item = tuple(row for row in rows if row.item_id == question.entry.item_id)
-    return Answers(of_item, frozenset(row.annotator_id for row in of_item if row.is_trusted)), first
+    return _answers_of(row for row in rows if row.item_id == question.entry.item_id), first
 
 
 def all_answers(project: Project, item: int) -> Answers:
     """All answers to an item, read without a lease: for what happens to many questions at once."""
     trusted = Member.objects.filter(project=project, user=OuterRef("annotator"), is_trusted=True)
     rows: Iterable[Any] = (
-        Annotation.objects.filter(item=item).annotate(is_trusted=Exists(trusted)).order_by("revision", "pk")
+        Annotation.objects.filter(item=item)
+        .annotate(is_trusted=Exists(trusted), label_schema=F("label__schema"))
+        .order_by("revision", "pk")
     )
+    return _answers_of(rows)
+
+
+def _answers_of(rows: Iterable[Any]) -> Answers:
+    """Rows that are annotated with `is_trusted` and `label_schema`."""
     found = tuple(rows)
-    return Answers(found, frozenset(row.annotator_id for row in found if row.is_trusted))
+    trusted = frozenset(row.annotator_id for row in found if row.is_trusted)
+    return Answers(found, trusted, {row.label_id: row.label_schema for row in found if row.label_id})
 
 
-def _question(*, lease: Value, slug: Value, person: Value, index: Value, now: Value) -> QuerySet[Lease]:
+def _question(*, lease: Value, slug: Value, person: Value, index: Value, version: Value, now: Value) -> QuerySet[Lease]:
     leases = Lease.objects.filter(public_id=lease, annotator=person, entry__round__project__slug=slug)
-    facts = _facts(person, index)
+    facts = _facts(person, index, version)
     rows = leases.select_related("entry__item", "entry__round__project").annotate(**facts, now=Coalesce(now, Now()))
     return rows.order_by("pk")[:1]
 
@@ -170,7 +206,8 @@ def _question(*, lease: Value, slug: Value, person: Value, index: Value, now: Va
 def _answers(*, project: Value, item: Value, key: Value) -> QuerySet[Annotation]:
     trusted = Member.objects.filter(project=project, user=OuterRef("annotator"), is_trusted=True)
     rows = Annotation.objects.filter(Q(item=item) | Q(idempotency_key=key))
-    return rows.annotate(is_trusted=Exists(trusted)).order_by("revision", "pk")
+    facts = {"is_trusted": Exists(trusted), "label_schema": F("label__schema")}
+    return rows.annotate(**facts).order_by("revision", "pk")
 
 
 _QUESTION = CompiledQuery(
@@ -179,23 +216,26 @@ _QUESTION = CompiledQuery(
     slug=CharField(),
     person=BigIntegerField(),
     index=IntegerField(),
+    version=IntegerField(),
     now=DateTimeField(),
 )
 _ANSWERS = CompiledQuery(_answers, project=BigIntegerField(), item=BigIntegerField(), key=CharField())
 
 
-def _facts(by: Value, index: Value) -> dict[str, Any]:
+def _facts(by: Value, index: Value, version: Value) -> dict[str, Any]:
     project = OuterRef("entry__round__project")
     member = Member.objects.filter(project=project, user=by)
     schema = LabelSchema.objects.filter(project=project).order_by("-version").values("pk")[:1]
     # A subquery of the label's subquery, so it refers to the lease's project from two levels further in.
-    current = LabelSchema.objects.filter(project=OuterRef(project)).order_by("-version").values("pk")[:1]
-    label = Label.objects.filter(schema=Subquery(current), index=index)
+    current = LabelSchema.objects.filter(project=OuterRef(project)).order_by("-version").values("version")[:1]
+    shown = Coalesce(version, Subquery(current))
+    label = Label.objects.filter(schema__project=project, schema__version=shown, index=index)
     return {
         "role": Subquery(member.values("role")[:1]),
         "is_trusted": Exists(member.filter(is_trusted=True)),
         "schema_id": Subquery(schema),
         "label_id": Subquery(label.values("pk")[:1]),
+        "label_schema_id": Subquery(label.values("schema")[:1]),
         "guidelines_id": Subquery(
             GuidelineVersion.objects.filter(project=project).order_by("-version").values("pk")[:1]
         ),

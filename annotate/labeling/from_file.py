@@ -11,8 +11,9 @@ from django.db import transaction
 from annotate import access, projects
 from annotate.errors import Conflict, GoldloopError, InvalidInput
 from annotate.formats import jsonl
+from annotate.label_names import matcher, why_none
 from annotate.labeling import answers, leases
-from annotate.models import Annotation, Label, Lease, Project, QueueEntry, Round, User
+from annotate.models import Annotation, Lease, Project, QueueEntry, Round, User
 from annotate.models.event import record
 from annotate.runs import lifecycle
 
@@ -78,9 +79,8 @@ class _Reader:
     """Stores lines of one file as answers to questions of one round."""
 
     def __init__(self, project: Project, current: Round, file_sha256: str) -> None:
-        self._labels: dict[str, Label] = {
-            label.name: label for label in projects.labels_of(projects.current_schema(project))
-        }
+        self._labels = projects.labels_of(projects.current_schema(project))
+        self._matcher = matcher(self._labels)
         self._project, self._round, self._sha256 = project, current, file_sha256
         self._people: dict[str, User] = {}
 
@@ -137,7 +137,8 @@ class _Reader:
             raise InvalidInput('has both "label" and "skip"')
         if row.get("skip") is not None:
             return answers.Answer(skip_reason=str(row["skip"]), seconds=seconds)
-        name = row.get("label")
-        if not isinstance(name, str) or name not in self._labels:
-            raise InvalidInput(f"{name!r} is not one of the labels: {', '.join(list(self._labels)[:12])}")
-        return answers.Answer(label=self._labels[name], seconds=seconds)
+        label = self._matcher.find(row.get("label"))
+        if label is None:
+            names = ", ".join(one.name for one in self._labels[:12])
+            raise InvalidInput(f"{why_none(row.get('label'))}: {names}")
+        return answers.Answer(label=label, seconds=seconds)

@@ -1,7 +1,7 @@
 """Decides which label becomes gold: the one that meets the project's gold rule once a question's overlap is full.
 
 A full question whose answers meet no rule is disputed (disputes.py). Gold that a reviewer decided (adjudication.py) is
-never replaced here.
+never replaced here, unless a change of labels made it void. Answers count by what their labels read as now.
 """
 
 from collections import Counter
@@ -120,15 +120,21 @@ def _state_while_not_full(question: AnswerContext, answers: Answers) -> str:
 
 
 def _promote(question: AnswerContext, answers: Answers) -> Gold | None:
-    """Replace the item's gold by the label that meets the rule now, or by none; a reviewer's decision stays."""
-    evidence = evidence_of(question.entry, answers)
-    label = gold_label(question.project, [(row.label_id or 0, row.annotator_id in answers.trusted) for row in evidence])
-    is_blind = all(row.is_blind for row in evidence)
+    """Replace the item's gold by the label that meets the rule now, or by none; a reviewer's decision stays.
+
+    Void gold gives way, a void decision with it; the new gold keeps its origin.
+    """
+    said = [(row, answers.reads(row, question.reading)) for row in evidence_of(question.entry, answers)]
+    valid = [(row, label) for row, label in said if label is not None]
+    label = gold_label(question.project, [(label, row.annotator_id in answers.trusted) for row, label in valid])
+    is_blind = all(row.is_blind for row, _label in valid)
     before = _standing_gold(question) if _may_have_gold(question, answers) else None
-    if before and ((before.label_id, before.is_blind) == (label, is_blind) or before.rule == ADJUDICATED):
-        return before
     if before:
-        Gold.objects.filter(pk=before.pk).update(is_current=False)
+        reads = question.reading.label_id(before.label_id, before.label.schema_id)
+        is_same = (reads, before.is_blind) == (label, is_blind)
+        if reads is not None and (is_same or before.rule == ADJUDICATED):
+            return before
+        _retire(before)
     if label is None:
         return None
     return Gold.objects.create(
@@ -140,6 +146,13 @@ def _promote(question: AnswerContext, answers: Answers) -> Gold | None:
         is_blind=is_blind,
         round=question.entry.round,
     )
+
+
+def _retire(gold: Gold) -> None:
+    Gold.objects.filter(pk=gold.pk).update(is_current=False)
+    if gold.rule == ADJUDICATED:
+        decisions = Adjudication.objects.filter(entry__item=gold.item_id, entry__round=gold.round_id, is_current=True)
+        decisions.update(is_current=False)
 
 
 def evidence_of(entry: QueueEntry, answers: Answers) -> list[Annotation]:
@@ -161,7 +174,7 @@ def _standing_gold(question: AnswerContext) -> Gold | None:
 
 def standing_gold(item: int, *, is_audited: bool) -> Gold | None:
     """The item's current gold of one kind, of two that stand side by side: audit gold, or gold that trains."""
-    standing = Gold.objects.current().filter(item=item)
+    standing = Gold.objects.current().filter(item=item).select_related("label")
     if is_audited:
         return standing.filter(origin=Arm.AUDIT).first()
     return standing.exclude(origin=Arm.AUDIT).first()

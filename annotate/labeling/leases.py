@@ -50,19 +50,20 @@ def lease_next(
     annotator without a lease takes over an idle one. Four queries where one lease is granted, one where none is needed.
     Only the writes are in a transaction, because SQLite has one writer at a time and the reads take ten times as long.
     """
-    active = _active_leases(project, annotator, now)
-    open_ones = [lease for lease in active if lease.public_id not in done]
-    wanted = min(n - len(open_ones), n + IN_FLIGHT - len(active))
-    if wanted < 1:
-        return open_ones
     for _try in range(_TRIES):
+        active, n_active = _active_leases(project, annotator, now)
+        open_ones = [lease for lease in active if lease.public_id not in done]
+        wanted = min(n - len(open_ones), n + IN_FLIGHT - len(active))
+        if wanted < 1:
+            return open_ones
         entries, n_wanted = _choose(project, annotator, wanted, len(open_ones), now)
         if not n_wanted:
             return open_ones
-        granted = _grant(entries, n_wanted, annotator) if entries else None
+        granted = _grant(entries, n_wanted, annotator, n_active) if entries else None
         if granted:
             return open_ones + granted
-        # `granted` is None: no slot is free, or no money. Ending the leases of others that ran out frees both.
+        # Empty: others were quicker, or another window of this person was, whose leases are read anew.
+        # None: no slot is free, or no money. Ending the leases of others that ran out frees both.
         if granted is not None or _end_run_out(project, annotator, now):
             continue
         taken = None if open_ones else _take_over(project, annotator, now)
@@ -173,8 +174,11 @@ def close_questions(questions: QuerySet[QueueEntry], *, now: datetime) -> int:
     return n_closed
 
 
-def _active_leases(project: Project, annotator: User, now: datetime | None) -> list[Lease]:
-    """Active leases of this person in the open round, with item and round; those that have run out are renewed."""
+def _active_leases(project: Project, annotator: User, now: datetime | None) -> tuple[list[Lease], int]:
+    """Active leases of this person in the open round, with item and round, and how many they hold in all projects.
+
+    Those of the open round that have run out are renewed.
+    """
     everywhere = _HELD.objects(person=annotator.pk, now=now)
     # Filtered here and not in the query, which SQLite would then start from all questions of the round.
     active = [lease for lease in everywhere if _is_in_open_round(lease, project)]
@@ -183,7 +187,7 @@ def _active_leases(project: Project, annotator: User, now: datetime | None) -> l
         return _active_leases(project, annotator, now)
     for lease in active:
         lease.entry.round.project = project
-    return active
+    return active, len(everywhere)
 
 
 def _end_run_out(project: Project, annotator: User, now: datetime | None) -> int:
@@ -238,15 +242,16 @@ _SHOWN = CompiledUpdate(_shown, lease=CharField(), person=BigIntegerField(), now
 
 @sqlite_write_lock()
 @transaction.atomic
-def _grant(entries: list[Any], wanted: int, annotator: User) -> list[Lease] | None:
+def _grant(entries: list[Any], wanted: int, annotator: User, n_active: int) -> list[Lease] | None:
     """Lease the first `wanted` of these questions that still have a free slot; others may have been quicker.
 
-    Fewer leases if the budget for people allows only fewer; None if it allows none.
+    None of them if this person holds more than `n_active` leases by now, through another window. Fewer leases if the
+    budget for people allows only fewer; None if it allows none.
     """
     slots.lock([entry.pk for entry in entries])
     taken = entries[:wanted]
-    if not _take_all(taken, annotator):
-        free = (one for one in entries if slots.take([one.pk], unless_said_by=annotator.pk))
+    if not _take_all(taken, annotator, n_active):
+        free = (one for one in entries if slots.take_for(annotator.pk, [one.pk], n_active=n_active))
         taken = list(itertools.islice(free, wanted))
     money = payments.hold(entries[0].round.project, len(taken))
     slots.give_back(entry.pk for entry in taken[money.n :])
@@ -263,12 +268,12 @@ def _grant(entries: list[Any], wanted: int, annotator: User) -> list[Lease] | No
     return leases
 
 
-def _take_all(entries: list[Any], annotator: User) -> bool:
+def _take_all(entries: list[Any], annotator: User, n_active: int) -> bool:
     """Take a slot of each of these questions, or of none; returns whether they were taken."""
     if len(entries) == 1:
-        return slots.take([entries[0].pk], unless_said_by=annotator.pk)
+        return slots.take_for(annotator.pk, [entries[0].pk], n_active=n_active)
     with transaction.atomic():
-        is_done = slots.take([entry.pk for entry in entries], unless_said_by=annotator.pk)
+        is_done = slots.take_for(annotator.pk, [entry.pk for entry in entries], n_active=n_active)
         transaction.set_rollback(not is_done)
     return is_done
 

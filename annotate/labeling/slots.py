@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import BigIntegerField, Exists, F, OuterRef, QuerySet, Value
+from django.db.models import BigIntegerField, Count, Exists, F, OuterRef, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
 
 from annotate.models import Annotation, Lease, QueueEntry
 from annotate.models.compiled import CompiledUpdate
@@ -25,33 +26,42 @@ def lock(entries: Collection[int] | QuerySet[Any]) -> None:
     list(QueueEntry.objects.select_for_update().filter(pk__in=entries).order_by("pk").values_list("pk"))
 
 
-def take(entries: Collection[int], *, unless_said_by: int | None = None) -> bool:
+def take(entries: Collection[int]) -> bool:
     """Take one slot of each of these questions; False if one of them has none to take, and the caller must roll back.
 
-    Only open questions have slots to take; those of a closed round are never open. A question that the user with the id
-    `unless_said_by` has answered or skipped (counted), perhaps in another window, has none for them.
+    Only open questions have slots to take; those of a closed round are never open.
     """
-    if len(entries) == 1 and unless_said_by is not None:
-        return _TAKE.run(entry=next(iter(entries)), person=unless_said_by) == 1
-    free = _with_slot(entries)
-    if unless_said_by is not None:
-        free = free.exclude(_has_response(unless_said_by))
+    return _with_slot(entries).update(n_taken=F("n_taken") + 1) == len(entries)
+
+
+def take_for(person: int, entries: Collection[int], *, n_active: int) -> bool:
+    """`take` for a person (a user's id) who may have been here through another window in the meantime.
+
+    A question that they have answered or skipped (counted) has no slot for them. Nor has any question once they hold
+    more than `n_active` leases: each window would fill up to its own number.
+    """
+    if len(entries) == 1:
+        return _TAKE.run(entry=next(iter(entries)), person=person, n_active=n_active) == 1
+    free = _free_for(entries, Value(person), Value(n_active))
     return free.update(n_taken=F("n_taken") + 1) == len(entries)
 
 
-def _take(*, entry: Value, person: Value) -> tuple[QuerySet[QueueEntry], dict[str, Any]]:
-    return _with_slot([entry]).exclude(_has_response(person)), {"n_taken": F("n_taken") + 1}
+def _take(*, entry: Value, person: Value, n_active: Value) -> tuple[QuerySet[QueueEntry], dict[str, Any]]:
+    return _free_for([entry], person, n_active), {"n_taken": F("n_taken") + 1}
+
+
+def _free_for(entries: Collection[Any], person: Value, n_active: Value) -> QuerySet[QueueEntry]:
+    response = Annotation.objects.filter(entry=OuterRef("pk"), annotator=person, is_current=True, is_counted=True)
+    leases = Lease.objects.filter(annotator=person, ended_at__isnull=True).order_by().values("annotator")
+    n_leases = Coalesce(Subquery(leases.annotate(n=Count("pk")).values("n")), 0)
+    return _with_slot(entries).exclude(Exists(response)).alias(n_leases=n_leases).filter(n_leases__lte=n_active)
 
 
 def _with_slot(entries: Collection[Any]) -> QuerySet[QueueEntry]:
     return QueueEntry.objects.filter(pk__in=entries, state=QueueEntry.State.OPEN, n_taken__lt=F("overlap"))
 
 
-def _has_response(person: int | Value) -> Exists:
-    return Exists(Annotation.objects.filter(entry=OuterRef("pk"), annotator=person, is_current=True, is_counted=True))
-
-
-_TAKE = CompiledUpdate(_take, entry=BigIntegerField(), person=BigIntegerField())
+_TAKE = CompiledUpdate(_take, entry=BigIntegerField(), person=BigIntegerField(), n_active=BigIntegerField())
 
 
 def give_back(entries: Iterable[int]) -> None:

@@ -32,6 +32,7 @@ class Audit:
     silver: Ints  # the LLM's label; K: no valid answer, -1: never asked
     model: Ints  # the champion's out-of-fold label; -1: none
     machine: Ints  # the frozen machine label; -1: none
+    interval: str | None = None  # a method of models_ml/estimators.py for all figures; None: by the number of errors
 
     @property
     def resolved(self) -> Bools:
@@ -140,7 +141,9 @@ def _pool_accuracy(audit: Audit, labels: Ints, exists: bool, reason: str) -> est
         return _none(audit.sample(everywhere), reason)
     parts = [audit.part == part for part in np.unique(audit.part)] or [everywhere]
     return estimators.post_stratified_accuracy(
-        [audit.sample(part) for part in parts], [audit.right(labels, part) for part in parts]
+        [audit.sample(part) for part in parts],
+        [audit.right(labels, part) for part in parts],
+        method=audit.interval,
     )
 
 
@@ -152,6 +155,7 @@ def _delivered(audit: Audit) -> estimators.Estimate:
         [audit.sample(part) for part in parts],
         [audit.right(audit.machine, part) for part in parts],
         **_population(audit),
+        method=audit.interval,
     )
 
 
@@ -180,7 +184,8 @@ def _new_data(project: Project, frozen: delivery.Frozen, audit: Audit) -> estima
     predicted = new_data_predictions(
         artefacts.load_version(frozen.row.model), snapshot, np.searchsorted(ordinal, audited)
     )
-    return estimators.new_data_accuracy(sample, predicted.argmax(axis=1) == audit.gold[audit.resolved])
+    right = predicted.argmax(axis=1) == audit.gold[audit.resolved]
+    return estimators.new_data_accuracy(sample, right, method=audit.interval)
 
 
 def _per_class(frozen: delivery.Frozen, audit: Audit) -> Iterator[Estimate]:
@@ -189,7 +194,8 @@ def _per_class(frozen: delivery.Frozen, audit: Audit) -> Iterator[Estimate]:
     unresolved = audit.in_sample & ~audit.resolved
     for label in projects.labels_of(frozen.row.schema):
         labeled_so = audit.machine == label.index
-        precision = estimators.class_precision(audit.sample(labeled_so), audit.right(audit.machine, labeled_so))
+        right = audit.right(audit.machine, labeled_so)
+        precision = estimators.class_precision(audit.sample(labeled_so), right, method=audit.interval)
         yield _row(_KIND.PRECISION, precision, label=label)
         of_class = (audit.gold == label.index) | unresolved
         whole = audit.sample(everywhere)
@@ -201,7 +207,7 @@ def _per_class(frozen: delivery.Frozen, audit: Audit) -> Iterator[Estimate]:
             size=int((audit.in_sample & of_class).sum()),
             unresolved=whole.unresolved,
         )
-        recall = estimators.class_recall(sample, audit.right(audit.machine, of_class))
+        recall = estimators.class_recall(sample, audit.right(audit.machine, of_class), method=audit.interval)
         yield _row(_KIND.RECALL, recall, label=label, is_pool=False)
 
 

@@ -9,7 +9,7 @@ from django.db.models import Max
 
 from annotate import access, failpoints, files, projects
 from annotate import vectors as item_vectors
-from annotate.errors import Conflict
+from annotate.errors import Conflict, InvalidInput
 from annotate.learning import method_choice, pool
 from annotate.learning.artefacts import load_snapshot, vectors_digest
 from annotate.learning.champion import promote
@@ -20,7 +20,7 @@ from annotate.runs import lifecycle
 from annotate.silver import prompts
 from models_ml import checkpoints
 from models_ml.arrays import Array
-from models_ml.methods import Need
+from models_ml.methods import Diverged, Need
 from models_ml.training import crossfit
 
 
@@ -35,6 +35,7 @@ def train(
 ) -> ModelVersion:
     """Train a new model version on all silver and all gold that may train; Conflict if there is none.
 
+    InvalidInput where a parameter is too large to compute with.
     `method`, `parameters`: as `models_ml.methods.describe` lists them; the search chooses the parameters left out.
     `show`, `show_encoding`: called with the progress of the training, and of encoding items without a vector.
     """
@@ -45,7 +46,10 @@ def train(
         _check_vectors(project)
         snapshot, facts = take_snapshot(project, vectors)
         _check_learnable(project, snapshot)
-        trained = crossfit.train(snapshot, config, progress=attempt.beat)
+        try:
+            trained = crossfit.train(snapshot, config, progress=attempt.beat)
+        except Diverged as error:
+            raise InvalidInput(str(error)) from error
         failpoints.hit("train.fitted")
         stored = _store_files(project, snapshot, trained, facts)
         with transaction.atomic():

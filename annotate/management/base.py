@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 from tqdm import tqdm
 
 from annotate import access
 from annotate.errors import GoldloopError
+from annotate.management import readiness
 from annotate.models import Project, User
 from annotate.models.project import Role
 
@@ -40,6 +42,10 @@ class GoldloopCommand(BaseCommand):
             self.run(options)
         except GoldloopError as error:
             raise CommandError(str(error)) from error
+        except DatabaseError as error:  # a table or column that a migration makes, perhaps
+            if obstacle := readiness.database_obstacle():
+                raise CommandError(obstacle) from error
+            raise
         except KeyboardInterrupt:
             raise CommandError("Stopped. What was finished is kept; the same command goes on from there.") from None
 

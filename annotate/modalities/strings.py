@@ -9,6 +9,7 @@ import orjson
 from django.utils.functional import Promise
 
 from annotate.errors import InvalidInput
+from models_ml.texts import has_text
 
 AS_NAMED: Mapping[str, str] = {}  # each field stands in the column of its own name
 MAX_CHARACTERS = 200_000  # a very long document; more is nearly always a broken file
@@ -30,7 +31,7 @@ def checked(row: Mapping[str, Any], field: str) -> str:
         raise InvalidInput(f'has no "{field}"')
     if not isinstance(text, str):
         raise InvalidInput(f'"{field}" is {type(text).__name__}, not a string')
-    if not text.strip():
+    if not has_text(text):
         raise InvalidInput(f'"{field}" is empty')
     if "\x00" in text:
         raise InvalidInput(f'"{field}" holds a NUL character')

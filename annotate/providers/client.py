@@ -17,8 +17,8 @@ from annotate.providers import openai
 from annotate.providers.openai import Attempted, Endpoint
 from annotate.providers.outbound import AddressRefused, Outbound, Trip, base_problem
 from annotate.providers.retries import MOST_WAIT_SECONDS
-from models_ml.llm import chat
 from models_ml.llm.chat import Message
+from models_ml.llm.reading import Options
 
 _CLOSE_SECONDS = 4.0  # a run must stop within 5 s
 _BROKEN_OFF = "The attempt was broken off because the run stopped."
@@ -29,18 +29,18 @@ class Client:
 
     At most twice `max_concurrency` attempts are out (submitted, result not yet fetched): `max_concurrency` being sent,
     and as many ready to follow. `n_free` says how many more fit; `submit` never blocks. AddressRefused if the
-    endpoint's address may not be used.
+    endpoint's address may not be used. `labels`: the names of the options, in the order of their codes.
     """
 
-    def __init__(self, endpoint: Endpoint, *, n_labels: int) -> None:
+    def __init__(self, endpoint: Endpoint, *, labels: Sequence[str]) -> None:
         if problem := base_problem(endpoint.base_url, allow_private=endpoint.allow_private):
             raise AddressRefused(f"The server's address {problem}.")
-        self._endpoint, self._codes = endpoint, chat.codes(n_labels)
+        self._endpoint = endpoint
         self._results: queue.SimpleQueue[Attempted] = queue.SimpleQueue()
         self._n_out = 0
         self._door = threading.Lock()  # held while something is given to the loop: nothing after it was told to stop
         self._is_closed = False
-        self._work = _Work(endpoint, self._codes, self._results)
+        self._work = _Work(endpoint, Options.of(labels), self._results)
         self._thread = threading.Thread(target=self._work.run, name="llm-client", daemon=True)
         self._thread.start()
 
@@ -96,10 +96,10 @@ class Client:
 class _Work:
     """The part that runs in the loop's thread: `start` is called once per attempt, until `stop` is set."""
 
-    def __init__(self, endpoint: Endpoint, codes: Sequence[str], results: queue.SimpleQueue[Attempted]) -> None:
+    def __init__(self, endpoint: Endpoint, options: Options, results: queue.SimpleQueue[Attempted]) -> None:
         self.loop = asyncio.new_event_loop()
         self.stop = asyncio.Event()
-        self._endpoint, self._codes, self._results = endpoint, codes, results
+        self._endpoint, self._options, self._results = endpoint, options, results
         self._tasks: dict[asyncio.Task[Attempted], tuple[Hashable, Trip, int]] = {}
         self._slots = asyncio.Semaphore(endpoint.max_concurrency)
         self._seconds_between = 60 / endpoint.requests_per_minute if endpoint.requests_per_minute else 0.0
@@ -137,7 +137,7 @@ class _Work:
         async with self._slots:
             await self._turn()
             attempted, _ = await openai.attempt(
-                self._endpoint, server, key=key, messages=messages, codes=self._codes, trip=trip
+                self._endpoint, server, key=key, messages=messages, options=self._options, trip=trip
             )
         if attempted.status == 429 and attempted.retry_after is not None:  # 429 is about all requests, so all wait
             hold = self.loop.time() + min(attempted.retry_after, MOST_WAIT_SECONDS)

@@ -18,7 +18,7 @@ from annotate.providers import outbound
 from annotate.providers.outbound import AddressRefused, Hidden, NotSent, Outbound, OutcomeUnknown, Response, Trip
 from models_ml.llm import reading
 from models_ml.llm.chat import Message
-from models_ml.llm.reading import Usage
+from models_ml.llm.reading import Options, Usage
 from models_ml.types import Failure, FailureKind, Judgement
 
 # A text has at most as many tokens as UTF-8 bytes: at worst a tokenizer falls back to bytes. These cover what servers
@@ -163,7 +163,7 @@ async def attempt(
     *,
     key: Hashable,
     messages: Sequence[Message],
-    codes: Sequence[str],
+    options: Options,
     trip: Trip | None = None,
 ) -> tuple[Attempted, Any]:
     """Send one request; returns the result, and the parsed response (None if there is none).
@@ -178,7 +178,7 @@ async def attempt(
             "/chat/completions", request_body(endpoint, messages), total_seconds=endpoint.timeout_seconds, trip=trip
         )
         response = _parsed(answered.body)
-        result = _meaning(endpoint, key, messages, codes, answered, response)
+        result = _meaning(endpoint, key, messages, options, answered, response)
     except AddressRefused as error:
         result = Attempted(key, Outcome.NOT_SENT, str(error), stops_run=True)
     except NotSent as error:
@@ -201,13 +201,13 @@ def _meaning(
     endpoint: Endpoint,
     key: Hashable,
     messages: Sequence[Message],
-    codes: Sequence[str],
+    options: Options,
     answered: Response,
     response: Any,
 ) -> Attempted:
     status = answered.status
     if 200 <= status < 300:
-        return _answered(endpoint, key, messages, codes, status, response)
+        return _answered(endpoint, key, messages, options, status, response)
     if 300 <= status < 500:
         result = _rejected(key, status, response)
     else:  # a 5xx may come after the model was paid for
@@ -217,13 +217,15 @@ def _meaning(
 
 
 def _answered(
-    endpoint: Endpoint, key: Hashable, messages: Sequence[Message], codes: Sequence[str], status: int, response: Any
+    endpoint: Endpoint, key: Hashable, messages: Sequence[Message], options: Options, status: int, response: Any
 ) -> Attempted:
     most_input, most_output = most_input_tokens(messages), endpoint.max_output_tokens
     used = reading.usage(response, most_input=most_input, most_output=most_output)
     n_in, n_out = (used.n_input_tokens, used.n_output_tokens) if used else (None, None)
     cost = cost_micros(endpoint, used.n_input_tokens, used.n_output_tokens) if used else most_micros(endpoint, messages)
-    answer = replace(reading.read(response, codes), n_input_tokens=n_in, n_output_tokens=n_out, cost_micros=cost)
+    answer = replace(reading.read(response, options), n_input_tokens=n_in, n_output_tokens=n_out, cost_micros=cost)
+    if isinstance(answer, Failure) and answer.reply and endpoint.key:  # some servers echo what they were sent
+        answer = replace(answer, reply=answer.reply.replace(endpoint.key, "…"))
     reason = answer.message if isinstance(answer, Failure) else ""
     return Attempted(key, Outcome.ANSWERED, reason, answer, used, cost, status)
 

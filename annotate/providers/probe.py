@@ -15,7 +15,7 @@ from models_ml.types import Judgement, LabelSpec
 MOST_SECONDS = 10.0
 _LABELS = (LabelSpec("colour", "A colour."), LabelSpec("animal", "An animal."))
 _ITEM = ("yellow",)
-_CODES = chat.codes(len(_LABELS))
+_OPTIONS = reading.Options.of([label.name for label in _LABELS])
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def _numbers(endpoint: Endpoint) -> list[int]:
 async def _asked(endpoint: Endpoint, ends: float) -> tuple[Attempted, object]:
     limited = replace(endpoint, timeout_seconds=max(ends - monotonic(), 0.1))
     async with openai.connection(limited) as server:
-        return await openai.attempt(limited, server, key=None, messages=_messages(), codes=_CODES)
+        return await openai.attempt(limited, server, key=None, messages=_messages(), options=_OPTIONS)
 
 
 def _messages() -> Sequence[Message]:

@@ -144,7 +144,7 @@ def _draw_or_export(project: Project, now: LoopProgress, version: DeliveredVersi
     assert now.round is not None
     is_exported = version.exports.exists()
     counts = {"round": now.round.index + 1, "version": version.version}
-    if reason := _why_enough(project, now):
+    if reason := _why_enough(project, now, version):
         if is_exported:
             sentence = _("%(reason)s Version %(version)s is exported: nothing needs to be done.")
             return NextStep("done", sentence % {"reason": reason, **counts}, counts)
@@ -156,14 +156,14 @@ def _draw_or_export(project: Project, now: LoopProgress, version: DeliveredVersi
     return NextStep("draw", sentence % counts, counts)
 
 
-def _why_enough(project: Project, now: LoopProgress) -> str:
-    """Why another round is not called for; only a look at its preset size may say that the target is reached."""
+def _why_enough(project: Project, now: LoopProgress, version: DeliveredVersion) -> str:
+    """Why another round is not called for; only a look at its preset size may say that the target is reached.
+
+    The look must speak of `version`, the delivered version of today: it says nothing of another pool or other labels.
+    """
     target = project.target_accuracy
-    look = (
-        project.estimates.filter(estimand=Estimate.Estimand.LOOK).order_by("-id").first()
-        if target is not None
-        else None
-    )
+    looks = version.estimates.filter(estimand=Estimate.Estimand.LOOK).order_by("-id")
+    look = looks.first() if target is not None else None
     if target is not None and look is not None and look.low is not None and look.low >= target:
         sentence = _("The target of %(target)s %% is reached: at the last look it was at least %(low)s %%.")
         return sentence % {"target": f"{100 * target:.1f}", "low": f"{100 * look.low:.1f}"}

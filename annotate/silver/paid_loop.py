@@ -80,7 +80,8 @@ class Asking:
 
     def run(self) -> None:
         """Return when every pending item was asked; raise what stopped the run before (paused, cancelled, failed)."""
-        with Client(self._endpoint, n_labels=self._prompt.schema.labels.count()) as client:
+        names = [label.name for label in prompts.label_specs(self._prompt.schema)]
+        with Client(self._endpoint, labels=names) as client:
             while self._stop is None and not self._is_finished():
                 self._turn(client)
             self._wind_up(client)

@@ -1,7 +1,7 @@
 """Forms of a project's settings, labels and guidelines: percents, amounts of money, labels line by line."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -213,8 +213,12 @@ class LabelsForm(Form):
         required=True, rows=12, spellcheck="false",
     )  # fmt: skip
 
+    def __init__(self, *args: Any, today: Collection[str] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.today = today
+
     def clean_labels(self) -> list[NewLabel]:
-        return read_labels(self.cleaned_data["labels"])
+        return read_labels(self.cleaned_data["labels"], self.today)
 
 
 class LabelRow(forms.Form):
@@ -238,22 +242,23 @@ def rows_of(schema: LabelSchema) -> list[dict[str, str]]:
 
 def labels_in(rows: Iterable[dict[str, str]]) -> list[NewLabel]:
     """The labels in the rows of the form. A row without a name is left out, which removes a label."""
-    labels = [
+    return [
         NewLabel(row["name"].strip(), unix_lines(row["definition"]).strip(), tuple(_lines(row["examples"])))
         for row in rows
         if row.get("name", "").strip()
     ]
-    projects.check_labels(labels)
-    return labels
 
 
-def read_labels(text: str) -> list[NewLabel]:
-    """Labels from lines, or from JSON as for `manage.py create_project`; ValidationError says what is wrong."""
+def read_labels(text: str, today: Collection[str] = ()) -> list[NewLabel]:
+    """Labels from lines, or from JSON as for `manage.py create_project`; ValidationError says what is wrong.
+
+    `today`: the names that the project has already.
+    """
     text = text.strip()
     if not text.startswith(("[", "{")):
-        return _checked(projects.parse_labels, _lines(text))
+        return _checked(projects.parse_labels, _lines(text), today)
     try:
-        return _checked(projects.parse_labels, json.loads(text))
+        return _checked(projects.parse_labels, json.loads(text), today)
     except json.JSONDecodeError as error:
         names = {"line": error.lineno, "wrong": error.msg}
         raise forms.ValidationError(_("This JSON is broken in line %(line)d: %(wrong)s.") % names) from None
@@ -285,8 +290,8 @@ def _lines(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def _checked(check: Any, value: Any) -> Any:
+def _checked(check: Any, *values: Any) -> Any:
     try:
-        return check(value)
+        return check(*values)
     except InvalidInput as error:
         raise forms.ValidationError(str(error)) from None

@@ -96,7 +96,10 @@ def labels(request: ProjectRequest) -> HttpResponse:
     if request.method == "POST" and "add" not in request.POST:
         status = 422
         if "paste" in request.POST:
-            rows, pasted = _label_rows(None, rows_of(schema)), LabelsForm(request.POST)
+            rows, pasted = (
+                _label_rows(None, rows_of(schema)),
+                LabelsForm(request.POST, today=projects.names_today(project)),
+            )
         form: Any = pasted if pasted.is_bound else rows
         if form.is_valid():
             try:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from string import ascii_uppercase
 
+from models_ml.texts import has_text
 from models_ml.types import Contents, Example, Failure, FailureKind, LabelSpec
 
 VERSION = "options-1"  # belongs into the parameters of a prompt version: another wording is another annotator
@@ -87,7 +88,7 @@ def _is_encodable(text: str) -> bool:
 
 def without_asking(contents: Contents) -> Failure | None:
     """The failure of an item that there is no use in asking about."""
-    if any(text.strip() for text in contents):
+    if any(has_text(text) for text in contents):
         return None
     return Failure(FailureKind.EMPTY, "The item has no text.", 0, 0, 0, 0.0)
 

@@ -8,6 +8,7 @@ import numpy as np
 from models_ml.arrays import Vectors
 from models_ml.encoders.items import joined
 from models_ml.encoders.text import MemoEncoder
+from models_ml.texts import has_text
 from models_ml.types import (
     AnnotationRequest,
     Contents,
@@ -64,7 +65,7 @@ class OfflineAnnotator:
         request = AnnotationRequest(items, labels, guidelines, examples)
         started = perf_counter()
         texts = [joined(contents) for contents in items]
-        readable = [text for text in texts if text.strip()]
+        readable = [text for text in texts if has_text(text)]
         probabilities = self._distributions(readable, self._prototypes(request))
         tokens = self._encoder.count_tokens(readable)
         seconds = (perf_counter() - started) / max(len(readable), 1)  # each item's share of the call
@@ -72,7 +73,7 @@ class OfflineAnnotator:
             Judgement(int(p.argmax()), p, 1.0, n, 0, 0, seconds) for p, n in zip(probabilities, tokens, strict=True)
         )
         empty = Failure(FailureKind.EMPTY, "The item has no text.", 0, 0, 0, 0.0)
-        return [next(judgements) if text.strip() else empty for text in texts]
+        return [next(judgements) if has_text(text) else empty for text in texts]
 
     def _distributions(self, texts: Sequence[str], prototypes: Vectors) -> Vectors:
         """n texts, prototypes (K, d) -> float32 (n, K), rows summing to 1."""

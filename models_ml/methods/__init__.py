@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from models_ml import registry
-from models_ml.methods.contract import Method, Need, unmet
+from models_ml.methods.contract import Diverged, Method, Need, unmet
 
-__all__ = ["Description", "Method", "Need", "Parameter", "build", "describe", "find", "parsed", "unmet"]
+__all__ = ["Description", "Diverged", "Method", "Need", "Parameter", "build", "describe", "find", "parsed", "unmet"]
 
 
 @dataclass(frozen=True)

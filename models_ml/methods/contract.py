@@ -43,6 +43,16 @@ _SENTENCES = {
 }
 
 
+class Diverged(ValueError):
+    """A fit ended in numbers that are infinite or none, because a parameter is too large. The message is for people."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This training came to numbers that are too large to compute with. Choose smaller parameters, or leave "
+            "them out."
+        )
+
+
 def unmet(needs: frozenset[Need], *, n_gold: int, n_silver: int, n_soft_silver: int) -> list[Need]:
     """Which needs a project cannot serve, given how many labels that may train it has.
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from models_ml.arrays import AnyArray, Array, Bools
-from models_ml.methods.contract import Method, TrainingData
+from models_ml.methods.contract import Diverged, Method, TrainingData
 from models_ml.networks.network import Classifier
 from models_ml.seeds import generator
 
@@ -18,8 +18,11 @@ Setting = Mapping[str, Any]
 
 
 def fit_fold(method: Method, data: TrainingData, seed: int, fold: int) -> Classifier:
-    """The classifier that predicts this fold, from zero; -1: the one that saw every fold."""
-    return method.fit(data, generator(seed, "fit", fold))
+    """The classifier that predicts this fold, from zero; -1: the one that saw every fold. Raises Diverged."""
+    fitted = method.fit(data, generator(seed, "fit", fold))
+    if not all(np.isfinite(array).all() for array in fitted.state().values()):
+        raise Diverged
+    return fitted
 
 
 def fit_settings(

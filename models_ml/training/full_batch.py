@@ -9,7 +9,7 @@ import numpy as np
 
 from models_ml.arrays import Array, Matrix
 from models_ml.losses import Objective, marginal_likelihood
-from models_ml.methods.contract import Method, TrainingData
+from models_ml.methods.contract import Diverged, Method, TrainingData
 from models_ml.networks.linear import LinearClassifier, zero_classifier
 from models_ml.networks.network import Classifier
 
@@ -58,7 +58,7 @@ def fit_linear(
     """Minimise objective(logits) + l2/2·(‖weight‖² + ‖bias‖²/100) from `start` (default: zeros).
 
     x float32[n, d]; the objective is a sum over the n rows, so l2 = 1/C in scikit-learn's terms. The bias
-    is held a hundred times more loosely: enough to keep it finite for a class that never occurs.
+    is held a hundred times more loosely: enough to keep it finite for a class that never occurs. Raises Diverged.
     """
     from scipy.optimize import minimize  # here: a web page or a command that fits nothing starts sooner
 
@@ -85,5 +85,8 @@ def fit_linear(
         "ftol": solver.tolerance,
         "gtol": 1e-4,
     }
-    optimum = minimize(loss, begin, jac=True, method="L-BFGS-B", options=options).x.reshape(shape)
+    found = minimize(loss, begin, jac=True, method="L-BFGS-B", options=options)
+    if not (np.isfinite(found.fun) and np.isfinite(found.jac).all()):
+        raise Diverged  # L-BFGS gives back what it began with
+    optimum = found.x.reshape(shape)
     return LinearClassifier(optimum[:, :-1].astype(np.float32), optimum[:, -1].astype(np.float32))

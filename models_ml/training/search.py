@@ -117,9 +117,9 @@ class Search:
         }
 
     def _best(self) -> Setting:
-        """The first of the settings with the lowest loss."""
+        """The first of the settings with the lowest loss; one that diverged (NaN) only where all did."""
         losses = [row["calibrated_log_loss"] for row in self.table]
-        return self._scored[losses.index(min(losses))]
+        return self._scored[min(range(len(losses)), key=lambda at: (np.isnan(losses[at]), losses[at]))]
 
     def _total(self) -> int:
         """How many classifiers are fitted at most: those of GLC's Ĉ, of the search, and the final ones."""

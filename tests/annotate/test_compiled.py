@@ -132,7 +132,7 @@ class TestUpdates:
     def test_a_slot_is_taken_while_one_is_free(self, people):
         project, (olga, *_) = people
         entry = QueueEntry.objects.filter(round__project=project).first()
-        assert [slots.take([entry.pk], unless_said_by=olga.pk) for _ in range(3)] == [True, True, False]
+        assert [slots.take_for(olga.pk, [entry.pk], n_active=0) for _ in range(3)] == [True, True, False]
         entry.refresh_from_db()
         assert entry.n_taken == 2
 
@@ -140,8 +140,8 @@ class TestUpdates:
         project, (olga, ann, _) = people
         (lease,) = leasing.lease_next(project=project, annotator=olga)
         answers.submit(lease_id=lease.public_id, project=project, answer=said(project), key="one", by=olga)
-        assert not slots.take([lease.entry_id], unless_said_by=olga.pk)
-        assert slots.take([lease.entry_id], unless_said_by=ann.pk)
+        assert not slots.take_for(olga.pk, [lease.entry_id], n_active=1)
+        assert slots.take_for(ann.pk, [lease.entry_id], n_active=0)
 
     def test_an_ended_lease_does_not_end_again(self, people):
         project, (olga, *_) = people

@@ -241,6 +241,17 @@ class TestCorrect:
         assert project.next_ordinal == 6
         assert problems(project) == {}
 
+    def test_a_field_that_items_do_not_have_is_refused(self, project):
+        """It would be dropped without a word."""
+        with pytest.raises(InvalidInput, match="no 'title'"):
+            items.correct(
+                project=project,
+                public_id=item_of(project).public_id,
+                content={"text": "right", "title": "lost"},
+                by=owner_of(project),
+            )
+        assert len(in_pool(project)) == 5
+
     def test_its_question_ends_and_its_leases(self, project):
         rounds.draw_round(project=project, batch=5, by=owner_of(project))
         [lease] = leases.lease_next(project=project, annotator=make_member(project))

@@ -3,18 +3,20 @@
 import hashlib
 import re
 from functools import partial
+from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
 
 from annotate import access, projects
 from annotate.errors import AccessDenied, Conflict, InvalidInput, NotFound
-from annotate.models import Event, GuidelineVersion, User
+from annotate.models import Event, GuidelineVersion, Label, User
 from annotate.models.project import Role
 from tests.factories import make_member, make_project, make_user, owner_of
 from tests.rows import make_items, make_silver
 
 pytestmark = pytest.mark.django_db
+CASES = Path(__file__).parents[1] / "cases"
 
 
 class TestCreate:
@@ -124,6 +126,36 @@ class TestParseLabels:
     def test_it_names_what_is_wrong(self, data):
         with pytest.raises(InvalidInput):
             projects.parse_labels(data)
+
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [("spam", "Spam"), ("spam", " spam\u00a0"), ("é", "e\u0301"), ("not sure", "not\u00a0sure"), ("1", "1.0")],
+    )
+    def test_names_that_differ_in_form_only_are_refused(self, first, second):
+        with pytest.raises(InvalidInput, match="differ only|there twice"):
+            projects.parse_labels([first, second])
+
+    def test_a_project_that_has_such_names_keeps_both(self):
+        project = make_project(labels=("IT", "other"))
+        Label.objects.filter(schema__project=project, name="other").update(name="it")
+        new = [projects.NewLabel("it"), projects.NewLabel("IT", "the trade"), projects.NewLabel("more")]
+        schema = projects.add_schema(project=project, labels=new, by=owner_of(project))
+        assert [label.name for label in projects.labels_of(schema)] == ["it", "IT", "more"]
+        with pytest.raises(InvalidInput, match="'It'"):
+            projects.add_schema(project=project, labels=[*new, projects.NewLabel("It")], by=owner_of(project))
+
+    @pytest.mark.parametrize("name", ["\u200b", "a\u200bb", "a\nb", "a\x07", "\ufeff", "x" * 101])
+    def test_names_that_cannot_be_seen_are_refused(self, name):
+        with pytest.raises(InvalidInput, match="printable"):
+            projects.parse_labels([name, "b"])
+
+    def test_joiners_inside_a_name_are_kept(self):
+        names = ["می\u200cخواهم", "👩\u200d🔬", "d'accord\u00a0!"]
+        assert [label.name for label in projects.parse_labels(names)] == names
+
+    def test_names_are_stored_without_blanks_around_them(self):
+        call_command("create_project", "Mail", str(CASES / "labels_trailing_space.json"), "--owner", make_user().email)
+        assert list(Label.objects.values_list("name", flat=True)) == ["spam", "ham"]
 
     def test_a_broken_file_is_named_with_its_line(self, tmp_path):
         path = tmp_path / "labels.json"

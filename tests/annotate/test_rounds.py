@@ -167,6 +167,7 @@ class TestWithdrawal:
         assert len(pool.load(project, with_withdrawn_audit=True)) == 60
 
 
+@pytest.mark.portable
 @settings(max_examples=12, deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 25), min_size=1, max_size=3),

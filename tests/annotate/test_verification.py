@@ -1,5 +1,7 @@
 """`verify` is trusted because each of its checks has been seen to fail."""
 
+from dataclasses import replace
+
 import pytest
 from django.db.models import F
 
@@ -221,6 +223,20 @@ class TestSamplesCannotBeBent:
         assert problem(project, name) is None
         project.estimates.filter(estimand="delivered").update(value=0.999, low=0.99, high=1.0, reason=None)
         assert "is not the one that its rows give" in problem(project, name)
+
+    def test_wilsons_intervals_of_an_earlier_version_are_none(self, project):
+        from annotate.learning import delivery, estimation
+
+        estimation.estimate(project=project, by=owner_of(project))
+        frozen = delivery.current(project=project, by=owner_of(project))
+        audit = replace(estimation.load_audit(project, frozen), interval="wilson")
+        figures = {row.estimand: row for row in estimation.figures(project, frozen, audit)}
+        kept = project.estimates.get(estimand="delivered")
+        assert (kept.low, kept.high) != (figures["delivered"].low, figures["delivered"].high)
+        project.estimates.filter(pk=kept.pk).update(
+            low=figures["delivered"].low, high=figures["delivered"].high, method="wilson"
+        )
+        assert problem(project, "figures follow from the audit sample") is None
 
     def test_changed_vectors_are_found_and_not_trained_on(self, project):
         from annotate import vectors

@@ -185,3 +185,10 @@ class TestLimits:
         response = olga.post("exports")
         assert is_problem(response, 429)
         assert int(response.headers["Retry-After"]) > 3_000
+
+    @pytest.mark.parametrize("kind", ["import", "export"])
+    def test_what_is_tried_again_is_counted_too(self, olga, project, settings, kind):
+        settings.API_HOURLY = {"export": 1, "import": 1}
+        run = make_run(project, kind=kind, state="failed", started_by=olga.user, finished_at=database_now())
+        assert is_problem(olga.post(f"runs/{run.public_id}/retry"), 429)
+        assert Run.objects.count() == 1

@@ -44,6 +44,19 @@ class TestFiles:
         assert quarantined.startswith("line,external_id,kind,reason,excerpt")
         assert Item.objects.filter(project=project, external_id="a").exists()
 
+    @pytest.mark.parametrize("known", [{"encoding": "cp1252"}, {"delimiter": ";"}, {"header_line": 1}, {}])
+    def test_an_import_reads_the_file_as_its_preview_did(self, olga, known):
+        """Whatever part of the dialect a program names, the rest is detected."""
+        sent = send(olga, "id;text\na;Café\nb;Second\n".encode("cp1252")).json()
+        choices = {"dialect": known, "columns": {"text": "text", "id": "id"}}
+        seen = olga.post(f"uploads/{sent['id']}/preview", choices).json()
+        olga.post("imports", {"upload": sent["id"], **choices})
+        run = lifecycle.claim_next()
+        with lifecycle.taken_up(public_id=run.public_id, attempt=run.attempt) as attempt:
+            tasks.perform(attempt)
+        assert run.parameters["dialect"] == seen["dialect"]
+        assert (attempt.result["n_items"], attempt.result["n_rejected"]) == (seen["n_new"], 0) == (2, 0)
+
     def test_half_an_import_is_given_up(self, olga, project):
         """What is left where a run failed half-way: the next import would have to wait for it."""
         half = Import.objects.create(project=project, file_name="a.csv", file_sha256="0" * 64)

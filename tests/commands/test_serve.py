@@ -218,3 +218,23 @@ def test_a_limit_that_lets_nothing_in_is_a_sentence(elsewhere):
 
 def test_a_port_can_be_asked_for_before_the_work(elsewhere):
     assert run_manage("serve", "--check", environment=elsewhere).returncode == 0
+
+
+def unmigrated(environment, folder):
+    return {**environment, "DATABASE_URL": f"sqlite:///{folder / 'empty.sqlite3'}"}
+
+
+@pytest.mark.parametrize("command", [("serve",), ("worker", "--once"), ("status",)])
+def test_a_database_that_lacks_migrations_is_refused_with_the_command_that_helps(elsewhere, tmp_path, command):
+    done = run_manage(*command, environment=unmigrated(elsewhere, tmp_path))
+    assert done.returncode == 1
+    assert "Run `manage.py migrate`" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a folder that nobody can write to, not even root")
+@pytest.mark.parametrize("command", [("serve",), ("serve", "--check"), ("worker", "--once")])
+def test_a_folder_that_cannot_be_written_is_named_at_once(elsewhere, command):
+    done = run_manage(*command, environment={**elsewhere, "VAR_DIR": "/proc/self", "SECRET_KEY": "x" * 50})
+    assert done.returncode == 1
+    assert "/proc/self cannot be written" in done.stderr

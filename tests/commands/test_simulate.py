@@ -1,5 +1,6 @@
 """Simulated projects: the product's own functions, in a database of their own."""
 
+import dataclasses
 import json
 import os
 
@@ -55,6 +56,29 @@ class TestSimulate:
         assert last["delivered_accuracy"] > last["llm_accuracy"]
         figure = last["delivered_estimate"]
         assert figure["covered"] == (figure["low"] <= figure["truth"] <= figure["high"])
+
+    def test_the_interval_speaks_of_the_gold_rule_not_of_the_truth(self, tmp_path):
+        (record,) = simulation.simulate(setup_of(human_accuracy=0.0, rounds=1, batch=90, audit_share=0.3), 1, tmp_path)
+        figure = record["llm_estimate"]
+        assert figure["gold_rule"] == pytest.approx(sum(r["machine"] not in (r["label"], None) for r in rows()) / 90)
+        assert figure["truth"] == pytest.approx(sum(r["machine"] == r["label"] for r in rows()) / 90)
+        assert (figure["covered_gold_rule"], figure["covered"]) == (True, False)
+
+    def test_perfect_people_are_the_truth(self, tmp_path):
+        for record in simulation.simulate(setup_of(), 1, tmp_path):
+            figure = record["delivered_estimate"]
+            assert figure["gold_rule"] == figure["truth"]
+
+    def test_a_source_among_annotations_is_read(self, tmp_path):
+        said = [{**row, "annotations": [{"annotator": "m", "label": row["machine"]}]} for row in rows()]
+        by_column = list(simulation.simulate(setup_of(), 1, tmp_path))
+        setup = dataclasses.replace(setup_of(noisy_field="annotations:m"), rows=tuple(said))
+        assert [r["c_hat"] for r in simulation.simulate(setup, 1, tmp_path)] == [r["c_hat"] for r in by_column]
+
+    @pytest.mark.parametrize("field", ["annotations:majority", "nothing", "text"])
+    def test_a_source_that_names_no_label_is_refused(self, field):
+        with pytest.raises(InvalidInput, match="gives no row a label"):
+            simulation.check_noisy_field(rows(), setup_of().labels, field)
 
     def test_it_repeats_with_its_seed(self, tmp_path):
         first = list(simulation.simulate(setup_of(human_accuracy=0.8), 3, tmp_path))

@@ -131,6 +131,8 @@ class TestParse:
             (b'{"x": 1' + b"0" * 4_999 + b"}", "too large|64 bits"),
             (b'{"x": 1' + b"0" * 200 + b"}", "64 bits"),
             (b'{"x": ' + b"[" * 1_100 + b"]" * 1_100 + b"}", "nested deeper"),
+            (b'{"x": ' + b"[" * 250 + b"]" * 250 + b"}", "nested deeper than 250 levels"),
+            (b'{"x": [' + b'{"y": ' * 248 + b"[[1]]" + b"}" * 248 + b"]}", "nested deeper than 250 levels"),
         ],
     )
     def test_it_says_why_a_line_cannot_be_used(self, raw, reason):
@@ -146,6 +148,8 @@ class TestParse:
             b'{"x": "12345678901234567890"}',
             b'{"x": "\\\\u0000"}',
             b'{"x": "\\ud83d\\ude00"}',
+            b'{"x": ' + b"[" * 249 + b"]" * 249 + b"}",
+            b'{"x": [' + b"[]," * 300 + b"[]]}",
         ],
     )
     def test_it_takes_what_only_looks_broken(self, raw):

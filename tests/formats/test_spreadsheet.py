@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import time
-import unicodedata
 from pathlib import Path
 
 import pytest
@@ -17,18 +16,18 @@ from hypothesis import strategies as st
 
 from annotate.formats import csv, spreadsheet
 from annotate.formats.spreadsheet import escape, unescape
+from models_ml.texts import has_text
 from tests.formats.nasty import SIGNS, nasty_text
 
 # Building the table of characters takes seconds on a busy machine; that is no finding.
 steady = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=300)
 FORMULAS = tuple("=+-@\t\r\uff1d\uff0b\uff0d\uff20")
 SEPARATORS = ",;\t"
-HIDDEN = {"Cc", "Cf", "Zs", "Zl", "Zp"}
 
 
 def stripped(text: str) -> str:
     """The text without what spreadsheets trim, or do not show, at its beginning."""
-    start = next((at for at, sign in enumerate(text) if unicodedata.category(sign) not in HIDDEN), len(text))
+    start = next((at for at, sign in enumerate(text) if has_text(sign)), len(text))
     return text[start:]
 
 
@@ -65,8 +64,7 @@ class TestEscape:
 
     def test_it_knows_every_character_that_shows_nothing(self):
         known = re.compile(f"[{spreadsheet.INVISIBLE}\t\r\n]")
-        signs = map(chr, range(0x110000))
-        assert [sign for sign in signs if unicodedata.category(sign) in HIDDEN and not known.match(sign)] == []
+        assert [sign for sign in map(chr, range(0x110000)) if not has_text(sign) and not known.match(sign)] == []
 
     @steady
     @given(nasty_text)

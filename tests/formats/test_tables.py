@@ -3,6 +3,7 @@
 import csv as stdlib
 import gzip
 import io
+import re
 import time
 import tracemalloc
 from pathlib import Path
@@ -152,7 +153,10 @@ class TestHeader:
 names = st.from_regex(r"[A-Za-zÄéß_][A-Za-z0-9Äéß_ -]{0,10}[a-z]", fullmatch=True)
 characters = st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]) | st.sampled_from(',;|\t"\r\n')
 cells = st.text(characters, max_size=30)
-western = st.text(st.sampled_from("abcxyz ,;|\t\"'\r\n-=ÄÖÜéèß€–“”"), max_size=30)
+# Not "Ä–": its two bytes in cp1252 are a character of UTF-8, so that nobody can tell which was meant.
+western = st.text(st.sampled_from("abcxyz ,;|\t\"'\r\n-=ÄÖÜéèß€–“”"), max_size=30).filter(
+    lambda text: not re.search("[ÄÖÜéèß][€–“”]", text)
+)
 
 
 @st.composite
@@ -183,7 +187,8 @@ def test_it_reads_back_what_was_written(tmp_path_factory, table):
     columns, rows, dialect, content = table
     path = put(tmp_path_factory.getbasetemp() / "written.csv", content)
     with streams.opened(path) as file:
-        found = detection.detect(file, "x.csv").dialect
+        # A single column is a header where somebody says so: any line may be a text.
+        found = detection.detect(file, "x.csv", columns=[columns[0].strip()] if len(columns) == 1 else []).dialect
         reader = reader_of(found)
         facts = reader.inspect(file, "x.csv")
         names = reader.names(file)

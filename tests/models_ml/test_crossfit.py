@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from models_ml.methods import Diverged
 from models_ml.training.crossfit import (
     Snapshot,
     TrainedVersion,
@@ -12,6 +13,7 @@ from models_ml.training.crossfit import (
     new_data_predictions,
     train,
 )
+from models_ml.training.search import Search
 from tests.models_ml.problems import make_snapshot, rotate
 
 # One λ and one l2: what is fitted then depends on data alone, not on choices made with the reference sample.
@@ -248,3 +250,19 @@ class TestKeeping:
         p = train(snapshot, FIXED).predict_new(snapshot.x)
         np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-5)
         assert (p.argmax(axis=1) == truth).mean() > 0.8
+
+
+class TestNumbersTooLarge:
+    @pytest.mark.parametrize("method", ["corrected", "cross_entropy", "gce"])
+    def test_a_training_that_diverges_is_no_version(self, method):
+        """Else its classifiers would be all zero, or no numbers at all, and could become champion."""
+        with pytest.raises(Diverged), np.errstate(all="ignore"):
+            train(make_snapshot()[0], replace(FIXED, method=method, gold_weights=(1e308,)))
+
+    def test_a_setting_of_the_search_that_diverges_is_not_chosen(self):
+        """Whichever place it has among them."""
+        for losses in ([math.nan, 0.5, 0.4], [0.5, math.nan, 0.4], [0.4, 0.5, math.nan]):
+            search = Search(make_snapshot()[0], QUICK, QUICK.build(), None)
+            search.table = [{"calibrated_log_loss": loss} for loss in losses]
+            search._scored = [{"l2": loss} for loss in losses]
+            assert search._best() == {"l2": 0.4}

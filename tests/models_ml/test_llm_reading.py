@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 
 from models_ml.llm import reading
 from models_ml.llm.chat import codes
-from models_ml.llm.reading import Usage
+from models_ml.llm.reading import Options, Usage
 from models_ml.types import Failure, FailureKind, Judgement
 
 ABC = codes(3)
+THREE = Options.of(["spam", "ham", "other"])
+MANY = Options.of([f"label {place}" for place in range(77)])
 
 
 def logprobs(said: str, **chances: float) -> dict:
@@ -29,14 +31,12 @@ def response(content="A", *, reason="stop", probabilities=None, **message) -> di
 class TestRead:
     @pytest.mark.parametrize("content", ["B", " B", "B\n"])
     def test_the_answer_is_the_code_alone(self, content):
-        answer = reading.read(response(content), ABC)
+        answer = reading.read(response(content), THREE)
         assert (answer.label, answer.probabilities, answer.label_mass) == (1, None, None)
 
-    @pytest.mark.parametrize(
-        "content", ["D", "a", "A.", "(A)", "A B", "AA", "The answer is A.", "Ａ", '{"label": "A"}', "1", "late"]
-    )
+    @pytest.mark.parametrize("content", ["D", "A B", "AA", "The answer is A.", "Ａ", "1", "late", "A, B", ".A"])
     def test_nothing_near_a_code_is_one(self, content):
-        assert reading.read(response(content), ABC).kind is FailureKind.OUT_OF_SET
+        assert reading.read(response(content), THREE).kind is FailureKind.OUT_OF_SET
 
     @pytest.mark.parametrize(
         ("given", "kind"),
@@ -64,20 +64,20 @@ class TestRead:
         ],
     )
     def test_it_names_the_failure(self, given, kind):
-        answer = reading.read(given, ABC)
+        answer = reading.read(given, THREE)
         assert isinstance(answer, Failure)
         assert answer.kind is kind
         assert answer.message
 
     def test_a_code_at_the_token_limit_is_an_answer(self):
-        assert reading.read(response("C", reason="length"), ABC).label == 2
+        assert reading.read(response("C", reason="length"), THREE).label == 2
 
     def test_half_of_a_long_code_is_cut_off(self):
-        assert reading.read(response("B", reason="length"), codes(77)).kind is FailureKind.TRUNCATED
-        assert reading.read(response("BA"), codes(77)).label == 26
+        assert reading.read(response("B", reason="length"), MANY).kind is FailureKind.TRUNCATED
+        assert reading.read(response("BA"), MANY).label == 26
 
     def test_it_keeps_the_label_that_was_said(self):
-        answer = reading.read(response("B", probabilities=logprobs("B", A=0.5, B=0.4, C=0.1)), ABC)
+        answer = reading.read(response("B", probabilities=logprobs("B", A=0.5, B=0.4, C=0.1)), THREE)
         assert answer.label == 1
         assert answer.probabilities.argmax() == 0
 
@@ -185,7 +185,7 @@ JSON = st.recursive(
 class TestAnyShape:
     @given(JSON)
     def test_it_answers_or_fails_and_never_breaks(self, anything):
-        assert isinstance(reading.read(anything, ABC), Judgement | Failure)
+        assert isinstance(reading.read(anything, THREE), Judgement | Failure)
         reading.usage(anything, most_input=100, most_output=4)
         reading.n_alternatives(anything)
 
@@ -201,9 +201,11 @@ class TestAnyShape:
             else:
                 node[place] = anything
                 break
-        answer = reading.read(spoiled, ABC)
+        answer = reading.read(spoiled, THREE)
         if isinstance(answer, Judgement):
-            assert spoiled["choices"][0]["message"]["content"].strip() == ABC[answer.label]
+            content = spoiled["choices"][0]["message"]["content"]
+            said = content if isinstance(content, str) else "".join(part["text"] for part in content)
+            assert said.strip().upper() == ABC[answer.label]
 
 
 class TestUsage:

@@ -8,6 +8,7 @@ import pytest
 from annotate.providers import openai
 from annotate.providers.openai import Attempted, Endpoint
 from models_ml.llm import chat
+from models_ml.llm.reading import Options
 from models_ml.types import LabelSpec
 from tests.stub_llm import Stub, stub_llm
 
@@ -17,7 +18,8 @@ LABELS = [
     LabelSpec("other", "Anything else."),
 ]
 OPENING = chat.opening(LABELS)
-CODES = chat.codes(len(LABELS))
+NAMES = [label.name for label in LABELS]
+OPTIONS = Options.of(NAMES)
 KEY = "sk-canary-4f1d9b7ae2"
 
 
@@ -25,10 +27,10 @@ def messages(text: str = "Where is my card?") -> list[chat.Message]:
     return chat.messages(OPENING, (text,))
 
 
-def attempt(endpoint, text="Where is my card?", codes=CODES) -> Attempted:
+def attempt(endpoint, text="Where is my card?", options=OPTIONS) -> Attempted:
     async def go():
         async with openai.connection(endpoint) as server:
-            return await openai.attempt(endpoint, server, key=7, messages=messages(text), codes=codes)
+            return await openai.attempt(endpoint, server, key=7, messages=messages(text), options=options)
 
     return asyncio.run(go())[0]
 

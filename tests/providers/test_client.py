@@ -11,7 +11,7 @@ from annotate.providers.client import Client
 from annotate.providers.openai import Outcome
 from annotate.providers.outbound import AddressRefused
 from models_ml.types import Failure, Judgement
-from tests.providers.conftest import LABELS, messages
+from tests.providers.conftest import NAMES, messages
 
 FAULTS = {
     "429": 0.05, "429_retry_after": 0.02, "500": 0.05, "503": 0.05, "timeout": 0.01, "drop_before": 0.05,
@@ -33,7 +33,7 @@ def ask_all(client, n):
 
 class TestClient:
     def test_it_gives_one_result_per_submission(self, stub, endpoint):
-        with Client(endpoint(max_concurrency=8), n_labels=len(LABELS)) as client:
+        with Client(endpoint(max_concurrency=8), labels=NAMES) as client:
             found = ask_all(client, 60)
         assert sorted(attempted.key for attempted in found) == list(range(60))
         assert all(isinstance(attempted.answer, Judgement) for attempted in found)
@@ -41,26 +41,26 @@ class TestClient:
 
     def test_it_keeps_within_its_concurrency(self, stub, endpoint):
         stub.change(latency_seconds=0.05)
-        with Client(endpoint(max_concurrency=3), n_labels=3) as client:
+        with Client(endpoint(max_concurrency=3), labels=NAMES) as client:
             ask_all(client, 12)
         assert stub.bill().most_at_once == 3
 
     def test_it_keeps_its_pace(self, endpoint):
-        with Client(endpoint(requests_per_minute=1200), n_labels=3) as client:
+        with Client(endpoint(requests_per_minute=1200), labels=NAMES) as client:
             started = time.monotonic()
             ask_all(client, 11)
             assert time.monotonic() - started >= 0.5
 
     def test_when_told_to_wait_all_wait(self, stub, endpoint):
         stub.change(faults={"429_retry_after": 1.0}, fault_attempts=1)
-        with Client(endpoint(max_concurrency=1), n_labels=3) as client:
+        with Client(endpoint(max_concurrency=1), labels=NAMES) as client:
             started = time.monotonic()
             ask_all(client, 2)
             assert time.monotonic() - started >= 1
 
     def test_it_takes_no_more_than_it_has_room_for(self, stub, endpoint):
         stub.change(latency_seconds=0.2)
-        with Client(endpoint(max_concurrency=2), n_labels=3) as client:
+        with Client(endpoint(max_concurrency=2), labels=NAMES) as client:
             for n in range(4):
                 client.submit(n, messages())
             assert client.n_free == 0
@@ -70,20 +70,20 @@ class TestClient:
             assert client.n_free > 0
 
     def test_with_nothing_out_it_does_not_wait(self, endpoint):
-        with Client(endpoint(), n_labels=3) as client:
+        with Client(endpoint(), labels=NAMES) as client:
             started = time.monotonic()
             assert client.results(timeout=5) == []
             assert time.monotonic() - started < 1
 
     def test_it_refuses_an_address_at_once(self, endpoint):
         with pytest.raises(AddressRefused):
-            Client(endpoint(allow_private=False), n_labels=3)
+            Client(endpoint(allow_private=False), labels=NAMES)
 
     @pytest.mark.parametrize("seed", range(3))
     def test_under_all_faults_the_books_cover_the_bill(self, stub, endpoint, seed):
         """Settled and written off together are never less than what the server charged, item by item."""
         stub.change(faults=FAULTS, seed=seed, retry_after=0.01)
-        with Client(endpoint(timeout_seconds=1.0, max_concurrency=16), n_labels=3) as client:
+        with Client(endpoint(timeout_seconds=1.0, max_concurrency=16), labels=NAMES) as client:
             found = ask_all(client, 200)
         assert sorted(attempted.key for attempted in found) == list(range(200))
         assert sum(attempted.cost_micros for attempted in found) >= stub.bill().micros > 0
@@ -96,7 +96,7 @@ class TestClose:
     def test_what_is_on_its_way_is_broken_off_and_written_off(self, stub, endpoint):
         stub.change(faults={"timeout": 1.0})
         connection = endpoint(max_concurrency=2, timeout_seconds=60)
-        client = Client(connection, n_labels=3)
+        client = Client(connection, labels=NAMES)
         for n in range(4):
             client.submit(n, messages(f"Item {n}"))
         while stub.bill().n_requests < 2:
@@ -113,14 +113,14 @@ class TestClose:
         assert not any(attempted.is_retryable for attempted in found.values())
 
     def test_what_was_submitted_a_moment_before_has_its_result(self, endpoint):
-        client = Client(endpoint(), n_labels=3)
+        client = Client(endpoint(), labels=NAMES)
         for n in range(10):
             client.submit(n, messages())
         client.close()
         assert sorted(attempted.key for attempted in client.results(0)) == list(range(10))
 
     def test_after_it_nothing_is_taken(self, endpoint):
-        client = Client(endpoint(), n_labels=3)
+        client = Client(endpoint(), labels=NAMES)
         client.close()
         client.close()
         with pytest.raises(Conflict, match="closed"):
@@ -128,7 +128,7 @@ class TestClose:
 
     def test_another_thread_may_close_while_results_are_awaited(self, stub, endpoint):
         stub.change(faults={"timeout": 1.0})
-        client = Client(endpoint(timeout_seconds=60), n_labels=3)
+        client = Client(endpoint(timeout_seconds=60), labels=NAMES)
         client.submit(1, messages())
         threading.Timer(0.3, client.close).start()
         started = time.monotonic()
@@ -136,6 +136,6 @@ class TestClose:
         assert time.monotonic() - started < 5
 
     def test_its_thread_ends(self, endpoint):
-        with Client(endpoint(), n_labels=3) as client:
+        with Client(endpoint(), labels=NAMES) as client:
             assert client._thread.is_alive()
         assert not client._thread.is_alive()

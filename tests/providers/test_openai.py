@@ -14,7 +14,7 @@ from annotate.providers.openai import Attempted, Endpoint, Outcome
 from annotate.providers.outbound import NotSent
 from models_ml.llm import reading
 from models_ml.types import Failure, FailureKind, Judgement
-from tests.providers.conftest import CODES, KEY, LABELS, attempt, messages
+from tests.providers.conftest import KEY, LABELS, OPTIONS, attempt, messages
 from tests.stub_llm import CHARGED, UNCHARGED, item_id, stub_llm, tokens_in
 
 
@@ -172,7 +172,7 @@ class TestFaults:
                 trip.is_connected = True
                 raise RuntimeError(KEY)
 
-        attempted, _ = asyncio.run(openai.attempt(endpoint(), Broken(), key=1, messages=messages(), codes=CODES))
+        attempted, _ = asyncio.run(openai.attempt(endpoint(), Broken(), key=1, messages=messages(), options=OPTIONS))
         assert is_written_off(attempted)
         assert KEY not in repr(attempted)
 
@@ -196,7 +196,7 @@ class TestInjection:
 
     @pytest.mark.parametrize("text", INJECTIONS)
     def test_an_obedient_model_that_repeats_it_gives_no_label(self, text):
-        answer = reading.read({"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}, CODES)
+        answer = reading.read({"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}, OPTIONS)
         assert answer.kind is FailureKind.OUT_OF_SET
 
 

@@ -9,23 +9,27 @@ from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 
+from annotate.formats.jsonl import is_too_deep
 from annotate.models.base import is_storable
 
 
 class Json(BaseParser):
-    """orjson refuses NaN, halves of surrogate pairs, other encodings and depths beyond 1,024 by itself."""
+    """orjson refuses NaN, halves of surrogate pairs and other encodings by itself."""
 
     media_type = "application/json"
 
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
+        body = stream.read()
         try:
-            found = orjson.loads(stream.read())
+            found = orjson.loads(body)
         except orjson.JSONDecodeError:
             raise ParseError(_("The body is not JSON in UTF-8. Nothing was changed.")) from None
         if not all(map(is_storable, _texts(found))):
             raise ParseError(_("The body holds a NUL character. Nothing was changed."))
+        if is_too_deep(body, found):
+            raise ParseError(_("The body is nested too deeply. Nothing was changed."))
         return found
 
 

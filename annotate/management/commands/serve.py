@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.management.base import CommandError
 
-from annotate.management import processes
+from annotate.management import processes, readiness
 from annotate.management.base import GoldloopCommand
 
 _START_SECONDS = 60.0  # after which a site that does not answer is given up
@@ -42,14 +42,18 @@ class Command(GoldloopCommand):
         parser.add_argument("--host", default=os.environ.get("HOST") or "127.0.0.1")
         parser.add_argument("--port", default=os.environ.get("PORT") or "8000")
         parser.add_argument("--page", default="/", metavar="PATH", help="the page to name when the site is ready")
-        parser.add_argument("--check", action="store_true", help="only say whether the port is free")
+        parser.add_argument(
+            "--check", action="store_true", help="only say whether the port is free, and files can be kept"
+        )
 
     def run(self, options: dict[str, Any]) -> None:
         port = _number("the port", options["port"], highest=65_535)
         sizes = [str(_number(name, os.environ.get(name) or default)) for name, default in _SIZES.items()]
         # Bound here and handed over: nothing starts unless the port is ours, and nobody can take it in between.
         with _listener(options["host"], port) as listener:
-            if not options["check"]:
+            _refuse(readiness.folder_obstacle())
+            if not options["check"]:  # `make demo` asks before it migrates
+                _refuse(readiness.database_obstacle())
                 self._serve(listener, f"http://{_shown(options['host'])}:{port}", options["page"], sizes)
 
     def _serve(self, listener: socket.socket, url: str, page: str, sizes: list[str]) -> None:
@@ -82,6 +86,11 @@ class Command(GoldloopCommand):
         self.say(f"Serving on {url}" if page == "/" else f"Ready: {url}{page}")
         self.stdout.flush()
         return True
+
+
+def _refuse(obstacle: str) -> None:
+    if obstacle:
+        raise CommandError(obstacle)
 
 
 class _Worker:

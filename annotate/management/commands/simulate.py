@@ -46,7 +46,12 @@ class Command(GoldloopCommand):
         machine.add_argument(
             "--annotator", default="offline", choices=["offline"], help="who pre-labels (default: offline)"
         )
-        machine.add_argument("--noisy-field", metavar="FIELD", help="take machine labels from this column instead")
+        machine.add_argument(
+            "--noisy-field",
+            metavar="FIELD",
+            help="take machine labels from this column instead; annotations:majority or annotations:NAME: from the "
+            "annotators in the column annotations",
+        )
         parser.add_argument(
             "--labels", type=Path, metavar="FILE", help="label definitions (JSON); default: names in the data"
         )
@@ -73,6 +78,8 @@ class Command(GoldloopCommand):
         kind = modality_of(rows[0]).NAME
         simulation.check_rows(rows, labels, "the pool", kind)
         simulation.check_rows(tests, labels, "the test file", kind)
+        if options["noisy_field"]:
+            simulation.check_noisy_field(rows, labels, options["noisy_field"])
         if not options["json"]:
             self.say("Simulated people answer from the data's labels; the accuracies are true, not estimated.")
             self.say(table([_HEAD]))

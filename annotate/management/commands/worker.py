@@ -3,8 +3,10 @@
 from argparse import ArgumentParser
 from typing import Any
 
+from django.core.management.base import CommandError
+
 from annotate import tasks
-from annotate.management import processes
+from annotate.management import processes, readiness
 from annotate.management.base import GoldloopCommand
 from annotate.management.performer import Performer
 from annotate.runs import lifecycle, worker_alive
@@ -28,6 +30,8 @@ class Command(GoldloopCommand):
         )
 
     def run(self, options: dict[str, Any]) -> None:
+        if obstacle := readiness.folder_obstacle() or readiness.database_obstacle():
+            raise CommandError(obstacle)
         asked = processes.asked_to_stop()
         performer = Performer(asked, self.stderr.write)
         queues = options["queue"] or lifecycle.QUEUES

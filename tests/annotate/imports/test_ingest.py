@@ -80,11 +80,11 @@ class TestQuarantine:
         assert row.excerpt and row.excerpt.isprintable()
 
     def test_it_sets_an_unknown_gold_label_aside(self, project, tmp_path):
-        rows = [{"id": "a", "text": "a", "gold": "perhaps"}, {"id": "b", "text": "b", "gold": ["yes"]}]
+        rows = [{"id": "a", "text": "a", "gold": "perhaps"}, {"id": "b", "text": "b", "gold": ["yes", "no"]}]
         source = take_in_rows(project, tmp_path, rows, gold_field="gold")
         assert [row.reason for row in source.rejected_rows.order_by("line")] == [
             "the gold label 'perhaps' is none of the project's labels",
-            "the gold label '(list)' is none of the project's labels",
+            """the gold label '["yes","no"]' names several labels; an item has one""",
         ]
         assert source.rejected_rows.get(line=1).external_id == "a"
 

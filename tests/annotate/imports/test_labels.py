@@ -72,19 +72,18 @@ class TestSilver:
         take_in_rows(project, tmp_path, numbered, silver_field="llm", **options)
         return list(Prediction.objects.order_by("item__ordinal"))
 
-    def test_it_takes_exactly_our_labels_and_never_the_nearest(self, project, tmp_path):
-        rows = self.silver(
-            project, tmp_path, {"llm": "no"}, {"llm": "No"}, {"llm": None}, {}, {"llm": " "}, {"llm": ["no"]}
-        )
+    def test_it_takes_our_labels_however_they_are_written_and_never_the_nearest(self, project, tmp_path):
+        answers = ({"llm": "no"}, {"llm": "No."}, {"llm": None}, {}, {"llm": " "}, {"llm": ["No "]})
+        rows = self.silver(project, tmp_path, *answers)
         assert [(row.status, row.label_index) for row in rows] == [
             ("ok", 1),
             ("out_of_set", None),
             ("missing", None),
             ("missing", None),
             ("empty", None),
-            ("out_of_set", None),
+            ("ok", 1),
         ]
-        assert rows[1].message == "answered 'No'"
+        assert rows[1].message == "answered 'No.'"
 
     def test_it_says_where_the_labels_came_from(self, project, tmp_path):
         [row] = self.silver(project, tmp_path, {"llm": "yes"})

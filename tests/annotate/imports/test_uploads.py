@@ -217,6 +217,12 @@ class TestPreview:
         assert seen.mean_characters == 3.5 and seen.n_bytes == len(content)
         assert not Item.objects.exists() and not Import.objects.exists() and not RejectedRow.objects.exists()
 
+    @pytest.mark.parametrize("depth", [260, 1_000])
+    def test_it_sets_aside_what_is_nested_too_deeply(self, project, depth):
+        deep = b'{"text": "b", "x": ' + b"[" * depth + b"]" * depth + b"}\n"
+        seen = look(send(project, b'{"text": "a"}\n' + deep, "items.jsonl"))
+        assert (seen.n_new, [row.reason for row in seen.rejected]) == (1, ["is nested deeper than 250 levels"])
+
     def test_it_counts_all_rows_and_checks_the_first_thousand(self, project):
         content = b"id,text\n" + b"".join(b"%d,text %d\n" % (n, n) for n in range(2_500))
         seen = look(send(project, content))

@@ -47,6 +47,23 @@ class TestLeaseNext:
         first = take(project, owner_of(project), n=2)
         assert [lease.pk for lease in take(project, owner_of(project), n=2)] == [lease.pk for lease in first]
 
+    @pytest.mark.parametrize("n", [1, 3])
+    def test_two_windows_at_once_hold_together_what_one_would(self, asked, monkeypatch, n):
+        """The other window leases between this window's reading and its writing."""
+        project, other = asked(), []
+        choose, olga = leasing._choose, owner_of(project)
+
+        def choose_second(*wanted):
+            chosen = choose(*wanted)
+            monkeypatch.setattr(leasing, "_choose", choose)
+            other.extend(take(project, olga, n=n))
+            return chosen
+
+        monkeypatch.setattr(leasing, "_choose", choose_second)
+        assert take(project, olga, n=n) == other
+        assert Lease.objects.filter(ended_at__isnull=True).count() == n
+        assert problems(project) == {}
+
     def test_more_than_n_come_back_too(self, asked):
         project = asked()
         first = take(project, owner_of(project), n=3)

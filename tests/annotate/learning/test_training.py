@@ -36,6 +36,7 @@ def train(project, **options):
 
 
 class TestChampion:
+    @pytest.mark.portable
     def test_the_first_version_is(self, project):
         assert train(project).is_champion
 
@@ -47,17 +48,20 @@ class TestChampion:
         assert (first.is_champion, second.is_champion) == (False, True)
         assert second.metrics["log_loss_here"] is not None
 
+    @pytest.mark.portable
     def test_the_same_again_is_a_tie_and_keeps_the_incumbent(self, project):
         first, second = train(project), train(project)
         first.refresh_from_db()
         assert (first.is_champion, second.is_champion) == (True, False)
 
+    @pytest.mark.portable
     def test_other_settings_with_more_gold_must_have_the_lower_log_loss(self, project, monkeypatch):
         train(project)
         play_round(project)
         monkeypatch.setattr(champion, "_reference_loss", lambda version, _: 0.5)  # a tie keeps the incumbent
         assert not train(project, parameters={"l2": 30.0}).is_champion
 
+    @pytest.mark.portable
     def test_where_the_silver_changed_the_new_version_takes_over_and_says_why(self, project):
         first = train(project)
         project.model_versions.update(prompt=None)
@@ -66,6 +70,7 @@ class TestChampion:
         assert (first.is_champion, second.is_champion) == (False, True)
         assert second.metrics["won_by"] == "other_labels"
 
+    @pytest.mark.portable
     @pytest.mark.parametrize(("loss", "wins"), [(0.1, True), (9.0, False)])
     def test_another_method_must_have_the_lower_log_loss(self, project, monkeypatch, loss, wins):
         train(project)
@@ -114,9 +119,15 @@ class TestRefusals:
         with pytest.raises(Conflict, match="neither silver nor gold"):
             train(project)
 
+    @pytest.mark.portable
     def test_an_unknown_method(self, project):
         with pytest.raises(InvalidInput, match="no method"):
             train(project, method="magic")
+
+    def test_a_parameter_too_large_to_compute_with(self, project):
+        with pytest.raises(InvalidInput, match="Choose smaller parameters"):
+            train(project, parameters={"gold_weight": 1e308})
+        assert not project.model_versions.exists()
 
 
 def test_it_can_be_made_again_bit_for_bit(project):

@@ -152,6 +152,14 @@ class TestNextStep:
         make_export(version)
         assert step(project).kind == "done"
 
+    def test_a_look_at_an_earlier_version_is_void(self):
+        project = make_project(target_accuracy=0.9)
+        version = make_finished_round(project)
+        make_estimate(version)
+        before = make_version(project, version=version.version + 1, model=version.model)
+        make_estimate(before, estimand="look", value=0.91, low=0.91, high=1.0)
+        assert step(project).kind == "draw"
+
     def test_an_interval_above_the_target_is_no_look(self):
         project = make_project(target_accuracy=0.5)
         make_estimate(make_finished_round(project))

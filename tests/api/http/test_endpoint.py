@@ -99,6 +99,13 @@ class TestRequests:
         assert response.status_code in (400, 422)
         assert is_problem(response, response.status_code)
 
+    @pytest.mark.parametrize("depth", [260, 1_000])
+    def test_what_is_nested_too_deeply_is_refused(self, olga, depth):
+        """Such a body can be read, but neither be compared with a repetition of it nor be given back."""
+        body = b'{"kind": "train", "parameters": {"method": ' + b"[" * depth + b"]" * depth + b"}}"
+        assert is_problem(olga.post("runs", body), 400)
+        assert is_problem(olga.post("runs", body, Idempotency_Key="a"), 400)
+
     @pytest.mark.parametrize("body", [b"[]", b'"x"', b"1", b"null", b"1" * 5_000])
     def test_what_is_no_object_is_refused(self, olga, body):
         response = olga.post("guidelines", body)
