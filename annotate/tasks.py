@@ -142,7 +142,8 @@ def _import(
     attempt.step("Importing")
     done = ingest.import_upload(project=project, by=by, upload=upload, dialect=dialect, columns=columns)
     counts = {name: getattr(done, name) for name in ("n_items", "n_revived", "n_duplicates", "n_rejected")}
-    return {"import": done.public_id, **counts}
+    export = done.options["dialect"]["export"]
+    return {"import": done.public_id, **counts, **({"export": export} if export else {})}
 
 
 def _abandon_cancelled(attempt: lifecycle.Attempt, by: User) -> None:

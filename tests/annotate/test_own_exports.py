@@ -11,6 +11,7 @@ from django.core.management import call_command
 from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
 
+from annotate import tasks
 from annotate.dataset import export
 from annotate.dataset.provenance import COLUMNS
 from annotate.errors import InvalidInput
@@ -20,10 +21,12 @@ from annotate.formats.reader import reader_of
 from annotate.formats.recognition import recognised
 from annotate.imports import ingest, preview, uploads
 from annotate.models import Gold, Item, ItemPayload, Prediction
+from annotate.web import run_status
 from models_ml.texts import has_text
 from tests.annotate.dataset.test_export import make_delivered, make_gold, make_items, make_prompt
 from tests.factories import make_project, owner_of, write_jsonl
 from tests.formats.nasty import nasty_text
+from tests.web.imports.sending import perform
 
 CASES = Path(__file__).parents[1] / "cases"
 ROUND_TRIP = [json.loads(line) for line in (CASES / "roundtrip.jsonl").read_text().strip().split("\n")]
@@ -102,6 +105,18 @@ class TestRoundTrip:
             )
             assert Gold.objects.filter(project=target).count() == 40
             assert Prediction.objects.filter(item__project=target, status="ok").count() == 120
+
+    @pytest.mark.parametrize(
+        ("name", "is_ambiguous"), [("roundtrip.csv", True), ("roundtrip.jsonl", False), ("tricky.jsonl", None)]
+    )
+    def test_the_report_of_the_import_says_it_too(self, project, name, is_ambiguous):
+        chunks = [(CASES / name).read_bytes()]
+        upload = uploads.receive(project=project, by=owner_of(project), file_name=name, chunks=chunks)
+        wanted = {"upload": upload.public_id, "dialect": {}, "columns": {}}
+        run = perform(tasks.enqueue(kind="import", project=project, by=owner_of(project), parameters=wanted))
+        told = run_status.status(run).sentence
+        assert "new items" in told and ("an export of" in told) == (is_ambiguous is not None)
+        assert ("it has lost that" in told) == bool(is_ambiguous)
 
     @pytest.mark.parametrize("column", ["silver_label", "external_id"])
     def test_no_other_column_becomes_gold(self, project, column):
