@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from annotate import access, labels, projects, samples
@@ -27,6 +28,7 @@ from annotate.models import (
     LedgerEntry,
     Prediction,
     Project,
+    Round,
     Run,
     User,
 )
@@ -36,6 +38,8 @@ from annotate.projects import NewLabel
 from annotate.silver import prompts
 from models_ml.label_map import NO_LABEL, LabelMap
 from models_ml.label_matching import Matcher
+
+_KEYS = frozenset({"name", "definition", "examples", "was", "takes_from", "new_meaning", "machine_labels"})
 
 
 @dataclass(frozen=True)
@@ -126,11 +130,28 @@ def change(*, project: Project, new: Sequence[NextLabel], by: User, base: int | 
 
 
 @transaction.atomic
-def undo(*, project: Project, by: User) -> LabelSchema:
-    """Take back the last change of labels; returns the version in force again. Conflict once anything followed it."""
+def save(*, project: Project, new: Sequence[NextLabel], by: User, base: int | None = None) -> LabelSchema:
+    """Store the next version: in place of today's while nothing was labeled with them, else as a change of them."""
+    access.require(by, project, to="manage")
+    Project.objects.select_for_update().get(pk=project.pk)  # nobody uses the labels for the first time meanwhile
+    if projects.are_labels_in_use(project):
+        return change(project=project, new=new, by=by, base=base)
+    _fates(projects.current_schema(project), new)  # what the plan says of today's labels must be true all the same
+    return projects.add_schema(project=project, labels=[one.label for one in new], by=by, base=base)
+
+
+@transaction.atomic
+def undo(*, project: Project, by: User, version: int | None = None) -> LabelSchema:
+    """Take back the last change of labels; returns the version in force again. Conflict once anything followed it.
+
+    `version`: the one that `by` means; Conflict where it is not the latest, for instance because it was taken back.
+    """
     access.require(by, project, to="manage")
     Project.objects.select_for_update().get(pk=project.pk)
     schema = projects.current_schema(project)
+    if version not in (None, schema.version):
+        sentence = _("Version %(version)d of the labels is not the latest; only the latest can be taken back.")
+        raise Conflict(sentence % {"version": version})
     if reason := obstacle_to_undo(schema):
         raise Conflict(reason)
     Gold.objects.filter(label__schema=schema).delete()  # what merging settled; there was no gold before
@@ -138,6 +159,7 @@ def undo(*, project: Project, by: User) -> LabelSchema:
     version, undone = schema.version, labels.history(schema)
     before = project.schemas.filter(version__lt=version).order_by("-version")[0]
     void_answers.count_again(project, undone, labels.history(before))
+    _mappings_to(schema).delete()  # those of retired labels have no target that would take them along
     schema.delete()
     record("labels.change_undone", project=project, by=by, version=version)
     return before
@@ -146,17 +168,26 @@ def undo(*, project: Project, by: User) -> LabelSchema:
 def obstacle_to_undo(schema: LabelSchema) -> str:
     """Why the change that made `schema` cannot be taken back, as a sentence; empty where it can."""
     project, since = schema.project, schema.created_at
-    if not LabelMapping.objects.filter(target__schema=schema).exists():
+    if not _mappings_to(schema).exists():
         return _("There is no change of labels to take back.")
     followed = (
         (project.annotations.filter(created_at__gt=since), _("Answers were given since.")),
         (project.adjudications.filter(created_at__gt=since), _("Disputes were decided since.")),
         (LedgerEntry.objects.filter(budget__project=project, created_at__gt=since), _("Money was spent since.")),
         (Run.objects.filter(project=project, finished_at__gt=since), _("Long work ended since.")),
+        (Run.objects.filter(project=project, state=Run.State.RUNNING), _("Long work is under way.")),
+        (Round.objects.filter(project=project, opened_at__gt=since), _("A round was drawn since.")),
+        (Round.objects.filter(project=project, closed_at__gt=since), _("A round was closed since.")),
         (Estimate.objects.filter(project=project, created_at__gt=since), _("Estimates were made since.")),
         (Export.objects.filter(project=project, created_at__gt=since), _("The dataset was exported since.")),
     )
     return next((sentence for rows, sentence in followed if rows.exists()), "")
+
+
+def _mappings_to(schema: LabelSchema) -> QuerySet[LabelMapping]:
+    """What became in `schema` of the labels of the version before; none where nothing had used those."""
+    earlier = LabelSchema.objects.filter(project=schema.project, version__lt=schema.version).order_by("-version")
+    return LabelMapping.objects.filter(source__schema__in=earlier[:1])
 
 
 def _fates(schema: LabelSchema, new: Sequence[NextLabel]) -> list[Fate]:
@@ -194,6 +225,12 @@ def _fate(name: str, parts: Sequence[NextLabel], is_taken_from: bool) -> Fate:
         sentence = _("%(name)r is split: choose the one of its parts that machine labels read as.")
         raise InvalidInput(sentence % {"name": name})
     return Fate(name, becomes, chosen[0], keeps_gold=False, keeps_probability=False)
+
+
+def is_today(*, project: Project, new: Sequence[NextLabel]) -> bool:
+    """Whether `change` would make no new version, because `new` is what the project has."""
+    schema = projects.current_schema(project)
+    return _is_same(schema, new, _fates(schema, new))
 
 
 def _is_same(schema: LabelSchema, new: Sequence[NextLabel], fates: Sequence[Fate]) -> bool:
@@ -283,6 +320,9 @@ def _rows(
 
 def _parsed(label: NewLabel, row: object, today: Matcher[str]) -> NextLabel:
     facts = row if isinstance(row, dict) else {}
+    if unknown := sorted(facts.keys() - _KEYS):  # a misspelt "new_meaning" would keep gold that ought to be void
+        names = {"name": label.name, "unknown": ", ".join(map(str, unknown))}
+        raise InvalidInput(_("Label %(name)s: nothing here is called %(unknown)s.") % names)
     same = today.find(label.name)
     takes_from = facts.get("takes_from")
     return NextLabel(

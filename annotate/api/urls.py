@@ -65,6 +65,7 @@ urlpatterns = [
     path(_P, projects.OneProject.as_view(), name="api-project"),
     path(f"{_P}/progress", projects.Progress.as_view(), name="api-progress"),
     path(f"{_P}/schemas", schemas.Schemas.as_view(), name="api-schemas"),
+    path(f"{_P}/schemas/preview", schemas.PreviewSchema.as_view(), name="api-schema-preview"),
     path(f"{_P}/schemas/<version:version>", schemas.OneSchema.as_view(), name="api-schema-version"),
     path(f"{_P}/guidelines", schemas.Guidelines.as_view(), name="api-guidelines"),
     path(f"{_P}/guidelines/<version:version>", schemas.OneGuidelines.as_view(), name="api-guidelines-version"),

@@ -39,7 +39,7 @@ def check(project: Project, by: User, chosen: Mapping[str, Any]) -> dict[str, An
     config_of(project, chosen["method"], chosen["parameters"])
     needs = methods.find(chosen["method"]).needs
     if missing := unmet(needs, **_label_counts(project)):
-        raise Conflict(" ".join(need.sentence for need in missing))
+        raise Conflict(" ".join(dict.fromkeys(need.sentence for need in missing)))
     return dict(chosen)
 
 

@@ -168,6 +168,7 @@ class Member(models.Model):
     role = models.CharField(max_length=20, choices=Role.choices)
     is_trusted = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
+    schema_version: int  # of the labels in force; only where `access.member_of` loaded the row
 
     class Meta:
         constraints = [

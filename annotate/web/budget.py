@@ -30,6 +30,7 @@ from annotate.web.http.htmx import go_to
 
 _PAGE = 50
 _RUNS = 20  # runs offered as filters
+_LAST_ENTRIES = 20  # of a paused run, from which the next attempt is known about
 _FILTERS = ("kind", "state", "run", "item")
 _COLUMNS = (
     "id", "kind", "state", "reserved_micros", "final_micros", "currency", "reason", "n_input_tokens",
@@ -199,16 +200,24 @@ def _purses(member: Member, form: CapForm | None, of: str) -> list[Purse]:
 
 def _purse(budget: Budget, member: Member, form: CapForm | None) -> Purse:
     budget.project = member.project
-    next_micros = max(1, member.project.human_price_micros) if budget.kind == Budget.Kind.HUMAN else 1
+    paused = _paused(budget) if budget.kind == Budget.Kind.MACHINE else None
     return Purse(
         budget=budget,
         name=KINDS[budget.kind],
         used_micros=budget.spent_micros + budget.reserved_micros,
-        alert=budgets.alert(budget, next_micros),
+        alert=budgets.alert(budget, _next_micros(budget, paused)),
         switch_means=_switch_means(budget),
         form=(form or CapForm(budget)) if member.role in MAY["manage"] else None,
-        paused=_paused(budget) if budget.kind == Budget.Kind.MACHINE else None,
+        paused=paused,
     )
+
+
+def _next_micros(budget: Budget, paused: Run | None) -> int:
+    """About what the next attempt needs: the price of an answer, or what the paused run reserved for an item."""
+    if budget.kind == Budget.Kind.HUMAN:
+        return max(1, budget.project.human_price_micros)
+    last = LedgerEntry.objects.filter(run=paused).order_by("-pk")[:_LAST_ENTRIES] if paused else []
+    return max(1, min((entry.reserved_micros for entry in last), default=1))
 
 
 def _paused(budget: Budget) -> Run | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from django.core.paginator import Paginator
 from django.http import FileResponse, HttpResponse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
@@ -21,7 +22,7 @@ from annotate.web.http.htmx import render_page
 from annotate.web.run_status import status
 from annotate.web.runs import last_of_kinds
 
-_MOST = 30  # exports that are listed; older ones stay on disk and in the list of runs
+_PAGE = 30
 _PREVIEW_ROWS = 5
 _FORMATS: dict[str, tuple[Promise, Promise]] = {
     "jsonl": (gettext_lazy("JSON Lines"), gettext_lazy("for programs; nothing is altered")),
@@ -51,10 +52,13 @@ class Release:
 @project_page(to="download")
 def list_exports(request: ProjectRequest) -> HttpResponse:
     project = request.member.project
-    runs = list(project.runs.filter(kind="export").select_related("started_by").order_by("-id")[:_MOST])
-    finished = [_release(export) for export in dataset_files.finished(project)[:_MOST]]
+    runs = list(project.runs.filter(kind="export").select_related("started_by").order_by("-id")[:_PAGE])
+    page = Paginator(dataset_files.finished(project), _PAGE).get_page(request.GET.get("page"))
+    finished = [_release(export) for export in page]
     context: dict[str, Any] = {
         "statuses": [status(run) for run in runs if run.state in (Run.State.QUEUED, Run.State.RUNNING)],
+        "page": page,
+        "by_command": dataset_files.by_commands(project).first(),
         "releases": finished,
         "preview": _preview(finished[0], request.member) if finished else [],
         "preview_columns": _PREVIEW,

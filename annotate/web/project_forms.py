@@ -1,7 +1,7 @@
-"""Forms of a project's settings, labels and guidelines: percents, amounts of money, labels line by line."""
+"""Forms of a project's settings and guidelines: percents, amounts of money, labels as lines or JSON."""
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from decimal import Decimal
 from typing import Any
 
@@ -11,14 +11,13 @@ from django.utils.translation import gettext_lazy
 
 from annotate import projects
 from annotate.errors import InvalidInput
-from annotate.models import LabelSchema, Project
+from annotate.models import Project
 from annotate.models.base import time_zones
 from annotate.models.project import Arm, GoldRule, Strategy, SuggestionPolicy, hidden_suggestions
 from annotate.projects import NewLabel
 from annotate.web.forms import Form
 
 MICROS = 1_000_000
-MOST_ROWS = 100  # up to so many labels are edited one by one; more are pasted
 MODALITIES = {
     "text": gettext_lazy("Texts, one per item"),
     "pair": gettext_lazy("Pairs of texts"),
@@ -66,13 +65,13 @@ def _decimal(label: Any, help_text: Any, required: bool = True, **limits: Any) -
     return forms.DecimalField(label=label, help_text=help_text, required=required, widget=widget, **limits)
 
 
-def _long(label: Any, help_text: Any = "", required: bool = False, rows: int = 8, **attrs: Any) -> forms.CharField:
+def long_text(label: Any, help_text: Any = "", required: bool = False, rows: int = 8, **attrs: Any) -> forms.CharField:
     widget = forms.Textarea(attrs={"class": "textarea w-full", "rows": rows, "spellcheck": "true", **attrs})
     return forms.CharField(label=label, help_text=help_text, required=required, strip=False, widget=widget)
 
 
 def _guidelines(help_text: Any = "") -> forms.CharField:
-    return _long(gettext_lazy("Guidelines, in Markdown"), help_text, rows=16, maxlength=projects.MAX_GUIDELINES)
+    return long_text(gettext_lazy("Guidelines, in Markdown"), help_text, rows=16, maxlength=projects.MAX_GUIDELINES)
 
 
 class SettingsForm(Form):
@@ -182,7 +181,7 @@ class CreateForm(SettingsForm):
         most=60, required=False, pattern="[a-z0-9\\-]*", spellcheck="false",
     )  # fmt: skip
     modality = _choice(gettext_lazy("What is labeled"), MODALITIES, gettext_lazy("Fixed from now on."))
-    labels = _long(
+    labels = long_text(
         gettext_lazy("Labels"),
         gettext_lazy("One per line, two or more; or JSON. What each means can be written next."),
         required=True, spellcheck="false",
@@ -201,52 +200,8 @@ class CreateForm(SettingsForm):
     def clean_guidelines(self) -> str:
         markdown = unix_lines(self.cleaned_data["guidelines"])
         if markdown.strip():
-            _checked(projects.check_guidelines, markdown)
+            checked(projects.check_guidelines, markdown)
         return markdown
-
-
-class LabelsForm(Form):
-    """All labels, pasted as lines or JSON."""
-
-    labels = _long(
-        gettext_lazy("All labels"), gettext_lazy("One per line, or JSON with definitions and examples."),
-        required=True, rows=12, spellcheck="false",
-    )  # fmt: skip
-
-    def __init__(self, *args: Any, today: Collection[str] = (), **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.today = today
-
-    def clean_labels(self) -> list[NewLabel]:
-        return read_labels(self.cleaned_data["labels"], self.today)
-
-
-class LabelRow(forms.Form):
-    name = forms.CharField(
-        label=gettext_lazy("Label"), required=False, max_length=100,
-        widget=forms.TextInput(attrs={"class": "input w-full", "autocomplete": "off"}),
-    )  # fmt: skip
-    definition = _long(gettext_lazy("What it means"), rows=2)
-    examples = _long(gettext_lazy("Examples, one per line"), rows=2)
-
-
-LabelRows = forms.formset_factory(LabelRow, extra=0, max_num=MOST_ROWS, absolute_max=MOST_ROWS + 1)
-
-
-def rows_of(schema: LabelSchema) -> list[dict[str, str]]:
-    return [
-        {"name": label.name, "definition": label.definition, "examples": "\n".join(label.examples)}
-        for label in schema.labels.all()
-    ]
-
-
-def labels_in(rows: Iterable[dict[str, str]]) -> list[NewLabel]:
-    """The labels in the rows of the form. A row without a name is left out, which removes a label."""
-    return [
-        NewLabel(row["name"].strip(), unix_lines(row["definition"]).strip(), tuple(_lines(row["examples"])))
-        for row in rows
-        if row.get("name", "").strip()
-    ]
 
 
 def read_labels(text: str, today: Collection[str] = ()) -> list[NewLabel]:
@@ -254,24 +209,21 @@ def read_labels(text: str, today: Collection[str] = ()) -> list[NewLabel]:
 
     `today`: the names that the project has already.
     """
+    return checked(projects.parse_labels, lines_or_json(text), today)
+
+
+def lines_or_json(text: str) -> Any:
+    """A list of lines, or what the JSON holds; ValidationError says what is wrong with the JSON."""
     text = text.strip()
     if not text.startswith(("[", "{")):
-        return _checked(projects.parse_labels, _lines(text), today)
+        return lines_of(text)
     try:
-        return _checked(projects.parse_labels, json.loads(text), today)
+        return json.loads(text)
     except json.JSONDecodeError as error:
         names = {"line": error.lineno, "wrong": error.msg}
         raise forms.ValidationError(_("This JSON is broken in line %(line)d: %(wrong)s.") % names) from None
     except RecursionError:
         raise forms.ValidationError(_("This JSON is nested too deeply.")) from None
-
-
-def labels_as_json(schema: LabelSchema) -> str:
-    rows = [
-        {"name": label.name, "definition": label.definition, "examples": label.examples}
-        for label in schema.labels.all()
-    ]
-    return json.dumps(rows, ensure_ascii=False, indent=1)
 
 
 class GuidelinesForm(Form):
@@ -286,11 +238,11 @@ def unix_lines(text: str) -> str:
     return text.replace("\r\n", "\n")
 
 
-def _lines(text: str) -> list[str]:
+def lines_of(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def _checked(check: Any, *values: Any) -> Any:
+def checked(check: Any, *values: Any) -> Any:
     try:
         return check(*values)
     except InvalidInput as error:

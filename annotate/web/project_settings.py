@@ -1,10 +1,11 @@
-"""Pages of a project's settings, labels and guidelines: what is in force, what can change now, and how to change it."""
+"""Pages of a project's settings and guidelines: what is in force, what can change now, and how to change it."""
 
 import difflib
 from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
+from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -19,20 +20,10 @@ from annotate.silver import connections
 from annotate.web.http.guards import ProjectRequest, project_page
 from annotate.web.http.htmx import go_to
 from annotate.web.profile import zones
-from annotate.web.project_forms import (
-    MODALITIES,
-    MOST_ROWS,
-    GuidelinesForm,
-    LabelRows,
-    LabelsForm,
-    SettingsForm,
-    initial_of,
-    labels_as_json,
-    labels_in,
-    rows_of,
-)
+from annotate.web.project_forms import MODALITIES, GuidelinesForm, SettingsForm, initial_of
 
 _shown_and_sent = require_http_methods(["GET", "HEAD", "POST"])
+_PAGE = 25  # versions of guidelines
 _MOST_VERSIONS = 1_000_000  # larger numbers do not fit into the column
 _FIELD_OF = {"human_price_micros": "human_price"}  # settings whose form field has another name
 
@@ -84,48 +75,6 @@ def choose_annotator(request: ProjectRequest) -> HttpResponse:
 @_shown_and_sent
 @never_cache
 @project_page(to="manage")
-def labels(request: ProjectRequest) -> HttpResponse:
-    project = request.member.project
-    schema = projects.current_schema(project)
-    rows, pasted, status = (
-        _label_rows(request, rows_of(schema)),
-        LabelsForm(initial={"labels": labels_as_json(schema)}),
-        200,
-    )
-    base = request.POST.get("base", schema.version)
-    if request.method == "POST" and "add" not in request.POST:
-        status = 422
-        if "paste" in request.POST:
-            rows, pasted = (
-                _label_rows(None, rows_of(schema)),
-                LabelsForm(request.POST, today=projects.names_today(project)),
-            )
-        form: Any = pasted if pasted.is_bound else rows
-        if form.is_valid():
-            try:
-                return _save_labels(request, form)
-            except InvalidInput as error:
-                messages.error(request, str(error))
-            except Conflict as error:
-                messages.error(request, str(error))
-                if not projects.are_labels_in_use(project):  # otherwise no labels can be saved any more
-                    base, status = schema.version, 409
-    context = {
-        "schema": schema,
-        "is_late": status == 409,
-        "labels": list(schema.labels.all()),
-        "rows": rows if len(rows) <= MOST_ROWS else None,
-        "pasted": pasted,
-        "base": base,
-        "in_use": projects.are_labels_in_use(project),
-        "versions": project.schemas.select_related("created_by").order_by("-version"),
-    }
-    return render(request, "annotate/project_settings/labels.html", context, status=status)
-
-
-@_shown_and_sent
-@never_cache
-@project_page(to="manage")
 def guidelines(request: ProjectRequest) -> HttpResponse:
     project = request.member.project
     latest = projects.current_guidelines(project)
@@ -148,7 +97,9 @@ def guidelines(request: ProjectRequest) -> HttpResponse:
         "base": now if status == 409 else request.POST.get("base", now),
         "is_late": status == 409,
         "guidelines": GuidelineVersion(markdown=form["guidelines"].value() or ""),
-        "versions": project.guidelines.select_related("created_by").order_by("-version"),
+        "page": Paginator(project.guidelines.select_related("created_by").order_by("-version"), _PAGE).get_page(
+            request.GET.get("page")
+        ),
         "n_prompts": project.prompts.count(),
     }
     return render(request, "annotate/project_settings/guidelines.html", context, status=status)
@@ -208,27 +159,6 @@ def _save(request: ProjectRequest, form: SettingsForm) -> Project:
     return project_settings.change(
         project=request.member.project, by=request.member.user, shown=request.POST.get("shown", ""), **form.settings()
     )
-
-
-def _label_rows(request: HttpRequest | None, initial: list[dict[str, str]]) -> Any:
-    if request is None or request.method != "POST" or "paste" in request.POST:
-        return LabelRows(initial=initial, prefix="label")
-    data = request.POST.copy()
-    n_rows = _number(request.POST.get("label-TOTAL_FORMS"))
-    if "add" in data and n_rows is not None:
-        data["label-TOTAL_FORMS"] = str(n_rows + 1)
-    rows = LabelRows(data, prefix="label")
-    if "add" in data and len(rows):
-        rows[-1].fields["name"].widget.attrs["autofocus"] = True
-    return rows
-
-
-def _save_labels(request: ProjectRequest, form: Any) -> HttpResponse:
-    by = request.member
-    new = form.cleaned_data["labels"] if isinstance(form, LabelsForm) else labels_in(form.cleaned_data)
-    schema = projects.add_schema(project=by.project, labels=new, by=by.user, base=_number(request.POST.get("base")))
-    messages.success(request, _("The labels are saved as version %(version)d.") % {"version": schema.version})
-    return go_to(request, reverse("settings-labels", args=[by.project.slug]))
 
 
 def _save_guidelines(request: ProjectRequest, form: GuidelinesForm, latest: GuidelineVersion | None) -> HttpResponse:

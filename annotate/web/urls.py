@@ -9,6 +9,7 @@ from annotate.web import (
     exports,
     imports,
     items,
+    label_settings,
     labeling,
     overview,
     people,
@@ -76,7 +77,8 @@ urlpatterns = [
     path("p/<slug:slug>/import/<str:source>/quarantine", imports.quarantine, name="imports-quarantine"),
     path("p/<slug:slug>/settings/", project_settings.show, name="settings-show"),
     path("p/<slug:slug>/settings/annotator", project_settings.choose_annotator, name="settings-annotator"),
-    path("p/<slug:slug>/settings/labels", project_settings.labels, name="settings-labels"),
+    path("p/<slug:slug>/settings/labels", label_settings.show, name="settings-labels"),
+    path("p/<slug:slug>/settings/labels/undo", label_settings.undo, name="settings-labels-undo"),
     path("p/<slug:slug>/settings/guidelines", project_settings.guidelines, name="settings-guidelines"),
     path(
         "p/<slug:slug>/settings/guidelines/<int:version>",

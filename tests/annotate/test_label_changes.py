@@ -5,12 +5,13 @@ import pytest
 from annotate import label_changes, labels, projects, rounds, samples
 from annotate.errors import AccessDenied, Conflict, InvalidInput
 from annotate.label_changes import NextLabel
-from annotate.models import Gold, Label
+from annotate.models import Gold, Label, LabelMapping
+from annotate.models.base import database_now
 from annotate.models.project import Arm
 from annotate.projects import NewLabel
 from tests.annotate.asking import answer
 from tests.factories import answer_round, make_member, make_project, owner_of
-from tests.rows import make_items, make_silver
+from tests.rows import make_items, make_round, make_run, make_silver
 
 pytestmark = pytest.mark.django_db
 
@@ -169,6 +170,55 @@ class TestUndo:
         change(project, following("red", ("cold", ["green", "blue"])))
         label_changes.undo(project=project, by=owner_of(project))
         assert not project.gold.exists()
+
+    @pytest.mark.parametrize("new", [following("red", "green"), following(("pink", []), ("grey", []))])
+    def test_after_it_the_labels_can_be_changed_again(self, project, new):
+        """Of a retired label, too, nothing stays behind."""
+        for _ in range(2):
+            change(project, new)
+            label_changes.undo(project=project, by=owner_of(project))
+        assert not LabelMapping.objects.exists()
+
+    def test_only_the_latest_is_taken_back(self, project):
+        change(project, following("red", "green"))
+        label_changes.undo(project=project, by=owner_of(project), version=2)
+        change(project, following("green", "red", "blue"))
+        with pytest.raises(Conflict, match="Version 1 of the labels is not the latest"):
+            label_changes.undo(project=project, by=owner_of(project), version=1)
+
+    @pytest.mark.parametrize(
+        ("follow", "sentence"),
+        [
+            (lambda project, items: make_round(project, items, index=2), "A round was drawn"),
+            (lambda project, items: project.rounds.update(closed_at=database_now()), "A round was closed"),
+            (lambda project, items: make_run(project, state="running"), "Long work is under way"),
+            (lambda project, items: make_run(project, "import"), "Long work ended"),
+        ],
+    )
+    def test_rounds_and_runs_make_it_final_too(self, project, follow, sentence):
+        *drawn, last = project.items.all()
+        make_round(project, drawn, is_closed=True)
+        change(project, following("red", "green"))
+        follow(project, [last])
+        with pytest.raises(Conflict, match=sentence):
+            label_changes.undo(project=project, by=owner_of(project))
+
+
+class TestSave:
+    def test_while_nothing_is_labeled_they_are_replaced(self):
+        project = make_project(labels=NAMES)
+        new = [NextLabel(NewLabel("spam")), NextLabel(NewLabel("ham"))]
+        assert label_changes.save(project=project, new=new, by=owner_of(project)).version == 2
+        assert not LabelMapping.objects.exists()
+
+    def test_what_is_said_of_todays_labels_must_be_true_even_then(self):
+        project = make_project(labels=NAMES)
+        with pytest.raises(InvalidInput, match="no label 'grey'"):
+            label_changes.save(project=project, new=following("red", ("a", ["grey"])), by=owner_of(project))
+
+    def test_in_use_it_is_a_change(self, project):
+        label_changes.save(project=project, new=following("red", "green"), by=owner_of(project), base=1)
+        assert read(project)[-1] is None
 
 
 class TestSamples:

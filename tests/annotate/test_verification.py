@@ -233,9 +233,8 @@ class TestSamplesCannotBeBent:
         figures = {row.estimand: row for row in estimation.figures(project, frozen, audit)}
         kept = project.estimates.get(estimand="delivered")
         assert (kept.low, kept.high) != (figures["delivered"].low, figures["delivered"].high)
-        project.estimates.filter(pk=kept.pk).update(
-            low=figures["delivered"].low, high=figures["delivered"].high, method="wilson"
-        )
+        wilson = figures["delivered"]
+        project.estimates.filter(pk=kept.pk).update(low=wilson.low, high=wilson.high, method="wilson")
         assert problem(project, "figures follow from the audit sample") is None
 
     def test_changed_vectors_are_found_and_not_trained_on(self, project):

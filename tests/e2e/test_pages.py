@@ -75,6 +75,7 @@ SITE_OWNERS = {
 ACTIONS = {
     "healthz", "sign-out", "theme-set", "labeling-next", "labeling-submit", "labeling-change", "labeling-renew",
     "labeling-release", "labeling-draft", "labeling-reveal", "labeling-why", "people-invite", "people-set",
+    "settings-labels-undo",
     "markdown-preview", "settings-annotator", "people-release", "people-password", "sessions-end", "token-create",
     "token-revoke",
     "people-remove", "review-decide", "items-withdraw", "items-bring-back",

@@ -85,6 +85,12 @@ class TestList:
     def test_empty_it_says_that_one_is_possible(self, signed_in, project):
         assert "Nothing was exported from here yet" in listed(signed_in(owner_of(project)), project).content.decode()
 
+    def test_what_a_command_exported_was_exported(self, signed_in, project):
+        make_export(make_version(project, version=4), folder="elsewhere", n_rows=12)
+        body = " ".join(listed(signed_in(owner_of(project)), project).content.decode().split())
+        assert "Nothing was exported" not in body and "elsewhere" not in body
+        assert "A command on the server exported version 4 with 12 rows" in body
+
     def test_a_run_under_way_is_watched(self, signed_in, project):
         run = make_run(project, kind="export", state="running")
         assert f'id="run-{run.public_id}"' in listed(signed_in(owner_of(project)), project).content.decode()

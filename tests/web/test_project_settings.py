@@ -210,15 +210,6 @@ class TestLabels:
         owner.post(url(project, "settings-labels"), self.rows(("c", "", ""), ("d", "", ""), base=late.context["base"]))
         assert [label.name for label in projects.current_schema(project).labels.all()] == ["c", "d"]
 
-    def test_in_use_they_are_shown_with_the_reason(self, owner, project):
-        make_silver(project, make_items(project, 1))
-        text = owner.get(url(project, "settings-labels")).content.decode()
-        assert "The labels are in use" in text
-        assert "Save as a new version" not in text
-        response = owner.post(url(project, "settings-labels"), self.rows(("a", "", ""), ("b", "", "")))
-        assert response.status_code == 422
-        assert projects.current_schema(project).version == 1
-
     def test_of_hundreds_only_pasting_is_offered(self, signed_in):
         many = make_project(tuple(f"label {i}" for i in range(101)))
         text = signed_in(owner_of(many)).get(url(many, "settings-labels")).content.decode()

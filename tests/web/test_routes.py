@@ -78,6 +78,7 @@ NEEDS: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "settings-show": ("manage", FORM),
     "settings-annotator": ("manage", ACTION),
     "settings-labels": ("manage", FORM),
+    "settings-labels-undo": ("manage", ACTION),
     "settings-guidelines": ("manage", FORM),
     "settings-guidelines-version": ("manage", PAGE),
     "people-list": ("manage", PAGE),
