@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from annotate.formats import csv, spreadsheet
@@ -109,6 +109,8 @@ class TestLines:
 
     @steady
     @given(st.lists(nasty_text, min_size=2, max_size=4), st.sampled_from(SEPARATORS), st.booleans())
+    @example(["a", 'x;"=1+1;'], ";", False)  # a quote that such a reader takes away
+    @example(["a", 'x\n"=1+1'], ",", True)
     def test_no_reader_finds_a_formula_whatever_it_separates_by(self, cells, separator, ends_cells_at_lines):
         content = spreadsheet.lines([cells]).decode()
         parts = re.split("[\r\n]+", content) if ends_cells_at_lines else [content]
