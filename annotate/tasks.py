@@ -164,7 +164,9 @@ def _import(
     attempt.step("Importing")
     done = ingest.import_upload(project=project, by=by, upload=upload, dialect=dialect, columns=columns)
     counts = {name: getattr(done, name) for name in ("n_items", "n_revived", "n_duplicates", "n_rejected")}
-    return {"import": done.public_id, **counts, "warnings": done.options.get("warnings", [])}
+    export = done.options["dialect"].get("export")
+    warnings = done.options.get("warnings", [])
+    return {"import": done.public_id, **counts, "warnings": warnings, **({"export": export} if export else {})}
 
 
 def _abandon_cancelled(attempt: lifecycle.Attempt, by: User) -> None:
@@ -281,5 +283,5 @@ KINDS = {
     "close": RunKind(_close, {"force": False}, queue="io"),
     "train": RunKind(_train, {"method": method_choice.DEFAULT, "parameters": {}}, check=method_choice.check),
     "estimate": RunKind(_estimate),
-    "export": RunKind(_export, {"formats": list(export.FORMATS)}),
+    "export": RunKind(_export, {"formats": list(export.USUAL)}),
 }

@@ -180,7 +180,18 @@ def _imported(facts: dict[str, Any]) -> str:
     new = ngettext("%(n)s new item", "%(n)s new items", n) % {"n": count(n)}
     sentence = _("%(new)s; brought back: %(back)s, duplicates: %(twice)s, rows set aside: %(bad)s.")
     others = {"back": facts.get("n_revived"), "twice": facts.get("n_duplicates"), "bad": facts.get("n_rejected")}
-    return sentence % {"new": new, **{name: count(value or 0) for name, value in others.items()}}
+    told = sentence % {"new": new, **{name: count(value or 0) for name, value in others.items()}}
+    return f"{told} {_of_export(facts['export'])}" if facts.get("export") else told
+
+
+def _of_export(kind: str) -> str:
+    """What is to be known of a file that Goldloop exported: of CSV of format 1, what it could not tell apart."""
+    if kind != "escaped":
+        return _("The file is an export of Goldloop.")
+    return _(
+        "The file is an export of an earlier Goldloop. Before each text that begins like a formula an apostrophe was "
+        "taken away; if a text had one of its own, it has lost that."
+    )
 
 
 def _counted(facts: dict[str, Any]) -> str:
