@@ -172,8 +172,9 @@ class Table:
 
     def _nameless(self, raw: Raw) -> int | None:
         """The first column without a name in which this row has something."""
-        places = [place for place, name in enumerate(self._header[: len(raw)]) if name is None]
-        return next((place for place in places if isinstance(raw, list) and raw[place].strip()), None)
+        cells = raw if isinstance(raw, list) else []
+        places = [place for place, name in enumerate(self._header[: len(cells)]) if name is None]
+        return next((place for place in places if cells[place].strip()), None)
 
     def _check_nameless(self, raw: Raw) -> bool:
         """True; InvalidInput where the row has something in a column without a name."""
