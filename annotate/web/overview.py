@@ -49,6 +49,13 @@ _ACTIONS: tuple[tuple[str, Promise], ...] = (
     ("export", gettext_lazy("Export")),
 )
 
+# Said to members who may not take the next step themselves.
+_WHO_MAY: dict[str, Promise] = {
+    "manage": gettext_lazy("That is for whoever manages the project; nothing waits for you."),
+    "annotate": gettext_lazy("That is for the people who annotate; nothing waits for you."),
+    "review": gettext_lazy("That is for the project's reviewers; nothing waits for you."),
+}
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -97,6 +104,9 @@ def _standing(member: Member) -> dict[str, Any]:
     now = progress.progress(project)
     step = next_step.choose(project, now)
     context: dict[str, Any] = {"now": now, "step": step, "statuses": run_status.of_interest(project)}
+    needs = next_step.NEEDS[step.kind]
+    if needs and member.role not in MAY[needs]:
+        context["who_may"] = _WHO_MAY[needs]
     if member.role in MAY["manage"] or member.role == Role.VIEWER:
         context["money"] = {"human": now.human_micros, "machine": now.machine_micros}
     if member.role in MAY["manage"]:
