@@ -123,7 +123,7 @@ def change(*, project: Project, new: Sequence[NextLabel], by: User, base: int | 
     history = labels.history(following)
     void_answers.uncount(project, history)
     n_settled = gold.settle_again(project, history)
-    samples.complete_samples(following)
+    samples.complete_samples(following, is_new=True)
     facts = {"version": following.version, "n_void": effect.n_void, "n_settled": n_settled}
     record("labels.changed", project=project, by=by, **facts, fates=[[fate.name, *fate.becomes] for fate in fates])
     return following
@@ -275,7 +275,9 @@ def _silver_counts(project: Project, history: labels.LabelHistory) -> Counter[in
     prompt = prompts.current_prompt(project)
     if prompt is None:
         return Counter()
-    rows = Prediction.objects.filter(prompt=prompt, item__withdrawn_at__isnull=True, label_index__isnull=False)
+    rows = Prediction.objects.current().filter(
+        prompt=prompt, item__withdrawn_at__isnull=True, label_index__isnull=False
+    )
     said = np.fromiter(rows.values_list("label_index", flat=True).iterator(), dtype=np.int64)
     return Counter(history.map_from(prompt.schema_id).silver(said).tolist())
 

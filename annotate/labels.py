@@ -4,12 +4,14 @@ Rows are never rewritten: gold, answers and machine labels keep the version that
 computes with them reads them through these maps (docs/labels.md).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from django.db.models import QuerySet
 
-from annotate.models import Label, LabelMapping, LabelSchema
+from annotate.models import Label, LabelMapping, LabelSchema, Project
 from models_ml.arrays import Bools, Ints
 from models_ml.label_map import NO_LABEL, LabelMap
 
@@ -20,8 +22,13 @@ class LabelHistory:
 
     schema: LabelSchema
     maps: dict[int, LabelMap]  # by the primary key of a version
-    labels: list[Label]  # of `schema`, in the order of their columns
+    versions: dict[int, list[Label]]  # by the primary key of a version, in the order of their columns
     _places: dict[int, tuple[int, int]]  # (primary key of the version, index) by primary key of a label
+
+    @property
+    def labels(self) -> list[Label]:
+        """Of `schema`, in the order of their columns."""
+        return self.versions[self.schema.pk]
 
     @property
     def n_classes(self) -> int:
@@ -42,6 +49,11 @@ class LabelHistory:
         schema_id, index = self._places[label_id]
         change = self.maps[schema_id]
         return int(change.target[index]) if change.keeps_gold[index] else NO_LABEL
+
+    @property
+    def void_ids(self) -> list[int]:
+        """Primary keys of the labels whose gold is void here."""
+        return [label for label in self._places if self.gold_index(label) == NO_LABEL]
 
     @property
     def is_first(self) -> bool:
@@ -75,14 +87,30 @@ class Reading:
         return history(LabelSchema.objects.get(pk=self.schema_id))
 
 
+def current(project: Project) -> LabelHistory:
+    """The labels in force, and the maps of all versions before them. One query, two once labels were changed."""
+    rows = list(_labels_of(project.pk).select_related("schema"))
+    schema = rows[0].schema
+    schema.project = project
+    return _history(schema, rows)
+
+
 def history(schema: LabelSchema) -> LabelHistory:
-    """The labels of `schema`, and the maps of all versions of its project up to it. Two queries."""
+    """The labels of `schema`, and the maps of all versions of its project up to it; queries as `current`."""
+    return _history(schema, _labels_of(schema.project_id).filter(schema__version__lte=schema.version))
+
+
+def _labels_of(project: int) -> QuerySet[Label]:
+    """The labels of all versions of the project's schema, newest version first."""
+    return Label.objects.filter(schema__project=project).order_by("-schema__version", "index")
+
+
+def _history(schema: LabelSchema, rows: Iterable[Label]) -> LabelHistory:
     versions: dict[int, list[Label]] = {schema.pk: []}
-    rows = Label.objects.filter(schema__project=schema.project_id, schema__version__lte=schema.version)
-    for label in rows.order_by("-schema__version", "index"):
+    for label in rows:
         versions.setdefault(label.schema_id, []).append(label)
     places = {label.pk: (label.schema_id, label.index) for labels in versions.values() for label in labels}
-    return LabelHistory(schema, _maps(versions, places), versions[schema.pk], places)
+    return LabelHistory(schema, _maps(versions, places), versions, places)
 
 
 def _maps(versions: dict[int, list[Label]], places: dict[int, tuple[int, int]]) -> dict[int, LabelMap]:

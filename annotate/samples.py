@@ -58,16 +58,21 @@ def advance_cutoffs(current: Round) -> None:
     current.audit_cutoff, current.reference_cutoff = project.audit_cutoff, project.reference_cutoff
 
 
-def complete_samples(schema: LabelSchema) -> None:
+def complete_samples(schema: LabelSchema, *, is_new: bool = False) -> None:
     """Set how far each sample is complete under `schema`: up to the first item whose gold a change made void.
 
     An item whose gold is void holds its sample up until it was asked again in a round that is closed; unanswered then,
-    it is unresolved and counted as such. Call when the labels changed and when a round closes.
+    it is unresolved and counted as such. Call when the labels changed (`is_new`) and when a round closes. From then on
+    a cut-off only grows its sample: void gold of an item that is brought back counts as unresolved.
     """
     void = _void(schema)
     audit, reference = (_numbers(schema, arm, void) for arm in (Arm.AUDIT, Arm.RANDOM))
-    schema.audit_cutoff = float(np.nextafter(min(audit), -1.0)) if audit else None
-    schema.reference_cutoff = float(np.nextafter(max(reference), 2.0)) if reference else None
+    low = float(np.nextafter(min(audit), -1.0)) if audit else None
+    high = float(np.nextafter(max(reference), 2.0)) if reference else None
+    if is_new or (schema.audit_cutoff is not None and (low is None or low > schema.audit_cutoff)):
+        schema.audit_cutoff = low
+    if is_new or (schema.reference_cutoff is not None and (high is None or high < schema.reference_cutoff)):
+        schema.reference_cutoff = high
     schema.save(update_fields=["audit_cutoff", "reference_cutoff"])
 
 
@@ -76,12 +81,31 @@ def to_ask_again(schema: LabelSchema) -> set[int]:
     return _in_samples(schema, _void(schema))
 
 
+def void_gold(schema: LabelSchema, step: LabelMap | None = None) -> set[int]:
+    """Ids of items whose blind gold a change of labels made void.
+
+    `step`: a change of the labels of `schema` that is only thought of.
+    """
+    history = labels.history(schema)
+    if history.is_first and step is None:
+        return set()
+    reads = {label: _reads(history, label, step) for label in history.label_ids}
+    rows = Gold.objects.current().filter(project=schema.project_id, is_blind=True).values_list("item_id", "label_id")
+    valid: set[int] = set()
+    void: set[int] = set()
+    for item, label in rows.iterator(chunk_size=bulk.ROWS_PER_ARRAY_READ):
+        (valid if reads[label] else void).add(item)
+    return void - valid
+
+
 def n_void_after(schema: LabelSchema, step: LabelMap) -> int:
     """How many audit and reference items would have void gold, were the labels of `schema` changed by `step` now."""
     return len(_in_samples(schema, _void(schema, step)))
 
 
 def _in_samples(schema: LabelSchema, ids: set[int]) -> set[int]:
+    if not ids:
+        return set()
     held = (_in_sample(schema, arm).values_list("pk", flat=True).iterator() for arm in (Arm.AUDIT, Arm.RANDOM))
     return {item for items in held for item in items} & ids
 
@@ -98,20 +122,12 @@ def _void(schema: LabelSchema, step: LabelMap | None = None) -> set[int]:
 
     `step`: a change of the labels of `schema` that is only thought of; no round has asked again after it.
     """
-    history = labels.history(schema)
-    if history.is_first and step is None:
-        return set()
-    reads = {label: _reads(history, label, step) for label in history.label_ids}
-    rows = Gold.objects.current().filter(project=schema.project_id, is_blind=True).values_list("item_id", "label_id")
-    valid: set[int] = set()
-    void: set[int] = set()
-    for item, label in rows.iterator(chunk_size=bulk.ROWS_PER_ARRAY_READ):
-        (valid if reads[label] else void).add(item)
-    if step is not None:
-        return void - valid
+    void = void_gold(schema, step)
+    if step is not None or not void:
+        return void
     asked = QueueEntry.objects.filter(round__project=schema.project_id, round__state=Round.State.CLOSED)
     again = asked.filter(round__opened_at__gt=schema.created_at)
-    return void - valid - set(again.values_list("item_id", flat=True))
+    return void - set(again.values_list("item_id", flat=True))
 
 
 def _reads(history: labels.LabelHistory, label: int, step: LabelMap | None) -> bool:

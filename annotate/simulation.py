@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 from django.db.models import Sum
 
-from annotate import projects, vectors
+from annotate import labels, projects, vectors
 from annotate import rounds as drawing
 from annotate.errors import InvalidInput
 from annotate.imports import ingest
@@ -139,8 +139,9 @@ def _measure(
     frozen = delivery.current(project=project, by=person.user)
     items = pool.load(project)
     true, ruled = _true_labels(project, items, truth), _ruled_labels(project, items, person)
-    gold = pool.load_gold(items, project)
-    silver = pool.load_silver(items, frozen.row.prompt, len(setup.labels))
+    history = labels.history(frozen.row.schema)
+    gold = pool.load_gold(items, history)
+    silver = pool.load_silver(items, frozen.row.prompt, history)
     model = frozen.at("model_label", items.ordinal)
     machine = frozen.at("label", items.ordinal)
     has_gold = gold.delivered != pool.NO_LABEL

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models_ml.arrays import Array, Bools, Ints, Matrix
+from models_ml.arrays import Array, Bools, Floats, Ints
 
 NO_LABEL = -1
 
@@ -69,33 +69,36 @@ class LabelMap:
     def probabilities(self, vectors: Array, label: Ints) -> Array:
         """(N, n_classes) distributions as they read later, of (N, K) `vectors` whose machine label was `label`.
 
-        Merged labels add up. A label that leads nowhere leaves its probability to the others. A row is NaN (unknown)
+        Merged labels add up. A label that leads nowhere leaves its probability to the others; only then are rows
+        divided by what is left, so that those whose labels were renamed or moved keep every bit. A row is NaN (unknown)
         where its own label was split or leads nowhere, or where nothing is left.
         """
         moved = self._added(vectors)
-        whole = moved.sum(axis=1, keepdims=True)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            moved = moved / whole
+        if (self.target < 0).any():
+            whole = moved.sum(axis=1, keepdims=True)
+            moved = np.divide(moved, whole, out=np.full_like(moved, np.nan), where=whole > 0)
         said = np.clip(label, 0, len(self.target) - 1)
         unknown = (label >= 0) & (label < len(self.target)) & ~(self.keeps_probability & (self.target >= 0))[said]
-        moved[unknown | ~(whole[:, 0] > 0)] = np.nan
+        if unknown.any():
+            moved = np.where(unknown[:, None], np.nan, moved)
         return moved.astype(np.float32)
 
-    def predictions(self, predicted: Array) -> Array:
+    def predictions(self, predicted: Floats) -> Floats:
         """(N, n_classes) what a model of the earlier version predicts, of its (N, K) predictions.
 
         ValueError where the change left the model behind (`keeps_models`).
         """
         if not self.keeps_models:
             raise ValueError("a model of these labels says nothing about the later ones; train again")
-        return self._added(predicted).astype(np.float32)
+        return self._added(predicted).astype(predicted.dtype)
 
-    def _added(self, vectors: Array) -> Matrix:
+    def _added(self, vectors: Floats) -> Floats:
         """(N, n_classes) columns moved to their targets and added up there; those without a target left out."""
         if vectors.ndim != 2 or vectors.shape[1] != len(self.target):
             raise ValueError(f"vectors of {len(self.target)} labels are needed; these have the shape {vectors.shape}")
+        if len(self.target) == self.n_classes and bool((self.target == np.arange(self.n_classes)).all()):
+            return vectors  # nothing moves; with many labels the product below is large
         table = np.zeros((len(self.target), self.n_classes), dtype=np.float64)
         led = np.flatnonzero(self.target >= 0)
         table[led, self.target[led]] = 1.0
-        added: Matrix = vectors @ table
-        return added
+        return np.asarray(vectors @ table)

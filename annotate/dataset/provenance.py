@@ -14,10 +14,11 @@ from django.db.models.functions import Cast
 from numpy.typing import NDArray
 from safetensors import safe_open
 
-from annotate import files
-from annotate.models import Annotation, DeliveredVersion, Draw, Gold, Item, Label, Prediction
+from annotate import files, labels
+from annotate.models import Annotation, DeliveredVersion, Draw, Gold, Item, Prediction
 from annotate.models.project import Arm
 from models_ml.arrays import Positions
+from models_ml.label_map import NO_LABEL
 
 CHUNK_ROWS = 5_000
 DIGITS = 6  # of exported probabilities: they are stored as float32, which holds about seven
@@ -35,7 +36,7 @@ COLUMNS: dict[str, str] = {
     "split": "audit (only ever evaluates), reference (a random sample), train (other gold), pool (the rest)",
     "pi": "probability of having been drawn for the audit or reference sample, or null where unknown",
     "stratum": "the stratum of a request that drew the item; null: none did",
-    "silver_label": "the label that the LLM gave, or null where it gave none of ours",
+    "silver_label": "the label that the LLM gave, as it reads under these labels; null where it gave none of them",
     "silver_probability": "the LLM's probability of that label, or null where it is unknown",
     "silver_status": "how the LLM's answer ended: ok, or the kind of failure; null: it was not asked",
     "model_label": "the label of the trained model, predicted without having seen this item",
@@ -74,7 +75,7 @@ class Counts:
 
 
 class Provenance:
-    """The rows of one delivered version, in the order of ordinals.
+    """The rows of one delivered version, in the order of ordinals; labels read as under the schema of that version.
 
     In memory are the frozen arrays of machine labels and one chunk of rows.
     """
@@ -82,11 +83,14 @@ class Provenance:
     def __init__(self, delivered: DeliveredVersion) -> None:
         self.delivered, self.counts = delivered, Counts()
         self._machine = _Machine(delivered)
-        self._schema = _names(delivered)
-        self._label_names = dict(Label.objects.filter(schema__project=delivered.project).values_list("pk", "name"))
+        history = labels.history(delivered.schema)
+        self._schema = [label.name for label in history.labels]
+        # Left out: void labels, those of later versions, and those of other projects, see `_gold`.
+        reads = {label: history.gold_index(label) for label in history.label_ids}
+        self._reads = {label: index for label, index in reads.items() if index != NO_LABEL}
         prompt, model = delivered.prompt, delivered.model
         self._prompt = prompt
-        self._silver_names = _names(prompt) if prompt else []
+        self._change = history.map_from(prompt.schema_id) if prompt else None
         self._prompt_guidelines = prompt.guidelines.version if prompt and prompt.guidelines else None
         self._versions = (
             prompt.model if prompt else None,
@@ -168,10 +172,9 @@ class Provenance:
             "item_id", "label_id", "rule", "origin", "created_at"
         ):
             is_trainable = origin != Arm.AUDIT
-            if is_trainable or item not in found:
-                # None for gold of another project, whose items may lie in the same range of keys; no row uses it.
-                name = self._label_names.get(label)
-                found[item] = (name, rule, origin, _utc(moment), is_trainable)
+            # Gold of another project, whose items may lie in the same range of keys, reads as nothing here either.
+            if label in self._reads and (is_trainable or item not in found):
+                found[item] = (self._schema[self._reads[label]], rule, origin, _utc(moment), is_trainable)
         return found
 
     @staticmethod
@@ -182,32 +185,41 @@ class Provenance:
             found[item].setdefault(arm, pi)
         return found
 
-    @staticmethod
-    def _answers(among: dict[str, Any]) -> dict[int, AnswerSummary]:
-        """A summary of the counted answers, skips left out, by item."""
+    def _answers(self, among: dict[str, Any]) -> dict[int, AnswerSummary]:
+        """A summary of the counted answers by item; skips are left out, and labels that a change made void."""
         answers: dict[int, list[tuple[str, int, int | None]]] = defaultdict(list)
         counted = Annotation.objects.filter(**among, is_current=True, is_counted=True, label__isnull=False)
         for item, person, label, guidelines in counted.values_list(
             "item_id", "annotator__public_id", "label_id", "guidelines__version"
         ):
-            answers[item].append((person, label, guidelines))
+            if label in self._reads:
+                answers[item].append((person, self._reads[label], guidelines))
         return {item: _summary(given) for item, given in answers.items()}
 
     def _silver(self, among: dict[str, Any]) -> dict[int, tuple[Any, ...]]:
         """By item: the silver label, its probability and its status, under the delivered version's prompt version."""
-        if self._prompt is None:
+        if self._prompt is None or self._change is None:
             return {}
-        rows = Prediction.objects.filter(prompt=self._prompt, **among)
+        rows = Prediction.objects.current().filter(prompt=self._prompt, **among)
         return {
-            item: (
-                None if index is None else self._silver_names[index],
-                None
-                if vector is None or index is None
-                else round(struct.unpack_from("<f", vector, 4 * index)[0], DIGITS),
-                status,
-            )
+            item: (*self._said(index, vector), status)
             for item, index, vector, status in rows.values_list("item_id", "label_index", "probabilities", "status")
         }
+
+    def _said(self, index: int | None, vector: "bytes | memoryview[int] | None") -> tuple[str | None, float | None]:
+        """A machine's label and its probability, as they read under the schema of the delivered version."""
+        assert self._change is not None
+        if index is None or self._change.target[index] == NO_LABEL:
+            return None, None
+        column = int(self._change.target[index])
+        if vector is None:
+            return self._schema[column], None
+        if self._change.is_identity:
+            p = struct.unpack_from("<f", vector, 4 * index)[0]
+        else:
+            moved = self._change.probabilities(np.frombuffer(vector, dtype="<f4")[None], np.array([index]))
+            p = float(moved[0, column])
+        return self._schema[column], None if p != p else round(p, DIGITS)
 
 
 class _Machine:
@@ -266,11 +278,6 @@ def _numbers(values: NDArray[Any]) -> list[float | None]:
     """The values rounded to DIGITS, which hides the noise of float32; NaN becomes None."""
     rounded = np.round(values.astype(np.float64), DIGITS).tolist()
     return [None if value != value else value for value in rounded]
-
-
-def _names(version: Any) -> list[str]:
-    """Label names by index, of the schema of a delivered version or a prompt version."""
-    return list(version.schema.labels.order_by("index").values_list("name", flat=True))
 
 
 def _utc(moment: datetime) -> str:

@@ -250,7 +250,10 @@ def _table(text: str, encoding: str, is_all: bool, choices: Mapping[str, Any], c
         _has_header(text, one, is_all, columns) for one in {dialect, replace(dialect, delimiter=detected)}
     ):
         header_line = 0
-    return Dialect.from_json({**dialect.to_json(), "header_line": header_line, **choices})
+    wanted = choices.get("header_line", header_line)
+    if wanted == 1 and header_line == 2:
+        wanted = 2  # who says that the first line names the columns, means the first below "sep=;"
+    return Dialect.from_json({**dialect.to_json(), **choices, "header_line": wanted})
 
 
 def _delimiter(text: str, base: Dialect, is_all: bool, columns: Collection[str]) -> str:
@@ -266,10 +269,11 @@ def _delimiter(text: str, base: Dialect, is_all: bool, columns: Collection[str])
 def _has_quoting(text: str, dialect: Dialect, is_all: bool, columns: Collection[str]) -> bool:
     """Whether double quotes enclose cells. In a table by tabs, and in plain lines, they often are characters.
 
-    There they enclose cells only if no row is lost by it: neither broken, nor joined with others.
+    There they enclose cells only if no row is lost by it, neither broken nor joined with others, or if the very
+    first cell is written so.
     """
     plain = replace(dialect, quoting=False)
-    if dialect.delimiter == "\t":
+    if dialect.delimiter == "\t" and not text.startswith('"'):
         n_quoted, n_plain = (_n_even(text, one, is_all) for one in (dialect, plain))
         return n_quoted >= n_plain
     if dialect.delimiter == NO_DELIMITER:

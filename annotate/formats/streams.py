@@ -29,6 +29,11 @@ class Facts:
     n_bytes: int = 0  # unpacked, as far as it was read
     share: float = 1.0  # of the stored bytes, that were read; below 1 where only the beginning was wanted
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the whole file was read."""
+        return bool(self.sha256)
+
 
 class Counter(Protocol):
     """Counts the lines of a file that is given to it block by block."""

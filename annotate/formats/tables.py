@@ -97,13 +97,13 @@ class Table:
         """InvalidInput for an unusable header, a column that needs a name and has none, or no rows."""
         check_mark(streams.head(file, name, 2), self.dialect.encoding, name)
         try:
-            n_rows = 0
-            for _, raw, _ in islice(self.lines(file), _BEGINNING_ROWS):
-                n_rows += 1
-                self._check_nameless(raw)
+            rows = self.lines(file)
+            has_rows = next((True for _, raw, _ in rows if self._check_nameless(raw)), False)
+            if None in self._header:
+                all(self._check_nameless(raw) for _, raw, _ in islice(rows, _BEGINNING_ROWS))
         except InvalidInput as error:
             raise InvalidInput(f"{name}: {error}") from None
-        if not n_rows:
+        if not has_rows:
             raise InvalidInput(f"{name} has a header, but no row below it.")
 
     def names(self, file: BinaryIO) -> list[str]:
@@ -174,11 +174,13 @@ class Table:
         places = [place for place, name in enumerate(self._header[: len(raw)]) if name is None]
         return next((place for place in places if isinstance(raw, list) and raw[place].strip()), None)
 
-    def _check_nameless(self, raw: Raw) -> None:
+    def _check_nameless(self, raw: Raw) -> bool:
+        """True; InvalidInput where the row has something in a column without a name."""
         if isinstance(raw, list) and (place := self._nameless(raw)) is not None:
             raise InvalidInput(
                 f"The header gives column {place + 1:,} no name; every column that holds something needs one."
             )
+        return True
 
     def _is_blank(self, raw: Raw) -> bool:
         """Whether the row is a line of blanks; in a table of one column that is an empty cell, not a blank line."""

@@ -17,14 +17,15 @@ from django.db.models.functions import Coalesce
 from annotate import access, samples
 from annotate.errors import Conflict, FileDamaged
 from annotate.formats import streams
-from annotate.formats.columns import Chosen, Fields, check
+from annotate.formats.columns import Chosen, Fields, check, unnamed_labels
 from annotate.formats.dialect import JSONL, Dialect
 from annotate.formats.reader import Line, Reader, reader_of
-from annotate.imports import uploads
+from annotate.imports import confidence, uploads
+from annotate.imports.label_columns import warning
 from annotate.imports.rows import Kind
-from annotate.imports.writer import IMPORTED, Read, Writer, checked
+from annotate.imports.writer import IMPORTED, Read, Writer, checked, rules_of
 from annotate.modalities import modality
-from annotate.models import Draw, Gold, Import, Item, ItemPayload, Prediction, Project, Upload, User, bulk
+from annotate.models import Draw, Gold, Import, Item, ItemPayload, LabelSchema, Prediction, Project, Upload, User, bulk
 from annotate.models.base import database_now
 from annotate.models.event import record
 from annotate.runs import lifecycle
@@ -104,15 +105,19 @@ def _import(job: _Job, attempt: lifecycle.Attempt) -> Import:
     facts = reader.inspect(file, job.name, lambda: attempt.beat(0), limit=limit)
     if job.upload and facts.sha256 != job.upload.file_sha256:
         raise FileDamaged(f"The stored file of {job.name} has another checksum than its row says; send it again.")
+    fields, names = modality(job.project.modality).FIELDS, reader.names(file)
     if not reader.is_typed:
-        check(job.fields, modality(job.project.modality).FIELDS, reader.names(file))
+        check(job.fields, fields, names)
     source = _unfinished(job, facts) or _begin(job, facts)
     writer = Writer(source, attempt, facts.n_lines, reader)
     with bulk.few_checkpoints():
-        for rows in _read_ahead(map(writer.read, _chunks(reader, reader.lines(file, skip=source.cursor)))):
+        for rows in _read_ahead(map(writer.read, chunks(reader, reader.lines(file, skip=source.cursor)))):
             writer.store(rows)
     _check_unchanged(job, facts)
+    source.options["warnings"] = [*reader.warnings, *warning(unnamed_labels(names, job.fields, fields))]
     _complete(source, attempt, facts.n_lines, job.by)
+    for note in confidence.report(source):
+        attempt.say(note)
     return source
 
 
@@ -184,12 +189,21 @@ def _begin(job: _Job, facts: streams.Facts) -> Import:
             "fields": asdict(job.fields),
             "schema": schema.version if schema else None,
             "dialect": job.dialect.to_json(),
+            **_confidence_scale(job, schema),
         },
         created_by=job.by,
     )
 
 
-def _chunks(reader: Reader, lines: Iterable[Line]) -> Iterator[list[Line]]:
+def _confidence_scale(job: _Job, schema: LabelSchema | None) -> dict[str, str]:
+    """The scale of the confidences, so that each attempt reads them alike; nothing without a column of them."""
+    if job.fields.confidence is None:
+        return {}
+    rules = rules_of(job.project, schema, job.fields, reader_of(job.dialect))
+    return {"confidence_scale": confidence.scale_in(rules, job.file).value}
+
+
+def chunks(reader: Reader, lines: Iterable[Line]) -> Iterator[list[Line]]:
     """The lines in lists of at most CHUNK_ROWS lines; a list ends early once it has CHUNK_BYTES bytes."""
     chunk: list[Line] = []
     n_bytes = 0
@@ -227,7 +241,7 @@ def _complete(source: Import, attempt: lifecycle.Attempt, n_lines: int, by: User
         _revive(source)
         source.cursor, source.state, source.finished_at = n_lines, Import.State.COMPLETE, database_now()
         source.run = attempt.run
-        source.save(update_fields=["cursor", "state", "finished_at", "run"])
+        source.save(update_fields=["cursor", "state", "finished_at", "run", "options"])
         n_joined = samples.absorb_late(project=source.project)
         source.project.note_pool_change()
         record(

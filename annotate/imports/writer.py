@@ -30,6 +30,7 @@ from annotate.models.base import make_public_id
 from annotate.models.project import Arm
 from annotate.runs import lifecycle
 from models_ml import randomness
+from models_ml.confidences import Scale
 
 Read = ParsedRow | RejectedRow
 IMPORTED = "imported"  # the annotator, and the gold rule, of labels that came in a file
@@ -44,7 +45,9 @@ class Writer:
         self.key = bytes(self.project.key)
         fields = Fields(**source.options["fields"])
         schema = self.project.schemas.filter(version=source.options["schema"]).first()
-        self.rules = rules_of(self.project, schema, fields, reader or JsonLines())
+        self.rules = rules_of(
+            self.project, schema, fields, reader or JsonLines(), source.options.get("confidence_scale")
+        )
         self.prompt = _prompt(self.project, schema, fields) if schema and fields.silver else None
 
     def read(self, chunk: list[Line]) -> list[Read]:
@@ -209,10 +212,12 @@ def checked(columns: Chosen, project: Project) -> Fields:
     return found
 
 
-def rules_of(project: Project, schema: LabelSchema | None, fields: Fields, reader: Reader) -> Rules:
+def rules_of(
+    project: Project, schema: LabelSchema | None, fields: Fields, reader: Reader, scale: str | None = None
+) -> Rules:
     """The rules that read rows as items of this project, with the labels of `schema`."""
     labels = {label.name: label for label in schema.labels.all()} if schema else {}
-    return Rules(modality(project.modality), fields, labels, reader)
+    return Rules(modality(project.modality), fields, labels, reader, Scale(scale or Scale.FRACTION))
 
 
 def what_is_there(project: Project, rows: list[ParsedRow]) -> tuple[dict[str, Known], dict[str, str]]:

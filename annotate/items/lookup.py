@@ -65,6 +65,7 @@ def find(*, project: Project, public_id: str) -> Item:
     item = items.select_related("content", "source", "replaces", "replaced_by").first()
     if item is None:
         raise NotFound(_("There is no such item."))
+    item.project = project
     return item
 
 

@@ -1,8 +1,10 @@
 """Decides which model version is the champion: the one that labels are delivered with and the next round scored."""
 
+from annotate import labels
 from annotate.learning.artefacts import load_version
 from annotate.models import ModelVersion, Project
 from models_ml import metrics
+from models_ml.label_map import LabelMap
 from models_ml.training import crossfit
 from models_ml.training.crossfit import TrainingConfig
 
@@ -12,15 +14,19 @@ def promote(
 ) -> None:
     """Make the new version champion if it should replace the incumbent, and save it.
 
-    Its metrics record the reason, if it is promoted, and both versions' log-losses on the reference sample.
+    Its metrics record the reason, if it is promoted, and both versions' log-losses on the reference sample: none of
+    an incumbent that a change of labels left behind.
     """
+    history = labels.history(model.schema)
     incumbent = project.model_versions.filter(is_champion=True).first()
     if incumbent is None:
         reason: str | None = "first"
     else:
-        mine, theirs = (_reference_loss(version, snapshot) for version in (trained, load_version(incumbent)))
+        change = history.map_from(incumbent.schema_id)
+        mine = _reference_loss(trained, snapshot, history.map_from(model.schema_id))
+        theirs = _reference_loss(load_version(incumbent), snapshot, change) if change.keeps_models else None
         model.metrics = {**model.metrics, "log_loss_here": mine, "incumbent_log_loss_here": theirs}
-        reason = _reason(model, incumbent, mine, theirs)
+        reason = _reason(model, incumbent, mine, theirs, is_comparable=change.keeps_models)
     if reason is not None:
         project.model_versions.filter(is_champion=True).update(is_champion=False)
         model.metrics = {**model.metrics, "won_by": reason}
@@ -28,14 +34,17 @@ def promote(
     model.save(update_fields=["metrics", "is_champion"])
 
 
-def _reason(model: ModelVersion, incumbent: ModelVersion, mine: float | None, theirs: float | None) -> str | None:
+def _reason(
+    model: ModelVersion, incumbent: ModelVersion, mine: float | None, theirs: float | None, *, is_comparable: bool
+) -> str | None:
     """Why the new version becomes champion; None if the incumbent stays.
 
-    "other_labels": schema or silver in force changed since the incumbent. "more_gold": same method and settings, more
+    "other_labels": the silver in force changed since the incumbent, or the labels did in more than names, order and
+    merges, so that it is not `is_comparable`. "more_gold": same method and settings, more
     gold. "lower_log_loss": lower out-of-fold log-loss on today's reference sample; a tie keeps the incumbent
     (docs/decisions/006).
     """
-    if (incumbent.schema_id, incumbent.prompt_id) != (model.schema_id, model.prompt_id):
+    if not is_comparable or incumbent.prompt_id != model.prompt_id:
         return "other_labels"
     new, old = (TrainingConfig.from_dict(version.config) for version in (model, incumbent))
     if new == old and model.metrics["n_gold"] > incumbent.metrics["n_gold"]:
@@ -43,10 +52,13 @@ def _reason(model: ModelVersion, incumbent: ModelVersion, mine: float | None, th
     return "lower_log_loss" if mine is not None and theirs is not None and mine < theirs else None
 
 
-def _reference_loss(version: crossfit.TrainedVersion, snapshot: crossfit.Snapshot) -> float | None:
-    """Out-of-fold log-loss in nats, after the temperature, on the reference sample; None where it has no gold yet."""
+def _reference_loss(version: crossfit.TrainedVersion, snapshot: crossfit.Snapshot, change: LabelMap) -> float | None:
+    """Out-of-fold log-loss in nats, after the temperature, on the reference sample; None where it has no gold yet.
+
+    `change`: how the version's labels read under those of the snapshot.
+    """
     rows = snapshot.has_reference_gold
     if not rows.any():
         return None
     predicted = version.predict_out_of_fold(snapshot.x[rows], snapshot.fold[rows])
-    return float(metrics.log_loss(predicted, snapshot.gold[rows]))
+    return float(metrics.log_loss(change.predictions(predicted), snapshot.gold[rows]))

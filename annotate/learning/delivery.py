@@ -10,16 +10,17 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, F, Max
 from numpy.typing import NDArray
 
-from annotate import files, projects
+from annotate import files, labels, projects
 from annotate import vectors as item_vectors
+from annotate.labels import LabelHistory
 from annotate.learning import artefacts, pool
-from annotate.models import DeliveredVersion, Item, ModelVersion, Project, Round, User
+from annotate.models import DeliveredVersion, Item, ModelVersion, Prediction, Project, Round, User
 from annotate.models.event import record
 from annotate.models.project import Arm
 from annotate.runs import lifecycle
 from annotate.silver import prompts
 from models_ml import checkpoints
-from models_ml.arrays import Array, Bools, Ints, Matrix
+from models_ml.arrays import Array, Bools, Floats, Ints, Matrix
 from models_ml.label_combination import fit_label_combination
 
 
@@ -54,8 +55,18 @@ def existing(project: Project) -> DeliveredVersion | None:
 
 
 def knows_nothing(project: Project) -> bool:
-    """Whether the project has neither silver nor a model version, so that every machine label would be unknown."""
-    return prompts.current_prompt(project) is None and not project.model_versions.exists()
+    """Whether the project has no valid silver and no model that delivers, so that every machine label is unknown."""
+    history = labels.current(project)
+    prompt = prompts.current_prompt(project)
+    valid = Prediction.objects.current().filter(prompt=prompt, status=Prediction.Status.OK)
+    has_silver = prompt is not None and valid.exists()
+    return not has_silver and delivering_model(project, history) is None
+
+
+def delivering_model(project: Project, history: LabelHistory) -> ModelVersion | None:
+    """The champion, unless labels were changed since it was trained in a way that leaves models behind."""
+    champion = project.model_versions.filter(is_champion=True).first()
+    return champion if champion and history.map_from(champion.schema_id).keeps_models else None
 
 
 def load(row: DeliveredVersion) -> Frozen:
@@ -87,20 +98,18 @@ def _fingerprint(project: Project) -> str:
 
 
 def _freeze(project: Project, fingerprint: str, by: User, show: lifecycle.Show | None) -> Frozen:
-    schema = projects.current_schema(project)
+    history = labels.current(project)
     prompt = prompts.current_prompt(project)
-    champion = project.model_versions.filter(is_champion=True).first()
+    model = delivering_model(project, history)
     items = pool.load(project)
-    silver = pool.load_silver(items, prompt, schema.labels.count())
-    gold = pool.load_gold(items, project)
-    p_oof = _out_of_fold(champion, items, show)
-    # Fitted on the reference sample: blind gold, and only of items whose gold may train.
+    silver = pool.load_silver(items, prompt, history)
+    p_oof = _out_of_fold(model, items, history, show)
     combination = fit_label_combination(
         silver=silver.label,
         silver_probability=silver.probabilities,
         p_oof=p_oof,
-        gold=np.where(gold.trainable != pool.NO_LABEL, gold.blind, pool.NO_LABEL),
-        reference=pool.drawn(items, project, Arm.RANDOM),
+        gold=pool.load_gold(items, history).blind_trainable,  # never what an audit draw obtained (S-2)
+        reference=pool.sample(items, history, Arm.RANDOM),
         fold=items.fold,
         n_classes=silver.n_classes,
     )
@@ -114,11 +123,11 @@ def _freeze(project: Project, fingerprint: str, by: User, show: lifecycle.Show |
             row = DeliveredVersion.objects.create(
                 project=project,
                 version=(project.delivered_versions.aggregate(last=Max("version"))["last"] or 0) + 1,
-                schema=schema,
-                model=champion,
+                schema=history.schema,
+                model=model,
                 prompt=prompt,
                 rule=combination.rule,
-                delivery=combination.to_dict(),
+                delivery={**combination.to_dict(), **_how_far(history)},
                 last_ordinal=int(items.ordinal[-1]) if len(items) else -1,
                 n_pool=len(items),
                 n_in_a=int(in_a.sum()),
@@ -133,19 +142,28 @@ def _freeze(project: Project, fingerprint: str, by: User, show: lifecycle.Show |
     return Frozen(row, arrays)
 
 
-def _out_of_fold(champion: ModelVersion | None, items: pool.Pool, show: lifecycle.Show | None) -> Array | None:
-    """(N, K) out-of-fold predictions by the champion, for items imported after its training too; None without one."""
-    if champion is None:
+def _how_far(history: LabelHistory) -> dict[str, float]:
+    """How far the reference sample was complete when Ĉ was fitted; nothing where all of it was."""
+    cutoff = history.schema.reference_cutoff
+    return {} if cutoff is None else {"reference_cutoff": cutoff}
+
+
+def _out_of_fold(
+    model: ModelVersion | None, items: pool.Pool, history: LabelHistory, show: lifecycle.Show | None
+) -> Floats | None:
+    """(N, K) out-of-fold predictions by the model, for items imported after its training too; None without one."""
+    if model is None:
         return None
-    vectors = item_vectors.vectors_of(champion.project, show)
-    version = artefacts.load_version(champion)
-    return version.predict_out_of_fold(np.ascontiguousarray(vectors[items.ordinal]), items.fold)
+    vectors = item_vectors.vectors_of(model.project, show)
+    version = artefacts.load_version(model)
+    predicted = version.predict_out_of_fold(np.ascontiguousarray(vectors[items.ordinal]), items.fold)
+    return history.map_from(model.schema_id).predictions(predicted)
 
 
 def _arrays(
     items: pool.Pool,
     silver: pool.SilverLabels,
-    p_oof: Array | None,
+    p_oof: Floats | None,
     posterior: Matrix,
     in_a: Bools,
 ) -> dict[str, NDArray[Any]]:

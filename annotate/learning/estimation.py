@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from django.db import transaction
 
-from annotate import access, projects
+from annotate import access, labels, projects
 from annotate.learning import artefacts, delivery, pool
 from annotate.models import Estimate, Label, Project, Round, User
 from annotate.models.project import Arm
@@ -24,7 +24,7 @@ class Audit:
     """The audit sample and the labels of one delivered version; arrays have one position per item of the population."""
 
     version: str  # public id of the delivered version
-    in_sample: Bools  # audited
+    in_sample: Bools  # audited, as far as the sample is complete under the labels in force
     gold: Ints  # blind gold label, of other items than the audited ones too; -1: none
     in_a: Bools
     has_gold: Bools  # is delivered with gold
@@ -92,13 +92,14 @@ def load_audit(project: Project, frozen: delivery.Frozen) -> Audit:
 
     Items of the audit sample that were withdrawn one by one stay in the population, as unresolved.
     """
+    history = labels.history(frozen.row.schema)
     items = pool.load(project, with_withdrawn_audit=True)
-    gold = pool.load_gold(items, project)
-    silver = pool.load_silver(items, frozen.row.prompt, frozen.row.schema.labels.count())
+    gold = pool.load_gold(items, history)
+    silver = pool.load_silver(items, frozen.row.prompt, history)
     delivered = np.where(items.is_withdrawn, pool.NO_LABEL, gold.delivered)
     return Audit(
         version=frozen.row.public_id,
-        in_sample=pool.drawn(items, project, Arm.AUDIT),
+        in_sample=pool.sample(items, history, Arm.AUDIT),
         gold=np.where(items.is_withdrawn, pool.NO_LABEL, gold.blind),
         in_a=pool.is_selected(items, project),
         has_gold=delivered != pool.NO_LABEL,
@@ -184,7 +185,8 @@ def _new_data(project: Project, frozen: delivery.Frozen, audit: Audit) -> estima
     predicted = new_data_predictions(
         artefacts.load_version(frozen.row.model), snapshot, np.searchsorted(ordinal, audited)
     )
-    right = predicted.argmax(axis=1) == audit.gold[audit.resolved]
+    reads = labels.history(frozen.row.schema).map_from(frozen.row.model.schema_id).predictions(predicted)
+    right = reads.argmax(axis=1) == audit.gold[audit.resolved]
     return estimators.new_data_accuracy(sample, right, method=audit.interval)
 
 

@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count
+import numpy as np
+from django.db.models import Count, Q
 
+from annotate import labels
 from annotate.errors import Conflict, InvalidInput
 from annotate.models import Gold, Prediction, Project, User
 from annotate.silver import prompts
 from models_ml import methods
+from models_ml.label_map import NO_LABEL
 from models_ml.methods import Description, Need, unmet
 from models_ml.training.crossfit import TrainingConfig
 
@@ -25,7 +28,7 @@ class Offer:
 
 
 def offers(project: Project) -> list[Offer]:
-    """All methods, the default first; three queries."""
+    """All methods, the default first; four queries."""
     counts = _label_counts(project)
     described = sorted(methods.describe(), key=lambda method: method.name != DEFAULT)
     return [Offer(method, tuple(unmet(frozenset(method.needs), **counts))) for method in described]
@@ -52,9 +55,19 @@ def config_of(project: Project, method: str, parameters: Mapping[str, Any]) -> T
 
 
 def _label_counts(project: Project) -> dict[str, int]:
-    """How many labels may train: gold, valid silver in force, and silver with a probability for every class."""
+    """How many labels may train, as they read now: gold, silver in force, silver with a probability for every class."""
+    history = labels.current(project)
+    gold = Gold.objects.filter(project=project).trainable().exclude(label__in=history.void_ids)
     prompt = prompts.current_prompt(project)
-    valid = Prediction.objects.filter(prompt=prompt, status=Prediction.Status.OK, item__withdrawn_at__isnull=True)
+    if prompt is None:
+        return {"n_gold": gold.count(), "n_silver": 0, "n_soft_silver": 0}
+    change = history.map_from(prompt.schema_id)
+    leads_on, is_soft = change.target != NO_LABEL, change.keeps_probability & (change.target != NO_LABEL)
+    ok = Prediction.objects.current().filter(
+        prompt=prompt, status=Prediction.Status.OK, item__withdrawn_at__isnull=True
+    )
+    valid = ok.exclude(label_index__in=np.flatnonzero(~leads_on).tolist())
+    opaque = Q(label_index__in=np.flatnonzero(~is_soft).tolist())
     # `Count` of a column leaves out its NULLs.
-    n_silver = {"n_silver": Count("pk"), "n_soft_silver": Count("probabilities")}
-    return {"n_gold": Gold.objects.filter(project=project).trainable().count(), **valid.aggregate(**n_silver)}
+    n_silver = {"n_silver": Count("pk"), "n_soft_silver": Count("probabilities", filter=~opaque)}
+    return {"n_gold": gold.count(), **valid.aggregate(**n_silver)}

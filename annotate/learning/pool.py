@@ -1,5 +1,9 @@
-"""Loads the pool, its silver and its gold as arrays with one position per item, for all that computes over items."""
+"""Loads the pool, its silver and its gold as arrays with one position per item, for all that computes over items.
 
+Labels of earlier versions of the schema are read here under the version in force, and nowhere else in learning.
+"""
+
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +11,10 @@ from typing import Any
 import numpy as np
 from django.db.models import Exists, OuterRef, Q
 
+from annotate import projects
+from annotate.labels import LabelHistory
 from annotate.models import (
+    Adjudication,
     Draw,
     Gold,
     Item,
@@ -20,8 +27,9 @@ from annotate.models import (
 )
 from annotate.models.project import Arm
 from models_ml.arrays import Array, Bools, Ints, Matrix
+from models_ml.label_map import NO_LABEL
 
-NO_LABEL = -1  # in an array of label indexes: no gold, or never asked
+__all__ = ["NO_LABEL"]  # in an array of label indexes: no gold, or never asked; the rest is defined here
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class SilverLabels:
-    """The answers of one prompt version, by position. `label` K: a failure; -1: never asked."""
+    """The answers of one prompt version, by position. `label` K: no answer valid in force; -1: never asked."""
 
     prompt: PromptVersion | None
     label: Ints
@@ -77,11 +85,13 @@ class SilverLabels:
 
 @dataclass(frozen=True)
 class GoldLabels:
-    """Current gold labels by position, -1 where there is none."""
+    """Current gold labels by position, as they read under the labels in force; -1: there is none, or it is void."""
 
     trainable: Ints  # gold of any origin but `audit`: may train
     audit: Ints  # gold of origin `audit`: is reported and delivered, never trains
-    blind: Ints  # blind gold, of origin `audit` where the item has both: what the audit and reference samples use
+    blind: Ints  # what the audit counts: blind gold, of origin `audit` where that is blind, else of another arm
+    blind_trainable: Ints  # blind gold that may train; that of the reference sample fits Ĉ, calibrates and chooses
+    is_void: Bools  # has gold, but a change of labels made all of it void
 
     @property
     def delivered(self) -> Ints:
@@ -93,14 +103,17 @@ def load(project: Project, *, with_withdrawn_audit: bool = False) -> Pool:
     """The project's pool; with `with_withdrawn_audit`, for estimates, also audited items that were withdrawn.
 
     These stay in population and sample as unresolved, because else withdrawing the items on which the machine is wrong
-    would raise the estimate. An import of which every item was withdrawn leaves both.
+    would raise the estimate; where a change of labels left the sample incomplete, those in its complete part do. An
+    import of which every item was withdrawn leaves both.
     """
     items = Item.objects.filter(project=project)
     present = Q(withdrawn_at__isnull=True)
     if with_withdrawn_audit:
         audited = Draw.objects.filter(item=OuterRef("pk"), arm=Arm.AUDIT).exclude(round__state=Round.State.OPEN)
         alive = Item.objects.filter(source=OuterRef("source"), withdrawn_at__isnull=True)
-        present |= Q(Exists(audited) & Exists(alive))
+        cutoff = projects.current_schema(project).audit_cutoff
+        complete = Q() if cutoff is None else Q(prn__lte=cutoff)
+        present |= Q(Exists(audited) & Exists(alive)) & complete
     rows = (
         items.visible()
         .filter(present)
@@ -115,36 +128,48 @@ def load(project: Project, *, with_withdrawn_audit: bool = False) -> Pool:
     return Pool(whole[0], whole[1], whole[2], whole[3], np.array(columns[4], dtype=np.float64), is_withdrawn)
 
 
-def load_silver(pool: Pool, prompt: PromptVersion | None, n_classes: int) -> SilverLabels:
-    """The answers of this prompt version to the items of the pool; all -1 without a prompt version."""
+def load_silver(pool: Pool, prompt: PromptVersion | None, history: LabelHistory) -> SilverLabels:
+    """The answers of this prompt version to the items of the pool, as they read now; all -1 without one."""
     label = np.full(len(pool), NO_LABEL, dtype=np.int64)
     if prompt is None or not len(pool):
-        return SilverLabels(prompt, label, None, n_classes)
-    vectors = np.full((len(pool), n_classes), np.nan, dtype=np.float32)
+        return SilverLabels(prompt, label, None, history.n_classes)
+    change = history.map_from(prompt.schema_id)
+    n_asked = len(change.target)  # labels that the machine chose among
+    vectors = np.full((len(pool), n_asked), np.nan, dtype=np.float32)
     place = {int(item): position for position, item in enumerate(pool.ids)}
-    rows = Prediction.objects.filter(prompt=prompt).values_list("item_id", "label_index", "probabilities")
+    rows = Prediction.objects.current().filter(prompt=prompt).values_list("item_id", "label_index", "probabilities")
     for item, index, blob in rows.iterator(chunk_size=bulk.ROWS_PER_ARRAY_READ):
         position = place.get(item)
         if position is None:
             continue
-        label[position] = n_classes if index is None else index
+        label[position] = n_asked if index is None else index
         if blob is not None:
             vectors[position] = np.frombuffer(blob, dtype="<f4")
-    return SilverLabels(prompt, label, None if np.isnan(vectors).all() else vectors, n_classes)
+    reads = change.probabilities(vectors, label)
+    return SilverLabels(prompt, change.silver(label), None if np.isnan(reads).all() else reads, history.n_classes)
 
 
-def load_gold(pool: Pool, project: Project) -> GoldLabels:
-    """The current gold of the items of the pool."""
-    rows = Gold.objects.filter(project=project).current()
-    trainable: dict[int, int] = {}
-    audit: dict[int, int] = {}
-    blind: dict[int, int] = {}
-    # An item's audit gold is what the audit counts, even if the item has blind gold of another arm too.
-    for item, index, origin, is_blind in rows.values_list("item_id", "label__index", "origin", "is_blind"):
-        (audit if origin == Arm.AUDIT else trainable)[item] = index
-        if is_blind and (origin == Arm.AUDIT or item not in audit):
-            blind[item] = index
-    return GoldLabels(pool.column(trainable.items()), pool.column(audit.items()), pool.column(blind.items()))
+def load_gold(pool: Pool, history: LabelHistory) -> GoldLabels:
+    """The current gold of the items of the pool, as it reads now."""
+    reads = {label: history.gold_index(label) for label in history.label_ids}
+    rows = Gold.objects.filter(project=history.schema.project_id).current()
+    given: dict[tuple[bool, bool], dict[int, int]] = defaultdict(dict)  # by (is of the audit, is blind)
+    void: set[int] = set()
+    for item, label, origin, is_blind in rows.values_list("item_id", "label_id", "origin", "is_blind"):
+        index = reads.get(label, NO_LABEL)  # labels that were changed since `history` was read are none of these
+        if index == NO_LABEL:
+            void.add(item)
+        else:
+            given[origin == Arm.AUDIT, is_blind][item] = index
+    audit, trainable = ({**given[kind, False], **given[kind, True]} for kind in (True, False))
+    column = pool.column
+    return GoldLabels(
+        trainable=column(trainable.items()),
+        audit=column(audit.items()),
+        blind=column({**given[False, True], **given[True, True]}.items()),
+        blind_trainable=column(given[False, True].items()),
+        is_void=pool.mask(void - set(audit) - set(trainable)),
+    )
 
 
 def drawn(pool: Pool, project: Project, *arms: str) -> Bools:
@@ -153,14 +178,36 @@ def drawn(pool: Pool, project: Project, *arms: str) -> Bools:
     return pool.mask(draws.values_list("item_id", flat=True))
 
 
+def sample(pool: Pool, history: LabelHistory, arm: str) -> Bools:
+    """(N,) the complete part of the audit or reference sample (docs/loop.md, "When labels change").
+
+    Only it is reported, fits, calibrates and chooses; which items the sample holds at all says `drawn`.
+    """
+    schema = history.schema
+    held = drawn(pool, schema.project, arm)
+    if arm == Arm.AUDIT and schema.audit_cutoff is not None:
+        return held & (pool.prn <= schema.audit_cutoff)
+    if arm == Arm.RANDOM and schema.reference_cutoff is not None:
+        return held & (pool.prn >= schema.reference_cutoff)
+    return held
+
+
 def is_selected(pool: Pool, project: Project) -> Bools:
     """(N,) A: items drawn by any arm but `audit` and `gold_check`, so `imported` too (docs/loop.md, "A, S and R")."""
     return drawn(pool, project, *(arm for arm in Arm.values if arm not in (Arm.AUDIT, Arm.GOLD_CHECK)))
 
 
-def disputed(pool: Pool, project: Project, gold: GoldLabels) -> Bools:
-    """(N,) items for the arm `conflict`: with a full overlap in some round, no gold, and no reviewer's decision."""
-    full = QueueEntry.objects.filter(round__project=project, state=QueueEntry.State.ANSWERED)
-    decided = project.adjudications.filter(is_current=True).values("item")
-    undecided = full.exclude(item__in=decided).values_list("item_id", flat=True)
-    return pool.mask(undecided) & (gold.delivered == NO_LABEL)
+def disputed(pool: Pool, history: LabelHistory, gold: GoldLabels) -> Bools:
+    """(N,) items for the arm `conflict`: with a full overlap in some round, no gold, and no reviewer's decision.
+
+    Where gold is void, people agreed once; only a round that asked again under these labels can show a disagreement.
+    """
+    schema = history.schema
+    full = QueueEntry.objects.filter(round__project=schema.project_id, state=QueueEntry.State.ANSWERED)
+    decided = Adjudication.objects.filter(project=schema.project_id, is_current=True).values("item")
+    undecided = full.exclude(item__in=decided)
+    found = pool.mask(undecided.values_list("item_id", flat=True)) & (gold.delivered == NO_LABEL)
+    if not gold.is_void.any():
+        return found
+    again = undecided.filter(round__opened_at__gt=schema.created_at).values_list("item_id", flat=True)
+    return found & (~gold.is_void | pool.mask(again))

@@ -7,7 +7,7 @@ import numpy as np
 from django.db import transaction
 from django.db.models import Max
 
-from annotate import access, failpoints, files, projects
+from annotate import access, failpoints, files, labels
 from annotate import vectors as item_vectors
 from annotate.errors import Conflict, InvalidInput
 from annotate.learning import method_choice, pool
@@ -70,23 +70,21 @@ def train(
 
 def take_snapshot(project: Project, vectors: Array) -> tuple[crossfit.Snapshot, dict[str, Any]]:
     """What a training sees of the pool, never audit gold; and the schema, prompt version and ordinals to record."""
-    schema = projects.current_schema(project)
+    history = labels.current(project)
     prompt = prompts.current_prompt(project)
     items = pool.load(project)
-    n_classes = schema.labels.count()
-    silver = pool.load_silver(items, prompt, n_classes)
-    gold = pool.load_gold(items, project)
-    reference = pool.drawn(items, project, Arm.RANDOM) & (gold.blind != pool.NO_LABEL)
+    silver = pool.load_silver(items, prompt, history)
+    gold = pool.load_gold(items, history)
     snapshot = crossfit.Snapshot(
         x=np.ascontiguousarray(vectors[items.ordinal]),
         fold=items.fold,
         silver=silver.label,
         gold=gold.trainable,
-        reference=reference & (gold.trainable != pool.NO_LABEL),
-        n_classes=n_classes,
+        reference=pool.sample(items, history, Arm.RANDOM) & (gold.blind_trainable != pool.NO_LABEL),
+        n_classes=history.n_classes,
         silver_probability=silver.probabilities,
     )
-    return snapshot, {"schema": schema, "prompt": prompt, "ordinal": items.ordinal}
+    return snapshot, {"schema": history.schema, "prompt": prompt, "ordinal": items.ordinal}
 
 
 def _check_vectors(project: Project) -> None:
@@ -100,7 +98,8 @@ def _check_learnable(project: Project, snapshot: crossfit.Snapshot) -> None:
     """Conflict if the snapshot has no items, or neither silver nor gold."""
     if not len(snapshot.x):
         raise Conflict(f"{project} has no items to train on; import some first.")
-    if not ((snapshot.gold >= 0) | (snapshot.silver >= 0)).any():
+    is_silver = (snapshot.silver >= 0) & (snapshot.silver < snapshot.n_classes)  # a failure is no label
+    if not ((snapshot.gold >= 0) | is_silver).any():
         raise Conflict(f"{project} has neither silver nor gold; pre-label it or answer a round first.")
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from django.db.models import Exists, OuterRef
 
+from annotate import labels
 from annotate.labeling import gold as gold_rules
 from annotate.models import Annotation, Gold, Member, Project
 from models_ml.intervals import wilson
@@ -36,20 +37,30 @@ def with_gold(project: Project) -> dict[int, Agreement]:
     """Per user id. Gold is what was imported or adjudicated, else what the project's rule makes of the others' answers.
 
     One's own answer never counts for the gold it is compared with: of somebody whose answer alone makes gold the
-    agreement would be 100 % whatever they say. Three queries, over the questions that more than one person answered
-    or that were judged.
+    agreement would be 100 % whatever they say. Labels count as they read now; what a change of labels made void is
+    compared with nothing. Four queries, over the questions that more than one person answered or that were judged.
     """
-    judged = dict(Gold.objects.current().filter(project=project, rule__in=_JUDGED).values_list("item", "label"))
+    reads = _reads(project)
+    rows = Gold.objects.current().filter(project=project, rule__in=_JUDGED).values_list("item", "label")
+    judged = {item: reads[label] for item, label in rows if label in reads}
     trusted = set(Member.objects.filter(project=project, is_trusted=True).values_list("user", flat=True))
     n, n_agreed = defaultdict[int, int](int), defaultdict[int, int](int)
-    for item, said in _by_item(_comparable(project)):
+    for item, given in _by_item(_comparable(project)):
+        said = {person: reads[label] for person, label in given.items() if label in reads}
         for person, label in said.items():
             others = [(other, who in trusted) for who, other in said.items() if who != person]
-            gold = judged.get(item) or gold_rules.gold_label(project, others)
+            gold = judged.get(item, gold_rules.gold_label(project, others))
             if gold is not None:
                 n[person] += 1
                 n_agreed[person] += label == gold
     return {person: Agreement(n[person], n_agreed[person]) for person in n}
+
+
+def _reads(project: Project) -> dict[int, int]:
+    """The index that each label of any version reads as, by its primary key; void ones are left out."""
+    history = labels.current(project)
+    void = set(history.void_ids)
+    return {label: history.gold_index(label) for label in history.label_ids if label not in void}
 
 
 def _comparable(project: Project) -> Iterable[tuple[int, int, int]]:

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from django.db.models import Exists, OuterRef, Q
 
-from annotate.models import DeliveredVersion, Draw, Gold, Label, Prediction
+from annotate import labels
+from annotate.labels import LabelHistory
+from annotate.models import DeliveredVersion, Draw, Gold, Prediction
 from annotate.models.project import Arm
 from models_ml.arrays import Matrix, Positions
+from models_ml.label_map import NO_LABEL
 from models_ml.noise.transition import row_intervals
 
 MAX_LABELS = 100  # beyond, Ĉ has more entries than anybody reads, and takes a second to load
@@ -41,20 +44,32 @@ class Confusion:
         return sorted(seen, key=lambda at: (-wrong[at], -self.share[at]))[:most]
 
 
-def load(version: DeliveredVersion) -> Confusion | None:
-    """Ĉ of this version; None where nothing was pre-labeled, or where there are too many labels to look at."""
-    labels = list(Label.objects.filter(schema=version.schema_id).order_by("index").values_list("name", flat=True))
-    if version.prompt_id is None or len(labels) > MAX_LABELS:
+def load(version: DeliveredVersion, history: LabelHistory | None = None) -> Confusion | None:
+    """Ĉ of this version; None where nothing was pre-labeled, or where there are too many labels to look at.
+
+    `history`: the version's labels, where the caller has read them.
+    """
+    if version.prompt is None:
+        return None
+    history = history or labels.history(version.schema)
+    if history.n_classes > MAX_LABELS:
         return None
     share = np.array(version.delivery["transition"], np.float64)
-    counts = _counts(version, len(labels))
+    counts = _counts(version, history)
     bounds = row_intervals(share, counts.sum(axis=1))
-    return Confusion(labels, counts, share, bounds.low, bounds.high)
+    return Confusion([label.name for label in history.labels], counts, share, bounds.low, bounds.high)
 
 
-def _counts(version: DeliveredVersion, n_classes: int) -> Positions:
-    """Pairs of (gold, silver) in the reference sample, as far as it was known when the version was frozen."""
+def _counts(version: DeliveredVersion, history: LabelHistory) -> Positions:
+    """Pairs of (gold, silver) in the reference sample, as far as it was known when the version was frozen.
+
+    Labels read under the schema of the version.
+    """
+    assert version.prompt is not None
     known = Q(round__isnull=True) | Q(round__closed_at__lte=version.frozen_at)
+    cutoff = version.delivery.get("reference_cutoff")  # the reference sample was complete up to there; None: all of it
+    if cutoff is not None:
+        known &= Q(item__prn__gte=cutoff)
     drawn = Draw.objects.filter(known, item=OuterRef("item"), arm=Arm.RANDOM)
     gold = (
         Gold.objects.filter(project_id=version.project_id, is_blind=True, created_at__lte=version.frozen_at)
@@ -62,9 +77,13 @@ def _counts(version: DeliveredVersion, n_classes: int) -> Positions:
         .trainable()
         .filter(Exists(drawn))
     )
-    truth = dict(gold.values_list("item_id", "label__index"))
-    silver = Prediction.objects.filter(prompt=version.prompt_id, item__in=list(truth))
-    counts = np.zeros((n_classes, n_classes + 1), np.int64)
+    reads = {label: history.gold_index(label) for label in history.label_ids}
+    given = ((item, reads.get(label, NO_LABEL)) for item, label in gold.values_list("item_id", "label_id"))
+    truth = {item: index for item, index in given if index != NO_LABEL}
+    silver = Prediction.objects.current().filter(prompt=version.prompt, item__in=list(truth))
+    change = history.map_from(version.prompt.schema_id)
+    reads_silver = change.silver(np.arange(len(change.target) + 1)).tolist()  # the last one: no valid answer
+    counts = np.zeros((history.n_classes, history.n_classes + 1), np.int64)
     for item, said in silver.values_list("item_id", "label_index"):
-        counts[truth[item], n_classes if said is None else said] += 1
+        counts[truth[item], reads_silver[-1 if said is None else said]] += 1
     return counts

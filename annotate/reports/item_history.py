@@ -8,8 +8,10 @@ from typing import Any
 from django.db.models import TextField
 from django.db.models.functions import Cast
 
+from annotate import labels
 from annotate.access import MAY
 from annotate.labeling import disputes
+from annotate.labels import LabelHistory
 from annotate.models import (
     Adjudication,
     Annotation,
@@ -17,6 +19,7 @@ from annotate.models import (
     Event,
     Gold,
     Item,
+    Label,
     Lease,
     Member,
     Prediction,
@@ -24,6 +27,7 @@ from annotate.models import (
     Round,
     User,
 )
+from models_ml.label_map import NO_LABEL
 
 _MOST = 200  # rows of each kind that are read; usually there are a few
 _EVENTS = ("items.withdrawn", "item.brought_back", "item.corrected")
@@ -36,6 +40,7 @@ class Visibility:
     people: bool  # what people answered and decided, and its gold
     machines: bool  # the machines' labels, and the arms that drew the item
     work: bool  # when it was asked, and who held it
+    replies: bool = False  # what machines replied instead of a label
 
 
 @dataclass(frozen=True)
@@ -61,18 +66,25 @@ def sight(item: Item, member: Member) -> Visibility:
     is_asked = QueueEntry.objects.filter(item=item, round__state=Round.State.OPEN).exists()
     if member.role in MAY["download"]:
         is_disputed = not is_asked and disputes.undecided(member.project).filter(item=item).exists()
-        return Visibility(people=True, machines=not (is_asked or is_disputed), work=True)
+        is_open = is_asked or is_disputed
+        replies = member.role in MAY["manage"] and not is_open
+        return Visibility(people=True, machines=not is_open, work=True, replies=replies)
     is_settled = not is_asked and Gold.objects.current().filter(item=item).exists()
     return Visibility(people=is_settled, machines=False, work=False)
 
 
 def load(item: Item, seen: Visibility) -> list[Happening]:
-    """The item's history as far as `seen` allows, oldest first; a fixed number of queries."""
+    """The item's history as far as `seen` allows, oldest first; a fixed number of queries.
+
+    Labels have the names under which they were given. What a change made of them since is among the `facts`: "now", the
+    label that it reads as, where that has another name, and "is_void".
+    """
     happenings = [*_imported(item), *_moved(item)]
+    history = labels.current(item.project)
     if seen.machines:
-        happenings += [*_predicted(item), *_drawn(item)]
+        happenings += [*_predicted(item, history, seen.replies), *_drawn(item)]
     if seen.people:
-        happenings += [*_answered(item), *_decided(item), *_became_gold(item)]
+        happenings += [*_answered(item, history), *_decided(item, history), *_became_gold(item, history)]
     if seen.work:
         happenings += [*_asked(item), *_held(item)]
     return sorted(happenings, key=lambda one: one.at)
@@ -97,17 +109,35 @@ def _moved(item: Item) -> Iterator[Happening]:
             yield Happening(event.at, kind, event.actor, event)
 
 
-def _predicted(item: Item) -> Iterator[Happening]:
+def _now(history: LabelHistory, label: Label | None) -> dict[str, Any]:
+    """What became of a label that a person gave; nothing where it is named as it was."""
+    if label is None or label.schema_id == history.schema.pk:
+        return {}
+    now = history.gold_label(label.pk)
+    if now is None:
+        return {"is_void": True}
+    return {"now": now} if now.name != label.name else {}
+
+
+def _predicted(item: Item, history: LabelHistory, with_replies: bool) -> Iterator[Happening]:
     rows = Prediction.objects.filter(item=item).select_related("prompt")[:_MOST]
-    names: dict[tuple[int, int], str] = {}
-    if rows:
-        labels = item.project.schemas.values_list("pk", "labels__index", "labels__name")
-        names = {(schema, index): name for schema, index, name in labels}
     for row in rows:
         vector, index = row.vector(), row.label_index
-        label = names.get((row.prompt.schema_id, index)) if index is not None else None
+        label = history.versions[row.prompt.schema_id][index].name if index is not None else None
         p = float(vector[index]) if vector is not None and index is not None else None
-        yield Happening(row.created_at, "predicted", None, row, {"label": label, "p": p})
+        now = _machine_now(history, row.prompt.schema_id, index, label)
+        reply = {"reply": row.reply} if with_replies else {}
+        yield Happening(row.created_at, "predicted", None, row, {"label": label, "p": p, **now, **reply})
+
+
+def _machine_now(history: LabelHistory, schema: int, index: int | None, label: str | None) -> dict[str, Any]:
+    """What became of a label that a machine gave; nothing where it is named as it was."""
+    if index is None or schema == history.schema.pk:
+        return {}
+    reads = int(history.map_from(schema).target[index])
+    if reads == NO_LABEL:
+        return {"is_void": True}
+    return {"now": history.labels[reads]} if history.labels[reads].name != label else {}
 
 
 def _drawn(item: Item) -> Iterator[Happening]:
@@ -127,18 +157,18 @@ def _held(item: Item) -> Iterator[Happening]:
         yield Happening(row.granted_at, "held", row.annotator, row)
 
 
-def _answered(item: Item) -> Iterator[Happening]:
+def _answered(item: Item, history: LabelHistory) -> Iterator[Happening]:
     rows = Annotation.objects.filter(item=item).select_related("annotator", "label", "guidelines").order_by("pk")
     for row in rows[:_MOST]:
-        yield Happening(row.created_at, "answered", row.annotator, row)
+        yield Happening(row.created_at, "answered", row.annotator, row, _now(history, row.label))
 
 
-def _decided(item: Item) -> Iterator[Happening]:
+def _decided(item: Item, history: LabelHistory) -> Iterator[Happening]:
     rows = Adjudication.objects.filter(item=item).select_related("created_by", "label", "entry__round").order_by("pk")
     for row in rows[:_MOST]:
-        yield Happening(row.created_at, "decided", row.created_by, row)
+        yield Happening(row.created_at, "decided", row.created_by, row, _now(history, row.label))
 
 
-def _became_gold(item: Item) -> Iterator[Happening]:
+def _became_gold(item: Item, history: LabelHistory) -> Iterator[Happening]:
     for row in Gold.objects.filter(item=item).select_related("label", "round").order_by("pk")[:_MOST]:
-        yield Happening(row.created_at, "gold", None, row)
+        yield Happening(row.created_at, "gold", None, row, _now(history, row.label))

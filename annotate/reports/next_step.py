@@ -7,7 +7,9 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from annotate import labels, samples
 from annotate.labeling import disputes
+from annotate.labels import LabelHistory
 from annotate.models import (
     DeliveredVersion,
     Draw,
@@ -25,6 +27,7 @@ from annotate.reports.progress import LoopProgress
 # What each kind of run is called where people read of it.
 RUN_NAMES: dict[str, Promise] = {
     "import": gettext_lazy("Import"),
+    "count": gettext_lazy("Counting a file"),
     "prelabel": gettext_lazy("Pre-labeling"),
     "draw": gettext_lazy("Drawing a round"),
     "close": gettext_lazy("Closing the round"),
@@ -39,6 +42,7 @@ NEEDS: dict[str, str | None] = {
     "prelabel": "manage",
     "draw": "manage",
     "label": "annotate",
+    "invite": "manage",
     "close": "manage",
     "review": "review",
     "train": "manage",
@@ -52,7 +56,10 @@ NEEDS: dict[str, str | None] = {
 
 @dataclass(frozen=True)
 class NextStep:
-    """One sentence for people, and what is to be done: a kind of run, or import, label, review, wait, done."""
+    """One sentence for people, and what is to be done.
+
+    `kind`: a kind of run, or import, label, invite (questions wait that nobody can be asked), review, wait, done.
+    """
 
     kind: str
     sentence: str
@@ -62,8 +69,11 @@ class NextStep:
         return self.sentence
 
 
-def choose(project: Project, now: LoopProgress) -> NextStep:
-    """What to do next. People's questions come first: nothing that runs keeps them from answering."""
+def choose(project: Project, now: LoopProgress, history: LabelHistory | None = None) -> NextStep:
+    """What to do next. People's questions come first: nothing that runs keeps them from answering.
+
+    `history`: the labels in force, where the caller has read them.
+    """
     if now.round and now.round.state == Round.State.OPEN and now.n_waiting:
         return _label(now, now.round)
     alive = project.runs.filter(state__in=Run.ALIVE).order_by("id").first()
@@ -75,10 +85,12 @@ def choose(project: Project, now: LoopProgress) -> NextStep:
     if now.round and now.round.state == Round.State.OPEN:
         sentence = _("Every question of round %(round)s is dealt with: close the round.")
         return NextStep("close", sentence % {"round": now.round.index}, {"round": now.round.index})
-    return _before_training(now) or _after_round(project, now)
+    return _before_training(now) or _after_round(history or labels.current(project), now)
 
 
 def _label(now: LoopProgress, current: Round) -> NextStep:
+    if now.n_for_nobody == now.n_waiting:
+        return _invite(now, current)
     sentence = ngettext(
         "%(n)s of %(total)s questions of round %(round)s waits for an answer.",
         "%(n)s of %(total)s questions of round %(round)s wait for an answer.",
@@ -88,12 +100,25 @@ def _label(now: LoopProgress, current: Round) -> NextStep:
     return NextStep("label", sentence % counts, counts)
 
 
+def _invite(now: LoopProgress, current: Round) -> NextStep:
+    """Questions wait, and no member is left to ask: an answer can only come from somebody new."""
+    sentence = ngettext(
+        "%(n)s question of round %(round)s waits, and nobody in this project can be asked it: "
+        "invite somebody, or close the round over it.",
+        "%(n)s questions of round %(round)s wait, and nobody in this project can be asked them: "
+        "invite somebody, or close the round over them.",
+        now.n_waiting,
+    )
+    counts = {"n": now.n_waiting, "total": now.n_questions, "round": current.index}
+    return NextStep("invite", sentence % counts, counts)
+
+
 def _before_training(now: LoopProgress) -> NextStep | None:
     if not now.n_items:
         return NextStep("import", _("Import items: there is nothing to label yet."))
-    if not now.n_silver:
+    if not now.n_silver and not now.n_failed:
         return NextStep("prelabel", _("Pre-label the items, so that people are asked where they are worth most."))
-    n_unasked = now.n_items - now.n_silver
+    n_unasked = now.n_items - now.n_silver - now.n_failed
     if n_unasked > 0:
         sentence = ngettext(
             "Pre-label %(n)s item that no machine was asked about.",
@@ -106,22 +131,39 @@ def _before_training(now: LoopProgress) -> NextStep | None:
     return None
 
 
-def _after_round(project: Project, now: LoopProgress) -> NextStep:
+def _after_round(history: LabelHistory, now: LoopProgress) -> NextStep:
     """The last round is closed, and every item has silver."""
     assert now.round is not None
     assert now.round.closed_at is not None
-    if step := _review(project):
+    project = history.schema.project
+    if step := _review(project) or _ask_again(history, now.round):
         return step
-    model = project.model_versions.order_by("-version").only("created_at").first()
+    model = project.model_versions.order_by("-version").only("created_at", "schema").first()
     if model is None or model.created_at < now.round.closed_at:
         sentence = _("Train: round %(round)s brought answers that no model has seen.")
         return NextStep("train", sentence % {"round": now.round.index}, {"round": now.round.index})
     if _imported_since(project, model):
         return NextStep("train", _("Train: items were imported that the model has not met."))
-    version = _estimated(project, now)
+    if not history.map_from(model.schema_id).keeps_models:
+        return NextStep("train", _("Train: the labels were changed, and the model in use knows only those before."))
+    version = _estimated(history, now)
     if version is None:
         return NextStep("estimate", _("Estimate: nobody knows yet how often the labels of today are right."))
     return _draw_or_export(project, now, version)
+
+
+def _ask_again(history: LabelHistory, last: Round) -> NextStep | None:
+    """Void gold of the samples comes before training: it holds up what may be reported, and what Ĉ is counted from."""
+    n = 0 if history.is_first else len(samples.to_ask_again(history.schema))
+    if not n:
+        return None
+    sentence = ngettext(
+        "Draw round %(round)s: the change of labels made the gold of %(n)s sampled item void; it is asked again.",
+        "Draw round %(round)s: the change of labels made the gold of %(n)s sampled items void; they are asked again.",
+        n,
+    )
+    counts = {"round": last.index + 1, "n": n}
+    return NextStep("draw", sentence % counts, counts)
 
 
 def _review(project: Project) -> NextStep | None:
@@ -143,9 +185,10 @@ def _imported_since(project: Project, model: ModelVersion) -> bool:
     return imports.filter(Q(n_items__gt=0) | Q(n_revived__gt=0)).exists()
 
 
-def _estimated(project: Project, now: LoopProgress) -> DeliveredVersion | None:
-    """The version that the estimates of the project as it is now speak of: this round, champion and pool."""
-    fresh = project.estimates.filter(estimand=Estimate.Estimand.DELIVERED, round=now.round)
+def _estimated(history: LabelHistory, now: LoopProgress) -> DeliveredVersion | None:
+    """The version that the estimates of the project as it is now speak of: this round, champion, pool and labels."""
+    of_these = history.schema.project.estimates.filter(delivered_version__schema=history.schema)
+    fresh = of_these.filter(estimand=Estimate.Estimand.DELIVERED, round=now.round)
     row = (
         fresh.filter(delivered_version__model__is_champion=True, delivered_version__n_pool=now.n_items)
         .select_related("delivered_version")

@@ -6,6 +6,9 @@ from datetime import datetime
 
 from django.db.models import Count, Exists, OuterRef, Q
 
+from annotate import labels
+from annotate.labeling import queue
+from annotate.labels import LabelHistory
 from annotate.models import (
     Annotation,
     Budget,
@@ -32,8 +35,8 @@ class LoopProgress:
 
     n_items: int
     n_withdrawn: int
-    n_silver: int
-    n_failed: int
+    n_silver: int  # items with a valid machine label
+    n_failed: int  # items whose answer by a machine gives no label
     n_gold: int
     n_audit_gold: int
     n_answers: int
@@ -47,13 +50,15 @@ class LoopProgress:
     n_skipped: int = 0
     n_unresolved: int = 0
     n_labeling: int = 0  # people who hold a question now
+    n_for_nobody: int = 0  # of those waiting: nobody in the project can be asked them
 
     @property
     def spent(self) -> int:
         return self.machine_micros + self.human_micros
 
 
-def progress(project: Project) -> LoopProgress:
+def progress(project: Project, history: LabelHistory | None = None) -> LoopProgress:
+    """Where the loop stands. `history`: the labels in force, where the caller has read them."""
     # Counted in single tables: at 100,000 items each join took as long as all of this.
     states = dict(project.imports.values_list("pk", "state"))
     complete = [pk for pk, state in states.items() if state == Import.State.COMPLETE]
@@ -61,22 +66,25 @@ def progress(project: Project) -> LoopProgress:
         n=Count("id"), withdrawn=Count("id", filter=Q(withdrawn_at__isnull=False))
     )
     silver = prompts.in_force(project, is_whole=not items["withdrawn"] and len(complete) == len(states))
+    n_failed = silver.n_failed() if silver else 0
     answers = Annotation.objects.filter(project=project).aggregate(
         n=Count("id", filter=Q(is_current=True, label__isnull=False)),
         skips=Count("id", filter=Q(is_current=True, label__isnull=True)),
     )
     spent = {budget.kind: budget.spent_micros for budget in project.budgets.all()}
-    current = Gold.objects.filter(project=project, item__withdrawn_at__isnull=True).current()
-    is_audit, also_trains = Q(origin=Arm.AUDIT), Exists(Gold.objects.filter(item=OuterRef("item")).trainable())
+    is_void = Q(label__in=(history or labels.current(project)).void_ids)
+    current = Gold.objects.filter(project=project, item__withdrawn_at__isnull=True).current().exclude(is_void)
+    also_trains = Exists(Gold.objects.filter(item=OuterRef("item")).trainable().exclude(is_void))
+    is_audit = Q(origin=Arm.AUDIT)
     gold = current.aggregate(n=Count("id", filter=~is_audit), only_audit=Count("id", filter=is_audit & ~Q(also_trains)))
     last = project.rounds.order_by("-index").first()
     state = QueueEntry.State
-    queue = dict(last.queue.values_list("state").annotate(n=Count("id"))) if last else {}
+    by_state, n_for_nobody = _questions(last) if last else ({}, 0)
     return LoopProgress(
         n_items=items["n"] - items["withdrawn"],
         n_withdrawn=items["withdrawn"],
-        n_silver=silver.n if silver else 0,
-        n_failed=silver.n_failed() if silver else 0,
+        n_silver=silver.n - n_failed if silver else 0,
+        n_failed=n_failed,
         n_gold=gold["n"],
         n_audit_gold=gold["only_audit"],
         n_answers=answers["n"],
@@ -84,13 +92,21 @@ def progress(project: Project) -> LoopProgress:
         machine_micros=spent.get(Budget.Kind.MACHINE, 0),
         human_micros=spent.get(Budget.Kind.HUMAN, 0),
         round=last,
-        n_waiting=queue.get(state.OPEN, 0),
-        n_questions=sum(queue.values()),
-        n_answered=queue.get(state.ANSWERED, 0),
-        n_skipped=queue.get(state.SKIPPED, 0),
-        n_unresolved=queue.get(state.UNRESOLVED, 0),
+        n_waiting=by_state.get(state.OPEN, 0),
+        n_questions=sum(by_state.values()),
+        n_answered=by_state.get(state.ANSWERED, 0),
+        n_skipped=by_state.get(state.SKIPPED, 0),
+        n_unresolved=by_state.get(state.UNRESOLVED, 0),
         n_labeling=_n_labeling(last) if last and last.state == Round.State.OPEN else 0,
+        n_for_nobody=n_for_nobody,
     )
+
+
+def _questions(current: Round) -> tuple[dict[str, int], int]:
+    """The questions of a round by state, and how many open ones nobody in the project can be asked; one query."""
+    of_nobody = Count("id", filter=Q(state=QueueEntry.State.OPEN) & queue.for_nobody())
+    rows = list(current.queue.values_list("state").annotate(n=Count("id"), n_for_nobody=of_nobody))
+    return {state: n for state, n, _ in rows}, sum(n for _, _, n in rows)
 
 
 def _n_labeling(current: Round) -> int:
@@ -107,7 +123,7 @@ class Known:
 
     version: DeliveredVersion | None = None
     latest: Sequence[Estimate] = ()
-    history: Sequence[Estimate] = ()  # per round and estimand the last figure, in the order of rounds
+    history: Sequence[Estimate] = ()  # per round, schema and estimand the last figure, in the order of rounds
 
     def of(self, estimand: str) -> Estimate | None:
         return next((row for row in self.latest if row.estimand == estimand), None)
@@ -116,14 +132,14 @@ class Known:
 def known(project: Project) -> Known:
     rows = list(
         Estimate.objects.filter(project=project, label__isnull=True)
-        .select_related("delivered_version", "round")
+        .select_related("delivered_version__schema", "delivered_version__prompt", "round")
         .defer("delivered_version__delivery")
         .order_by("id")
     )
     if not rows:
         return Known()
     version = rows[-1].delivered_version
-    by_round = {(row.round.index, row.estimand): row for row in rows if row.round}
+    by_round = {(row.round.index, row.delivered_version.schema_id, row.estimand): row for row in rows if row.round}
     return Known(
         version,
         [row for row in rows if row.delivered_version_id == version.pk],

@@ -6,8 +6,9 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef, Q
 
-from annotate import files
+from annotate import files, labels
 from annotate.labeling.gold import ADJUDICATED
+from annotate.labels import LabelHistory
 from annotate.learning import delivery, estimation
 from annotate.models import Adjudication, Annotation, Draw, Estimate, Gold, Project, QueueEntry
 from annotate.models.project import Arm
@@ -15,15 +16,31 @@ from models_ml import checkpoints
 
 
 def gold_has_its_answer(project: Project) -> Iterator[str]:
-    """Gold of a round has the label of a counted answer to its item; adjudicated gold, of a reviewer's decision."""
+    """Gold of a round has the label of a counted answer to its item; adjudicated gold, of a reviewer's decision.
+
+    Gold that a merge settled has the merged label, as which the answers read.
+    """
     answers = Annotation.objects.filter(item=OuterRef("item"), label=OuterRef("label"), is_counted=True)
     gold = Gold.objects.current().filter(project=project, round__isnull=False).select_related("item")
-    if orphan := gold.exclude(rule=ADJUDICATED).exclude(Exists(answers)).first():
-        yield f"item {orphan.item.public_id} has gold that nobody answered"
+    histories: dict[int, LabelHistory] = {}
+    for one in gold.exclude(rule=ADJUDICATED).exclude(Exists(answers)).select_related("label__schema"):
+        schema = one.label.schema
+        if schema.pk not in histories:
+            histories[schema.pk] = labels.history(schema)
+        if not _is_answered(one, histories[schema.pk]):
+            yield f"item {one.item.public_id} has gold that nobody answered"
     decisions = Adjudication.objects.filter(entry__item=OuterRef("item"), entry__round=OuterRef("round"))
     decided = gold.filter(rule=ADJUDICATED)
     if orphan := decided.exclude(Exists(decisions.filter(is_current=True, label=OuterRef("label")))).first():
         yield f"item {orphan.item.public_id} has gold that no reviewer decided"
+
+
+def _is_answered(gold: Gold, history: LabelHistory) -> bool:
+    """Whether a counted answer under an earlier version reads as this gold's label."""
+    before = set(history.label_ids)
+    said = Annotation.objects.filter(item=gold.item_id, is_counted=True, label__isnull=False)
+    given = [label for label in said.values_list("label_id", flat=True) if label in before]
+    return any(history.gold_index(label or 0) == gold.label.index for label in given)
 
 
 def decisions_stand(project: Project) -> Iterator[str]:
@@ -42,9 +59,9 @@ def decisions_stand(project: Project) -> Iterator[str]:
 def audit_gold_never_trains(project: Project) -> Iterator[str]:
     """S-2: a model's snapshot takes gold only from items that have gold of another origin than the audit.
 
-    Its reference items are items that were drawn for the reference sample.
+    Its reference items were drawn for the reference sample, and lie in the part that is complete under its labels.
     """
-    for model in project.model_versions.order_by("version"):
+    for model in project.model_versions.select_related("schema").order_by("version"):
         arrays, _ = checkpoints.load_checkpoint(files.checked_path(model.snapshot_file, model.snapshot_sha256))
         trained = set(arrays["ordinal"][arrays["gold"] >= 0].tolist())
         allowed = set(
@@ -55,7 +72,10 @@ def audit_gold_never_trains(project: Project) -> Iterator[str]:
         if leaked := sorted(trained - allowed):
             yield f"{model} trained on gold of item {leaked[0]} that no other draw than the audit obtained"
         reference = set(arrays["ordinal"][arrays["reference"] == 1].tolist())
-        drawn = set(Draw.objects.filter(project=project, arm=Arm.RANDOM).values_list("item__ordinal", flat=True))
+        random = Draw.objects.filter(project=project, arm=Arm.RANDOM)
+        if model.schema.reference_cutoff is not None:
+            random = random.filter(item__prn__gte=model.schema.reference_cutoff)
+        drawn = set(random.values_list("item__ordinal", flat=True))
         if strange := sorted(reference - drawn):
             yield f"{model} took item {strange[0]} for a reference item that was not drawn as one"
 

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator
 
-from django.db.models import Q
+import numpy as np
+from django.db.models import Q, TextField
+from django.db.models.functions import Cast
 
+from annotate import labels, samples
 from annotate.modalities import modality
-from annotate.models import Draw, Item, Project, Round, bulk
+from annotate.models import Draw, Event, Gold, Item, Project, Round, bulk
 from annotate.models.project import Arm
 from models_ml import randomness
 
@@ -45,6 +48,47 @@ def samples_are_complete(project: Project) -> Iterator[str]:
         if outside:
             yield f"item {outside.item.public_id} is in the {arm} sample and lies beyond its mark"
     yield from _cutoffs_only_move_to_the_middle(project)
+    yield from _complete_parts_hold_no_void_gold(project)
+    yield from _each_part_ends_at_void_gold(project)
+
+
+def _complete_parts_hold_no_void_gold(project: Project) -> Iterator[str]:
+    """Gold of the complete part of a sample is valid under the labels in force, or was asked again since.
+
+    An item that was brought back may come with void gold, and counts as unresolved until it is asked again.
+    """
+    schema = labels.current(project).schema
+    void = samples.to_ask_again(schema)
+    if not void:
+        return
+    for arm, held in (
+        (Arm.AUDIT, Q() if schema.audit_cutoff is None else Q(item__prn__lte=schema.audit_cutoff)),
+        (Arm.RANDOM, Q() if schema.reference_cutoff is None else Q(item__prn__gte=schema.reference_cutoff)),
+    ):
+        drawn = Draw.objects.filter(held, project=project, arm=arm).exclude(round__state=Round.State.OPEN)
+        for draw in drawn.select_related("item"):
+            if draw.item_id in void and not _was_withdrawn(draw.item):
+                yield f"the gold of item {draw.item.public_id} is void, and the {arm} sample counts as complete there"
+
+
+def _was_withdrawn(item: Item) -> bool:
+    events = Event.objects.filter(project=item.project_id, kind="items.withdrawn")
+    return events.annotate(text=Cast("data", TextField())).filter(text__contains=item.public_id).exists()
+
+
+def _each_part_ends_at_void_gold(project: Project) -> Iterator[str]:
+    """A cut-off of the labels stands just short of an item of its sample that had gold which is void now."""
+    history = labels.current(project)
+    schema = history.schema
+    for arm, cutoff, towards in (
+        (Arm.AUDIT, schema.audit_cutoff, 2.0),
+        (Arm.RANDOM, schema.reference_cutoff, -1.0),
+    ):
+        if cutoff is None:
+            continue
+        following = Item.objects.filter(project=project, prn=float(np.nextafter(cutoff, towards)), draws__arm=arm)
+        if not Gold.objects.filter(item__in=following, label__in=history.void_ids).exists():
+            yield f"the {arm} sample counts as complete up to {cutoff}, where no gold is void"
 
 
 def _cutoffs_only_move_to_the_middle(project: Project) -> Iterator[str]:

@@ -24,6 +24,7 @@ from annotate.formats import csv
 from annotate.models import Budget, LedgerEntry, Member, Project, Run, bulk
 from annotate.models.base import is_storable
 from annotate.money import budgets
+from annotate.web.fixing import Fixing
 from annotate.web.forms import Form
 from annotate.web.http.guards import ProjectRequest, project_page
 from annotate.web.http.htmx import go_to
@@ -181,6 +182,7 @@ def _page(request: ProjectRequest, form: CapForm | None = None, of: str = "", st
     purses = _purses(member, form, of)
     context: dict[str, Any] = {
         "purses": purses,
+        "fixes": Fixing(member.project).by_money() if member.role in MAY["manage"] else "",
         "asked": asked,
         "kinds": KINDS.items(),
         "states": [(state, words, MEANINGS[state]) for state, words in STATES.items()],

@@ -4,6 +4,7 @@ import math
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -41,6 +42,7 @@ class Point:
     low: float
     high: float
     n: int
+    schema: int  # the version of the labels that the figure speaks of, by its primary key
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,10 @@ class Line:
     label_y: float
 
     @property
-    def path(self) -> str:
-        return " ".join(f"{point.x:g},{point.y:g}" for point in self.points)
+    def paths(self) -> list[str]:
+        """Coordinates of the strokes: one for each version of the labels, because figures of two are not comparable."""
+        parts = (list(part) for _, part in groupby(self.points, key=lambda point: point.schema))
+        return [" ".join(f"{point.x:g},{point.y:g}" for point in part) for part in parts]
 
     @property
     def last(self) -> Point:
@@ -127,6 +131,7 @@ def _point(row: Estimate, rounds: list[int], floor: float, beside: float) -> Poi
         low=row.low,
         high=row.high,
         n=row.n,
+        schema=row.delivered_version.schema_id,
     )
 
 

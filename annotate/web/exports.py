@@ -15,6 +15,7 @@ from annotate.dataset import files as dataset_files
 from annotate.dataset.export import FORMATS
 from annotate.labeling import queue
 from annotate.models import Export, Member, Run
+from annotate.web.fixing import Fixing
 from annotate.web.http.guards import ProjectRequest, project_page
 from annotate.web.http.htmx import render_page
 from annotate.web.run_status import status
@@ -54,7 +55,8 @@ def list_exports(request: ProjectRequest) -> HttpResponse:
     if not context["statuses"] and runs and runs[0].state in (Run.State.FAILED, Run.State.ERRORED):
         context["statuses"] = [status(runs[0])]
     if request.member.role in MAY["manage"]:
-        context |= {"formats": FORMATS, "seen": last_of_kinds(project).get("export", "")}
+        seen, fixes = last_of_kinds(project).get("export", ""), Fixing(project).by_run("export")
+        context |= {"formats": FORMATS, "seen": seen, "fixes": fixes}
     return render_page(request, "annotate/exports/list.html", "exports", context)
 
 

@@ -30,6 +30,7 @@ _REQUESTED: dict[str, Promise] = {
 }
 _STEPS: dict[str, Promise] = {
     "Importing": gettext_lazy("Importing"),
+    "Counting": gettext_lazy("Counting"),
     "Giving up the import": gettext_lazy("Giving up the import"),
     "Reading the items": gettext_lazy("Reading the items"),
     "Pre-labeling": gettext_lazy("Pre-labeling"),
@@ -182,6 +183,16 @@ def _imported(facts: dict[str, Any]) -> str:
     return sentence % {"new": new, **{name: count(value or 0) for name, value in others.items()}}
 
 
+def _counted(facts: dict[str, Any]) -> str:
+    if "n_rows" not in facts:
+        return ""
+    names = {"all": "n_rows", "new": "n_items", "back": "n_revived", "twice": "n_duplicates", "bad": "n_rejected"}
+    sentence = _(
+        "Of %(all)s rows %(new)s would be new items; brought back: %(back)s, duplicates: %(twice)s, set aside: %(bad)s."
+    )
+    return sentence % {name: count(facts.get(key, 0)) for name, key in names.items()}
+
+
 def _prelabeled(facts: dict[str, Any]) -> str:
     if "n_items" not in facts:
         return ""
@@ -252,6 +263,7 @@ def _exported(facts: dict[str, Any]) -> str:
 
 _RESULTS = {
     "import": _imported,
+    "count": _counted,
     "prelabel": _prelabeled,
     "draw": _drawn,
     "close": _closed,

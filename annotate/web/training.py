@@ -16,6 +16,7 @@ from annotate.reports import confusion, model_versions, progress
 from annotate.reports.model_versions import Trained
 from annotate.web import charts, run_status
 from annotate.web.charts import LineChart, Point
+from annotate.web.fixing import Fixing
 from annotate.web.http.guards import ProjectRequest, project_page
 from annotate.web.http.htmx import render_page
 from annotate.web.runs import last_of_kinds
@@ -48,7 +49,11 @@ def show(request: ProjectRequest) -> HttpResponse:
         "statuses": _runs(project),
     }
     if request.member.role in MAY["manage"]:
-        context |= {"seen": last_of_kinds(project).get("train", ""), "offers": method_choice.offers(project)}
+        context |= {
+            "seen": last_of_kinds(project).get("train", ""),
+            "offers": method_choice.offers(project),
+            "fixes": Fixing(project).by_run("train"),
+        }
     return render_page(request, "annotate/training/show.html", "training", context)
 
 
@@ -96,4 +101,5 @@ def _point(one: Trained, golds: list[int], floor: float) -> Point:
         low=low,
         high=high,
         n=one.n_reference,
+        schema=one.model.schema_id,
     )

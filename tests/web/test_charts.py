@@ -13,8 +13,11 @@ from annotate.web import charts
 EVIL = "<script>alert(1)</script>"
 
 
-def row(estimand, index, value, low, high, n=50):
-    return SimpleNamespace(estimand=estimand, round=SimpleNamespace(index=index), value=value, low=low, high=high, n=n)
+def row(estimand, index, value, low, high, n=50, schema=1):
+    figure = {"estimand": estimand, "value": value, "low": low, "high": high, "n": n}
+    return SimpleNamespace(
+        **figure, round=SimpleNamespace(index=index), delivered_version=SimpleNamespace(schema_id=schema)
+    )
 
 
 def make_confusion(labels, counts):

@@ -74,6 +74,19 @@ class TestStart:
         start(signed_in(owner_of(project)), project, kind="draw", batch=" 25 ")
         assert Run.objects.get().parameters == {"batch": 25}
 
+    def test_a_round_may_be_asked_for(self, signed_in):
+        project = make_project()
+        start(signed_in(owner_of(project)), project, kind="draw", batch="20", request="1", schema="1")
+        assert Run.objects.get().parameters == {"batch": 20, "request": 1, "schema": 1}
+
+    @pytest.mark.parametrize(
+        "asked", [{"request": "x", "schema": "1"}, {"request": "1"}, {"request": "9", "schema": "1"}]
+    )
+    def test_what_is_asked_for_is_a_label(self, signed_in, asked):
+        project = make_project()
+        assert start(signed_in(owner_of(project)), project, kind="draw", batch="20", **asked).status_code == 422
+        assert not Run.objects.exists()
+
     def test_other_parameters_while_one_is_alive_are_refused(self, signed_in):
         project = make_project()
         client = signed_in(owner_of(project))

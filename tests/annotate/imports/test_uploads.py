@@ -288,7 +288,8 @@ class TestPreview:
 
     def test_it_compares_labels_with_those_of_the_project(self, project):
         content = b'text,label,llm,confidence\na,yes,no,"0,5"\nb,yes,nope,0.7\nc,,,\nd,perhaps,no,x\n'
-        seen = look(send(project, content))
+        columns = {"gold": "label", "silver": "llm", "confidence": "confidence"}
+        seen = look(send(project, content), columns=columns)
         assert [(one.name, one.n, one.is_known) for one in seen.labels["gold"]] == [
             ("yes", 2, True),
             ("perhaps", 1, False),

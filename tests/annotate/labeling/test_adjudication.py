@@ -2,7 +2,7 @@
 
 import pytest
 
-from annotate import rounds
+from annotate import labels, rounds
 from annotate.errors import AccessDenied, Conflict, InvalidInput, NotFound
 from annotate.labeling import adjudication, answers, disputes, suggestions
 from annotate.learning import pool
@@ -151,12 +151,12 @@ class TestAdjudicate:
 
     def test_it_counts_for_estimates_and_no_longer_as_disputed(self, disputed):
         project, entry, *_ = disputed(Arm.AUDIT)
-        items = pool.load(project)
-        assert pool.disputed(items, project, pool.load_gold(items, project)).sum() == 1
+        items, history = pool.load(project), labels.current(project)
+        assert pool.disputed(items, history, pool.load_gold(items, history)).sum() == 1
         decide(entry, owner_of(project))
-        gold = pool.load_gold(items, project)
+        gold = pool.load_gold(items, history)
         assert (gold.blind >= 0).sum() == 1
-        assert pool.disputed(items, project, gold).sum() == 0
+        assert pool.disputed(items, history, gold).sum() == 0
 
     def test_what_cannot_be_decided_stays_unresolved_and_is_not_asked_again(self, disputed):
         project, entry, *_ = disputed()
@@ -164,8 +164,8 @@ class TestAdjudicate:
         assert gold_of(entry) == []
         assert state_of(entry) == (2, "unresolved")
         assert found(project) == []
-        items = pool.load(project)
-        assert pool.disputed(items, project, pool.load_gold(items, project)).sum() == 0
+        items, history = pool.load(project), labels.current(project)
+        assert pool.disputed(items, history, pool.load_gold(items, history)).sum() == 0
         assert problems(project) == {}
 
     def test_answers_in_sight_of_the_machine_are_not_made_blind(self, disputed):

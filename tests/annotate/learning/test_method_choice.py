@@ -43,7 +43,7 @@ def test_neither_failures_nor_withdrawn_items_are_counted(project):
     assert method_choice._label_counts(project)["n_silver"] == 1
 
 
-def test_offers_take_three_queries(project, django_assert_num_queries):
+def test_offers_take_four_queries(project, django_assert_num_queries):
     make_silver(project, make_items(project))
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(4):
         method_choice.offers(project)

@@ -58,7 +58,7 @@ class TestChampion:
     def test_other_settings_with_more_gold_must_have_the_lower_log_loss(self, project, monkeypatch):
         train(project)
         play_round(project)
-        monkeypatch.setattr(champion, "_reference_loss", lambda version, _: 0.5)  # a tie keeps the incumbent
+        monkeypatch.setattr(champion, "_reference_loss", lambda version, *_: 0.5)  # a tie keeps the incumbent
         assert not train(project, parameters={"l2": 30.0}).is_champion
 
     @pytest.mark.portable
@@ -76,7 +76,7 @@ class TestChampion:
         train(project)
         play_round(project)
         losses = {"cross_entropy": loss, "corrected": 0.5}
-        monkeypatch.setattr(champion, "_reference_loss", lambda version, _: losses[version.config.method])
+        monkeypatch.setattr(champion, "_reference_loss", lambda version, *_: losses[version.config.method])
         assert train(project, method="cross-entropy").is_champion == wins
 
 

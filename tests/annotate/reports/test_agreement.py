@@ -107,10 +107,10 @@ def test_it_has_a_95_percent_interval_or_none():
     assert [round(end, 4) for end in figure.interval.values()] == [0.5958, 0.9821]  # Wilson, by hand
 
 
-def test_it_costs_three_queries(django_assert_num_queries):
+def test_it_costs_four_queries(django_assert_num_queries):
     answers = Answers(make_project(), n=20)
     tess, ann = make_member(answers.project, "Tess"), make_member(answers.project, is_trusted=False)
     for person in (tess, ann):
         answers.say(person, [0] * 20)
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(4):
         agreement.with_gold(answers.project)

@@ -78,7 +78,7 @@ class TestLoad:
         for _ in range(n):
             answer(entry, make_member(project))
         item = items.find(project=project, public_id=entry.item.public_id)
-        with django_assert_num_queries(9):
+        with django_assert_num_queries(10):
             item_history.load(item, ALL)
 
 

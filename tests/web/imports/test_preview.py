@@ -46,7 +46,7 @@ class TestPreview:
         monkeypatch.setattr(preview, "N_CHECKED", 3)
         content = b"id,text\n" + b"".join(b"%d,text %d\n" % (n, n) for n in range(6))
         text = text_of(self.look(olga, project, sent(project, content)))
-        assert "Of 6 rows only the first 3 were read so far" in text
+        assert "Only the first 3 rows were read so far" in text
         assert "3 new items so far; about 6 in the whole file" in text
         assert "Read and import all 6 rows" in text
 

@@ -174,7 +174,7 @@ class TestShow:
             make_annotation(project, item, make_member(project))
         client = signed_in(owner_of(project))
         self.page(client, project, item)
-        with django_assert_num_queries(19):
+        with django_assert_num_queries(20):
             self.page(client, project, item)
 
 
