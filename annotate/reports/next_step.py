@@ -36,6 +36,23 @@ RUN_NAMES: dict[str, Promise] = {
     "export": gettext_lazy("Export"),
 }
 
+# What a member must be allowed to do (a key of access.MAY) to take a step of each kind; None: there is nothing to do.
+NEEDS: dict[str, str | None] = {
+    "import": "manage",
+    "prelabel": "manage",
+    "draw": "manage",
+    "label": "annotate",
+    "invite": "manage",
+    "close": "manage",
+    "review": "review",
+    "train": "manage",
+    "estimate": "manage",
+    "export": "manage",
+    "paused": "manage",
+    "wait": None,
+    "done": None,
+}
+
 
 @dataclass(frozen=True)
 class NextStep:

@@ -52,6 +52,13 @@ _ACTIONS: tuple[tuple[str, Promise], ...] = (
     ("export", gettext_lazy("Export")),
 )
 
+# Said to members who may not take the next step themselves.
+_WHO_MAY: dict[str, Promise] = {
+    "manage": gettext_lazy("That is for whoever manages the project."),
+    "annotate": gettext_lazy("That is for the people who annotate."),
+    "review": gettext_lazy("That is for the project's reviewers."),
+}
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -102,6 +109,9 @@ def _standing(member: Member, history: LabelHistory) -> dict[str, Any]:
     now = progress.progress(project, history)
     step = next_step.choose(project, now, history)
     context: dict[str, Any] = {"now": now, "step": step, "statuses": run_status.of_interest(project)}
+    needs = next_step.NEEDS.get(step.kind)
+    if needs and member.role not in MAY[needs]:
+        context["who_may"] = _WHO_MAY[needs]
     if step.kind in ("label", "invite") and member.role in MAY["annotate"]:
         context["waiting"] = waiting.waiting(project=project, person=member.user)
     if member.role in MAY["manage"] or member.role == Role.VIEWER:
