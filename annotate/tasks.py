@@ -10,9 +10,10 @@ from annotate import access, files, rounds, vectors
 from annotate.dataset import export
 from annotate.errors import Conflict, InvalidInput, RunCancelled
 from annotate.imports import ingest, preview, uploads
-from annotate.learning import delivery, estimation, method_choice, training
+from annotate.learning import delivery, estimation, method_choice, named, training
 from annotate.models import DeliveredVersion, Estimate, Export, Import, Project, Run, User
 from annotate.money import ledger, payments
+from annotate.reports import round_sizes
 from annotate.runs import lifecycle
 from annotate.silver import prelabel
 
@@ -131,6 +132,17 @@ def _check_import(project: Project, by: User, wanted: Facts) -> Facts:
     return {**wanted, "dialect": seen.dialect.to_json(), "columns": dict(seen.mapping)}
 
 
+def _check_draw(project: Project, by: User, wanted: Facts) -> Facts:
+    """The parameters of drawing a round; InvalidInput for a list that is no list of ids, or both ways at once."""
+    if wanted["everything"] and wanted["items"]:
+        raise InvalidInput(_("A round asks everything or the items of a list, one of the two."))
+    if not all(isinstance(one, str) and one for one in wanted["items"]) or len(wanted["items"]) > named.MOST:
+        raise InvalidInput(_("The items of a round are a list of at most %(most)s ids.") % {"most": f"{named.MOST:,}"})
+    if wanted["everything"] or wanted["items"]:
+        return {name: wanted[name] for name in ("everything", "items") if wanted[name]}
+    return {"batch": wanted["batch"]}
+
+
 def _import(
     attempt: lifecycle.Attempt, by: User, *, upload: str, dialect: Facts, columns: Facts, abandon: bool
 ) -> Facts:
@@ -158,12 +170,17 @@ def _prelabel(attempt: lifecycle.Attempt, by: User) -> Facts:
     return prelabel.facts(attempt.run, prelabel.prelabel(project=attempt.run.project, by=by))
 
 
-def _draw(attempt: lifecycle.Attempt, by: User, *, batch: int) -> Facts:
+def _draw(attempt: lifecycle.Attempt, by: User, *, batch: int, everything: bool, items: list[str]) -> Facts:
     project = attempt.run.project
     _freeze(attempt, by)
     attempt.step("Drawing")
-    drawn = attempt.run.rounds.first() or rounds.draw_round(project=project, batch=batch, by=by)
-    return {"round": drawn.index, "n_questions": drawn.queue.count()}
+    drawn = attempt.run.rounds.first() or rounds.draw_round(
+        project=project, batch=batch, by=by, everything=everything, names=items
+    )
+    size = {name: value for name, value in round_sizes.facts(project, drawn.index).items() if value}
+    if size.keys() == {"asked_for"}:
+        size = {}  # as many questions as were asked for: nothing is to be said
+    return {"round": drawn.index, "n_questions": drawn.queue.count(), **size}
 
 
 def _close(attempt: lifecycle.Attempt, by: User, *, force: bool) -> Facts:
@@ -227,7 +244,7 @@ KINDS = {
         tidy=_abandon_cancelled,
     ),
     "prelabel": RunKind(_prelabel, check=prelabel.check),
-    "draw": RunKind(_draw, {"batch": 100}),
+    "draw": RunKind(_draw, {"batch": 100, "everything": False, "items": []}, check=_check_draw),
     "close": RunKind(_close, {"force": False}, queue="io"),
     "train": RunKind(_train, {"method": method_choice.DEFAULT, "parameters": {}}, check=method_choice.check),
     "estimate": RunKind(_estimate),

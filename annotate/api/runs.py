@@ -9,10 +9,11 @@ from rest_framework.request import Request
 from annotate import tasks
 from annotate.api.http import hourly
 from annotate.api.http.endpoint import Endpoint
-from annotate.api.http.fields import Choice, Flag, Input, Integer, Output, PageQuery
+from annotate.api.http.fields import Choice, Flag, Input, Integer, Output, PageQuery, Text
 from annotate.api.http.operations import operation
 from annotate.dataset.export import FORMATS
 from annotate.errors import InvalidInput
+from annotate.learning import named
 from annotate.models import Project, Run, User
 from annotate.runs import lifecycle
 from models_ml import methods
@@ -72,12 +73,20 @@ class RunInput(Input):
     parameters = serializers.DictField(
         required=False,
         default=dict,
-        help_text="draw: batch (1 to 100,000); close: force; train: method, parameters; export: formats.",
+        help_text="draw: batch (1 to 100,000), or everything, or items (ids); close: force; train: method, "
+        "parameters; export: formats.",
     )
 
 
 class DrawInput(Input):
     batch = Integer(required=False, min_value=1, max_value=_MAX_BATCH)
+    everything = Flag(required=False, help_text="Ask every item that has no gold, instead of `batch`.")
+    items = serializers.ListField(
+        child=Text(max_length=200),
+        required=False,
+        max_length=named.MOST,
+        help_text="Ask these items, by external or public id, instead of `batch`.",
+    )
 
 
 class CloseInput(Input):

@@ -62,7 +62,7 @@ def choose(project: Project, now: LoopProgress) -> NextStep:
     if now.round and now.round.state == Round.State.OPEN:
         sentence = _("Every question of round %(round)s is dealt with: close the round.")
         return NextStep("close", sentence % {"round": now.round.index}, {"round": now.round.index})
-    return _before_training(now) or _after_round(project, now)
+    return _before_training(project, now) or _after_round(project, now)
 
 
 def _label(now: LoopProgress, current: Round) -> NextStep:
@@ -90,9 +90,11 @@ def _invite(now: LoopProgress, current: Round) -> NextStep:
     return NextStep("invite", sentence % counts, counts)
 
 
-def _before_training(now: LoopProgress) -> NextStep | None:
+def _before_training(project: Project, now: LoopProgress) -> NextStep | None:
     if not now.n_items:
         return NextStep("import", _("Import items: there is nothing to label yet."))
+    if now.round and now.n_silver < now.n_items and _is_all_drawn(project, now):
+        return None  # people were asked everything, so no machine needs to say what to ask them next
     if not now.n_silver:
         return NextStep("prelabel", _("Pre-label the items, so that people are asked where they are worth most."))
     n_unasked = now.n_items - now.n_silver
@@ -115,12 +117,13 @@ def _after_round(project: Project, now: LoopProgress) -> NextStep:
     if step := _review(project):
         return step
     model = project.model_versions.order_by("-version").only("created_at").first()
-    if model is None or model.created_at < now.round.closed_at:
+    is_all_gold = now.n_gold + now.n_audit_gold >= now.n_items
+    if not is_all_gold and (model is None or model.created_at < now.round.closed_at):
         sentence = _("Train: round %(round)s brought answers that no model has seen.")
         return NextStep("train", sentence % {"round": now.round.index}, {"round": now.round.index})
-    if _imported_since(project, model):
+    if model and not is_all_gold and _imported_since(project, model):
         return NextStep("train", _("Train: items were imported that the model has not met."))
-    version = _estimated(project, now)
+    version = _estimated(project, now, model)
     if version is None:
         return NextStep("estimate", _("Estimate: nobody knows yet how often the labels of today are right."))
     return _draw_or_export(project, now, version)
@@ -145,11 +148,12 @@ def _imported_since(project: Project, model: ModelVersion) -> bool:
     return imports.filter(Q(n_items__gt=0) | Q(n_revived__gt=0)).exists()
 
 
-def _estimated(project: Project, now: LoopProgress) -> DeliveredVersion | None:
+def _estimated(project: Project, now: LoopProgress, model: ModelVersion | None) -> DeliveredVersion | None:
     """The version that the estimates of the project as it is now speak of: this round, champion and pool."""
     fresh = project.estimates.filter(estimand=Estimate.Estimand.DELIVERED, round=now.round)
+    is_now = Q(delivered_version__model__is_champion=True) if model else Q(delivered_version__model__isnull=True)
     row = (
-        fresh.filter(delivered_version__model__is_champion=True, delivered_version__n_pool=now.n_items)
+        fresh.filter(is_now, delivered_version__n_pool=now.n_items)
         .select_related("delivered_version")
         .defer("delivered_version__delivery")
         .order_by("-id")
@@ -185,7 +189,9 @@ def _why_enough(project: Project, now: LoopProgress) -> str:
     if target is not None and look is not None and look.low is not None and look.low >= target:
         sentence = _("The target of %(target)s %% is reached: at the last look it was at least %(low)s %%.")
         return sentence % {"target": f"{100 * target:.1f}", "low": f"{100 * look.low:.1f}"}
+    return _("Every item has been drawn.") if _is_all_drawn(project, now) else ""
+
+
+def _is_all_drawn(project: Project, now: LoopProgress) -> bool:
     drawn = Draw.objects.filter(project=project, item__withdrawn_at__isnull=True)
-    if drawn.aggregate(n=Count("item", distinct=True))["n"] >= now.n_items:
-        return _("Every item has been drawn.")
-    return ""
+    return drawn.aggregate(n=Count("item", distinct=True))["n"] >= now.n_items

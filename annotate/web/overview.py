@@ -14,7 +14,7 @@ from annotate.access import MAY
 from annotate.labeling import waiting
 from annotate.models import Estimate, Member, Project, Round
 from annotate.models.project import Role
-from annotate.reports import confusion, next_step, progress
+from annotate.reports import confusion, next_step, progress, round_sizes
 from annotate.web import charts, run_status
 from annotate.web.http.guards import ProjectRequest, project_page
 from annotate.web.http.htmx import go_to, render_page
@@ -98,6 +98,8 @@ def _standing(member: Member) -> dict[str, Any]:
     now = progress.progress(project)
     step = next_step.choose(project, now)
     context: dict[str, Any] = {"now": now, "step": step, "statuses": run_status.of_interest(project)}
+    if now.round and now.n_questions < now.round.batch:
+        context["size"] = round_sizes.briefly(round_sizes.facts(project, now.round.index), now.n_questions)
     if step.kind in ("label", "invite") and member.role in MAY["annotate"]:
         context["waiting"] = waiting.waiting(project=project, person=member.user)
     if member.role in MAY["manage"] or member.role == Role.VIEWER:
@@ -110,6 +112,7 @@ def _standing(member: Member) -> dict[str, Any]:
             "first": next((action for action in actions if action.kind == first), None),
             "actions": [action for action in actions if action.kind != first],
             "batch": now.round.batch if now.round else 100,
+            "n_without_gold": max(now.n_items - now.n_gold - now.n_audit_gold, 0),
         }
     return context
 
