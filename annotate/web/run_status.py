@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from annotate.models import Project, Run
-from annotate.reports import next_step
+from annotate.reports import next_step, round_sizes
 from annotate.templatetags.figures import count, interval, percent
 
 _SECONDS_TO_CLAIM = 15  # workers look every 10 s; a run that is queued for longer lacks a worker
@@ -221,7 +221,8 @@ def _drawn(facts: dict[str, Any]) -> str:
         return ""
     n = facts.get("n_questions", 0)
     sentence = ngettext("Round %(round)s has %(n)s question.", "Round %(round)s has %(n)s questions.", n)
-    return sentence % {"round": facts["round"], "n": count(n)}
+    said = sentence % {"round": facts["round"], "n": count(n)}
+    return " ".join(part for part in (said, round_sizes.briefly(facts, n)) if part)
 
 
 def _closed(facts: dict[str, Any]) -> str:
