@@ -21,7 +21,7 @@ def test_a_person_knows_better(tmp_path, capsys):
     """Encoding, delimiter, header and quotes, each against what the content tells."""
     project = project_for("no_header.csv")
     path = tmp_path / "x.csv"
-    path.write_bytes("text|\"good\nсуп|bad\n".encode("koi8-r"))
+    path.write_bytes('text|"good\nсуп|bad\n'.encode("koi8-r"))
     words = ("--encoding", "koi8-r", "--delimiter", "pipe", "--header", "no", "--quoting", "off")
     call_command("import_items", project.slug, str(path), *words, "--text-column", "column 1")
     texts = [item.content.payload["text"] for item in project.items.order_by("ordinal")]

@@ -45,8 +45,7 @@ def answered(body: str, columns: dict[str, str], address: str, said: dict[str, s
     asked = {name: value for name, value in fields_of(body, address).items() if name.startswith("label_")}
     roles = {column: role for role, column in columns.items()}
     answers = {
-        f"meaning_{name.removeprefix('label_')}": roles.get(column, "metadata")
-        for name, column in asked.items()
+        f"meaning_{name.removeprefix('label_')}": roles.get(column, "metadata") for name, column in asked.items()
     }
     content = {name: value for name, value in said.items() if name == "column_text"}
     return {**asked, **answers, **content}
@@ -107,7 +106,9 @@ class TestTheQuestion:
         monkeypatch.setattr(preview, "QUICK_BYTES", 1 << 20)
         project = project_for("unnamed_label.csv")
         client = signed_in(owner_of(project))
-        send(client, project, b"text\n" + b"".join(b"a text of some length, %08d\n" % n for n in range(100_000)), "x.csv")
+        send(
+            client, project, b"text\n" + b"".join(b"a text of some length, %08d\n" % n for n in range(100_000)), "x.csv"
+        )
         text = self.look(client, project)
         assert "only the first 1.0 MB were read" in text and "Count the whole file first" in text
         n_rows = int(re.search(r"Import about ([0-9,]+) rows", text)[1].replace(",", ""))
