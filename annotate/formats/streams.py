@@ -16,6 +16,7 @@ from annotate.errors import InvalidInput
 BLOCK = 1 << 20
 BOM = b"\xef\xbb\xbf"
 GZIP = b"\x1f\x8b"
+_READ_AHEAD = 1 << 16  # stored bytes that unpacking may read before it needs them
 DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error)
 
 
@@ -103,7 +104,8 @@ def inspect(
 def _begun(file: BinaryIO, name: Path | str, counter: Counter, limit: int | None, most: int) -> Facts | None:
     """Facts of the first `most` bytes; None, nothing counted, for a file that has to be read whole.
 
-    That is a short one, and one that is packed so densely that all of it may be more than `limit`.
+    That is a short one, and one that is packed so densely that all of it may be more than `limit`, or that all of
+    its stored bytes were needed for the beginning.
     """
     size, stream, parts = _stamp(file)[0], decompressed(file), list[bytes]()
     try:
@@ -112,7 +114,9 @@ def _begun(file: BinaryIO, name: Path | str, counter: Counter, limit: int | None
     except DAMAGE:
         return None
     n_bytes, share = sum(map(len, parts)), min(1.0, file.tell() / size) if size else 1.0
-    if n_bytes < most or not stream.peek(1) or (limit is not None and n_bytes / max(share, 1e-9) > limit):
+    used = max(file.tell() - _READ_AHEAD, 1)  # stored bytes that surely were needed
+    is_dense = share == 1 or (limit is not None and n_bytes * size > limit * used)
+    if n_bytes < most or is_dense or not stream.peek(1):
         return None
     for part in parts:
         counter.add(part)
