@@ -1,10 +1,10 @@
 """Decides who may do what in a project, by role. For whoever is no member the project does not exist."""
 
-from django.db.models import BigIntegerField, CharField, QuerySet, Value
+from django.db.models import BigIntegerField, CharField, OuterRef, QuerySet, Subquery, Value
 from django.utils.translation import gettext as _
 
 from annotate.errors import AccessDenied, NotFound
-from annotate.models import Member, Project, User
+from annotate.models import LabelSchema, Member, Project, User
 from annotate.models.compiled import CompiledQuery
 from annotate.models.project import Role
 
@@ -35,7 +35,10 @@ def project_for(user: User, name: str, *, to: str) -> Project:
 
 
 def member_of(user: User, slug: str, *, to: str) -> Member:
-    """As `project_for`, but returns the membership, with its project loaded, in one query: for pages and endpoints."""
+    """As `project_for`, but returns the membership, with its project loaded, in one query: for pages and endpoints.
+
+    `schema_version` of the row is the version of the labels in force.
+    """
     member: Member | None = next(iter(_MEMBER.objects(slug=slug, person=user.pk)), None)
     if member is None:
         raise _unknown(slug)
@@ -61,7 +64,9 @@ def require(user: User, project: Project, *, to: str) -> Member:
 
 def _member(*, slug: Value, person: Value) -> QuerySet[Member]:
     members = Member.objects.select_related("project").filter(project__slug=slug, user=person, user__is_active=True)
-    return members.order_by("pk")[:1]
+    schemas = LabelSchema.objects.filter(project=OuterRef("project")).order_by("-version")
+    version = Subquery(schemas.values("version")[:1])
+    return members.annotate(schema_version=version).order_by("pk")[:1]  # type: ignore[no-redef]
 
 
 # Asked by every page of a project.

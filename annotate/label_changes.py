@@ -275,7 +275,9 @@ def _silver_counts(project: Project, history: labels.LabelHistory) -> Counter[in
     prompt = prompts.current_prompt(project)
     if prompt is None:
         return Counter()
-    rows = Prediction.objects.filter(prompt=prompt, item__withdrawn_at__isnull=True, label_index__isnull=False)
+    rows = Prediction.objects.current().filter(
+        prompt=prompt, item__withdrawn_at__isnull=True, label_index__isnull=False
+    )
     said = np.fromiter(rows.values_list("label_index", flat=True).iterator(), dtype=np.int64)
     return Counter(history.map_from(prompt.schema_id).silver(said).tolist())
 

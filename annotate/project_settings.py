@@ -57,7 +57,7 @@ def change(*, project: Project, by: User, shown: str | None = None, **changes: A
     if not after:
         return row
     if sentences := refusals(row, before):
-        raise Conflict(" ".join(sentences.values()))
+        raise Conflict(" ".join(dict.fromkeys(sentences.values())))  # one sentence may hold for several settings
     for name, value in after.items():
         setattr(row, name, value)
     projects.validate(row)

@@ -10,6 +10,7 @@ from unicodedata import category
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import Exists, Q
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
@@ -134,8 +135,9 @@ def label_fields(label: NewLabel, index: int) -> dict[str, Any]:
 
 
 def are_labels_in_use(project: Project) -> bool:
-    """Whether any item was labeled or pre-labeled: from then on changes of labels would alter what answers mean."""
-    return project.annotations.exists() or project.prompts.exists() or project.gold.exists()
+    """Whether any item was labeled or pre-labeled: from then on labels are changed and no longer just replaced."""
+    used = Q(Exists(project.annotations.all())) | Q(Exists(project.prompts.all())) | Q(Exists(project.gold.all()))
+    return Project.objects.filter(used, pk=project.pk).exists()  # one query: pages ask it beside many others
 
 
 @transaction.atomic

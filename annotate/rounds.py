@@ -6,12 +6,13 @@ from dataclasses import asdict, replace
 import numpy as np
 from django.db import IntegrityError, transaction
 from django.db.models import Max
+from django.utils.translation import gettext as _
 
-from annotate import access, labels
+from annotate import access, labels, projects, samples
 from annotate.errors import Conflict, InvalidInput
 from annotate.labeling import leases, slots
 from annotate.learning import delivery, pool
-from annotate.models import Draw, Project, QueueEntry, Round, User
+from annotate.models import Draw, Label, Project, QueueEntry, Round, User
 from annotate.models.base import database_now
 from annotate.models.event import record
 from annotate.models.project import Arm, Strategy, SuggestionPolicy
@@ -24,11 +25,14 @@ from models_ml.seeds import generator
 SAMPLES = (Arm.AUDIT, Arm.RANDOM)
 
 
-def draw_round(*, project: Project, batch: int, by: User, show: lifecycle.Show | None = None) -> Round:
+def draw_round(
+    *, project: Project, batch: int, by: User, request: Label | None = None, show: lifecycle.Show | None = None
+) -> Round:
     """Open the next round with `batch` questions, or fewer where the pool has no more to ask.
 
-    Freezes a delivered version first, whose posterior scores the items. Conflict while a round is open, and if no
-    item is left to ask.
+    Freezes a delivered version first, whose posterior scores the items. With a `request` all questions are drawn at
+    random, blind, among the items that this version delivers that label for (the arm `request`). Conflict while a
+    round is open, and if no item is left to ask.
     """
     access.require(by, project, to="manage")
     if batch < 1:
@@ -40,19 +44,23 @@ def draw_round(*, project: Project, batch: int, by: User, show: lifecycle.Show |
         index = (project.rounds.aggregate(last=Max("index"))["last"] or 0) + 1
         random = generator(project.seed, "round", index)
         items = pool.load(project)
-        shares = _shares(project, index)
-        score = _scores(project, frozen, items, random)
-        plan = rounds.plan_round(_state(project, items), scores=score, batch=batch, shares=shares, generator=random)
-        if not len(plan.ask):
-            raise Conflict(_why_nothing_is_left(project, items))
-        plan = _with_known_pi(plan, project, items)
+        if request:
+            shares = {"request": 1.0}
+            plan = _plan_request(project, frozen, items, batch, request, random)
+        else:
+            arms = _shares(project, index)
+            shares, score = asdict(arms), _scores(project, frozen, items, random)
+            plan = rounds.plan_round(_state(project, items), scores=score, batch=batch, shares=arms, generator=random)
+            if not len(plan.ask):
+                raise Conflict(_why_nothing_is_left(project, items))
+            plan = _with_known_pi(plan, project, items)
         with transaction.atomic():
             attempt.write(len(plan.ask), len(plan.ask))
             new = Round(
                 project=project,
                 index=index,
                 batch=batch,
-                shares=asdict(shares),
+                shares=shares,
                 strategy=project.strategy,
                 scored_with=frozen.row,
                 seed=project.seed,
@@ -64,6 +72,8 @@ def draw_round(*, project: Project, batch: int, by: User, show: lifecycle.Show |
 
 def close_round(*, project: Project, by: User, force: bool = False, attempt: lifecycle.Attempt | None = None) -> Round:
     """Close the open round and move the samples' cut-offs to the last items that it drew for them.
+
+    Each sample is complete further under the labels in force where the round asked again what a change made void.
 
     Conflict while questions are open, unless `force`: then they become unresolved, and unresolved audited items widen
     the audit's interval by their worst case. `attempt`: of the run that closes the round; None where a command does.
@@ -94,6 +104,7 @@ def close_round(*, project: Project, by: User, force: bool = False, attempt: lif
         fields = ["state", "closed_at", "closed_by", "closing_run", "audit_cutoff", "reference_cutoff"]
         current.save(update_fields=fields)
         absorb_late(project=project)
+        samples.complete_samples(projects.current_schema(project))
         record("round.closed", project=project, by=by, round=current.index, n_unresolved=n_waiting)
         return current
 
@@ -114,14 +125,18 @@ def _shares(project: Project, index: int) -> rounds.Shares:
 
 
 def _state(project: Project, items: pool.Pool) -> rounds.SamplingFrame:
-    """The pool as `plan_round` takes it: per item, its samples, what they still have to ask of it, and its gold."""
+    """The pool as `plan_round` takes it: per item, its samples, what they still have to ask of it, and its gold.
+
+    What a change of labels made void in a sample is open again, whatever was said of it before.
+    """
     history = labels.current(project)
     gold = pool.load_gold(items, history)
+    again = items.mask(samples.to_ask_again(history.schema))
     in_audit = pool.drawn(items, project, Arm.AUDIT)
     in_reference = pool.drawn(items, project, Arm.RANDOM)
     has_blind = gold.blind != pool.NO_LABEL
     # A sample still has to ask an item without blind gold that nobody has answered or skipped blind.
-    unasked = ~has_blind & ~_answered_blind(project, items)
+    unasked = again | (~has_blind & ~_answered_blind(project, items, history))
     return rounds.SamplingFrame(
         prn=items.prn,
         is_selected=pool.is_selected(items, project),
@@ -135,10 +150,11 @@ def _state(project: Project, items: pool.Pool) -> rounds.SamplingFrame:
     )
 
 
-def _answered_blind(project: Project, items: pool.Pool) -> Bools:
-    """(N,) items with a current, counted, blind answer or skip."""
+def _answered_blind(project: Project, items: pool.Pool, history: labels.LabelHistory) -> Bools:
+    """(N,) items with a current, counted, blind answer or skip; answers whose label is void are none."""
     answers = project.annotations.filter(is_current=True, is_counted=True, is_blind=True)
-    return items.mask(answers.values_list("item_id", flat=True))
+    void = [label for label in history.label_ids if history.gold_index(label) == pool.NO_LABEL]
+    return items.mask(answers.exclude(label__in=void).values_list("item_id", flat=True))
 
 
 def _scores(project: Project, frozen: delivery.Frozen, items: pool.Pool, random: np.random.Generator) -> Matrix | None:
@@ -153,6 +169,27 @@ def _scores(project: Project, frozen: delivery.Frozen, items: pool.Pool, random:
         return None
     score: Matrix = getattr(scores, project.strategy)(posterior)
     return score.astype(np.float64)
+
+
+def _plan_request(
+    project: Project, frozen: delivery.Frozen, items: pool.Pool, batch: int, label: Label, random: np.random.Generator
+) -> rounds.RoundPlan:
+    """`batch` questions among the items outside A whose machine label is `label`, one of those in force.
+
+    InvalidInput for a label of another version or project; Conflict where there is no such item.
+    """
+    if label.schema_id != frozen.row.schema_id:
+        raise InvalidInput(_("%(label)s is not one of the labels in force.") % {"label": label})
+    stratum = frozen.at("label", items.ordinal) == label.index
+    reason = f"asked for: predicted {label.name} by delivered version {frozen.row.version}"
+    plan = rounds.plan_request(_state(project, items), stratum=stratum, batch=batch, reason=reason, generator=random)
+    if not len(plan.ask):
+        sentence = _(
+            "No item that was not picked before is predicted %(label)s, so there is nothing to request. Pre-label or "
+            "train first, or request items of the labels that it is mistaken for."
+        )
+        raise Conflict(sentence % {"label": label})
+    return plan
 
 
 def _with_known_pi(plan: rounds.RoundPlan, project: Project, items: pool.Pool) -> rounds.RoundPlan:

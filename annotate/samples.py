@@ -81,6 +81,23 @@ def to_ask_again(schema: LabelSchema) -> set[int]:
     return _in_samples(schema, _void(schema))
 
 
+def void_gold(schema: LabelSchema, step: LabelMap | None = None) -> set[int]:
+    """Ids of items whose blind gold a change of labels made void.
+
+    `step`: a change of the labels of `schema` that is only thought of.
+    """
+    history = labels.history(schema)
+    if history.is_first and step is None:
+        return set()
+    reads = {label: _reads(history, label, step) for label in history.label_ids}
+    rows = Gold.objects.current().filter(project=schema.project_id, is_blind=True).values_list("item_id", "label_id")
+    valid: set[int] = set()
+    void: set[int] = set()
+    for item, label in rows.iterator(chunk_size=bulk.ROWS_PER_ARRAY_READ):
+        (valid if reads[label] else void).add(item)
+    return void - valid
+
+
 def n_void_after(schema: LabelSchema, step: LabelMap) -> int:
     """How many audit and reference items would have void gold, were the labels of `schema` changed by `step` now."""
     return len(_in_samples(schema, _void(schema, step)))
@@ -105,20 +122,12 @@ def _void(schema: LabelSchema, step: LabelMap | None = None) -> set[int]:
 
     `step`: a change of the labels of `schema` that is only thought of; no round has asked again after it.
     """
-    history = labels.history(schema)
-    if history.is_first and step is None:
-        return set()
-    reads = {label: _reads(history, label, step) for label in history.label_ids}
-    rows = Gold.objects.current().filter(project=schema.project_id, is_blind=True).values_list("item_id", "label_id")
-    valid: set[int] = set()
-    void: set[int] = set()
-    for item, label in rows.iterator(chunk_size=bulk.ROWS_PER_ARRAY_READ):
-        (valid if reads[label] else void).add(item)
-    if step is not None:
-        return void - valid
+    void = void_gold(schema, step)
+    if step is not None or not void:
+        return void
     asked = QueueEntry.objects.filter(round__project=schema.project_id, round__state=Round.State.CLOSED)
     again = asked.filter(round__opened_at__gt=schema.created_at)
-    return void - valid - set(again.values_list("item_id", flat=True))
+    return void - set(again.values_list("item_id", flat=True))
 
 
 def _reads(history: labels.LabelHistory, label: int, step: LabelMap | None) -> bool:

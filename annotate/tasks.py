@@ -6,13 +6,14 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from annotate import access, files, rounds, vectors
+from annotate import access, files, labels, projects, rounds, vectors
 from annotate.dataset import export
 from annotate.errors import Conflict, InvalidInput, RunCancelled
 from annotate.formats.dialect import Dialect
-from annotate.imports import ingest, preview, uploads
+from annotate.imports import counting, ingest, preview, uploads
 from annotate.learning import delivery, estimation, method_choice, training
-from annotate.models import DeliveredVersion, Estimate, Export, Import, Project, Run, User
+from annotate.modalities import modality
+from annotate.models import DeliveredVersion, Estimate, Export, Import, Label, Project, Run, User
 from annotate.money import ledger, payments
 from annotate.runs import lifecycle
 from annotate.silver import prelabel
@@ -29,6 +30,7 @@ class RunKind:
     queue: str = "ml"  # for work that loads torch or reads the whole pool; "io": work that waits for disks or servers
     check: Callable[..., Facts] | None = None  # (project, by, parameters) -> parameters; raises what can be refused now
     tidy: Callable[..., None] | None = None  # (attempt, by): clears away what a cancelled run leaves
+    is_stored_by_commands: bool = False  # a command's run holds its parameters, too, so that a page can resume it
 
 
 def enqueue(
@@ -81,7 +83,7 @@ def perform(attempt: lifecycle.Attempt) -> None:
         raise InvalidInput(f"Nobody asked for this {run.kind}.")
     access.require(run.started_by, run.project, to="manage")
     kind = _kind(run.kind)
-    if kind.defaults and run.performer == Run.Performer.COMMAND:
+    if kind.defaults and run.performer == Run.Performer.COMMAND and not kind.is_stored_by_commands:
         # Such a run was paused by its command and resumed on a page; its row does not hold the command's parameters.
         raise InvalidInput(f"This {run.kind} was started by a command on the server; start it there again.")
     try:
@@ -123,13 +125,33 @@ def _check_import(project: Project, by: User, wanted: Facts) -> Facts:
         if not project.imports.filter(state=Import.State.RUNNING).exists():
             raise Conflict(_("There is no unfinished import to give up."))
         return wanted
+    return wanted | _reading(project, by, wanted)
+
+
+def _reading(project: Project, by: User, wanted: Facts) -> Facts:
+    """The dialect and columns by which a file is read: as given where they are complete, else detected from all of it.
+
+    InvalidInput if the file cannot be read so.
+    """
     sent = uploads.find(project=project, public_id=wanted["upload"])
-    if Dialect.is_whole(wanted["dialect"]) and wanted["columns"]:
-        return wanted
-    seen = preview.of_upload(upload=sent, by=by, dialect=wanted["dialect"], columns=wanted["columns"])
+    fields = modality(project.modality).FIELDS
+    if wanted["dialect"].keys() >= Dialect().to_json().keys() and wanted["columns"].keys() >= set(fields):
+        return {"dialect": wanted["dialect"], "columns": wanted["columns"]}
+    seen = preview.of_upload(upload=sent, by=by, dialect=wanted["dialect"], columns=wanted["columns"], is_quick=False)
     if seen.problem:
         raise InvalidInput(seen.problem)
-    return {**wanted, "dialect": seen.dialect.to_json(), "columns": dict(seen.mapping)}
+    return {"dialect": seen.dialect.to_json(), "columns": dict(seen.mapping)}
+
+
+def _check_count(project: Project, by: User, wanted: Facts) -> Facts:
+    return wanted | _reading(project, by, wanted)
+
+
+def _count(attempt: lifecycle.Attempt, by: User, *, upload: str, dialect: Facts, columns: Facts) -> Facts:
+    attempt.step("Counting")
+    return counting.count(
+        project=attempt.run.project, by=by, upload=upload, dialect=dialect, columns=columns, beat=attempt.beat
+    )
 
 
 def _import(
@@ -142,7 +164,9 @@ def _import(
     attempt.step("Importing")
     done = ingest.import_upload(project=project, by=by, upload=upload, dialect=dialect, columns=columns)
     counts = {name: getattr(done, name) for name in ("n_items", "n_revived", "n_duplicates", "n_rejected")}
-    return {"import": done.public_id, **counts}
+    export = done.options["dialect"].get("export")
+    warnings = done.options.get("warnings", [])
+    return {"import": done.public_id, **counts, "warnings": warnings, **({"export": export} if export else {})}
 
 
 def _abandon_cancelled(attempt: lifecycle.Attempt, by: User) -> None:
@@ -151,19 +175,43 @@ def _abandon_cancelled(attempt: lifecycle.Attempt, by: User) -> None:
         ingest.abandon_import(project=attempt.run.project, by=by)
 
 
-def _prelabel(attempt: lifecycle.Attempt, by: User) -> Facts:
+def _prelabel(attempt: lifecycle.Attempt, by: User, *, failed_again: bool, failed_until: int) -> Facts:
     ledger.write_off_orphans(attempt.run)  # before the first step, at which this attempt may be cancelled
     if attempt.run.project.connection_id is None:
         _read_items(attempt)
     attempt.step("Pre-labeling")
-    return prelabel.facts(attempt.run, prelabel.prelabel(project=attempt.run.project, by=by))
-
-
-def _draw(attempt: lifecycle.Attempt, by: User, *, batch: int) -> Facts:
     project = attempt.run.project
+    prompt = prelabel.prelabel(project=project, by=by, failed_again=failed_again, failed_until=failed_until)
+    return prelabel.facts(attempt.run, prompt)
+
+
+def _check_draw(project: Project, by: User, wanted: Facts) -> Facts:
+    """The parameters of a draw; a request names the version that its label counts in: labels may change."""
+    if wanted["request"] < 0:
+        return {"batch": wanted["batch"]}
+    version = wanted["schema"] or projects.current_schema(project).version
+    asked = {**wanted, "schema": version}
+    _requested(project, asked["request"], version)
+    return asked
+
+
+def _requested(project: Project, index: int, version: int) -> Label | None:
+    """The label in force whose items are asked for by its index in a version of the labels; None: no request."""
+    if index < 0:
+        return None
+    named = Label.objects.filter(schema__project=project, schema__version=version, index=index).first()
+    label = labels.history(projects.current_schema(project)).gold_label(named.pk) if named else None
+    if label is None:
+        raise InvalidInput(_("This project has no label %(index)s.") % {"index": index})
+    return label
+
+
+def _draw(attempt: lifecycle.Attempt, by: User, *, batch: int, request: int, schema: int) -> Facts:
+    project = attempt.run.project
+    label = _requested(project, request, schema)
     _freeze(attempt, by)
     attempt.step("Drawing")
-    drawn = attempt.run.rounds.first() or rounds.draw_round(project=project, batch=batch, by=by)
+    drawn = attempt.run.rounds.first() or rounds.draw_round(project=project, batch=batch, by=by, request=label)
     return {"round": drawn.index, "n_questions": drawn.queue.count()}
 
 
@@ -227,10 +275,13 @@ KINDS = {
         check=_check_import,
         tidy=_abandon_cancelled,
     ),
-    "prelabel": RunKind(_prelabel, check=prelabel.check),
-    "draw": RunKind(_draw, {"batch": 100}),
+    "count": RunKind(_count, {"upload": "", "dialect": {}, "columns": {}}, queue="io", check=_check_count),
+    "prelabel": RunKind(
+        _prelabel, {"failed_again": False, "failed_until": 0}, check=prelabel.check, is_stored_by_commands=True
+    ),
+    "draw": RunKind(_draw, {"batch": 100, "request": -1, "schema": 0}, check=_check_draw),
     "close": RunKind(_close, {"force": False}, queue="io"),
     "train": RunKind(_train, {"method": method_choice.DEFAULT, "parameters": {}}, check=method_choice.check),
     "estimate": RunKind(_estimate),
-    "export": RunKind(_export, {"formats": list(export.FORMATS)}),
+    "export": RunKind(_export, {"formats": list(export.USUAL)}),
 }

@@ -287,6 +287,10 @@ USE_I18N = True
 # Machine learning
 ENCODER_PATH = env.str("ENCODER_PATH", default="")  # a directory; empty: the packaged MiniLM
 REMEMBER_VECTORS = _bool("REMEMBER_VECTORS", False)  # in memory by text, for simulations over several seeds
+# When a paid pre-labeling pauses because answers name no label (annotate/silver/unusable.py).
+PRELABEL_UNUSABLE_IN_A_ROW = _read("PRELABEL_UNUSABLE_IN_A_ROW", env.int, 20)  # 0: never
+PRELABEL_UNUSABLE_SHARE = _read("PRELABEL_UNUSABLE_SHARE", env.float, 0.5)  # more than this; 1: never
+PRELABEL_UNUSABLE_LEAST = _read("PRELABEL_UNUSABLE_LEAST", env.int, 50)  # answers from which the share counts
 RUN_SWEEP_SECONDS = _read("RUN_SWEEP_SECONDS", env.float, 10.0)  # between two looks of a Celery worker for lost runs
 RUN_ATTEMPTS = _read("RUN_ATTEMPTS", env.int, 3)  # a run that kills its worker must not go on for ever
 RUN_LEASE_SECONDS = _read("RUN_LEASE_SECONDS", env.int, 120)

@@ -12,9 +12,11 @@ const DRAFT_MS = 500;
 const HEARTBEAT_MS = 60_000;
 const IDLE_MS = 5 * 60_000;
 const RETRY_MS = 3_000;
+const SETTLE_MS = 3_000;
 const AWAY_MS = 60_000;
 const DEPTH = 10; // answers that can be gone back to
 const EXCERPT = 60; // characters that tell which item is meant
+const RENEWED = "goldloop.labels-changed"; // in sessionStorage: this page was loaded anew for other labels
 
 const view = new View();
 const urls = Object.fromEntries(
@@ -30,6 +32,7 @@ const order = new Order(view.root.dataset.name);
 const past = []; // my answers, newest first: {lease, node, answer, words, state, isStored, may_reveal}
 let told = null; // the answer that the line under the item speaks of
 let isShut = false; // no longer in this project
+let isRenewing = false; // the labels were changed: this page is being loaded anew
 let place = 0; // 0: the item to answer; n: my n-th last answer
 let current = null; // the item to answer, with what its form holds while I look back
 let progress = readProgress();
@@ -84,10 +87,39 @@ function waitingPanel(words = "waiting") {
   return panel;
 }
 
+// ---- other labels
+
+/** Keys mean what is on the screen: where the labels were changed, page and buffer are loaded anew before they do not. */
+server.heard = async (schema) => {
+  if (schema === view.root.dataset.schema || isRenewing) return;
+  if (place > 0 || document.activeElement === view.form.elements.comment) return; // words in hand; a later reply says it again
+  isRenewing = true;
+  isReady = false;
+  buffer.clear();
+  if (draftTimer && place === 0 && current) await saveDraft(current.lease);
+  forgetDraft();
+  await outbox.settled(SETTLE_MS); // else the new page might hold a question whose answer is arriving
+  try {
+    sessionStorage.setItem(RENEWED, "1");
+  } catch {
+    // The labels that are seen say it.
+  }
+  location.reload();
+};
+
+function tellRenewed() {
+  try {
+    if (sessionStorage.getItem(RENEWED)) view.notice(view.say("labelsChanged"));
+    sessionStorage.removeItem(RENEWED);
+  } catch {
+    // See above.
+  }
+}
+
 // ---- answering
 
 function answer({ label = null, skip = null }) {
-  if (!isReady) return;
+  if (!isReady || isRenewing) return;
   const given = { ...view.values(), label, skip };
   if (place > 0) return changeAnswer(given);
   if (!current) return;
@@ -122,7 +154,8 @@ function tellOf(record) {
 
 /** Into the outbox: from here on the answer survives whatever happens to this page. */
 function send(action, { lease, answer: given, key, words }, more) {
-  const fields = { lease, label: given.label, skip: given.skip, comment: given.comment, ...more };
+  const { schema } = view.root.dataset;
+  const fields = { lease, schema, label: given.label, skip: given.skip, comment: given.comment, ...more };
   outbox.add(action, key, { ...fields, is_flagged: given.is_flagged ? "1" : null }, words);
 }
 
@@ -155,7 +188,12 @@ function readProgress() {
 
 // ---- what became of an answer
 
-const UNCOUNTED = { round_closed: "uncountedRoundClosed", withdrawn: "uncountedWithdrawn", taken: "uncountedTaken" };
+const UNCOUNTED = {
+  round_closed: "uncountedRoundClosed",
+  withdrawn: "uncountedWithdrawn",
+  labels_changed: "uncountedLabelsChanged",
+  taken: "uncountedTaken",
+};
 
 outbox.addEventListener("settled", ({ detail: { record, reply } }) => {
   const mine = past.find((one) => one.key === record.key);
@@ -189,7 +227,7 @@ outbox.addEventListener("change", () => {
 });
 
 window.addEventListener("beforeunload", (event) => {
-  if (outbox.slow()) event.preventDefault();
+  if (outbox.slow() && !isRenewing) event.preventDefault(); // what waits is kept in this browser
 });
 
 // ---- getting more
@@ -202,7 +240,7 @@ async function refill() {
   } catch {
     return again(RETRY_MS, current ? "" : "notReached");
   }
-  if (!reply) return; // another call of this function sees to it
+  if (!reply || isRenewing) return; // another call of this function sees to it
   if (!reply.ok) return stopped(reply);
   isShut = false;
   correctProgress(reply.body.progress);
@@ -325,7 +363,7 @@ async function goTo(target) {
   view.below(null);
   view.notice("");
   display(record.node, record.answer);
-  view.viewing(record.answer);
+  view.viewing(record.answer, record.words);
 }
 
 function leave() {
@@ -351,7 +389,7 @@ async function loadPast({ isQuiet = false } = {}) {
     const known = new Set(past.map((record) => record.lease));
     for (const item of order.sort(reply.body.items.map(makeItem))) {
       if (known.has(item.lease) || past.length >= DEPTH) continue;
-      past.push({ ...item, words: view.name(item.answer), state: "saved", isStored: true });
+      past.push({ ...item, state: "saved", isStored: true });
     }
   } catch {
     if (!isQuiet) view.notice(view.say("notReached"));
@@ -396,7 +434,8 @@ async function saveDraft(lease) {
   draftTimer = undefined;
   const { label, is_flagged, comment } = view.values();
   try {
-    await server.post("draft", { lease, label, comment, is_flagged: is_flagged ? "1" : null }, { keepalive: true });
+    const fields = { lease, schema: view.root.dataset.schema, label, comment, is_flagged: is_flagged ? "1" : null };
+    await server.post("draft", fields, { keepalive: true });
   } catch {
     // It is still in the form, and goes out with the answer.
   }
@@ -537,6 +576,7 @@ async function start() {
   } else {
     display(waitingPanel(), {});
   }
+  tellRenewed();
   outbox.flush(); // what an earlier page could not send
   refill();
 }

@@ -90,8 +90,16 @@ BAD_FILES: dict[str, BadFile] = {
     "a truncated gzip file": _refused(
         "items.jsonl.gz", lambda: gzip.compress(GOOD_JSONL * 999, mtime=0)[:-20], "ends too early"
     ),
-    "a JSON array": _refused("items.json", lambda: b'[{"text": "a"}, {"text": "b"}]\n', "one JSON document"),
-    "a pretty JSON array": _refused("items.json", lambda: b'[\n  {\n    "text": "a"\n  }\n]\n', "one JSON document"),
+    "a pretty JSON document": _refused("items.json", lambda: b'{\n  "data": [{"text": "a"}]\n}\n', "one JSON document"),
+    "a JSON array that is cut off": _refused("items.json", lambda: b'[{"text": "a"},\n{"text": "b"', "never closed"),
+    "something after a JSON array": _refused("items.json", lambda: b'[{"text": "a"}]\n{"text": "b"}', "goes on after"),
+    "an empty JSON array": _refused("items.json", lambda: b"[ ]\n", "an empty JSON array"),
+    "a JSON array with a broken element": _row(
+        "items.json", lambda: b'[{"text": "a"},\n{"text": },\n{"text": "b"}]', "is not JSON", 2
+    ),
+    "a JSON array of other things": _row(
+        "items.json", lambda: b'[{"text": "a"}, 17, {"text": "b"}]', "is a number, not an object", 2
+    ),
     "JSON Lines in UTF-16": _refused("items.jsonl", lambda: GOOD_JSONL.decode().encode("utf-16"), "always UTF-8"),
     # something else under the name of a table
     "xlsx named csv": _refused("items.csv", _xlsx, "an Excel workbook (xlsx)"),
@@ -159,5 +167,16 @@ ODD_FILES: dict[str, tuple[str, bytes, list[str]]] = {
     "gzip named csv": ("items.csv", gzip.compress(GOOD_CSV, mtime=0), ["a good line", "another good line"]),
     "other names": ("reviews.csv", b"UID,Review Text\n1,a\n2,b\n", ["a", "b"]),
     "one column": ("items.csv", b'remark\n"a, b"\nc\n', ["a, b", "c"]),
+    "a JSON array": ("items.json", b'[{"text": "a"}, {"text": "b"}]\n', ["a", "b"]),
+    "a pretty JSON array": (
+        "items.json",
+        b'\xef\xbb\xbf[\n  {\n    "text": "a, [b] \\" }",\n    "n": [1, {}]\n  },\n  {\n "text": "c"}\n]\n',
+        ['a, [b] " }', "c"],
+    ),
+    "columns without a name": ("items.csv", b"id,text,,\n1,a,,\n2,b\n", ["a", "b"]),
+    "cells after the last column": ("items.csv", b"id,text\n1,a,,\n2,b, \n", ["a", "b"]),
+    "one text a line": ("items.txt", b'Well, "no".\n"We waited; long.\n', ['Well, "no".', '"We waited; long.']),
+    "lone quotes between tabs": ("items.tsv", b'id\ttext\n1\t"a\n2\tb"\n', ['"a', 'b"']),
+    "quotes between tabs": ("items.tsv", b'id\ttext\n1\t"a\tb"\n2\t"say ""x""\nor y"\n', ["a\tb", 'say "x"\nor y']),
     "blank lines": ("items.csv", b"\n\nid,text\n\n1,a\n   \n2,b\n\n", ["a", "b"]),
 }

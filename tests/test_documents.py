@@ -193,3 +193,22 @@ class TestItself:
 
     def test_it_sees_a_decision_that_is_not_there(self):
         assert missing_sections("docs/decisions/006, docs/decisions/999") == ["999"]
+
+
+CHAMPION = "trained by the same method and settings on more gold"
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "README.md",
+        "docs/loop.md",
+        "docs/decisions/006-what-could-be-better.md",
+        "annotate/management/commands/train.py",
+        "annotate/web/training.py",
+    ],
+)
+def test_when_more_gold_makes_a_champion_is_said_alike_everywhere(place):
+    """The rule is annotate/learning/champion.py's; tests/annotate/learning holds it to these words."""
+    text = re.sub(r'"\s*\n\s*"|\s+', " ", (ROOT / place).read_text())
+    assert CHAMPION in re.sub(r"\s+", " ", text)

@@ -97,6 +97,20 @@ def test_reading_the_same_answers_twice_changes_nothing(started, tmp_path, rows)
     assert "0 answers stored, 20 were there already" in manage("import_annotations", "banking", answers)
 
 
+def test_a_skip_of_the_only_person_who_could_answer_comes_back_once(started, tmp_path):
+    started.members.exclude(user__email="olga@example.org").update(role="viewer")
+    manage("sample", "banking", "--batch", 2, "--questions", tmp_path / "q.jsonl")
+    asked = [json.loads(line) for line in (tmp_path / "q.jsonl").read_text().splitlines()]
+    skips = [{"id": row["id"], "annotator": "olga@example.org", "skip": "unclear"} for row in asked]
+    assert "2 answers stored" in manage("import_annotations", "banking", write_jsonl(tmp_path / "1.jsonl", skips))
+    again = [{**row, "seconds": 3} for row in skips]
+    assert "2 answers stored" in manage("import_annotations", "banking", write_jsonl(tmp_path / "2.jsonl", again))
+    assert not QueueEntry.objects.exclude(state="skipped").exists()
+    thrice = [{**row, "seconds": 4} for row in skips]
+    said = manage("import_annotations", "banking", write_jsonl(tmp_path / "3.jsonl", thrice))
+    assert "0 answers stored" in said
+
+
 def test_refused_answers_name_line_and_reason_and_harm_nothing(started, tmp_path, rows):
     manage("sample", "banking", "--batch", 10, "--questions", tmp_path / "q.jsonl")
     good = answers_to(tmp_path / "q.jsonl", rows)

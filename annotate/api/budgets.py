@@ -63,6 +63,12 @@ class RangeOutput(Output):
     high = serializers.IntegerField(help_text="Cannot be passed by one attempt for each item.")
 
 
+class QuoteQuery(Input):
+    failed_again = serializers.BooleanField(
+        required=False, default=False, help_text="Of the items whose answer failed instead of those without one."
+    )
+
+
 class QuoteOutput(Output):
     """A dry run: nothing was sent, nothing was reserved."""
 
@@ -80,10 +86,10 @@ class QuoteOutput(Output):
 
 
 class Quote(Endpoint):
-    @operation("See what pre-labeling would cost", scope="read", needs="manage", returns=QuoteOutput)
+    @operation("See what pre-labeling would cost", scope="read", needs="manage", query=QuoteQuery, returns=QuoteOutput)
     def get(self, request: Request) -> Any:
         """409 where this project has no connection that can be asked."""
-        return quotes.quote(project=self.member.project, by=self.me, n_previews=0)
+        return quotes.quote(project=self.member.project, by=self.me, n_previews=0, **self.query)
 
 
 class Budgets(Endpoint):

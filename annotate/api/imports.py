@@ -17,7 +17,7 @@ from annotate.api.http.fields import Choice, Input, Integer, Output, PublicId, T
 from annotate.api.http.operations import operation
 from annotate.api.runs import RunOutput
 from annotate.errors import Conflict, NotFound
-from annotate.formats.dialect import DELIMITERS, ENCODINGS, FORMATS
+from annotate.formats.dialect import DELIMITERS, ENCODINGS, EXPORTS, FORMATS
 from annotate.imports import preview, uploads
 from annotate.models import Import, Run
 from annotate.silver import quotes
@@ -50,7 +50,13 @@ class DialectInput(Input):
     format = Choice(required=False, choices=list(FORMATS))
     encoding = Choice(required=False, choices=list(ENCODINGS))
     delimiter = Choice(required=False, choices=list(DELIMITERS))
-    header_line = Integer(required=False, min_value=1, max_value=2)
+    header_line = Integer(
+        required=False, min_value=0, max_value=2, help_text="0: no line names the columns; they are numbered."
+    )
+    quoting = serializers.BooleanField(required=False, help_text="False: a double quote is a character like others.")
+    export = Choice(
+        required=False, choices=list(EXPORTS), help_text="Which kind of export of Goldloop it is; empty: none."
+    )
 
 
 class PreviewInput(Input):
@@ -59,7 +65,9 @@ class PreviewInput(Input):
         child=Text(max_length=1_000, allow_null=True),
         required=False,
         default=dict,
-        help_text="Column by role (text or text_a and text_b, id, gold, silver, confidence), instead of the proposal.",
+        help_text="Column by role (text or text_a and text_b, id, gold, silver, confidence). Without those of content "
+        "and id, these are proposed; a column of labels that is not named here becomes metadata. Nested fields are "
+        "named by their paths: data.text.",
     )
 
 
@@ -95,17 +103,31 @@ class LabelSeenOutput(Output):
     is_known = serializers.BooleanField(help_text="Whether the project has this label.")
 
 
+class LabelColumnOutput(Output):
+    name = serializers.CharField()
+    role = serializers.CharField(allow_null=True, help_text="As you said: gold or silver. Null: it becomes metadata.")
+    suggested = serializers.CharField(
+        allow_null=True, help_text="By its name and values: gold or silver. It is yours to say so."
+    )
+    names = LabelSeenOutput(many=True)
+
+
 class PreviewOutput(Output):
     """What an import would make of the file. Nothing of it is stored."""
 
     dialect = serializers.DictField()
     is_sure = serializers.BooleanField(help_text="False: the encoding is a guess.")
     notes = serializers.ListField(child=serializers.CharField())
+    confidences = serializers.ListField(
+        child=serializers.CharField(), help_text="How a machine's confidences are read: sentences."
+    )
     columns = ColumnOutput(many=True)
     mapping = serializers.DictField(child=serializers.CharField(allow_null=True), help_text="Column by role.")
     problem = serializers.CharField(help_text="Why it cannot be imported like this; empty where it can.")
-    n_rows = serializers.IntegerField()
-    n_bytes = serializers.IntegerField(help_text="Unpacked.")
+    is_whole = serializers.BooleanField(help_text="False: only the beginning of the file was read.")
+    n_rows = serializers.IntegerField(help_text="About, where is_whole is false.")
+    n_bytes = serializers.IntegerField(help_text="Unpacked; about, where is_whole is false.")
+    n_bytes_read = serializers.IntegerField(help_text="Unpacked.")
     n_checked = serializers.IntegerField(help_text="Rows that the figures below speak of: the first ones.")
     n_new = serializers.IntegerField()
     n_duplicates = serializers.IntegerField()
@@ -114,6 +136,8 @@ class PreviewOutput(Output):
     rows = RowOutput(many=True)
     rejected = RejectedOutput(many=True)
     labels = serializers.DictField(child=LabelSeenOutput(many=True))
+    label_columns = LabelColumnOutput(many=True, help_text="Columns that may hold labels: say what these are.")
+    warnings = serializers.ListField(child=serializers.CharField())
     mean_characters = serializers.FloatField()
     prelabel_micros = serializers.IntegerField(
         allow_null=True, help_text="About what all new items would cost; null where nobody is paid for it."
@@ -132,6 +156,10 @@ class ImportOutput(Output):
     n_rejected = serializers.IntegerField()
     created_at = serializers.DateTimeField()
     finished_at = serializers.DateTimeField(allow_null=True)
+    warnings = serializers.SerializerMethodField(help_text="What was taken otherwise than may have been meant.")
+
+    def get_warnings(self, source: Import) -> list[str]:
+        return source.options.get("warnings", [])  # type: ignore[no-any-return]
 
 
 class Uploads(Endpoint):
@@ -178,7 +206,7 @@ class PreviewUpload(Endpoint):
         returns=PreviewOutput,
     )
     def post(self, request: Request, upload: str) -> Any:
-        """Nothing is stored: change dialect and columns until it is right."""
+        """Reads the beginning of the file, and stores nothing: change dialect and columns until it is right."""
         found = uploads.find(project=self.member.project, public_id=upload)
         columns = self.body["columns"] or None
         seen = preview.of_upload(upload=found, by=self.me, dialect=self.body.get("dialect"), columns=columns)
@@ -190,8 +218,33 @@ class PreviewUpload(Endpoint):
         cost = quotes.of_new(
             project=found.project, n_items=seen.n_expected, mean_characters=seen.mean_characters, by=self.me
         )
-        own = {"dialect": seen.dialect.to_json(), "rejected": rejected, "labels": labels, "prelabel_micros": cost}
+        own: dict[str, Any] = {
+            "dialect": seen.dialect.to_json(),
+            "rejected": rejected,
+            "labels": labels,
+            "prelabel_micros": cost,
+        }
+        own |= {"label_columns": [asdict(one) for one in seen.label_columns], "warnings": seen.warnings}
         return {**vars(seen), **own}
+
+
+class CountUpload(Endpoint):
+    @operation(
+        "Count what an import of the whole file would give",
+        scope="manage",
+        needs="manage",
+        body=PreviewInput,
+        returns=RunOutput,
+        status=201,
+        makes=True,
+    )
+    def post(self, request: Request, upload: str) -> Any:
+        """A run that reads every row as the import does and stores none: its result has the import's counts."""
+        found = uploads.find(project=self.member.project, public_id=upload)
+        hourly.check(Run.objects.filter(kind="count", started_by=self.me), "import")
+        wanted = {"columns": dict(self.body["columns"]), "dialect": dict(self.body.get("dialect", {}))}
+        wanted["upload"] = found.public_id
+        return tasks.enqueue(kind="count", project=found.project, by=self.me, parameters=wanted)
 
 
 class Imports(Endpoint):
@@ -245,7 +298,8 @@ class Quarantine(Endpoint):
     def get(self, request: Request, source: str) -> Any:
         """With the reason of each, as CSV."""
         found = _find(self, source)
-        response = StreamingHttpResponse(uploads.quarantine(found.rejected_rows.all()), content_type="text/csv")
+        lines = uploads.quarantine(found.rejected_rows.all(), is_for_programs=True)
+        response = StreamingHttpResponse(lines, content_type="text/csv")
         name = f"{self.member.project.slug}-{found.public_id}-quarantine.csv"
         response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
         return response

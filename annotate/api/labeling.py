@@ -10,7 +10,6 @@ from django.utils.translation import gettext as _
 from rest_framework.request import Request
 from rest_framework.serializers import Serializer
 
-from annotate import projects
 from annotate.api.http import idempotency
 from annotate.api.http.endpoint import Endpoint
 from annotate.api.http.fields import Input
@@ -66,7 +65,7 @@ class Next(Endpoint):
             with suppress(LeaseLost):  # answered in this very moment, by a request that was under way
                 leasing.shown(lease_id=leases[0].public_id, by=self.me)
         empty = None if leases else workload.why_empty(project=project, annotator=self.me)
-        return {"questions": self._questions(leases), "empty": empty}
+        return {"schema": self.member.schema_version, "questions": self._questions(leases), "empty": empty}
 
     def _leases(self, n: int, done: list[str]) -> list[Lease]:
         """lease_next; repeated once if another request of this person leased at the same moment."""
@@ -96,16 +95,20 @@ class Next(Endpoint):
 class Submit(Endpoint):
     @_asks("Answer a question", SubmitInput, StoredOutput, status=201, throttle="submit", own_key=True)
     def post(self, request: Request) -> Any:
+        """`schema` is the version of the labels that was shown. Where another is in force by now, the answer counts as
+        the label that yours became; where none did, it is kept and not counted, and the item is asked again."""
         return self.store(self.body, label=self.body["label"])
 
-    def store(self, given: Any, **said: Any) -> Annotation:
+    def store(self, given: Any, **said: Any) -> dict[str, Any]:
         """Submit under the idempotency key of the header: the same key gives the first answer again."""
-        return answers.submit(
-            lease_id=given["lease"],
-            project=self.member.project,
-            answer=_answer(given, **said),
-            key=_key(self.request),
-            by=self.me,
+        return _stored(
+            answers.submit(
+                lease_id=given["lease"],
+                project=self.member.project,
+                answer=_answer(given, **said),
+                key=_key(self.request),
+                by=self.me,
+            )
         )
 
 
@@ -121,12 +124,14 @@ class Change(Endpoint):
         """While its round is open; the earlier answer stays as a revision. `lease` is the one it was given under;
         say either `label` or `reason`."""
         said = {"label": self.body.get("label"), "skip_reason": self.body.get("reason")}
-        return answers.change(
-            lease_id=self.body["lease"],
-            project=self.member.project,
-            answer=_answer(self.body, **said),
-            key=_key(request),
-            by=self.me,
+        return _stored(
+            answers.change(
+                lease_id=self.body["lease"],
+                project=self.member.project,
+                answer=_answer(self.body, **said),
+                key=_key(request),
+                by=self.me,
+            )
         )
 
 
@@ -150,13 +155,14 @@ class Draft(Endpoint):
     def put(self, request: Request) -> Any:
         project, given = self.member.project, dict(self.body)
         lease = leasing.find_lease(project=project, public_id=given.pop("lease"), by=self.me)
-        label = self._label(given.pop("label", None))
+        label = self._label(given.pop("label", None), given.pop("schema", self.member.schema_version))
         answers.save_draft(lease=lease, by=self.me, label=label, **given)
 
-    def _label(self, index: int | None) -> Label | None:
+    def _label(self, index: int | None, version: int) -> Label | None:
         if index is None:
             return None
-        found = Label.objects.filter(schema=projects.current_schema(self.member.project), index=index).first()
+        labels = Label.objects.filter(schema__project=self.member.project, schema__version=version)
+        found = labels.filter(index=index).first()
         if found is None:
             raise InvalidInput(_("This project has no label %(index)s.") % {"index": index})
         return found
@@ -193,9 +199,13 @@ def content(name: str, payload: dict[str, Any]) -> dict[str, str]:
 def _past(one: answers.OwnAnswer, name: str) -> dict[str, Any]:
     row = one.annotation
     assert row.entry is not None
+    shown = {"lease": one.lease_id, "payload": content(name, row.entry.item.content.payload)}
+    return {**_stored(row), "label": one.label or row.label, **shown}
+
+
+def _stored(row: Annotation) -> dict[str, Any]:
     names = ("public_id", "label", "skip_reason", "revision", "is_counted", "is_flagged", "comment", "created_at")
-    shown = {field: getattr(row, field) for field in names}
-    return {**shown, "lease": one.lease_id, "payload": content(name, row.entry.item.content.payload)}
+    return {**{field: getattr(row, field) for field in names}, "why_uncounted": answers.why_uncounted(row)}
 
 
 def _index(suggestion: suggestions.Suggestion | None) -> int | None:
@@ -205,6 +215,7 @@ def _index(suggestion: suggestions.Suggestion | None) -> int | None:
 def _answer(given: Any, **said: Any) -> Answer:
     return Answer(
         **said,
+        version=given.get("schema"),
         seconds=given.get("seconds"),
         is_flagged=given["is_flagged"],
         comment=given["comment"].replace("\r\n", "\n"),  # as on the screen: the same comment stays the same

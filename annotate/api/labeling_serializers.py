@@ -15,7 +15,13 @@ _AT_ONCE = 50  # leases that one request may name
 _LABEL: dict[str, Any] = {
     "min_value": 0,
     "max_value": projects.MAX_LABELS,
-    "help_text": "Its index among the labels in force.",
+    "help_text": "Its index among the labels of `schema`.",
+}
+_SCHEMA: dict[str, Any] = {
+    "required": False,
+    "min_value": 1,
+    "max_value": 2**31 - 1,
+    "help_text": "The version of the labels that `label` counts in, as `next` gave it; left out: the one in force.",
 }
 
 
@@ -55,6 +61,7 @@ class EmptyOutput(Output):
 
 
 class NextOutput(Output):
+    schema = serializers.IntegerField(help_text="The version of the labels in force.")
     questions = QuestionOutput(many=True, help_text="All that you hold now.")
     empty = EmptyOutput(allow_null=True, help_text="Why there is none; null where there is one.")
 
@@ -68,6 +75,7 @@ class AnswerInput(Input):
 
 class SubmitInput(AnswerInput):
     label = Integer(**_LABEL)  # type: ignore[assignment]
+    schema = Integer(**_SCHEMA)
 
 
 class SkipInput(AnswerInput):
@@ -76,15 +84,30 @@ class SkipInput(AnswerInput):
 
 class ChangeInput(AnswerInput):
     label = Integer(required=False, allow_null=True, **_LABEL)  # type: ignore[assignment]
+    schema = Integer(**_SCHEMA)
     reason = Choice(required=False, allow_null=True, choices=SkipReason.choices)
 
 
 class StoredOutput(Output):
     id = serializers.CharField(source="public_id")
-    label = serializers.IntegerField(source="label.index", allow_null=True, default=None)  # type: ignore[assignment]
+    label = serializers.IntegerField(  # type: ignore[assignment]
+        source="label.index", allow_null=True, default=None, help_text="Its index among the labels of `schema`."
+    )
+    schema = serializers.IntegerField(
+        source="label.schema.version",
+        allow_null=True,
+        default=None,
+        help_text="The version of the labels: that in force in a list, except for a label that is void there.",
+    )
     reason = serializers.CharField(source="skip_reason", allow_null=True)
     revision = serializers.IntegerField()
-    is_counted = serializers.BooleanField(help_text="False: the question was no longer yours when this came.")
+    is_counted = serializers.BooleanField(help_text="False: it is kept, and makes no gold; `why_uncounted` says why.")
+    why_uncounted = serializers.ChoiceField(
+        choices=["round_closed", "withdrawn", "labels_changed", "taken"],
+        allow_null=True,
+        help_text="labels_changed: no label in force continues this one; the item is asked again. taken: the question "
+        "was no longer yours when this came.",
+    )
     is_flagged = serializers.BooleanField()
     comment = serializers.CharField()
     created_at = serializers.DateTimeField()
@@ -110,6 +133,7 @@ class ReleasedOutput(Output):
 class DraftInput(Input):
     lease = PublicId()
     label = Integer(required=False, allow_null=True, **_LABEL)  # type: ignore[assignment]
+    schema = Integer(**_SCHEMA)
     is_flagged = Flag(default=False)
     comment = Text(max_length=answers.MAX_COMMENT, allow_blank=True, trim_whitespace=False, default="")
 

@@ -9,6 +9,7 @@ from annotate.api.http.endpoint import Endpoint
 from annotate.api.http.fields import Output, PageQuery
 from annotate.api.http.operations import operation
 from annotate.models import Prediction
+from annotate.reports import replies
 
 
 class PredictionOutput(Output):
@@ -21,6 +22,12 @@ class PredictionOutput(Output):
     n_input_tokens = serializers.IntegerField(allow_null=True)
     n_output_tokens = serializers.IntegerField(allow_null=True)
     cost_micros = serializers.IntegerField()
+    attempt = serializers.IntegerField(help_text="1, or more where failed ones were asked again; the last counts.")
+    reply = serializers.CharField(
+        source="readable_reply",
+        allow_null=True,
+        help_text="What was said instead of a label, in part; for managers, while nobody is asked about the item.",
+    )
     created_at = serializers.DateTimeField()
 
     def get_probabilities(self, prediction: Prediction) -> list[float] | None:
@@ -44,8 +51,9 @@ class Predictions(Endpoint):
         is_paged=True,
     )
     def get(self, request: Request) -> Any:
-        """Newest first, of all prompt versions. Not for those who answer questions blind."""
+        """Newest first, of all prompt versions; of several attempts the one that counts. Not for those who answer
+        questions blind."""
         names = {"prompt": "prompt__version", "status": "status", "item": "item__public_id"}
         wanted = {field: self.query[name] for name, field in names.items() if name in self.query}
-        rows = Prediction.objects.filter(prompt__project=self.member.project, **wanted)
-        return rows.select_related("item", "prompt")
+        rows = Prediction.objects.current().filter(prompt__project=self.member.project, **wanted)
+        return replies.with_readable(rows.select_related("item", "prompt"), self.member)

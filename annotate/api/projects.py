@@ -105,8 +105,8 @@ class ProgressOutput(Output):
 
     n_items = serializers.IntegerField()
     n_withdrawn = serializers.IntegerField()
-    n_silver = serializers.IntegerField(help_text="Items with a machine's answer.")
-    n_failed = serializers.IntegerField(help_text="Of them, those without a valid one.")
+    n_silver = serializers.IntegerField(help_text="Items with a valid label by a machine.")
+    n_failed = serializers.IntegerField(help_text="Items whose answer by a machine gives no label.")
     n_gold = serializers.IntegerField()
     n_audit_gold = serializers.IntegerField()
     n_answers = serializers.IntegerField()
@@ -121,7 +121,7 @@ class ProgressOutput(Output):
     n_skipped = serializers.IntegerField()
     n_unresolved = serializers.IntegerField()
     n_labeling = serializers.IntegerField(help_text="People who hold a question now.")
-    next_step = serializers.CharField(help_text="A kind of run, or import, label, wait, done.")
+    next_step = serializers.CharField(help_text="A kind of run, or import, label, invite, review, wait, paused, done.")
     next_sentence = serializers.CharField(help_text="The same for people.")
 
 

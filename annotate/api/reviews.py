@@ -1,11 +1,12 @@
 """Where people disagree, and what was decided. Never a machine's answer."""
 
 import hashlib
-from typing import Any
+from typing import Any, cast
 
 from rest_framework import serializers
 from rest_framework.request import Request
 
+from annotate import labels, projects
 from annotate.access import MAY
 from annotate.api.http.endpoint import Endpoint
 from annotate.api.http.fields import Input, Integer, Output, PublicId, Text
@@ -14,7 +15,8 @@ from annotate.api.labeling import content
 from annotate.api.runs import PersonOutput
 from annotate.labeling import adjudication
 from annotate.labeling.adjudication import Dispute, ReviewedAnswer
-from annotate.models import Adjudication, Annotation
+from annotate.labels import LabelHistory
+from annotate.models import Adjudication, Annotation, Label
 
 
 class DisputeOutput(Output):
@@ -39,14 +41,36 @@ class AdjudicationOutput(Output):
     id = serializers.CharField(source="public_id")
     round = serializers.IntegerField(source="entry.round.index")
     item = serializers.CharField(source="item.public_id")
-    label = serializers.IntegerField(  # type: ignore[assignment]
-        source="label.index", allow_null=True, default=None, help_text="Null: it cannot be decided."
+    label = serializers.SerializerMethodField(help_text="Null: it cannot be decided.")  # type: ignore[assignment]
+    schema = serializers.SerializerMethodField(
+        help_text="The version of the labels that `label` counts in: that in force, unless the label is void there."
     )
     reason = serializers.CharField()
     is_blind = serializers.BooleanField()
     is_current = serializers.BooleanField()
     created_by = PersonOutput()
     created_at = serializers.DateTimeField()
+
+    def get_label(self, row: Adjudication) -> int | None:
+        label = self._now(row)
+        return label.index if label else None
+
+    def get_schema(self, row: Adjudication) -> int | None:
+        label = self._now(row)
+        return label.schema.version if label else None
+
+    def _now(self, row: Adjudication) -> Label | None:
+        """The label of the decision as it reads now; as it was decided where that is void."""
+        if row.label is None:
+            return None
+        shared = cast(dict[str, Any], self.context)  # of all rows of the answer
+        if "history" not in shared:
+            shared["history"] = labels.history(projects.current_schema(shared["member"].project))
+        history: LabelHistory = shared["history"]
+        now = history.gold_label(row.label.pk) or row.label
+        if now.schema_id == history.schema.pk:
+            now.schema = history.schema
+        return now
 
 
 class DisputeDetailOutput(Output):
@@ -101,7 +125,8 @@ class OneDispute(Endpoint):
         """Names are for those who manage; for all others the order does not give them away either."""
         order = sorted(dispute.said, key=lambda one: hashlib.sha256(one.annotation.public_id.encode()).digest())
         with_names = self.member.role in MAY["manage"]
-        return [_voice(one, with_name=with_names) for one in order]
+        history = labels.history(projects.current_schema(self.member.project))
+        return [_voice(one, history, with_name=with_names) for one in order]
 
 
 class Adjudications(Endpoint):
@@ -125,13 +150,13 @@ class Adjudications(Endpoint):
         return Adjudication.objects.select_related("entry__round", "item", "label", "created_by").get(pk=made.pk)
 
 
-def _voice(said: ReviewedAnswer, *, with_name: bool) -> dict[str, Any]:
+def _voice(said: ReviewedAnswer, history: LabelHistory, *, with_name: bool) -> dict[str, Any]:
     first, later = said.annotation, said.later
     return {
         "person": first.annotator if with_name else None,
-        "label": _index(first),
+        "label": _index(first, history),
         "reason": first.skip_reason,
-        "later_label": _index(later),
+        "later_label": _index(later, history),
         "later_reason": later.skip_reason if later else None,
         "comment": first.comment or (later.comment if later else ""),
         "is_flagged": first.is_flagged or bool(later and later.is_flagged),
@@ -139,5 +164,6 @@ def _voice(said: ReviewedAnswer, *, with_name: bool) -> dict[str, Any]:
     }
 
 
-def _index(annotation: Annotation | None) -> int | None:
-    return annotation.label.index if annotation and annotation.label else None
+def _index(annotation: Annotation | None, history: LabelHistory) -> int | None:
+    label = history.gold_label(annotation.label_id) if annotation else None
+    return label.index if label else None

@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from annotate import tasks
+from annotate import projects, tasks
 from annotate.api.http import hourly
 from annotate.api.http.endpoint import Endpoint
 from annotate.api.http.fields import Choice, Flag, Input, Integer, Output, PageQuery
@@ -68,17 +68,31 @@ class RunQuery(PageQuery):
 
 class RunInput(Input):
     kind = Choice(
-        choices=[kind for kind in tasks.KINDS if kind != "import"], help_text="Imports have their own address."
+        choices=[kind for kind in tasks.KINDS if kind not in ("import", "count")],
+        help_text="Files have their own addresses.",
     )
     parameters = serializers.DictField(
         required=False,
         default=dict,
-        help_text="draw: batch (1 to 100,000); close: force; train: method, parameters; export: formats.",
+        help_text="prelabel: failed_again; draw: batch (1 to 100,000), request and schema (a label whose items are "
+        "asked for); close: force; train: method, parameters; export: formats.",
     )
 
 
 class DrawInput(Input):
     batch = Integer(required=False, min_value=1, max_value=_MAX_BATCH)
+    request = Integer(
+        required=False,
+        min_value=0,
+        max_value=projects.MAX_LABELS,
+        help_text="The index of a label: all questions are drawn at random among the items that it is predicted for.",
+    )
+    schema = Integer(
+        required=False,
+        min_value=1,
+        max_value=2**31 - 1,
+        help_text="The version of the labels that `request` counts in; left out: the one in force.",
+    )
 
 
 class CloseInput(Input):
@@ -89,6 +103,10 @@ class ExportInput(Input):
     formats = serializers.ListField(
         child=Choice(choices=FORMATS), required=False, min_length=1, max_length=len(FORMATS)
     )
+
+
+class PrelabelInput(Input):
+    failed_again = Flag(required=False)
 
 
 class TrainInput(Input):
@@ -103,6 +121,7 @@ class LineOutput(Output):
 
 
 _PARAMETERS: dict[str, type[Input]] = {
+    "prelabel": PrelabelInput,
     "draw": DrawInput,
     "close": CloseInput,
     "train": TrainInput,

@@ -23,6 +23,11 @@ def finished(project: Project) -> QuerySet[Export]:
     return exports.select_related("run__started_by", "delivered_version").order_by("-id")
 
 
+def by_commands(project: Project) -> QuerySet[Export]:
+    """The exports made by commands on the server, newest first. Their files are for whoever ran the command."""
+    return project.exports.filter(run=None).select_related("created_by", "delivered_version").order_by("-id")
+
+
 def find(*, project: Project, public_id: str) -> Export:
     """The export that the run with this public id made in this project; NotFound if there is none."""
     found = finished(project).filter(run__public_id=public_id).first()

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, BinaryIO
 
 from annotate.errors import InvalidInput
-from annotate.formats import streams, tables
+from annotate.formats import own_export, recognition, streams, tables
 from annotate.formats.columns import is_header
 from annotate.formats.dialect import DELIMITERS, NO_DELIMITER, Dialect
 
@@ -93,8 +93,12 @@ def detect(
     format = choices.get("format") or _json_format(text, name)
     if format in ("jsonl", "json"):
         notes = notes if is_given or encoding == "utf-8" else _json_notes(counter, name)
-        return Detected(Dialect.from_json({**choices, "format": format}), True, notes, facts)
-    return Detected(_table(text, encoding, is_all, choices, columns), is_sure, notes, facts)
+        dialect, is_sure = Dialect.from_json({**choices, "format": format}), True
+    else:
+        dialect = _table(text, encoding, is_all, choices, columns)
+    if "export" not in choices:
+        dialect = recognition.recognised(file, dialect)
+    return Detected(dialect, is_sure, (*notes, *own_export.notes(dialect)), facts)
 
 
 def _refuse_other_kinds(head: bytes, name: Path | str) -> None:
@@ -250,7 +254,10 @@ def _table(text: str, encoding: str, is_all: bool, choices: Mapping[str, Any], c
         _has_header(text, one, is_all, columns) for one in {dialect, replace(dialect, delimiter=detected)}
     ):
         header_line = 0
-    return Dialect.from_json({**dialect.to_json(), "header_line": header_line, **choices})
+    wanted = choices.get("header_line", header_line)
+    if wanted == 1 and header_line == 2:
+        wanted = 2  # who says that the first line names the columns, means the first below "sep=;"
+    return Dialect.from_json({**dialect.to_json(), **choices, "header_line": wanted})
 
 
 def _delimiter(text: str, base: Dialect, is_all: bool, columns: Collection[str]) -> str:
@@ -266,10 +273,11 @@ def _delimiter(text: str, base: Dialect, is_all: bool, columns: Collection[str])
 def _has_quoting(text: str, dialect: Dialect, is_all: bool, columns: Collection[str]) -> bool:
     """Whether double quotes enclose cells. In a table by tabs, and in plain lines, they often are characters.
 
-    There they enclose cells only if no row is lost by it: neither broken, nor joined with others.
+    There they enclose cells only if no row is lost by it, neither broken nor joined with others, or if the very
+    first cell is written so.
     """
     plain = replace(dialect, quoting=False)
-    if dialect.delimiter == "\t":
+    if dialect.delimiter == "\t" and not text.startswith('"'):
         n_quoted, n_plain = (_n_even(text, one, is_all) for one in (dialect, plain))
         return n_quoted >= n_plain
     if dialect.delimiter == NO_DELIMITER:

@@ -16,7 +16,7 @@ from annotate.errors import InvalidInput
 BLOCK = 1 << 20
 BOM = b"\xef\xbb\xbf"
 GZIP = b"\x1f\x8b"
-_DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error)
+DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,11 @@ class Facts:
     stamp: tuple[int, int]  # size and time of change, to notice that the file was changed between two passes
     n_bytes: int = 0  # unpacked, as far as it was read
     share: float = 1.0  # of the stored bytes, that were read; below 1 where only the beginning was wanted
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the whole file was read."""
+        return bool(self.sha256)
 
 
 class Counter(Protocol):
@@ -88,7 +93,7 @@ def inspect(
                 raise InvalidInput(_too_large(name, stamp[0], limit))
             counter.add(block)
             beat()
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise InvalidInput(_damaged(name, error, counter.n_lines)) from error
     if not counter.has_content:
         raise InvalidInput(f"{name} is empty.")
@@ -104,7 +109,7 @@ def _begun(file: BinaryIO, name: Path | str, counter: Counter, limit: int | None
     try:
         while sum(map(len, parts)) < most and (part := stream.read(min(BLOCK, most))):
             parts.append(part)
-    except _DAMAGE:
+    except DAMAGE:
         return None
     n_bytes, share = sum(map(len, parts)), min(1.0, file.tell() / size) if size else 1.0
     if n_bytes < most or not stream.peek(1) or (limit is not None and n_bytes / max(share, 1e-9) > limit):
@@ -120,7 +125,7 @@ def head(file: BinaryIO, name: Path | str, n_bytes: int) -> bytes:
     """The first `n_bytes` of the content, unpacked."""
     try:
         return decompressed(file).read(n_bytes)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise InvalidInput(_damaged(name, error, 0)) from error
 
 

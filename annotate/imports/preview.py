@@ -1,7 +1,7 @@
 """Decides what the preview of an upload shows: what an import would make of it. No row of the file is stored."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, BinaryIO
@@ -11,22 +11,25 @@ from django.conf import settings
 
 from annotate import access
 from annotate.errors import InvalidInput
-from annotate.formats import detection
-from annotate.formats.columns import Chosen, check, propose
+from annotate.formats import detection, nested, own_export
+from annotate.formats.columns import Chosen, check, propose, unnamed_labels, without_labels
 from annotate.formats.dialect import Dialect
 from annotate.formats.reader import Line, Reader, reader_of
+from annotate.formats.streams import Facts
+from annotate.imports import confidence, label_columns
+from annotate.imports.label_columns import LabelColumn, LabelSeen, shown, warning
 from annotate.imports.rows import Admitted, Kind, ParsedRow, Rules, decide, read
 from annotate.imports.uploads import opened
 from annotate.imports.writer import checked, rules_of, what_is_there
+from annotate.label_names import matcher
 from annotate.modalities import modality
 from annotate.models import Project, RejectedRow, Upload, User
 from models_ml.label_matching import is_empty
 
 N_CHECKED = 1_000  # rows that a preview reads as an import would
 N_SHOWN = 20  # new items
+QUICK_BYTES = 4 << 20  # of the file, unpacked, that a quick preview reads
 _N_SAMPLES = 3  # values of a column
-_N_LABELS = 50  # names in a column of labels
-_SAMPLE = 80  # characters of a value
 
 
 @dataclass(frozen=True)
@@ -51,15 +54,6 @@ class PreviewRow:
 
 
 @dataclass(frozen=True)
-class LabelSeen:
-    """A name in a column of labels, and how often it occurs."""
-
-    name: str
-    n: int
-    is_known: bool  # whether the project has this label
-
-
-@dataclass(frozen=True)
 class Preview:
     """What an import would make of a file."""
 
@@ -68,9 +62,14 @@ class Preview:
     notes: tuple[str, ...]
     columns: tuple[Column, ...]
     mapping: dict[str, str | None]  # column by role, as import_upload takes it
-    n_rows: int
-    n_bytes: int  # unpacked
+    n_rows: int  # about, where only the beginning was read
+    n_bytes: int  # unpacked; about, where only the beginning was read
     n_checked: int  # how many rows, from the first on, the figures below count
+    is_whole: bool = True  # False: only the first `n_bytes_read` bytes were read
+    n_bytes_read: int = 0  # unpacked
+    label_columns: tuple[LabelColumn, ...] = ()  # columns that may hold labels
+    doubts: tuple[str, ...] = ()  # sentences about rows that may have been misread
+    unnamed: tuple[str, ...] = ()  # columns that by their names hold labels, and that become metadata
     problem: str = ""  # why the file cannot be imported like this; the figures below are then missing
     n_new: int = 0
     n_duplicates: int = 0  # rows with the content of an earlier row, or of an item of the project
@@ -79,7 +78,13 @@ class Preview:
     rows: tuple[PreviewRow, ...] = ()
     rejected: tuple[RejectedRow, ...] = ()  # not stored; line, reason, external_id and excerpt are set
     labels: dict[str, tuple[LabelSeen, ...]] = field(default_factory=dict)  # most frequent names, by gold and silver
+    confidences: tuple[str, ...] = ()  # sentences about how a machine's confidences are read
     mean_characters: float = 0.0  # of the content of new items
+
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences about what an import would take otherwise than may be meant."""
+        return [*self.doubts, *warning(self.unnamed)]
 
     @property
     def n_expected(self) -> int:
@@ -88,22 +93,32 @@ class Preview:
 
 
 def of_upload(
-    *, upload: Upload, by: User, dialect: Mapping[str, Any] | None = None, columns: Chosen | None = None
+    *,
+    upload: Upload,
+    by: User,
+    dialect: Mapping[str, Any] | None = None,
+    columns: Chosen | None = None,
+    ask: Collection[str] = (),
+    is_quick: bool = True,
 ) -> Preview:
     """What an import would make of this upload, by reading its first N_CHECKED rows as an import does.
 
-    `dialect`: settings that a person chose instead of the detected ones. `columns`: column by role, instead of the
-    proposal. InvalidInput if the file is neither a table nor JSON Lines, or cannot be read like this at all.
+    Quick, it reads about QUICK_BYTES of the file, and counts and detects by them. `dialect`: settings that a person
+    chose instead of the detected ones. `columns`: column by role, instead of the proposal, in which no column holds
+    labels. `ask`: further columns that may hold labels. InvalidInput if the file is neither a table nor JSON, or
+    cannot be read like this at all.
     """
     access.require(by, upload.project, to="manage")
+    project, columns = upload.project, columns or {}
     with opened(upload) as file:
-        found = _detected(file, upload, dialect or {})
+        found = _detected(file, upload, dialect or {}, columns, is_quick)
         reader = reader_of(found.dialect)
         names = reader.names(file)
         lines = reader.lines(file)
         sample = list(islice(lines, N_CHECKED))
-        n_rows = len(sample) + sum(1 for _ in lines)
-    mapping = dict(columns) if columns else propose(names, modality(upload.project.modality).FIELDS)
+        n_rows = _n_rows(file, lines, len(sample), found.facts)
+    mapping = _mapping(found.dialect, names, columns, project)
+    share = found.facts.share
     seen = Preview(
         dialect=found.dialect,
         is_sure=found.is_sure,
@@ -111,44 +126,96 @@ def of_upload(
         columns=_columns(names, mapping, reader, sample),
         mapping=mapping,
         n_rows=n_rows,
-        n_bytes=found.facts.n_bytes,
+        n_bytes=round(found.facts.n_bytes / share),
         n_checked=len(sample),
+        is_whole=found.facts.is_whole,
+        n_bytes_read=found.facts.n_bytes,
+        label_columns=_label_columns(project, reader, sample, names, mapping, ask),
+        doubts=tuple(reader.warnings),
     )
     try:
-        rules = _rules(upload.project, mapping, reader, names)
+        rules = _rules(project, mapping, reader, names, found.dialect)
     except InvalidInput as error:
         return replace(seen, problem=str(error))
-    return replace(seen, **_outcome(upload.project, rules, sample))
+    unnamed = tuple(unnamed_labels(names, rules.fields, rules.modality.FIELDS))
+    return replace(seen, unnamed=unnamed, **_outcome(project, rules, sample))
 
 
-def _detected(file: BinaryIO, upload: Upload, choices: Mapping[str, Any]) -> detection.Detected:
+def _detected(
+    file: BinaryIO, upload: Upload, choices: Mapping[str, Any], columns: Chosen, is_quick: bool
+) -> detection.Detected:
     """The file's dialect: what a person chose, and the rest as detected."""
-    limit = settings.IMPORT_MAX_BYTES
+    limit, name = settings.IMPORT_MAX_BYTES, upload.file_name
     Dialect.from_json({"format": "csv", **choices})  # refuses impossible choices before the file is read
-    found = detection.detect(file, upload.file_name, limit=limit, encoding=choices.get("encoding", ""))
-    dialect = Dialect.from_json({**found.dialect.to_json(), **choices})
-    reader_of(dialect).inspect(file, upload.file_name, limit=limit)
-    return replace(found, dialect=dialect)
+    most, wanted = QUICK_BYTES if is_quick else None, [column for column in columns.values() if column]
+    found = detection.detect(file, name, limit=limit, most=most, choices=choices, columns=wanted)
+    reader = reader_of(found.dialect)
+    if found.facts.is_whole:
+        reader.inspect(file, name, limit=limit)
+    else:
+        reader.check_beginning(file, name)
+    return found
 
 
-def _rules(project: Project, mapping: Chosen, reader: Reader, names: list[str]) -> Rules:
+def _n_rows(file: BinaryIO, lines: Iterator[Line], n_rows: int, facts: Facts) -> int:
+    """How many rows the file has, of which `n_rows` are read; of a file not read whole about how many.
+
+    They are counted as far as the file was read, and the rest is taken to have as many in as many stored bytes.
+    """
+    if facts.is_whole:
+        return n_rows + sum(1 for _ in lines)
+    size, place = facts.stamp[0], file.tell()
+    for _ in lines:
+        # The file is read in blocks: where another one was needed, the rows before came from those before.
+        if (now := file.tell()) != place:
+            if now > facts.share * size:
+                return round(n_rows * size / place)
+            place = now
+        n_rows += 1
+    return n_rows
+
+
+def _mapping(dialect: Dialect, names: list[str], columns: Chosen, project: Project) -> dict[str, str | None]:
+    """The column of each role as chosen; columns of content and id are proposed where nobody chose any.
+
+    In an export of Goldloop the columns of labels are known, too.
+    """
+    fields = modality(project.modality).FIELDS
+    if columns.keys() & {*fields, "id"}:
+        return dict(columns)
+    if dialect.export:
+        return {**own_export.propose(names, fields), **columns}
+    return {**without_labels(propose(names, fields)), **columns}
+
+
+def _label_columns(
+    project: Project, reader: Reader, sample: list[Line], names: list[str], mapping: Chosen, more: Collection[str]
+) -> tuple[LabelColumn, ...]:
+    schema = project.schemas.order_by("-version").first()
+    labels = matcher(schema.labels.all() if schema else ())
+    return label_columns.find(_parsed(reader, sample), names, mapping, labels, more)
+
+
+def _rules(project: Project, mapping: Chosen, reader: Reader, names: list[str], dialect: Dialect) -> Rules:
     fields = checked(mapping, project)
     check(fields, modality(project.modality).FIELDS, names)
+    own_export.check(fields, dialect)
     return rules_of(project, project.schemas.order_by("-version").first(), fields, reader)
 
 
 def _columns(names: list[str], mapping: Chosen, reader: Reader, sample: list[Line]) -> tuple[Column, ...]:
     seen: dict[str, dict[str, None]] = {name: {} for name in names}
     for columns in _parsed(reader, sample):
-        for name, value in columns.items():
-            if name in seen and len(seen[name]) < _N_SAMPLES and value not in (None, ""):
-                seen[name][_shown(value)] = None
+        for name in names:
+            if len(seen[name]) < _N_SAMPLES and (value := nested.value_at(columns, name)) not in (None, ""):
+                seen[name][shown(value)] = None
     roles = {column: role for role, column in mapping.items() if column}
     return tuple(Column(name, tuple(samples), roles.get(name)) for name, samples in seen.items())
 
 
 def _outcome(project: Project, rules: Rules, sample: list[Line]) -> dict[str, Any]:
     """What the sample's rows would become, as fields of Preview."""
+    rules = confidence.scaled(rules, sample)
     rows = [read(*line, rules) for line in sample]
     there = what_is_there(project, [row for row in rows if isinstance(row, ParsedRow)])
     admitted = decide(rows, *there, rules.reader.excerpt)
@@ -162,8 +229,14 @@ def _outcome(project: Project, rules: Rules, sample: list[Line]) -> dict[str, An
         "rows": tuple(_shown_row(row, rules) for row in new[:N_SHOWN]),
         "rejected": _rejected(admitted),
         "labels": _labels(rules, sample),
+        "confidences": _confidences(rules, rows),
         "mean_characters": n_characters / len(new) if new else 0.0,
     }
+
+
+def _confidences(rules: Rules, rows: list[ParsedRow | RejectedRow]) -> tuple[str, ...]:
+    silver = [row.silver for row in rows if isinstance(row, ParsedRow)]
+    return tuple(confidence.notes(rules.fields, rules.scale, len(rules.labels), confidence.n_unread(silver)))
 
 
 def _shown_row(row: ParsedRow, rules: Rules) -> PreviewRow:
@@ -187,13 +260,10 @@ def _labels(rules: Rules, sample: list[Line]) -> dict[str, tuple[LabelSeen, ...]
     counts = {role: Counter[tuple[str, bool]]() for role, column in named.items() if column}
     for columns in _parsed(rules.reader, sample):
         for role, count in counts.items():
-            value = columns.get(named[role] or "")
+            value = rules.value(columns, named[role])
             if not is_empty(value):
-                count[_shown(value), rules.matcher.find(value) is not None] += 1
-    return {
-        role: tuple(LabelSeen(name, n, is_known) for (name, is_known), n in count.most_common(_N_LABELS))
-        for role, count in counts.items()
-    }
+                count[shown(value), rules.matcher.find(value) is not None] += 1
+    return {role: label_columns.counted(count) for role, count in counts.items()}
 
 
 def _parsed(reader: Reader, sample: list[Line]) -> Iterator[dict[str, Any]]:
@@ -204,8 +274,3 @@ def _parsed(reader: Reader, sample: list[Line]) -> Iterator[dict[str, Any]]:
                 yield reader.parse(raw)
         except InvalidInput:
             continue
-
-
-def _shown(value: Any) -> str:
-    text = value if isinstance(value, str) else orjson.dumps(value).decode()
-    return text if len(text) <= _SAMPLE else f"{text[: _SAMPLE - 1]}…"

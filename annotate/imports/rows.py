@@ -7,12 +7,14 @@ from functools import cached_property
 from typing import Any
 
 from annotate.errors import InvalidInput
-from annotate.formats import jsonl
+from annotate.formats import jsonl, nested, own_export
 from annotate.formats.columns import Fields as Fields
 from annotate.formats.reader import JsonLines, Reader
 from annotate.label_names import said, why_none
 from annotate.modalities import Modality
 from annotate.models import Label, Prediction, RejectedRow
+from models_ml import confidences
+from models_ml.confidences import Scale
 from models_ml.label_matching import Matcher, is_empty
 
 MAX_ID = 200  # characters of an external id
@@ -30,6 +32,7 @@ class Rules:
     fields: Fields
     labels: dict[str, Label]  # by name; empty where no column carries labels
     reader: Reader = field(default_factory=JsonLines)
+    scale: Scale = Scale.FRACTION  # of the confidences (annotate/imports/confidence.py decides it)
 
     @cached_property
     def matcher(self) -> Matcher[Label]:
@@ -45,9 +48,19 @@ class Rules:
         content = [self.fields.column(name) for name in self.modality.FIELDS]
         return frozenset({self.fields.id, *content, self.fields.gold, self.fields.silver})
 
+    @cached_property
+    def paths(self) -> frozenset[str]:
+        """The columns of content, id, gold and silver that are fields of objects in a row."""
+        return frozenset(name for name in self.known_columns if name and "." in name and self.reader.is_typed)
+
+    def parse(self, raw: Any) -> dict[str, Any]:
+        """The row's values by column, with nested fields under their paths; InvalidInput: it cannot be used."""
+        columns = self.reader.parse(raw)
+        return nested.lifted(columns, self.paths) if self.paths else columns
+
     def value(self, columns: dict[str, Any], name: str | None) -> Any:
         """The row's value in the column `name`; None where there is no column, or a table's cell is empty."""
-        value = columns.get(name) if name else None
+        value = nested.value_at(columns, name) if name else None
         return None if value == "" and not self.reader.is_typed else value
 
 
@@ -111,11 +124,11 @@ def read(number: int, raw: Any, is_whole: bool, rules: Rules) -> ParsedRow | Rej
     try:
         if not is_whole:
             raise InvalidInput(f"is longer than {jsonl.MAX_LINE_BYTES:,} bytes")
-        columns = rules.reader.parse(raw)
+        columns = rules.parse(raw)
         external_id = _external_id(rules.value(columns, rules.fields.id), rules.fields.id)
         payload = rules.modality.payload_of(columns, rules.fields.content)
         gold = _gold(columns, rules)
-        silver = _silver(columns, rules) if rules.fields.silver else None
+        silver = _silver(columns, rules) if _has_silver(columns, rules) else None
         known = rules.known_columns
         metadata = jsonl.dumps({name: value for name, value in columns.items() if name not in known})
     except InvalidInput as error:
@@ -212,42 +225,44 @@ def _gold(columns: dict[str, Any], rules: Rules) -> Label | None:
     return label
 
 
+def _has_silver(columns: dict[str, Any], rules: Rules) -> bool:
+    """Whether a machine was asked about the row, as far as the file says."""
+    is_export = isinstance(rules.reader, own_export.Exported) and rules.fields.silver == own_export.SILVER
+    return bool(rules.fields.silver) and not (is_export and columns.keys().isdisjoint(own_export.ASKED))
+
+
 def _silver(columns: dict[str, Any], rules: Rules) -> ImportedSilver:
     """The machine's label where the cell means a label, else a failure: a nearest match would be a guess."""
     assert rules.fields.silver
     value = rules.value(columns, rules.fields.silver)
     if value is None:
-        return ImportedSilver(Prediction.Status.MISSING)
+        return ImportedSilver(_failure(columns, rules))
     if is_empty(value):
         return ImportedSilver(Prediction.Status.EMPTY)
     label = rules.matcher.find(value)
     if label is None:
         return ImportedSilver(Prediction.Status.OUT_OF_SET, message=f"answered {said(value)}")
-    confidence = rules.value(columns, rules.fields.confidence)
-    if isinstance(confidence, str) and not rules.reader.is_typed:
-        confidence = _number(confidence)
-    return ImportedSilver(Prediction.Status.OK, label.index, _vector(label.index, confidence, len(rules.labels)))
+    value = rules.value(columns, rules.fields.confidence)
+    if len(rules.labels) != 2 or is_empty(value):  # of more labels nobody knows how the rest is spread
+        return ImportedSilver(Prediction.Status.OK, label.index)
+    confidence = confidences.read(value, rules.scale)
+    if confidence is None:
+        message = f"the confidence {said(value)} is no {rules.scale}, so it is unknown"
+        return ImportedSilver(Prediction.Status.OK, label.index, message=message)
+    return ImportedSilver(Prediction.Status.OK, label.index, _vector(label.index, confidence))
 
 
-def _vector(index: int, confidence: object, n_labels: int) -> bytes | None:
-    """The probabilities of two labels from the confidence in one; None where it is unusable or there are more labels.
+def _failure(columns: dict[str, Any], rules: Rules) -> str:
+    """How the machine's answer ended that is no label; MISSING where the file does not say."""
+    status = columns.get(own_export.STATUS) if isinstance(rules.reader, own_export.Exported) else None
+    is_known = status in Prediction.Status.values and status != Prediction.Status.OK
+    return str(status) if is_known else Prediction.Status.MISSING
 
-    With more than two labels nobody knows how the rest is spread over the others.
-    """
-    if n_labels != 2 or isinstance(confidence, bool) or not isinstance(confidence, int | float):
-        return None
-    if not 0 <= confidence <= 1:
-        return None
+
+def _vector(index: int, confidence: float) -> bytes:
+    """The probabilities of two labels from the confidence in one."""
     both = (confidence, 1 - confidence) if index == 0 else (1 - confidence, confidence)
     return struct.pack("<2f", *both)
-
-
-def _number(text: str) -> float | None:
-    """The number in a table's cell, with a decimal point or comma; None if the cell holds no number."""
-    try:
-        return float(text.strip().replace(",", "."))
-    except ValueError:
-        return None
 
 
 def _short(name: str | None) -> str:

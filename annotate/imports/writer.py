@@ -1,6 +1,7 @@
 """Decides how the rows of an import are stored: each chunk in one transaction, together with the import's cursor."""
 
 import hashlib
+from functools import cached_property
 
 import orjson
 from django.db import transaction
@@ -30,6 +31,7 @@ from annotate.models.base import make_public_id
 from annotate.models.project import Arm
 from annotate.runs import lifecycle
 from models_ml import randomness
+from models_ml.confidences import Scale
 
 Read = ParsedRow | RejectedRow
 IMPORTED = "imported"  # the annotator, and the gold rule, of labels that came in a file
@@ -43,9 +45,16 @@ class Writer:
         self.project = source.project
         self.key = bytes(self.project.key)
         fields = Fields(**source.options["fields"])
-        schema = self.project.schemas.filter(version=source.options["schema"]).first()
-        self.rules = rules_of(self.project, schema, fields, reader or JsonLines())
-        self.prompt = _prompt(self.project, schema, fields) if schema and fields.silver else None
+        self.schema = self.project.schemas.filter(version=source.options["schema"]).first()
+        self.rules = rules_of(
+            self.project, self.schema, fields, reader or JsonLines(), source.options.get("confidence_scale")
+        )
+
+    @cached_property
+    def prompt(self) -> PromptVersion:
+        """The prompt version of the file's silver, made when the first row has some: a version of nothing is none."""
+        assert self.schema
+        return _prompt(self.project, self.schema, self.rules.fields)
 
     def read(self, chunk: list[Line]) -> list[Read]:
         """Parse the lines and compute random numbers and folds: all the work that needs no query.
@@ -209,10 +218,12 @@ def checked(columns: Chosen, project: Project) -> Fields:
     return found
 
 
-def rules_of(project: Project, schema: LabelSchema | None, fields: Fields, reader: Reader) -> Rules:
+def rules_of(
+    project: Project, schema: LabelSchema | None, fields: Fields, reader: Reader, scale: str | None = None
+) -> Rules:
     """The rules that read rows as items of this project, with the labels of `schema`."""
     labels = {label.name: label for label in schema.labels.all()} if schema else {}
-    return Rules(modality(project.modality), fields, labels, reader)
+    return Rules(modality(project.modality), fields, labels, reader, Scale(scale or Scale.FRACTION))
 
 
 def what_is_there(project: Project, rows: list[ParsedRow]) -> tuple[dict[str, Known], dict[str, str]]:

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models.fields.json import KeyTextTransform
 from django.utils.translation import gettext as _
 
 from annotate.errors import NotFound
 from annotate.modalities import modality
 from annotate.models import Annotation, Gold, Item, Prediction, Project
+from annotate.models.letter_case import Contains
 
 WINDOW = 50_000  # ordinals that one search covers
 
@@ -75,9 +77,9 @@ def _narrowed(items: QuerySet[Item], wanted: Search, project: Project) -> QueryS
     for name in wanted.has:
         items = items.filter(HAS[name])
     if wanted.text:
-        holds = Q(external_id__icontains=wanted.text) if wanted.by_external_id else Q()
+        holds = Q(Contains("external_id", wanted.text)) if wanted.by_external_id else Q()
         for field in modality(project.modality).FIELDS:
-            holds |= Q(**{f"content__payload__{field}__icontains": wanted.text})
+            holds |= Q(Contains(KeyTextTransform(field, "content__payload"), wanted.text))
         items = items.filter(holds)
     return items
 

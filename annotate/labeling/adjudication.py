@@ -12,6 +12,7 @@ from annotate import access
 from annotate.errors import Conflict, InvalidInput, NotFound
 from annotate.labeling import context, disputes, gold, slots
 from annotate.labeling.context import Answers
+from annotate.labels import Reading
 from annotate.models import Adjudication, Annotation, Gold, Label, Lease, Member, Project, QueueEntry, User
 from annotate.models.base import database_now, is_storable
 from annotate.models.event import record
@@ -98,7 +99,7 @@ def adjudicate(
     slots.lock([entry.pk])
     entry.refresh_from_db(fields=["state", "n_taken"])
     before = Adjudication.objects.filter(entry=entry, is_current=True).select_related("created_by", "label").first()
-    if before and (before.created_by_id, before.label, before.reason) == (by.pk, chosen, reason):
+    if before and _repeats(before, chosen, reason, by):
         return before
     if before and before.public_id != seen:
         raise Conflict(_meanwhile(before))
@@ -111,6 +112,15 @@ def adjudicate(
     QueueEntry.objects.filter(pk=entry.pk).update(state=state)
     record("question.adjudicated", project=project, by=by, item=item, round=round_index, adjudication=made.public_id)
     return made
+
+
+def _repeats(before: Adjudication, label: Label | None, reason: str, by: User) -> bool:
+    """Whether `before` is the same decision by the same person, its label read under the labels in force."""
+    if (before.created_by_id, before.reason) != (by.pk, reason):
+        return False
+    if label is None or before.label is None:
+        return label is None and before.label is None
+    return Reading(label.schema_id).label_id(before.label.pk, before.label.schema_id) == label.pk
 
 
 def _replace(

@@ -148,7 +148,7 @@ def history(*, project: Project, by: User, n: int = 10) -> list[OwnAnswer]:
     rows: Any = (
         Annotation.objects.filter(annotator=by, is_current=True)
         .filter(entry__round__project=project, entry__round__state=Round.State.OPEN)
-        .select_related("entry__item__content", "entry__round", "item", "label")
+        .select_related("entry__item__content", "entry__round", "item", "label__schema")
         .annotate(lease_public_id=Subquery(lease.values("public_id")[:1]), in_force=_in_force(project))
         .order_by("-pk")[:n]
     )
@@ -196,7 +196,11 @@ def _now(label: Label | None, in_force: int) -> Label | None:
     """The label in force that `label` reads as."""
     if label is None or label.schema_id == in_force:
         return label
-    return Reading(in_force).history.gold_label(label.pk)
+    history = Reading(in_force).history
+    now = history.gold_label(label.pk)
+    if now:
+        now.schema = history.schema
+    return now
 
 
 def why_uncounted(annotation: Annotation) -> str | None:

@@ -2,11 +2,23 @@
 
 from typing import Any
 
-from django.db.models import Count, Exists, IntegerField, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import Exists, F, Func, IntegerField, OuterRef, Q, QuerySet
 
 from annotate.access import MAY
-from annotate.models import Adjudication, Annotation, Draw, Gold, Member, Project, QueueEntry, Round, User
+from annotate.models import (
+    Adjudication,
+    Annotation,
+    Draw,
+    Gold,
+    Label,
+    LabelMapping,
+    LabelSchema,
+    Member,
+    Project,
+    QueueEntry,
+    Round,
+    User,
+)
 from annotate.models.project import Arm
 
 
@@ -29,7 +41,7 @@ def undecided(project: Project) -> QuerySet[QueueEntry]:
         .exclude(has_audit | (~is_audited & has_other))
         .exclude(Exists(Adjudication.objects.filter(entry=OuterRef("pk"), is_current=True)))
         .exclude(Exists(later.exclude(state=state.SKIPPED)))
-        .annotate(n_different=_n_different())
+        .annotate(n_different=n_different(F("item")))
         .filter(Q(state=state.ANSWERED) | closed)
     )
 
@@ -52,8 +64,27 @@ def _labels_of(item: Any) -> QuerySet[Annotation]:
     return Annotation.objects.filter(item=item, label__isnull=False)
 
 
-def _n_different() -> Coalesce:
-    """How many different labels the current counted answers give the question's item."""
-    counted = Annotation.objects.filter(item=OuterRef("item"), is_current=True, is_counted=True, label__isnull=False)
-    n = counted.order_by().values("item").annotate(n=Count("label", distinct=True)).values("n")
-    return Coalesce(Subquery(n, output_field=IntegerField()), 0)
+class n_different(Func):  # noqa: N801, it reads as the column that it is
+    """How many different labels the current counted answers give an item, as they read under the labels in force.
+
+    Each answer's label is followed from version to version while its gold is kept (annotate/labels.py does the same
+    in memory): one query, however many versions there were. Void answers give no label.
+    """
+
+    template = f"""(
+        WITH RECURSIVE reads(label) AS (
+            SELECT label_id FROM {Annotation._meta.db_table}
+            WHERE item_id = %(expressions)s AND is_current AND is_counted AND label_id IS NOT NULL
+            UNION
+            SELECT step.target_id FROM reads JOIN {LabelMapping._meta.db_table} step ON step.source_id = reads.label
+            WHERE step.keeps_gold
+        )
+        SELECT COUNT(*) FROM reads
+        JOIN {Label._meta.db_table} now ON now.id = reads.label
+        JOIN {LabelSchema._meta.db_table} schema ON schema.id = now.schema_id
+        WHERE NOT EXISTS (
+            SELECT 1 FROM {LabelSchema._meta.db_table} later
+            WHERE later.project_id = schema.project_id AND later.version > schema.version
+        )
+    )"""  # noqa: S608
+    output_field = IntegerField()

@@ -8,11 +8,11 @@ from typing import Any
 
 from django.db import transaction
 
-from annotate import access, projects
+from annotate import access, labels, projects
 from annotate.errors import Conflict, GoldloopError, InvalidInput
 from annotate.formats import jsonl
 from annotate.label_names import matcher, why_none
-from annotate.labeling import answers, leases
+from annotate.labeling import answers, leases, queue
 from annotate.models import Annotation, Lease, Project, QueueEntry, Round, User
 from annotate.models.event import record
 from annotate.runs import lifecycle
@@ -79,7 +79,8 @@ class _Reader:
     """Stores lines of one file as answers to questions of one round."""
 
     def __init__(self, project: Project, current: Round, file_sha256: str) -> None:
-        self._labels = projects.labels_of(projects.current_schema(project))
+        self._history = labels.history(projects.current_schema(project))
+        self._labels = self._history.labels
         self._matcher = matcher(self._labels)
         self._project, self._round, self._sha256 = project, current, file_sha256
         self._people: dict[str, User] = {}
@@ -96,9 +97,12 @@ class _Reader:
             return False
         mine = Annotation.objects.filter(entry=entry, annotator=person, is_current=True).first()
         if mine is not None:
-            if mine.label == answer.label and mine.skip_reason == answer.skip_reason:
+            now = self._history.gold_label(mine.label_id)
+            is_void = mine.label_id is not None and now is None
+            is_same = not is_void and now == answer.label and mine.skip_reason == answer.skip_reason
+            if is_same and not queue.may_be_asked_again(person, entry):
                 return False
-            if mine.label is not None:
+            if mine.label is not None and (mine.is_counted or not is_void):
                 lease = Lease.objects.filter(entry=entry, annotator=person).latest("pk")
                 answers.change(lease_id=lease.public_id, project=self._project, answer=answer, key=key, by=person)
                 return True

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from annotate.labeling import context, disputes
+from annotate.labeling import context, disputes, queue
 from annotate.labeling.context import AnswerContext, Answers
 from annotate.labels import LabelHistory
 from annotate.models import Adjudication, Annotation, Gold, Label, Project, QueueEntry
@@ -112,11 +112,17 @@ def _n_labels(question: AnswerContext, answers: Answers) -> int:
 
 def _state_while_not_full(question: AnswerContext, answers: Answers) -> str:
     latest = [row for row in answers.standing(blind=False) if row.entry_id == question.entry.pk]
-    if any(row.skip_reason for row in latest) and not context.others_may_answer(question):
+    skipped_by = [row.annotator_id for row in latest if row.skip_reason]
+    if skipped_by and not context.others_may_answer(question) and not _comes_back(question.entry, skipped_by):
         return QueueEntry.State.SKIPPED
     if question.entry.item.withdrawn_at is not None:
         return QueueEntry.State.UNRESOLVED
     return QueueEntry.State.OPEN
+
+
+def _comes_back(entry: QueueEntry, skipped_by: Sequence[int]) -> bool:
+    """Whether the question is asked once more of the only person who could answer it and skipped it."""
+    return len(skipped_by) == 1 and queue.may_be_asked_again(skipped_by[0], entry)
 
 
 def _promote(question: AnswerContext, answers: Answers) -> Gold | None:

@@ -47,7 +47,8 @@ def lease_next(
 
     `done` are public ids of leases whose answers are on their way: they count towards `n` + IN_FLIGHT only, and are not
     returned. Where no question is free, leases of others that have run out end; where there are none either, an
-    annotator without a lease takes over an idle one. Four queries where one lease is granted, one where none is needed.
+    annotator without a lease takes over an idle one, or else gets one that they skipped and nobody else can answer.
+    Four queries where one lease is granted, one where none is needed.
     Only the writes are in a transaction, because SQLite has one writer at a time and the reads take ten times as long.
     """
     for _try in range(_TRIES):
@@ -66,8 +67,10 @@ def lease_next(
         # None: no slot is free, or no money. Ending the leases of others that ran out frees both.
         if granted is not None or _end_run_out(project, annotator, now):
             continue
-        taken = None if open_ones else _take_over(project, annotator, now)
-        return [*open_ones, taken] if taken else open_ones
+        if open_ones:
+            return open_ones
+        taken = _take_over(project, annotator, now)
+        return [taken] if taken else _lease_again(project, annotator, n_active, now)
     return open_ones
 
 
@@ -304,6 +307,15 @@ def _take_over(project: Project, annotator: User, now: datetime | None) -> Lease
     )
     money.book([taken])
     return taken
+
+
+def _lease_again(project: Project, annotator: User, n_active: int, now: datetime | None) -> list[Lease]:
+    """Lease a question that this person skipped and that comes back to them; empty if there is none, or no money."""
+    again: Any = queue.free_again(project, annotator).select_related("item__content", "round")
+    entries = list(again.annotate(now=Value(now) if now else Now())[:1])
+    for entry in entries:
+        entry.round.project = project
+    return (_grant(entries, 1, annotator, n_active) or []) if entries else []
 
 
 def _moved_money(project: Project, ended: Any) -> payments.Held:

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.db.models import BooleanField, Count, Exists, F, Func, IntegerField, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
+from django.db.models.lookups import Exact
 
 from annotate.access import MAY
 from annotate.models import Annotation, Draw, Lease, Member, Project, QueueEntry, Round, User
@@ -12,6 +13,7 @@ from annotate.models.project import Arm
 
 MANY = 5  # leases: more than a page needs, which holds three and those whose answers are on their way
 HOARDED = timedelta(minutes=3)  # the age at which a lease may be taken from somebody who holds more than MANY
+_FIELDS = {"entry": "pk", "item": "item", "round": "round"}  # of a question, as `has_responded` names them
 ENOUGH = 1_000  # free questions are counted up to here: callers only need to know whether few are left
 
 
@@ -30,13 +32,32 @@ def leases_in(project: Project) -> QuerySet[Lease]:
 def askable(person: User | Value, project: Project | Value | None = None) -> QuerySet[QueueEntry]:
     """Open questions that `person` may answer, even if all slots are taken; without `project` of all projects.
 
-    Only active members with a role that annotates may answer, each until they have responded (`has_responded`).
+    Only active members with a role that annotates may answer, each until they have responded (`has_responded`), once
+    more where a skip comes back to them (`comes_back`), and whenever they hold the question, having taken it again.
     """
-    member = Member.objects.filter(user=person, role__in=MAY["annotate"], user__is_active=True)
+    return _open_to(person, project).filter(~is_done(person) | Q(_held_by(person)))
+
+
+def _open_to(person: User | Value, project: Project | Value | None) -> QuerySet[QueueEntry]:
+    """Open questions of open rounds in which `person` may annotate, whatever they have responded."""
+    member = annotators().filter(user=person)
     rounds = _open_rounds(project).filter(Exists(member.filter(project=OuterRef("project"))))
     of_rounds = Q(round__in=rounds) if project is None else Q(round=_one(rounds))
-    responded = has_responded(person, entry=OuterRef("pk"), item=OuterRef("item"), round=OuterRef("round"))
-    return QueueEntry.objects.filter(of_rounds, is_open(), item__withdrawn_at__isnull=True).exclude(responded)
+    return QueueEntry.objects.filter(of_rounds, is_open(), item__withdrawn_at__isnull=True)
+
+
+def annotators() -> QuerySet[Member]:
+    """Memberships, of whatever project, under which somebody may answer questions now."""
+    return Member.objects.filter(role__in=MAY["annotate"], user__is_active=True)
+
+
+def is_done(person: Any) -> Q:
+    """Whether a row of QueueEntry is not for `person` any more: they have responded, and it does not come back."""
+    return _responded_to(person) & ~comes_back(person)
+
+
+def _responded_to(person: Any) -> Q:
+    return has_responded(person, **{name: OuterRef(field) for name, field in _FIELDS.items()})
 
 
 def has_responded(person: Any, *, entry: Any, item: Any, round: Any) -> Q:
@@ -52,14 +73,61 @@ def has_responded(person: Any, *, entry: Any, item: Any, round: Any) -> Q:
     return Q(Exists(mine.filter(entry=entry))) | Q(has_labeled, is_disputed)
 
 
+def comes_back(person: Any) -> Q:
+    """Whether a row of QueueEntry that `person` skipped once is asked them again, as a condition for a query.
+
+    That is so while no other member is left who could answer it. Skips are counted by the leases that they ended: to
+    change the reason of a skip is not a second skip.
+    """
+    return Q(Exists(_skipped_once().filter(annotator=person))) & ~Q(Exists(_not_responded().exclude(user=person)))
+
+
+def for_nobody() -> Q:
+    """Whether nobody in the project can be asked a row of QueueEntry, as a condition for a query.
+
+    All who may annotate have responded to it, and it comes back to none of them (`comes_back`).
+    """
+    back = annotators().filter(project__rounds=OuterRef("entry__round"), user=OuterRef("annotator"))
+    return ~Q(Exists(_not_responded())) & ~Q(Exists(_skipped_once().filter(Exists(back))))
+
+
+def _skipped_once() -> QuerySet[Annotation]:
+    """Skips that are the current, counted response to the outer question, of people who skipped it once."""
+    same = {"entry": OuterRef("entry"), "annotator": OuterRef("annotator"), "outcome": Lease.Outcome.SKIPPED}
+    ended = Lease.objects.filter(**same).order_by().values("entry").annotate(n=Count("pk")).values("n")
+    skips = Annotation.objects.filter(entry=OuterRef("pk"), label__isnull=True, is_current=True, is_counted=True)
+    return skips.filter(Exact(Coalesce(Subquery(ended, IntegerField()), 0), 1))
+
+
+def _not_responded() -> QuerySet[Member]:
+    """Members who may annotate in the outer question's project and have not responded to it."""
+    # One level further in than the question, so each reference to its row leads one level further out.
+    question = {name: OuterRef(OuterRef(field)) for name, field in _FIELDS.items()}
+    members = annotators().filter(project__rounds=OuterRef("round"))
+    return members.exclude(has_responded(OuterRef("user"), **question))
+
+
+def may_be_asked_again(person: User | int, entry: QueueEntry) -> bool:
+    """Whether `entry` comes back to `person`, in whatever state it is; False for who may not answer any more."""
+    member = annotators().filter(user=person, project__rounds=OuterRef("round"))
+    return QueueEntry.objects.filter(comes_back(person), Exists(member), pk=entry.pk).exists()
+
+
 def answerable(person: User | Value, project: Project | Value | None = None) -> QuerySet[QueueEntry]:
     """Askable questions that `person` can answer now: those with a free slot, and those on which they hold a lease."""
     return askable(person, project).filter(Q(n_taken__lt=F("overlap")) | Q(_held_by(person)))
 
 
 def free(project: Project | Value, person: User | Value) -> QuerySet[QueueEntry]:
-    """Askable questions with a free slot on which `person` holds no lease, in the order of asking."""
-    return askable(person, project).filter(n_taken__lt=F("overlap")).exclude(_held_by(person)).order_by("position")
+    """Questions with a free slot that `person` has not responded to and does not hold, in the order of asking."""
+    unanswered = _open_to(person, project).exclude(_responded_to(person))
+    return unanswered.filter(n_taken__lt=F("overlap")).exclude(_held_by(person)).order_by("position")
+
+
+def free_again(project: Project, person: User) -> QuerySet[QueueEntry]:
+    """Questions with a free slot that `person` skipped and that come back to them, in the order of asking."""
+    again = _open_to(person, project).filter(comes_back(person))
+    return again.filter(n_taken__lt=F("overlap")).exclude(_held_by(person)).order_by("position")
 
 
 def idle_leases(project: Project, person: User, now: Any) -> QuerySet[Lease]:

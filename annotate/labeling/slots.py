@@ -11,10 +11,11 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import BigIntegerField, Count, Exists, F, OuterRef, QuerySet, Subquery, Value
+from django.db.models import BigIntegerField, Count, F, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
-from annotate.models import Annotation, Lease, QueueEntry
+from annotate.labeling import queue
+from annotate.models import Lease, QueueEntry
 from annotate.models.compiled import CompiledUpdate
 from annotate.money import payments
 
@@ -37,8 +38,9 @@ def take(entries: Collection[int]) -> bool:
 def take_for(person: int, entries: Collection[int], *, n_active: int) -> bool:
     """`take` for a person (a user's id) who may have been here through another window in the meantime.
 
-    A question that they have answered or skipped (counted) has no slot for them. Nor has any question once they hold
-    more than `n_active` leases: each window would fill up to its own number.
+    A question that they have answered or skipped (counted) has no slot for them, except a skipped one that comes back
+    to them. Nor has any question once they hold more than `n_active` leases: each window would fill up to its own
+    number.
     """
     if len(entries) == 1:
         return _TAKE.run(entry=next(iter(entries)), person=person, n_active=n_active) == 1
@@ -51,10 +53,10 @@ def _take(*, entry: Value, person: Value, n_active: Value) -> tuple[QuerySet[Que
 
 
 def _free_for(entries: Collection[Any], person: Value, n_active: Value) -> QuerySet[QueueEntry]:
-    response = Annotation.objects.filter(entry=OuterRef("pk"), annotator=person, is_current=True, is_counted=True)
     leases = Lease.objects.filter(annotator=person, ended_at__isnull=True).order_by().values("annotator")
     n_leases = Coalesce(Subquery(leases.annotate(n=Count("pk")).values("n")), 0)
-    return _with_slot(entries).exclude(Exists(response)).alias(n_leases=n_leases).filter(n_leases__lte=n_active)
+    free = _with_slot(entries).exclude(queue.is_done(person))
+    return free.alias(n_leases=n_leases).filter(n_leases__lte=n_active)
 
 
 def _with_slot(entries: Collection[Any]) -> QuerySet[QueueEntry]:

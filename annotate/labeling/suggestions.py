@@ -8,17 +8,23 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce
 
+from annotate import labels, projects
 from annotate.errors import AccessDenied, NotFound
 from annotate.labeling import context
 from annotate.labeling.context import AnswerContext
 from annotate.models import Annotation, Draw, Label, Lease, Prediction, Project, QueueEntry, User
 from annotate.models.project import SuggestionPolicy
 from annotate.silver import prompts
+from models_ml.label_map import NO_LABEL
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """The machine's label of an item. Without a label, `reason` says why: the kind of failure, or "never_asked"."""
+    """The machine's label of an item.
+
+    Without a label, `reason` says why: the kind of failure, "never_asked", or "label_retired" where its label is none
+    of those in force.
+    """
 
     label: Label | None
     reason: str | None = None
@@ -51,16 +57,22 @@ def why(*, lease_id: str, project: Project, by: User, now: datetime | None = Non
 
 
 def by_entry(*, project: Project, entries: Sequence[QueueEntry]) -> dict[int, Suggestion]:
-    """The silver in force by queue entry id, of those questions only whose suggestion policy is not `hidden`."""
+    """The silver in force by queue entry id, of those questions only whose suggestion policy is not `hidden`.
+
+    The machine's label is the one that it reads as now. One that leads nowhere is no suggestion.
+    """
     entry_of = {entry.item_id: entry.pk for entry in entries if entry.suggestion != SuggestionPolicy.HIDDEN}
     suggestions = dict.fromkeys(entry_of.values(), Suggestion(None, "never_asked"))
     prompt = prompts.current_prompt(project) if entry_of else None
     if prompt is None:
         return suggestions
-    labels = {label.index: label for label in prompt.schema.labels.all()}
-    rows = Prediction.objects.filter(prompt=prompt, item__in=entry_of)
+    history = labels.history(projects.current_schema(project))
+    change = history.map_from(prompt.schema_id)
+    rows = Prediction.objects.current().filter(prompt=prompt, item__in=entry_of)
     for item, status, index in rows.values_list("item_id", "status", "label_index"):
-        suggestions[entry_of[item]] = Suggestion(None, status) if index is None else Suggestion(labels[index])
+        now = NO_LABEL if index is None else int(change.target[index])
+        reason = status if index is None else "label_retired"
+        suggestions[entry_of[item]] = Suggestion(None, reason) if now == NO_LABEL else Suggestion(history.labels[now])
     return suggestions
 
 

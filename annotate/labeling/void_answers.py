@@ -1,4 +1,4 @@
-"""Answers to open questions that a change of labels makes void: they do not count, and their slots are free again."""
+"""Answers to open questions that a change of labels makes void: they count no more, and their slots are free."""
 
 from django.db.models import Exists, OuterRef, QuerySet
 

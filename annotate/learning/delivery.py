@@ -14,7 +14,7 @@ from annotate import files, labels, projects
 from annotate import vectors as item_vectors
 from annotate.labels import LabelHistory
 from annotate.learning import artefacts, pool
-from annotate.models import DeliveredVersion, Item, ModelVersion, Project, Round, User
+from annotate.models import DeliveredVersion, Item, ModelVersion, Prediction, Project, Round, User
 from annotate.models.event import record
 from annotate.models.project import Arm
 from annotate.runs import lifecycle
@@ -55,9 +55,12 @@ def existing(project: Project) -> DeliveredVersion | None:
 
 
 def knows_nothing(project: Project) -> bool:
-    """Whether the project has neither silver nor a model that delivers, so that no machine label would be known."""
+    """Whether the project has no valid silver and no model that delivers, so that every machine label is unknown."""
     history = labels.current(project)
-    return prompts.current_prompt(project) is None and delivering_model(project, history) is None
+    prompt = prompts.current_prompt(project)
+    valid = Prediction.objects.current().filter(prompt=prompt, status=Prediction.Status.OK)
+    has_silver = prompt is not None and valid.exists()
+    return not has_silver and delivering_model(project, history) is None
 
 
 def delivering_model(project: Project, history: LabelHistory) -> ModelVersion | None:

@@ -42,7 +42,7 @@ def check(project: Project, by: User, chosen: Mapping[str, Any]) -> dict[str, An
     config_of(project, chosen["method"], chosen["parameters"])
     needs = methods.find(chosen["method"]).needs
     if missing := unmet(needs, **_label_counts(project)):
-        raise Conflict(" ".join(need.sentence for need in missing))
+        raise Conflict(" ".join(dict.fromkeys(need.sentence for need in missing)))
     return dict(chosen)
 
 
@@ -63,7 +63,9 @@ def _label_counts(project: Project) -> dict[str, int]:
         return {"n_gold": gold.count(), "n_silver": 0, "n_soft_silver": 0}
     change = history.map_from(prompt.schema_id)
     leads_on, is_soft = change.target != NO_LABEL, change.keeps_probability & (change.target != NO_LABEL)
-    ok = Prediction.objects.filter(prompt=prompt, status=Prediction.Status.OK, item__withdrawn_at__isnull=True)
+    ok = Prediction.objects.current().filter(
+        prompt=prompt, status=Prediction.Status.OK, item__withdrawn_at__isnull=True
+    )
     valid = ok.exclude(label_index__in=np.flatnonzero(~leads_on).tolist())
     opaque = Q(label_index__in=np.flatnonzero(~is_soft).tolist())
     # `Count` of a column leaves out its NULLs.

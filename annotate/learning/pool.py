@@ -137,7 +137,7 @@ def load_silver(pool: Pool, prompt: PromptVersion | None, history: LabelHistory)
     n_asked = len(change.target)  # labels that the machine chose among
     vectors = np.full((len(pool), n_asked), np.nan, dtype=np.float32)
     place = {int(item): position for position, item in enumerate(pool.ids)}
-    rows = Prediction.objects.filter(prompt=prompt).values_list("item_id", "label_index", "probabilities")
+    rows = Prediction.objects.current().filter(prompt=prompt).values_list("item_id", "label_index", "probabilities")
     for item, index, blob in rows.iterator(chunk_size=bulk.ROWS_PER_ARRAY_READ):
         position = place.get(item)
         if position is None:

@@ -98,7 +98,8 @@ def _check_learnable(project: Project, snapshot: crossfit.Snapshot) -> None:
     """Conflict if the snapshot has no items, or neither silver nor gold."""
     if not len(snapshot.x):
         raise Conflict(f"{project} has no items to train on; import some first.")
-    if not ((snapshot.gold >= 0) | (snapshot.silver >= 0)).any():
+    is_silver = (snapshot.silver >= 0) & (snapshot.silver < snapshot.n_classes)  # a failure is no label
+    if not ((snapshot.gold >= 0) | is_silver).any():
         raise Conflict(f"{project} has neither silver nor gold; pre-label it or answer a round first.")
 
 

@@ -28,7 +28,8 @@ def database_obstacle() -> str:
         return f"The database does not answer: {error}".strip()
     if not n_waiting:
         return ""
-    return f"The database lacks {n_waiting} migrations of this version. Run `manage.py migrate`, then start again."
+    lacking = "1 migration" if n_waiting == 1 else f"{n_waiting} migrations"
+    return f"The database lacks {lacking} of this version. Run `manage.py migrate`, then start again."
 
 
 def n_waiting_migrations() -> int:

@@ -33,8 +33,22 @@ class PromptVersion(models.Model):
         return f"{self.annotator} v{self.version}"
 
 
+class PredictionQuerySet(models.QuerySet["Prediction"]):
+    def current(self) -> "PredictionQuerySet":
+        """The newest attempt at each item under each prompt version: the one that counts."""
+        return self.filter(is_current=True)
+
+    def failed(self) -> "PredictionQuerySet":
+        """Current answers that give no label."""
+        return self.current().exclude(status=Prediction.Status.OK)
+
+
 class Prediction(models.Model):
-    """A machine's answer for an item under a prompt version, or its failure. A second run asks only what has no row."""
+    """A machine's answer for an item under a prompt version, or its failure: one attempt at getting a label.
+
+    A second run asks only what has no row. All failures of a prompt version can be asked again: each gets a row of the
+    next attempt, which counts from then on; a label is never asked for again.
+    """
 
     class Status(models.TextChoices):
         """`ok`, or the kind of failure."""
@@ -60,11 +74,21 @@ class Prediction(models.Model):
     cost_micros = models.PositiveBigIntegerField(default=0)
     latency_seconds = models.FloatField(null=True)
     message = models.CharField(max_length=300, blank=True)
+    # An excerpt of the reply behind a failure, for those who manage the project: it may repeat the item, and hint at
+    # a label. NULL: nothing was said, or the attempt gave a label.
+    reply = models.CharField(max_length=500, null=True)
+    attempt = models.PositiveSmallIntegerField(default=1)
+    is_current = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = PredictionQuerySet.as_manager()
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["prompt", "item"], name="prediction_once"),
+            models.UniqueConstraint(fields=["prompt", "item", "attempt"], name="prediction_attempt_once"),
+            models.UniqueConstraint(
+                fields=["prompt", "item"], condition=Q(is_current=True), name="prediction_one_current"
+            ),
             models.CheckConstraint(
                 condition=Q(status="ok", label_index__isnull=False)
                 | (~Q(status="ok") & Q(label_index__isnull=True, probabilities__isnull=True)),

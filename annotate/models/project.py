@@ -24,7 +24,7 @@ class Arm(models.TextChoices):
 # Arms whose items never show a machine's answer, whatever the project's policy says.
 ALWAYS_BLIND = frozenset({Arm.AUDIT, Arm.RANDOM, Arm.GOLD_CHECK, Arm.REQUEST})
 # Arms that nothing draws yet: neither pages nor the description of the API name them.
-NEVER_DRAWN = frozenset({Arm.GOLD_CHECK, Arm.REQUEST})
+NEVER_DRAWN = frozenset({Arm.GOLD_CHECK})
 
 
 class GoldRule(models.TextChoices):
@@ -168,6 +168,7 @@ class Member(models.Model):
     role = models.CharField(max_length=20, choices=Role.choices)
     is_trusted = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
+    schema_version: int  # of the labels in force; only where `access.member_of` loaded the row
 
     class Meta:
         constraints = [

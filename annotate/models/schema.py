@@ -1,4 +1,4 @@
-"""Label schemas and guidelines. A change makes a new version; labels do not change once anything was labeled."""
+"""Label schemas and guidelines. A change makes a new version; rows of an older one keep the version they have."""
 
 from collections.abc import Iterable, Iterator
 

@@ -80,7 +80,7 @@ def _counts(version: DeliveredVersion, history: LabelHistory) -> Positions:
     reads = {label: history.gold_index(label) for label in history.label_ids}
     given = ((item, reads.get(label, NO_LABEL)) for item, label in gold.values_list("item_id", "label_id"))
     truth = {item: index for item, index in given if index != NO_LABEL}
-    silver = Prediction.objects.filter(prompt=version.prompt, item__in=list(truth))
+    silver = Prediction.objects.current().filter(prompt=version.prompt, item__in=list(truth))
     change = history.map_from(version.prompt.schema_id)
     reads_silver = change.silver(np.arange(len(change.target) + 1)).tolist()  # the last one: no valid answer
     counts = np.zeros((history.n_classes, history.n_classes + 1), np.int64)

@@ -40,6 +40,7 @@ class Visibility:
     people: bool  # what people answered and decided, and its gold
     machines: bool  # the machines' labels, and the arms that drew the item
     work: bool  # when it was asked, and who held it
+    replies: bool = False  # what machines replied instead of a label
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,9 @@ def sight(item: Item, member: Member) -> Visibility:
     is_asked = QueueEntry.objects.filter(item=item, round__state=Round.State.OPEN).exists()
     if member.role in MAY["download"]:
         is_disputed = not is_asked and disputes.undecided(member.project).filter(item=item).exists()
-        return Visibility(people=True, machines=not (is_asked or is_disputed), work=True)
+        is_open = is_asked or is_disputed
+        replies = member.role in MAY["manage"] and not is_open
+        return Visibility(people=True, machines=not is_open, work=True, replies=replies)
     is_settled = not is_asked and Gold.objects.current().filter(item=item).exists()
     return Visibility(people=is_settled, machines=False, work=False)
 
@@ -79,7 +82,7 @@ def load(item: Item, seen: Visibility) -> list[Happening]:
     happenings = [*_imported(item), *_moved(item)]
     history = labels.current(item.project)
     if seen.machines:
-        happenings += [*_predicted(item, history), *_drawn(item)]
+        happenings += [*_predicted(item, history, seen.replies), *_drawn(item)]
     if seen.people:
         happenings += [*_answered(item, history), *_decided(item, history), *_became_gold(item, history)]
     if seen.work:
@@ -116,14 +119,15 @@ def _now(history: LabelHistory, label: Label | None) -> dict[str, Any]:
     return {"now": now} if now.name != label.name else {}
 
 
-def _predicted(item: Item, history: LabelHistory) -> Iterator[Happening]:
+def _predicted(item: Item, history: LabelHistory, with_replies: bool) -> Iterator[Happening]:
     rows = Prediction.objects.filter(item=item).select_related("prompt")[:_MOST]
     for row in rows:
         vector, index = row.vector(), row.label_index
         label = history.versions[row.prompt.schema_id][index].name if index is not None else None
         p = float(vector[index]) if vector is not None and index is not None else None
         now = _machine_now(history, row.prompt.schema_id, index, label)
-        yield Happening(row.created_at, "predicted", None, row, {"label": label, "p": p, **now})
+        reply = {"reply": row.reply} if with_replies else {}
+        yield Happening(row.created_at, "predicted", None, row, {"label": label, "p": p, **now, **reply})
 
 
 def _machine_now(history: LabelHistory, schema: int, index: int | None, label: str | None) -> dict[str, Any]:

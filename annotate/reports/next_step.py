@@ -27,6 +27,7 @@ from annotate.reports.progress import LoopProgress
 # What each kind of run is called where people read of it.
 RUN_NAMES: dict[str, Promise] = {
     "import": gettext_lazy("Import"),
+    "count": gettext_lazy("Counting a file"),
     "prelabel": gettext_lazy("Pre-labeling"),
     "draw": gettext_lazy("Drawing a round"),
     "close": gettext_lazy("Closing the round"),
@@ -35,10 +36,30 @@ RUN_NAMES: dict[str, Promise] = {
     "export": gettext_lazy("Export"),
 }
 
+# What a member must be allowed to do (a key of access.MAY) to take a step of each kind; None: there is nothing to do.
+NEEDS: dict[str, str | None] = {
+    "import": "manage",
+    "prelabel": "manage",
+    "draw": "manage",
+    "label": "annotate",
+    "invite": "manage",
+    "close": "manage",
+    "review": "review",
+    "train": "manage",
+    "estimate": "manage",
+    "export": "manage",
+    "paused": "manage",
+    "wait": None,
+    "done": None,
+}
+
 
 @dataclass(frozen=True)
 class NextStep:
-    """One sentence for people, and what is to be done: a kind of run, or import, label, review, wait, done."""
+    """One sentence for people, and what is to be done.
+
+    `kind`: a kind of run, or import, label, invite (questions wait that nobody can be asked), review, wait, done.
+    """
 
     kind: str
     sentence: str
@@ -68,6 +89,8 @@ def choose(project: Project, now: LoopProgress, history: LabelHistory | None = N
 
 
 def _label(now: LoopProgress, current: Round) -> NextStep:
+    if now.n_for_nobody == now.n_waiting:
+        return _invite(now, current)
     sentence = ngettext(
         "%(n)s of %(total)s questions of round %(round)s waits for an answer.",
         "%(n)s of %(total)s questions of round %(round)s wait for an answer.",
@@ -77,12 +100,25 @@ def _label(now: LoopProgress, current: Round) -> NextStep:
     return NextStep("label", sentence % counts, counts)
 
 
+def _invite(now: LoopProgress, current: Round) -> NextStep:
+    """Questions wait, and no member is left to ask: an answer can only come from somebody new."""
+    sentence = ngettext(
+        "%(n)s question of round %(round)s waits, and nobody in this project can be asked it: "
+        "invite somebody, or close the round over it.",
+        "%(n)s questions of round %(round)s wait, and nobody in this project can be asked them: "
+        "invite somebody, or close the round over them.",
+        now.n_waiting,
+    )
+    counts = {"n": now.n_waiting, "total": now.n_questions, "round": current.index}
+    return NextStep("invite", sentence % counts, counts)
+
+
 def _before_training(now: LoopProgress) -> NextStep | None:
     if not now.n_items:
         return NextStep("import", _("Import items: there is nothing to label yet."))
-    if not now.n_silver:
+    if not now.n_silver and not now.n_failed:
         return NextStep("prelabel", _("Pre-label the items, so that people are asked where they are worth most."))
-    n_unasked = now.n_items - now.n_silver
+    n_unasked = now.n_items - now.n_silver - now.n_failed
     if n_unasked > 0:
         sentence = ngettext(
             "Pre-label %(n)s item that no machine was asked about.",

@@ -7,6 +7,7 @@ from datetime import datetime
 from django.db.models import Count, Exists, OuterRef, Q
 
 from annotate import labels
+from annotate.labeling import queue
 from annotate.labels import LabelHistory
 from annotate.models import (
     Annotation,
@@ -34,8 +35,8 @@ class LoopProgress:
 
     n_items: int
     n_withdrawn: int
-    n_silver: int
-    n_failed: int
+    n_silver: int  # items with a valid machine label
+    n_failed: int  # items whose answer by a machine gives no label
     n_gold: int
     n_audit_gold: int
     n_answers: int
@@ -49,6 +50,7 @@ class LoopProgress:
     n_skipped: int = 0
     n_unresolved: int = 0
     n_labeling: int = 0  # people who hold a question now
+    n_for_nobody: int = 0  # of those waiting: nobody in the project can be asked them
 
     @property
     def spent(self) -> int:
@@ -64,6 +66,7 @@ def progress(project: Project, history: LabelHistory | None = None) -> LoopProgr
         n=Count("id"), withdrawn=Count("id", filter=Q(withdrawn_at__isnull=False))
     )
     silver = prompts.in_force(project, is_whole=not items["withdrawn"] and len(complete) == len(states))
+    n_failed = silver.n_failed() if silver else 0
     answers = Annotation.objects.filter(project=project).aggregate(
         n=Count("id", filter=Q(is_current=True, label__isnull=False)),
         skips=Count("id", filter=Q(is_current=True, label__isnull=True)),
@@ -76,12 +79,12 @@ def progress(project: Project, history: LabelHistory | None = None) -> LoopProgr
     gold = current.aggregate(n=Count("id", filter=~is_audit), only_audit=Count("id", filter=is_audit & ~Q(also_trains)))
     last = project.rounds.order_by("-index").first()
     state = QueueEntry.State
-    queue = dict(last.queue.values_list("state").annotate(n=Count("id"))) if last else {}
+    by_state, n_for_nobody = _questions(last) if last else ({}, 0)
     return LoopProgress(
         n_items=items["n"] - items["withdrawn"],
         n_withdrawn=items["withdrawn"],
-        n_silver=silver.n if silver else 0,
-        n_failed=silver.n_failed() if silver else 0,
+        n_silver=silver.n - n_failed if silver else 0,
+        n_failed=n_failed,
         n_gold=gold["n"],
         n_audit_gold=gold["only_audit"],
         n_answers=answers["n"],
@@ -89,13 +92,21 @@ def progress(project: Project, history: LabelHistory | None = None) -> LoopProgr
         machine_micros=spent.get(Budget.Kind.MACHINE, 0),
         human_micros=spent.get(Budget.Kind.HUMAN, 0),
         round=last,
-        n_waiting=queue.get(state.OPEN, 0),
-        n_questions=sum(queue.values()),
-        n_answered=queue.get(state.ANSWERED, 0),
-        n_skipped=queue.get(state.SKIPPED, 0),
-        n_unresolved=queue.get(state.UNRESOLVED, 0),
+        n_waiting=by_state.get(state.OPEN, 0),
+        n_questions=sum(by_state.values()),
+        n_answered=by_state.get(state.ANSWERED, 0),
+        n_skipped=by_state.get(state.SKIPPED, 0),
+        n_unresolved=by_state.get(state.UNRESOLVED, 0),
         n_labeling=_n_labeling(last) if last and last.state == Round.State.OPEN else 0,
+        n_for_nobody=n_for_nobody,
     )
+
+
+def _questions(current: Round) -> tuple[dict[str, int], int]:
+    """The questions of a round by state, and how many open ones nobody in the project can be asked; one query."""
+    of_nobody = Count("id", filter=Q(state=QueueEntry.State.OPEN) & queue.for_nobody())
+    rows = list(current.queue.values_list("state").annotate(n=Count("id"), n_for_nobody=of_nobody))
+    return {state: n for state, n, _ in rows}, sum(n for _, _, n in rows)
 
 
 def _n_labeling(current: Round) -> int:

@@ -127,17 +127,24 @@ def require_repeatable(run: Run) -> None:
 
 
 @contextmanager
-def start(*, kind: str, project: Project, by: User | None, show: Show | None = None) -> Iterator[Attempt]:
+def start(
+    *,
+    kind: str,
+    project: Project,
+    by: User | None,
+    show: Show | None = None,
+    parameters: dict[str, Any] | None = None,
+) -> Iterator[Attempt]:
     """Run the body as one attempt at a run of this kind, started in this process; `performed` says how it ends.
 
     Inside the work of another run of the same project no run is made: the body is part of the outer run, as an
-    estimate is part of a training.
+    estimate is part of a training. `parameters`: those of a kind whose commands store them (annotate/tasks.py).
     """
     outer = performing.get()
     if outer is not None and outer.run.project_id == project.pk:
         yield outer
         return
-    with performed(Attempt(_claim(kind, project, by), show)) as attempt:
+    with performed(Attempt(_claim(kind, project, by, parameters or {}), show)) as attempt:
         yield attempt
 
 
@@ -215,10 +222,10 @@ def is_held(run: Run) -> bool:
     return mine(run).filter(lease_until__gte=database_now()).exists()
 
 
-def _claim(kind: str, project: Project, by: User | None) -> Run:
+def _claim(kind: str, project: Project, by: User | None, parameters: dict[str, Any]) -> Run:
     """Claim a run for this process: a new one, or the queued or dead one of this kind. RunBusy while one is at work."""
     # What the command was given it knows itself; of a run that waited for a worker it does not do what was asked.
-    changes: dict[str, Any] = {"performer": Run.Performer.COMMAND, "parameters": {}, "started_by": by}
+    changes: dict[str, Any] = {"performer": Run.Performer.COMMAND, "parameters": parameters, "started_by": by}
     alive = Run.objects.filter(project=project, kind=kind, state__in=Run.ALIVE).first()
     if alive is None:
         changes |= {"started_at": database_now(), **lease(), **here()}

@@ -14,6 +14,7 @@ from annotate.models import Connection, Project, Run, User
 from annotate.models.base import is_storable
 from annotate.models.connection import LIMIT_NAMES
 from annotate.models.event import record
+from annotate.models.letter_case import WithoutCase, without_case
 from annotate.providers import outbound, probe
 from annotate.providers.openai import Endpoint
 from annotate.providers.probe import Probe
@@ -45,6 +46,11 @@ def find(*, public_id: str, by: User) -> Connection:
 
 
 @transaction.atomic
+def named(name: str) -> QuerySet[Connection]:
+    """The connection of this name in whatever letter case; the database itself knows only the case of ASCII letters."""
+    return Connection.objects.alias(plain=WithoutCase("name")).filter(plain=without_case(name))
+
+
 def create(*, key: str = "", by: User, **settings: Any) -> Connection:
     """Register a connection, lent to no project yet. `key` is stored encrypted and never shown again."""
     _require_site_owner(by)
@@ -241,7 +247,7 @@ def _check(connection: Connection) -> None:
         raise InvalidInput(_("The limit of an answer is called one of %(names)s.") % {"names": ", ".join(LIMIT_NAMES)})
     if connection.requests_per_minute == 0:
         raise InvalidInput(_("At least one request goes out in a minute; leave the limit empty for none."))
-    if Connection.objects.filter(name__iexact=connection.name).exclude(pk=connection.pk).exists():
+    if named(connection.name).exclude(pk=connection.pk).exists():
         raise InvalidInput(_("There is a connection of this name already."))
     try:
         # Excluded: the address, whose form base_problem has judged by its own rules, and prices, which may be unknown.

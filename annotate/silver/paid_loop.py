@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from annotate import failpoints
@@ -23,11 +24,12 @@ from annotate.models.write_lock import sqlite_write_lock
 from annotate.money import budgets, ledger
 from annotate.money.ledger import Ask, End, State
 from annotate.providers.client import Client
-from annotate.providers.openai import Attempted, Endpoint, most_micros
+from annotate.providers.openai import Attempted, Endpoint, Outcome, most_micros
 from annotate.providers.outbound import OutboundError
 from annotate.providers.retries import CircuitBreaker, wait_before_retry
 from annotate.runs.attempt import Attempt
 from annotate.silver import connections, prompts
+from annotate.silver.unusable import UnusableAnswers
 from models_ml.llm import chat
 from models_ml.llm.chat import Message
 from models_ml.types import Failure
@@ -53,16 +55,23 @@ class _Try:
 
 
 class Asking:
-    """One attempt at a run that asks a connection for the labels of all pending items."""
+    """One attempt at a run that asks a connection for the labels of `items`."""
 
     def __init__(
-        self, *, attempt: Attempt, prompt: PromptVersion, endpoint: Endpoint, rng: np.random.Generator | None = None
+        self,
+        *,
+        attempt: Attempt,
+        prompt: PromptVersion,
+        endpoint: Endpoint,
+        items: QuerySet[Item],
+        rng: np.random.Generator | None = None,
     ) -> None:
-        self._attempt, self._prompt, self._endpoint = attempt, prompt, endpoint
+        self._attempt, self._prompt, self._endpoint, self._items = attempt, prompt, endpoint, items
         self._project = attempt.run.project
         self._budget = budgets.of(self._project, Budget.Kind.MACHINE)
         self._rng = rng or np.random.default_rng()
         self._breaker = CircuitBreaker(max_concurrency=endpoint.max_concurrency)
+        self._unusable = UnusableAnswers()
         self._first_tries = self._make_first_tries()
         self._ready: deque[_Try] = deque()
         self._retries: list[tuple[float, int, _Try]] = []  # a heap: due time, number that breaks ties, try
@@ -76,10 +85,10 @@ class Asking:
         self._n_done = 0
         self._last_commit = self._last_check = 0.0
         self._alert: int | None = None
-        self._n_total = prompts.pending(self._project, prompt).count()
+        self._n_total = items.count()
 
     def run(self) -> None:
-        """Return when every pending item was asked; raise what stopped the run before (paused, cancelled, failed)."""
+        """Return when each of the items was asked; raise what stopped the run before (paused, cancelled, failed)."""
         names = [label.name for label in prompts.label_specs(self._prompt.schema)]
         with Client(self._endpoint, labels=names) as client:
             while self._stop is None and not self._is_finished():
@@ -99,7 +108,7 @@ class Asking:
 
     def _make_first_tries(self) -> Iterator[_Try]:
         opening = prompts.opening(self._prompt.schema, self._prompt.guidelines)
-        for items in prompts.chunks(self._project, self._prompt):
+        for items in prompts.chunks(self._items):
             for item in items:
                 parts = prompts.parts_of(item)
                 if failure := chat.without_asking(parts):
@@ -113,10 +122,15 @@ class Asking:
         """Take the results that have come; with many attempts in flight wait a little, so that more share a commit."""
         if len(self._in_flight) >= _MANY:
             time.sleep(max(0.0, self._last_commit + _SECONDS_BETWEEN_COMMITS - time.monotonic()))
-        has_work = bool(self._ready) and client.n_free > 0 and not self._is_blocked
+        has_work = bool(self._ready) and self._n_free(client) > 0 and not self._is_blocked
         self._take(client.results(0.0 if has_work else self._wait()))
         if not self._in_flight and self._retries and not has_work:
             time.sleep(self._wait())  # no result can come: wait for the next retry
+
+    def _n_free(self, client: Client) -> int:
+        """How many more attempts may be sent now."""
+        room = self._unusable.room(len(self._in_flight) - len(self._ended))
+        return client.n_free if room is None else min(client.n_free, room)
 
     def _wait(self) -> float:
         due = self._retries[0][0] - time.monotonic() if self._retries else _WAIT_SECONDS
@@ -126,10 +140,14 @@ class Asking:
         for one in ended:
             self._ended.append(one)
             self._breaker.record(one)
+            if one.answer is not None and one.outcome is Outcome.ANSWERED:
+                self._unusable.record(one.answer)
             if one.answer is None and self._stop is None:
                 self._retry_later(one)
         if self._breaker.why and self._stop is None:
             self._halt(_Failed(self._breaker.why))
+        if self._unusable.why and self._stop is None:
+            self._halt(RunPaused(self._unusable.why))
 
     def _retry_later(self, ended: Attempted) -> None:
         """Plan another try at the item, which needs a reservation of its own, or leave the item without an answer."""
@@ -150,7 +168,7 @@ class Asking:
             self._ready.extend(itertools.islice(self._first_tries, max(0, n - len(self._ready))))
 
     def _commit_and_send(self, client: Client) -> None:
-        n_free = 0 if self._stop else client.n_free
+        n_free = 0 if self._stop else self._n_free(client)
         self._fill(n_free)
         wanted = [] if self._is_blocked and not self._ended else list(itertools.islice(self._ready, n_free))
         if not (wanted or self._ended or self._answers):

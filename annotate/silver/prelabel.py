@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, Sum
+from django.db.models import Count, Max, Sum
+from django.utils.translation import gettext as _
 
 from annotate import access
 from annotate import vectors as item_vectors
-from annotate.errors import BudgetReached, InvalidInput
+from annotate.errors import BudgetReached, Conflict, InvalidInput
 from annotate.modalities import modality
 from annotate.models import Budget, Item, Prediction, Project, PromptVersion, Run, User
 from annotate.models.event import record
@@ -26,18 +27,24 @@ def prelabel(
     project: Project,
     by: User,
     annotator: Annotator | None = None,
+    failed_again: bool = False,
+    failed_until: int | None = None,
     show: lifecycle.Show | None = None,
     show_encoding: lifecycle.Show | None = None,
 ) -> PromptVersion:
     """Make a prediction for each item of the pool without one under the current prompt version, which is returned.
 
-    `annotator` replaces the project's. Asking a project's connection costs money: RunPaused when the cap is reached;
-    another call continues from there.
+    `annotator` replaces the project's. Asking a project's connection costs money: RunPaused when the cap is reached, or
+    too many answers in a row name no label; another call continues from there.
+    `failed_again`: ask for all items whose answer under this version is a failure instead, as further attempts.
+    `failed_until`: the newest of those failures, by its key, where it was noted before (see `check`).
     """
     access.require(by, project, to="manage")
-    with lifecycle.start(kind="prelabel", project=project, by=by, show=show) as attempt:
+    until = _check_again(project, failed_until) if failed_again else None
+    parameters = {} if until is None else _again(until)
+    with lifecycle.start(kind="prelabel", project=project, by=by, show=show, parameters=parameters) as attempt:
         if annotator is None and project.connection_id is not None:
-            prompt = _ask(attempt)
+            prompt = _ask(attempt, until)
         else:
             prompt = _compute(attempt, annotator, show_encoding)
         attempt.result = facts(attempt.run, prompt)
@@ -47,18 +54,48 @@ def prelabel(
 
 
 def check(project: Project, by: User, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Return `wanted` unchanged; Conflict if the connection cannot be asked, BudgetReached if no item can be paid."""
+    """The parameters of a run; Conflict if the connection cannot be asked, BudgetReached if no item can be paid.
+
+    A run that asks the failed ones again is told which is the newest failure: each of its attempts then asks for the
+    same items, and none that failed again under it. Nobody chooses which.
+    """
     if project.connection_id is not None:
         connections.endpoint_of(connections.of_project(project))
         budget = budgets.of(project, Budget.Kind.MACHINE)
         if why := budgets.refusal(budget, 1 if _costs(project) else 0):
             raise BudgetReached(why)
-    return wanted
+    return _again(_check_again(project)) if wanted["failed_again"] else {}
+
+
+def _again(until: int) -> dict[str, Any]:
+    return {"failed_again": True, "failed_until": until}
+
+
+def _check_again(project: Project, until: int | None = None) -> int:
+    """The key of the newest failure under the version that would be asked now; Conflict where none can be asked."""
+    if until is not None:
+        return until
+    if project.connection_id is None:
+        raise Conflict(_("This site's own annotator would only give the same answers again."))
+    prompt = current_version(project)
+    newest = prompt.predictions.failed().aggregate(newest=Max("pk"))["newest"] if prompt else None
+    if newest is None or not prompts.failed(project, prompt).exists():
+        raise Conflict(
+            _("No answer of this model to today's labels and guidelines failed; there is nothing to repeat.")
+        )
+    return int(newest)
+
+
+def current_version(project: Project) -> PromptVersion | None:
+    """The prompt version under which the project's connection would be asked now; None where it was never asked so."""
+    connection = connections.of_project(project)
+    endpoint = connections.endpoint_of(connection)
+    return prompts.existing(**prompts.of_connection(project, connection, endpoint))
 
 
 def facts(run: Run, prompt: PromptVersion) -> dict[str, Any]:
     """Figures for a pre-labeling's page: answers under this prompt version, and micros and tokens of this run."""
-    statuses = dict(prompt.predictions.order_by().values_list("status").annotate(n=Count("pk")))
+    statuses = dict(prompt.predictions.current().order_by().values_list("status").annotate(n=Count("pk")))
     n_items = sum(statuses.values())
     n_ok = statuses.pop(Prediction.Status.OK.value, 0)
     sums = run.ledger.aggregate(
@@ -74,15 +111,21 @@ def facts(run: Run, prompt: PromptVersion) -> dict[str, Any]:
     }
 
 
-def _ask(attempt: lifecycle.Attempt) -> PromptVersion:
-    """Ask the project's connection for predictions, below the cap; returns their prompt version."""
+def _ask(attempt: lifecycle.Attempt, failed_until: int | None) -> PromptVersion:
+    """Ask the project's connection for predictions, below the cap; returns their prompt version.
+
+    For pending items, or with `failed_until` for those of which a failure with a key up to it is the newest answer.
+    """
     project = attempt.run.project
     ledger.write_off_orphans(attempt.run)
     connection = connections.of_project(project)
     endpoint = connections.endpoint_of(connection)
     prompt = prompts.version(**prompts.of_connection(project, connection, endpoint))
+    items = prompts.pending(project, prompt)
+    if failed_until is not None:
+        items = prompts.failed(project, prompt, failed_until)
     try:
-        Asking(attempt=attempt, prompt=prompt, endpoint=endpoint).run()
+        Asking(attempt=attempt, prompt=prompt, endpoint=endpoint, items=items).run()
     finally:
         attempt.result = facts(attempt.run, prompt)  # also if the run was paused or has failed
     return prompt
@@ -104,9 +147,9 @@ def _compute(
     is_one_text = len(modality(project.modality).FIELDS) == 1
     vectors = item_vectors.vectors_of(project, show_encoding) if known and is_one_text else None
     labels = prompts.label_specs(prompt.schema)
-    total = prompts.pending(project, prompt).count()
-    done = 0
-    for items in prompts.chunks(project, prompt):
+    pending = prompts.pending(project, prompt)
+    total, done = pending.count(), 0
+    for items in prompts.chunks(pending):
         if known and vectors is not None:
             known.remember([joined(prompts.parts_of(i)) for i in items], vectors[[item.ordinal for item in items]])
         done += len(items)

@@ -80,24 +80,39 @@ class Coverage:
 
     def n_failed(self) -> int:
         """How many of these answers are failures; one query."""
-        failures = self.prompt.predictions.exclude(status=Prediction.Status.OK)
-        in_pool = Q(item__source__state=Import.State.COMPLETE, item__withdrawn_at__isnull=True)
-        return (failures if self.is_whole else failures.filter(in_pool)).count()
+        return _n_failed([self.prompt], self.is_whole).get(self.prompt.pk, 0)
 
 
 def in_force(project: Project, *, is_whole: bool = False) -> Coverage | None:
-    """The silver in force: the prompt version that answers most items of the pool, the newest of equals; one query.
+    """The silver in force: the prompt version that answers most items of the pool, the newest of equals.
 
-    So a new version takes over when it covers as many items as the old one, never half-way. The query counts all
-    answers and subtracts those to items outside the pool: at 100,000 items joining the items takes longer. `is_whole`:
-    the caller knows that no item is outside the pool, so nothing is subtracted.
+    So a new version takes over when it covers as many items as the old one, never half-way. One of which more than half
+    of the answers failed takes over from none that is better, and one of nothing but failures from none with a label.
+
+    One query, two where there are several versions. It counts all answers and subtracts those to items outside the
+    pool: at 100,000 items joining the items takes longer. `is_whole`: the caller knows that no item is outside the
+    pool, so nothing is subtracted.
     """
-    answers = Prediction.objects.filter(prompt=OuterRef("pk"))
+    answers = Prediction.objects.current().filter(prompt=OuterRef("pk"))
     outside = answers.filter(item__in=Item.objects.filter(project=project).outside_pool())
     n = _count(answers) if is_whole else _count(answers) - _count(outside)
     # Python picks the best: SQLite would count again for each clause that names the count.
     covered = [Coverage(prompt, prompt.n, is_whole) for prompt in project.prompts.annotate(n=n) if prompt.n]
-    return max(covered, key=lambda one: (one.n, one.prompt.version), default=None)
+    n_failed = _n_failed([one.prompt for one in covered], is_whole) if len(covered) > 1 else {}
+    return max(covered, key=lambda one: _rank(one, n_failed.get(one.prompt.pk, 0)), default=None)
+
+
+def _rank(one: Coverage, n_failed: int) -> tuple[bool, bool, int, int]:
+    """Mostly labels before mostly failures, some labels before none, more answers before fewer, newer before older."""
+    return 2 * n_failed <= one.n, n_failed < one.n, one.n, one.prompt.version
+
+
+def _n_failed(versions: Sequence[PromptVersion], is_whole: bool) -> dict[int, int]:
+    """How many answers to items of the pool are failures, by prompt version."""
+    failures = Prediction.objects.failed().filter(prompt__in=versions)
+    in_pool = Q(item__source__state=Import.State.COMPLETE, item__withdrawn_at__isnull=True)
+    counted = (failures if is_whole else failures.filter(in_pool)).order_by().values_list("prompt")
+    return dict(counted.annotate(n=Count("pk")))
 
 
 def current_prompt(project: Project) -> PromptVersion | None:
@@ -130,11 +145,22 @@ def pending(project: Project, prompt: PromptVersion | None) -> QuerySet[Item]:
     return found.exclude(Exists(Prediction.objects.filter(prompt=prompt, item=OuterRef("pk"))))
 
 
-def chunks(project: Project, prompt: PromptVersion) -> Iterator[list[Item]]:
-    """Lists of pending items in the order of ordinals. Each begins after the one before it, so no item comes twice."""
+def failed(project: Project, prompt: PromptVersion | None, until: int | None = None) -> QuerySet[Item]:
+    """Items of the pool whose answer under this prompt version is a failure; with `until`, one stored up to that key.
+
+    A run that asks them again leaves out, by `until`, what failed again under its own hands.
+    """
+    rows = Prediction.objects.failed().filter(prompt=prompt, item=OuterRef("pk"))
+    if until is not None:
+        rows = rows.filter(pk__lte=until)
+    return Item.objects.filter(project=project).in_pool().filter(Exists(rows))
+
+
+def chunks(asked: QuerySet[Item]) -> Iterator[list[Item]]:
+    """Lists of the items in the order of ordinals. Each begins after the one before it, so no item comes twice."""
     after = -1
     while True:
-        found = pending(project, prompt).filter(ordinal__gt=after).select_related("content").order_by("ordinal")
+        found = asked.filter(ordinal__gt=after).select_related("content").order_by("ordinal")
         items = list(found[:_CHUNK])
         if not items:
             return
@@ -143,24 +169,31 @@ def chunks(project: Project, prompt: PromptVersion) -> Iterator[list[Item]]:
 
 
 def store(*, prompt: PromptVersion, items: Sequence[Item], answers: Sequence[Judgement | Failure]) -> None:
-    """Store a Prediction for each item: its answer's label and distribution, or the kind of its failure."""
+    """Store a Prediction for each item: its answer's label and distribution, or the kind of its failure.
+
+    Where an item failed before under this prompt version, its answer becomes the next attempt, which counts.
+    """
+    before = dict(prompt.predictions.failed().filter(item__in=items).values_list("item", "attempt"))
+    if before:
+        prompt.predictions.current().filter(item__in=before).update(is_current=False)
     Prediction.objects.bulk_create(
-        (_row(prompt, item, answer) for item, answer in zip(items, answers, strict=True)),
+        (_row(prompt, item, answer, before.get(item.pk, 0) + 1) for item, answer in zip(items, answers, strict=True)),
         batch_size=bulk.ROWS_PER_INSERT,
     )
 
 
-def _row(prompt: PromptVersion, item: Item, answer: Judgement | Failure) -> Prediction:
+def _row(prompt: PromptVersion, item: Item, answer: Judgement | Failure, attempt: int) -> Prediction:
     row = Prediction(
         prompt=prompt,
         item=item,
+        attempt=attempt,
         n_input_tokens=answer.n_input_tokens,
         n_output_tokens=answer.n_output_tokens,
         cost_micros=answer.cost_micros,
         latency_seconds=answer.latency_seconds,
     )
     if isinstance(answer, Failure):
-        row.status, row.message = answer.kind.value, answer.message[:300]
+        row.status, row.message, row.reply = answer.kind.value, answer.message[:300], answer.reply
         return row
     row.status, row.label_index, row.label_mass = Prediction.Status.OK, answer.label, answer.label_mass
     if answer.probabilities is not None:

@@ -33,9 +33,9 @@ class Range:
 
 @dataclass(frozen=True)
 class Quote:
-    """What asking all pending items would cost, computed without sending or reserving anything."""
+    """What asking all pending (or failed) items would cost, computed without sending or reserving anything."""
 
-    n_items: int  # pending: without an answer under the current prompt version
+    n_items: int  # without an answer under the current prompt version; or with a failure, where these are quoted
     n_read: int  # how many of these were read to compute the figures
     input_tokens: Range
     output_tokens: Range
@@ -46,6 +46,7 @@ class Quote:
     currency: str
     refusal: str | None  # why not even one item would be asked now
     previews: tuple["Preview", ...]
+    n_failed: int = 0  # items whose answer under the current prompt version is a failure
 
     @property
     def fits(self) -> bool:
@@ -63,12 +64,17 @@ class Preview:
     server: str
 
 
-def quote(*, project: Project, by: User, n_previews: int = 3) -> Quote:
-    """What asking all pending items would cost; Conflict if the project's connection cannot be asked now."""
+def quote(*, project: Project, by: User, n_previews: int = 3, failed_again: bool = False) -> Quote:
+    """What asking all pending items would cost; Conflict if the project's connection cannot be asked now.
+
+    `failed_again`: of all items whose answer is a failure instead.
+    """
     access.require(by, project, to="manage")
     connection = connections.of_project(project)
     endpoint = connections.endpoint_of(connection)
-    found = prompts.pending(project, prompts.existing(**prompts.of_connection(project, connection, endpoint)))
+    prompt = prompts.existing(**prompts.of_connection(project, connection, endpoint))
+    failed = prompts.failed(project, prompt)
+    found = failed if failed_again else prompts.pending(project, prompt)
     # The items with the smallest permanent random numbers are a random sample, the same at each call.
     items = list(found.select_related("content").order_by("prn")[:_SAMPLE])
     n_items = len(items) if len(items) < _SAMPLE else found.count()
@@ -88,6 +94,7 @@ def quote(*, project: Project, by: User, n_previews: int = 3) -> Quote:
         currency=project.currency,
         refusal=budgets.refusal(budget, most),
         previews=tuple(previews),
+        n_failed=failed.count() if prompt else 0,
     )
 
 

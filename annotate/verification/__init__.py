@@ -9,7 +9,7 @@ from annotate.errors import GoldloopError
 from annotate.learning import artefacts
 from annotate.models import ModelVersion, Project
 from annotate.models.snapshot import read_snapshot
-from annotate.verification import answers, gold, money, records, samples
+from annotate.verification import answers, failures, gold, money, records, samples
 
 Check = Callable[[Project], Iterator[str]]
 
@@ -25,6 +25,7 @@ CHECKS: dict[str, Check] = {
     "what reviewers decided stands": gold.decisions_stand,
     "audit gold never trains": gold.audit_gold_never_trains,
     "gold on audited items came before the audit": gold.audited_items_keep_their_gold,
+    "failures are labels nowhere": failures.failures_are_no_labels,
     "figures follow from the audit sample": gold.figures_follow_from_the_audit,
     "files have their checksums": records.files_have_their_checksums,
     "every run ends": records.every_run_ends,

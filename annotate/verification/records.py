@@ -9,7 +9,7 @@ from django.db.models.functions import Cast
 from annotate import files
 from annotate.dataset import files as dataset_files
 from annotate.learning import artefacts, delivery
-from annotate.models import Connection, Event, Import, Item, LedgerEntry, Project, Run, RunLine
+from annotate.models import Connection, Event, Import, Item, LedgerEntry, Prediction, Project, Run, RunLine
 from annotate.models.base import database_now
 from annotate.silver import secrets
 
@@ -42,18 +42,20 @@ def every_run_ends(project: Project) -> Iterator[str]:
 
 
 def keys_stay_secret(project: Project) -> Iterator[str]:
-    """No key of the project's connections occurs in events, runs, their log lines, or reasons of ledger entries."""
+    """No key of the project's connections occurs in events, runs, their logs, reasons of ledger entries, or replies."""
     for connection in Connection.objects.filter(Q(lent_to=project) | Q(used_by=project)).distinct():
         if not connection.key_encrypted:
             continue
         key = secrets.decrypt(connection.key_encrypted)
         events = Event.objects.filter(Q(project=project) | Q(project__isnull=True))
         runs = Run.objects.filter(project=project).filter(Q(message__contains=key) | Q(trace__contains=key))
+        replies = Prediction.objects.filter(prompt__project=project, reply__contains=key)
         reasons = LedgerEntry.objects.filter(budget__project=project, reason__contains=key)
         if (
             events.annotate(text=Cast("data", TextField())).filter(text__contains=key).exists()
             or runs.exists()
             or reasons.exists()
+            or replies.exists()
             or RunLine.objects.filter(run__project=project, text__contains=key).exists()
         ):
             yield f"the key of the connection {connection} stands in the events or runs"

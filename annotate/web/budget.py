@@ -20,16 +20,18 @@ from django.views.decorators.http import require_GET, require_POST
 
 from annotate.access import MAY
 from annotate.errors import Conflict, InvalidInput, NotFound
-from annotate.formats import csv
+from annotate.formats import csv, spreadsheet
 from annotate.models import Budget, LedgerEntry, Member, Project, Run, bulk
 from annotate.models.base import is_storable
 from annotate.money import budgets
+from annotate.web.fixing import Fixing
 from annotate.web.forms import Form
 from annotate.web.http.guards import ProjectRequest, project_page
 from annotate.web.http.htmx import go_to
 
 _PAGE = 50
 _RUNS = 20  # runs offered as filters
+_LAST_ENTRIES = 20  # of a paused run, from which the next attempt is known about
 _FILTERS = ("kind", "state", "run", "item")
 _COLUMNS = (
     "id", "kind", "state", "reserved_micros", "final_micros", "currency", "reason", "n_input_tokens",
@@ -180,6 +182,7 @@ def _page(request: ProjectRequest, form: CapForm | None = None, of: str = "", st
     purses = _purses(member, form, of)
     context: dict[str, Any] = {
         "purses": purses,
+        "fixes": Fixing(member.project).by_money() if member.role in MAY["manage"] else "",
         "asked": asked,
         "kinds": KINDS.items(),
         "states": [(state, words, MEANINGS[state]) for state, words in STATES.items()],
@@ -199,16 +202,24 @@ def _purses(member: Member, form: CapForm | None, of: str) -> list[Purse]:
 
 def _purse(budget: Budget, member: Member, form: CapForm | None) -> Purse:
     budget.project = member.project
-    next_micros = max(1, member.project.human_price_micros) if budget.kind == Budget.Kind.HUMAN else 1
+    paused = _paused(budget) if budget.kind == Budget.Kind.MACHINE else None
     return Purse(
         budget=budget,
         name=KINDS[budget.kind],
         used_micros=budget.spent_micros + budget.reserved_micros,
-        alert=budgets.alert(budget, next_micros),
+        alert=budgets.alert(budget, _next_micros(budget, paused)),
         switch_means=_switch_means(budget),
         form=(form or CapForm(budget)) if member.role in MAY["manage"] else None,
-        paused=_paused(budget) if budget.kind == Budget.Kind.MACHINE else None,
+        paused=paused,
     )
+
+
+def _next_micros(budget: Budget, paused: Run | None) -> int:
+    """About what the next attempt needs: the price of an answer, or what the paused run reserved for an item."""
+    if budget.kind == Budget.Kind.HUMAN:
+        return max(1, budget.project.human_price_micros)
+    last = LedgerEntry.objects.filter(run=paused).order_by("-pk")[:_LAST_ENTRIES] if paused else []
+    return max(1, min((entry.reserved_micros for entry in last), default=1))
 
 
 def _paused(budget: Budget) -> Run | None:
@@ -324,13 +335,13 @@ def _as_csv(member: Member, asked: dict[str, str]) -> HttpResponse:
 
 
 def _csv_blocks(member: Member, asked: dict[str, str]) -> Iterator[bytes]:
-    """The chosen entries as CSV, chunk by chunk, so that memory does not grow with their number."""
+    """The chosen entries as CSV for spreadsheets, by chunks, so that memory does not grow with their number."""
     may_know = member.role in MAY["manage"]
-    yield csv.lines([[*_COLUMNS, "person"] if may_know else _COLUMNS])
+    yield spreadsheet.lines([[*_COLUMNS, "person"] if may_know else _COLUMNS])
     before = None
     while chunk := list(_entries(member.project, asked, before)[: bulk.ROWS_PER_PAGE]):
         before = chunk[-1].pk
-        yield csv.lines(_cells(entry, member.project, may_know) for entry in chunk)
+        yield spreadsheet.lines(_cells(entry, member.project, may_know) for entry in chunk)
 
 
 def _cells(entry: LedgerEntry, project: Project, may_know: bool) -> list[csv.Cell]:

@@ -1,6 +1,7 @@
 """Decides where the marks of a chart lie: coordinates for SVG templates, computed from stored figures."""
 
 import math
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -68,10 +69,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Tick:
-    """A label of an axis and its place."""
+    """A label of an axis and its place; `name` says it in full where the text is shortened."""
 
     at: float
     text: str
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,8 @@ def apart(lines: list[Line]) -> list[Line]:
 TEXT_UP_TO = 20  # labels; with more, numbers in cells would be unreadable, and the table below the map has them
 TOO_LITTLE = 5  # reference gold items of a row; with fewer, the prior weighs more than the counts
 _MAP = 380.0
+_NAME = 16  # letters of a name beside the map; the rest is in its title and in the table
+_LETTER = 6.6  # width of a letter of that size, about
 _STRONGEST = 0.45  # opacity of a cell of probability 1: text stays readable on it in both themes
 
 
@@ -235,7 +239,7 @@ class HeatMap:
     rows: list[ConfusionRow]
     cells: list[Cell]
     columns: list[Tick]
-    numbers: list[Tick]  # row numbers at the left
+    lines: list[Tick]  # names of the rows
     pairs: list[Pair]
     size: float
     width: float
@@ -253,6 +257,11 @@ class HeatMap:
     @property
     def inner_height(self) -> float:
         return round(self.height - self.top - 2, 1)
+
+    @property
+    def names_x(self) -> float:
+        """Where the names of rows end; those of columns end as far above the map."""
+        return self.left - 4
 
     @property
     def font(self) -> float:
@@ -275,9 +284,10 @@ def heat_map(confusion: Confusion) -> HeatMap:
     """The heat map of Ĉ, a cell per entry; with many labels only entries that were counted at least once."""
     k = len(confusion.labels)
     has_text = k <= TEXT_UP_TO
-    left, top = 24.0, 18.0
-    size = round((_MAP - left) / (k + 1), 2)
     names = [*confusion.labels, _("no valid answer")]
+    shown = [*(short(f"{place} {name}") for place, name in enumerate(confusion.labels, 1)), short(names[-1])]
+    left = top = round(8 + _LETTER * max(map(_width, shown)), 1)
+    size = round((_MAP - left) / (k + 1), 2)
     cells = [
         _cell(confusion, names, at=(i, j), corner=(left + j * size, top + i * size), has_text=has_text)
         for i in range(k)
@@ -285,12 +295,12 @@ def heat_map(confusion: Confusion) -> HeatMap:
         if has_text or confusion.counts[i, j]
     ]
     step = 1 if has_text else math.ceil(k / 15)
-    columns = [Tick(round(left + (j + 0.5) * size, 1), str(j + 1)) for j in range(0, k, step)]
+    columns = [Tick(round(left + (j + 0.5) * size, 1), shown[j], names[j]) for j in [*range(0, k, step), k]]
     return HeatMap(
         rows=[_row(confusion, i) for i in range(k)],
         cells=cells,
-        numbers=[Tick(round(top + (i + 0.5) * size, 1), str(i + 1)) for i in range(0, k, step)],
-        columns=[*columns, Tick(round(left + (k + 0.5) * size, 1), "–")],
+        lines=[Tick(round(top + (i + 0.5) * size, 1), shown[i], names[i]) for i in range(0, k, step)],
+        columns=columns,
         pairs=[_pair(confusion, names, i, j) for i, j in confusion.pairs(10)],
         size=size,
         width=_MAP,
@@ -301,6 +311,19 @@ def heat_map(confusion: Confusion) -> HeatMap:
         wanted=confusion.wanted,
         has_text=has_text,
     )
+
+
+def short(name: str) -> str:
+    """The beginning of a name that has no room; letters of East Asian scripts are as wide as two others."""
+    if _width(name) <= _NAME:
+        return name
+    while _width(name) >= _NAME:
+        name = name[:-1]
+    return f"{name.rstrip()}…"
+
+
+def _width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def _cell(

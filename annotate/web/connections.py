@@ -1,12 +1,13 @@
 """Pages of LLM servers, for owners of the site: register, change, test, lend to projects, switch off."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
 from urllib.parse import urlsplit
 
 from django import forms
 from django.contrib import messages
+from django.core.paginator import Paginator
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -26,6 +27,7 @@ from annotate.web.forms import Form
 from annotate.web.http.guards import View
 from annotate.web.http.htmx import go_to
 
+_PAGE = 50  # connections, and projects that one may be lent to
 _NO_ANSWER = "off"  # autocomplete off: a password that a browser fills in here would go to the LLM server
 
 
@@ -141,8 +143,9 @@ class ConnectionForm(Form):
 @never_cache
 @site_page
 def list_connections(request: HttpRequest) -> HttpResponse:
-    rows = [(one, server_of(one)) for one in connections.all_of_site(_by(request))]
-    return render(request, "annotate/connections/list.html", {"rows": rows})
+    page = Paginator(connections.all_of_site(_by(request)), _PAGE).get_page(request.GET.get("page"))
+    rows = [(one, server_of(one)) for one in page]
+    return render(request, "annotate/connections/list.html", {"rows": rows, "page": page})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -190,10 +193,12 @@ def test(request: HttpRequest, connection: str) -> HttpResponse:
 @require_POST
 @site_page
 def lend(request: HttpRequest, connection: str) -> HttpResponse:
-    """Lend the connection to exactly the checked projects; if one cannot have it, nothing changes."""
+    """Lend the connection to exactly the checked ones of the projects shown; if one cannot have it, none changes."""
     by, wanted = _by(request), set(request.POST.getlist("projects"))
     found = connections.find(public_id=connection, by=by)
     lent = set(found.lent_to.values_list("public_id", flat=True))
+    if shown := request.POST.getlist("shown"):  # the form has one page of the projects; the others stay as they are
+        wanted, lent = wanted & set(shown), lent & set(shown)
     with transaction.atomic():
         for project in Project.objects.filter(public_id__in=wanted ^ lent).order_by("pk"):
             change = connections.lend if project.public_id in wanted else connections.take_back
@@ -238,19 +243,22 @@ def _page(
     probe: Probe | None = None,
     status: int = 200,
 ) -> HttpResponse:
+    rows = Project.objects.only("public_id", "name", "currency", "connection").order_by("name", "pk")
+    page = Paginator(rows, _PAGE).get_page(request.GET.get("page"))
     context = {
         "connection": connection,
         "server": server_of(connection),
         "form": form or ConnectionForm(connection=connection),
         "probe": probe,
-        "projects": _projects(connection),
+        "projects": _projects(connection, page),
+        "page": page,
         "n_asking": _asking(connection),
     }
     return render(request, "annotate/connections/show.html", context, status=status)
 
 
-def _projects(connection: Connection) -> list[dict[str, Any]]:
-    """Every project of the site, with whether this connection is lent to it, chosen by it, or impossible for it."""
+def _projects(connection: Connection, shown: Iterable[Project]) -> list[dict[str, Any]]:
+    """The projects shown, each with whether this connection is lent to it, chosen by it, or impossible for it."""
     lent = set(connection.lent_to.values_list("pk", flat=True))
     return [
         {
@@ -259,7 +267,7 @@ def _projects(connection: Connection) -> list[dict[str, Any]]:
             "is_asking": one.connection_id == connection.pk,
             "can": one.currency == connection.currency or one.pk in lent,
         }
-        for one in Project.objects.only("public_id", "name", "currency", "connection").order_by("name", "pk")
+        for one in shown
     ]
 
 

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from django.core.paginator import Paginator
 from django.http import FileResponse, HttpResponse
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
 from annotate import files
@@ -14,13 +17,25 @@ from annotate.dataset import files as dataset_files
 from annotate.dataset.export import FORMATS
 from annotate.labeling import queue
 from annotate.models import Export, Member, Run
+from annotate.web.fixing import Fixing
 from annotate.web.http.guards import ProjectRequest, project_page
 from annotate.web.http.htmx import render_page
 from annotate.web.run_status import status
 from annotate.web.runs import last_of_kinds
 
-_MOST = 30  # exports that are listed; older ones stay on disk and in the list of runs
+_PAGE = 30
 _PREVIEW_ROWS = 5
+_FORMATS: dict[str, tuple[Promise, Promise]] = {
+    "jsonl": (gettext_lazy("JSON Lines"), gettext_lazy("for programs; nothing is altered")),
+    "csv": (
+        gettext_lazy("CSV for programs"),
+        gettext_lazy("nothing is altered, so a spreadsheet may run a text that begins with = + - or @"),
+    ),
+    "csv-spreadsheet": (
+        gettext_lazy("CSV for spreadsheets"),
+        gettext_lazy("an apostrophe stands before what a spreadsheet could run; an import here takes it away again"),
+    ),
+}
 _PREVIEW_READ = 200  # rows that are read to find them
 _PREVIEW = ("external_id", "payload", "label", "label_source", "label_probability", "split")
 _EXCERPT = 120
@@ -38,10 +53,13 @@ class Release:
 @project_page(to="download")
 def list_exports(request: ProjectRequest) -> HttpResponse:
     project = request.member.project
-    runs = list(project.runs.filter(kind="export").select_related("started_by").order_by("-id")[:_MOST])
-    finished = [_release(export) for export in dataset_files.finished(project)[:_MOST]]
+    runs = list(project.runs.filter(kind="export").select_related("started_by").order_by("-id")[:_PAGE])
+    page = Paginator(dataset_files.finished(project), _PAGE).get_page(request.GET.get("page"))
+    finished = [_release(export) for export in page]
     context: dict[str, Any] = {
         "statuses": [status(run) for run in runs if run.state in (Run.State.QUEUED, Run.State.RUNNING)],
+        "page": page,
+        "by_command": dataset_files.by_commands(project).first(),
         "releases": finished,
         "preview": _preview(finished[0], request.member) if finished else [],
         "preview_columns": _PREVIEW,
@@ -50,7 +68,11 @@ def list_exports(request: ProjectRequest) -> HttpResponse:
     if not context["statuses"] and runs and runs[0].state in (Run.State.FAILED, Run.State.ERRORED):
         context["statuses"] = [status(runs[0])]
     if request.member.role in MAY["manage"]:
-        context |= {"formats": FORMATS, "seen": last_of_kinds(project).get("export", "")}
+        context |= {
+            "formats": [(name, *_FORMATS[name]) for name in FORMATS],
+            "seen": last_of_kinds(project).get("export", ""),
+            "fixes": Fixing(project).by_run("export"),
+        }
     return render_page(request, "annotate/exports/list.html", "exports", context)
 
 

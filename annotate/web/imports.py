@@ -1,28 +1,28 @@
 """Pages to send a file, preview its import, start and watch the import, and download quarantined lines."""
 
-from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import reverse
-from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_GET, require_POST
 
-from annotate import tasks
+from annotate import projects, tasks
 from annotate.errors import Conflict, InvalidInput, NotFound
-from annotate.formats.dialect import DELIMITERS, Dialect
+from annotate.formats.dialect import DELIMITERS
 from annotate.imports import preview as upload_preview
 from annotate.imports import uploads
 from annotate.items import CORRECTIONS
 from annotate.modalities import modality
 from annotate.models import Import, Project, Run, Upload
 from annotate.silver import quotes
+from annotate.web import import_choices as choosing
+from annotate.web.fixing import Fixing
 from annotate.web.http.guards import ProjectRequest, project_page
 from annotate.web.http.htmx import go_to, render_page
 from annotate.web.http.limits import refused_read
@@ -31,37 +31,7 @@ from annotate.web.run_status import Status, status
 
 _PAGE = 50
 _PIECE = 1 << 20
-_ROLES: dict[str, Promise] = {
-    "text": gettext_lazy("Text"),
-    "text_a": gettext_lazy("First text"),
-    "text_b": gettext_lazy("Second text"),
-    "id": gettext_lazy("Id"),
-    "gold": gettext_lazy("Gold label"),
-    "silver": gettext_lazy("Machine's label"),
-    "confidence": gettext_lazy("Machine's confidence"),
-}
-_ENCODINGS: dict[str, Promise] = {
-    "utf-8": gettext_lazy("UTF-8"),
-    "utf-16": gettext_lazy("UTF-16"),
-    "utf-16-le": gettext_lazy("UTF-16 (little endian)"),
-    "utf-16-be": gettext_lazy("UTF-16 (big endian)"),
-    "cp1252": gettext_lazy("Windows-1252 (Western European)"),
-    "latin-1": gettext_lazy("ISO 8859-1 (Latin-1)"),
-    "iso8859-15": gettext_lazy("ISO 8859-15 (Latin-9)"),
-    "cp1250": gettext_lazy("Windows-1250 (Central European)"),
-    "cp1251": gettext_lazy("Windows-1251 (Cyrillic)"),
-    "shift_jis": gettext_lazy("Shift JIS (Japanese)"),
-    "gb18030": gettext_lazy("GB 18030 (Chinese)"),
-    "big5": gettext_lazy("Big5 (Chinese)"),
-    "euc_kr": gettext_lazy("EUC-KR (Korean)"),
-}
-_DELIMITERS: dict[str, Promise] = {
-    "comma": gettext_lazy("Comma (,)"),
-    "semicolon": gettext_lazy("Semicolon (;)"),
-    "tab": gettext_lazy("Tab"),
-    "pipe": gettext_lazy("Vertical bar (|)"),
-}
-_SIGNS = {name: sign for sign, name in DELIMITERS.items()}
+_KEPT = ("format", "encoding", "delimiter", "header_line", "quoting", "column_", "label_", "meaning_")
 
 
 @require_GET
@@ -100,22 +70,24 @@ def preview(request: ProjectRequest, upload: str) -> HttpResponse:
     """The preview of an import, with dialect and columns as detected or as in the address. Stores nothing."""
     project, given = request.member.project, request.GET
     sent = uploads.find(project=project, public_id=upload)
-    context: dict[str, Any] = {"upload": sent, "encodings": _ENCODINGS, "delimiters": _DELIMITERS}
+    context: dict[str, Any] = {"upload": sent, "choices": choosing.choices_of(given)}
     context["imported"] = sent.imports.filter(state=Import.State.COMPLETE).order_by("id").last()
     try:
-        chosen = _dialect(given)
-        is_other = any(given.get(f"was_{name}", value) != value for name, value in _said(given).items())
-        columns = None if is_other else _columns(given, project) or None  # columns of another dialect mean nothing
-        seen = upload_preview.of_upload(upload=sent, by=request.member.user, dialect=chosen, columns=columns)
+        chosen = choosing.dialect_of(given)
+        is_other = any(given.get(f"was_{name}", value) != value for name, value in choosing.said(given).items())
+        columns = (
+            None if is_other else choosing.columns_of(given, project) or None
+        )  # columns of another dialect mean nothing
+        asked = [] if is_other else [column for column, _ in choosing.answers_of(given)] + given.getlist("also_labels")
+        seen = upload_preview.of_upload(upload=sent, by=request.member.user, dialect=chosen, columns=columns, ask=asked)
     except InvalidInput as error:
-        context |= {"problem": str(error), "encoding": given.get("encoding"), "delimiter": given.get("delimiter")}
+        context |= {"problem": str(error)}
         return render_page(request, "annotate/imports/preview.html", "preview", context, status=422)
+    context |= _shown(sent, seen, {} if is_other else dict(choosing.answers_of(given)))
     cost = quotes.of_new(
         project=project, n_items=seen.n_expected, mean_characters=seen.mean_characters, by=request.member.user
     )
-    return render_page(
-        request, "annotate/imports/preview.html", "preview", context | _shown(sent, seen) | {"cost": cost}
-    )
+    return render_page(request, "annotate/imports/preview.html", "preview", context | {"cost": cost})
 
 
 @require_POST
@@ -128,11 +100,27 @@ def start(request: ProjectRequest, upload: str) -> HttpResponse:
     if request.POST.get("seen", last) == last:
         wanted = {
             "upload": sent.public_id,
-            "dialect": _dialect(request.POST),
-            "columns": _columns(request.POST, project),
+            "dialect": choosing.dialect_of(request.POST),
+            "columns": choosing.columns_of(request.POST, project),
         }
         tasks.enqueue(kind="import", project=project, by=request.member.user, parameters=wanted)
     return go_to(request, reverse("imports-list", args=[project.slug]))
+
+
+@require_POST
+@project_page(to="manage")
+def count(request: ProjectRequest, upload: str) -> HttpResponse:
+    """Start a run that reads the whole file as the import with these choices would, and counts; back to the preview."""
+    project, given = request.member.project, request.POST
+    sent = uploads.find(project=project, public_id=upload)
+    wanted = {
+        "upload": sent.public_id,
+        "dialect": choosing.dialect_of(given),
+        "columns": choosing.columns_of(given, project),
+    }
+    tasks.enqueue(kind="count", project=project, by=request.member.user, parameters=wanted)
+    kept = urlencode([(name, value) for name, value in given.items() if name.startswith(_KEPT)])
+    return go_to(request, f"{reverse('imports-preview', args=[project.slug, sent.public_id])}?{kept}")
 
 
 @require_POST
@@ -202,29 +190,52 @@ def _imports_page(request: ProjectRequest, problem: str = "", status: int = 200)
     return render_page(request, "annotate/imports/list.html", "imports", context, status=status)
 
 
-def _shown(upload: Upload, seen: upload_preview.Preview) -> dict[str, Any]:
+def _shown(upload: Upload, seen: upload_preview.Preview, answers: dict[str, str]) -> dict[str, Any]:
     """The template's context for a preview. Its forms send exactly the choices that the preview shows."""
-    roles = [(role, _ROLES[role], seen.mapping.get(role)) for role in _roles_of(upload.project)]
-    delimiter, unfinished = DELIMITERS[seen.dialect.delimiter], _unfinished(upload.project)
+    project, unfinished = upload.project, _unfinished(upload.project)
+    questions = [choosing.question(column, answers) for column in seen.label_columns[: choosing.MOST_ASKED]]
+    asked = {question.column.name for question in questions}
     return {
         "seen": seen,
         "problem": seen.problem,
-        "roles": roles,
-        "encoding": seen.dialect.encoding,
-        "delimiter": delimiter,
-        "encoding_name": _ENCODINGS[seen.dialect.encoding],
-        "delimiter_name": _DELIMITERS[delimiter],
-        "columns": [(column, _ROLES.get(column.role or "")) for column in seen.columns],
+        "doubts": seen.doubts,
+        "choices": choosing.choices_of(choosing.as_form(seen.dialect)),
+        "roles": [
+            (role, choosing.ROLES[role], seen.mapping.get(role), [one for one in seen.columns if one.name not in asked])
+            for role in choosing.roles_of(project)
+            if role not in choosing.LABEL_ROLES and (role != "confidence" or seen.mapping.get("silver"))
+        ],
+        "mapping": [(role, seen.mapping.get(role)) for role in choosing.roles_of(project)],
+        "questions": questions,
+        "is_open": any(question.is_open for question in questions),
+        "others": [one for one in seen.columns if one.role is None and one.name not in asked],
+        "delimiter_name": choosing.DELIMITER_WORDS[DELIMITERS[seen.dialect.delimiter]],
+        "encoding_name": choosing.ENCODING_WORDS[seen.dialect.encoding],
+        "columns": [(column, choosing.ROLES.get(column.role or "")) for column in seen.columns],
         "rows": [(row, list(row.metadata.items())) for row in seen.rows],  # a key "items" would hide dict.items
         "rejected": seen.rejected[: upload_preview.N_SHOWN],
         "n_sound": seen.n_new + seen.n_revived + seen.n_duplicates,
         "labels": [
-            (role, _ROLES[role], names, [one for one in names if not one.is_known])
+            (role, choosing.ROLES[role], names, [one for one in names if not one.is_known])
             for role, names in seen.labels.items()
         ],
+        "in_use": projects.are_labels_in_use(project),
+        "schema": projects.current_schema(project) if project.schemas.exists() else None,
+        "counted": _counted(upload, seen),
         "unfinished": unfinished if unfinished and unfinished.upload_id != upload.pk else None,
         "last_run": _last_run(upload),
+        "fixes": Fixing(upload.project).by_import(
+            has_labels=bool(seen.mapping.get("gold") or seen.mapping.get("silver"))
+        ),
     }
+
+
+def _counted(upload: Upload, seen: upload_preview.Preview) -> Status | None:
+    """The last count of this file as it is read now."""
+    wanted = {"upload": upload.public_id, "dialect": seen.dialect.to_json(), "columns": seen.mapping}
+    runs = upload.project.runs.filter(kind="count", parameters__upload=upload.public_id).order_by("-id")[:10]
+    found = next((run for run in runs if run.parameters == wanted), None)
+    return status(found) if found else None
 
 
 def _statuses(project: Project) -> list[Status]:
@@ -250,39 +261,6 @@ def _last_run(upload: Upload) -> str:
     """The public id of the last run for this file: a form carries it, so that a second click is noticed."""
     found = Run.objects.filter(project=upload.project, kind="import", parameters__upload=upload.public_id)
     return found.order_by("-id").values_list("public_id", flat=True).first() or ""
-
-
-# ---- choices in forms
-
-
-def _said(given: Mapping[str, str]) -> dict[str, str]:
-    return {name: given.get(name, "") for name in ("encoding", "delimiter")}
-
-
-def _dialect(given: Mapping[str, str]) -> dict[str, Any]:
-    """The dialect's fields that the form sets; the others are detected."""
-    found: dict[str, Any] = {name: given[name] for name in ("format", "encoding") if given.get(name)}
-    if given.get("delimiter"):
-        found["delimiter"] = _SIGNS.get(given["delimiter"], given["delimiter"])
-    if given.get("header_line"):
-        found["header_line"] = {"1": 1, "2": 2}.get(given["header_line"], 0)
-    Dialect.from_json({"format": "csv", **found})  # InvalidInput for impossible values
-    return found
-
-
-def _columns(given: Mapping[str, str], project: Project) -> dict[str, str | None]:
-    """The chosen column by role; empty if the form names no columns."""
-    return dict(_each_column(given, project))
-
-
-def _each_column(given: Mapping[str, str], project: Project) -> Iterator[tuple[str, str | None]]:
-    for role in _roles_of(project):
-        if f"column_{role}" in given:
-            yield role, given[f"column_{role}"] or None
-
-
-def _roles_of(project: Project) -> tuple[str, ...]:
-    return (*modality(project.modality).FIELDS, "id", "gold", "silver", "confidence")
 
 
 def _parameters(source: Import, upload: Upload) -> dict[str, Any]:

@@ -18,6 +18,7 @@ _ARMS: dict[str, Promise] = {
     Arm.RANDOM: _("reference sample, at random"),
     Arm.AUDIT: _("audit sample, at random"),
     Arm.CONFLICT: _("people disagreed"),
+    Arm.REQUEST: _("asked for, at random among items of one predicted label"),
     Arm.IMPORTED: _("came with a label said to be gold"),
 }
 _STATES: dict[str, Promise] = {

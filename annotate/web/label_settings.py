@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
+from django.core.paginator import Paginator
 from django.forms import ValidationError
 from django.http import HttpResponse
 from django.shortcuts import render
@@ -24,6 +25,7 @@ from annotate.web.http.guards import ProjectRequest, project_page
 from annotate.web.http.htmx import go_to, render_page
 from annotate.web.label_forms import INTO, MOST_ROWS, PREFIX, LabelRows, LabelsForm
 
+_PAGE = 25  # versions
 _BUTTONS = ("csrfmiddlewaretoken", "confirm", "edit", "base", "add", "up", "down", "split")
 
 
@@ -141,7 +143,8 @@ def _preview(request: ProjectRequest, desk: _Desk, new: list[NextLabel]) -> Http
 
 def _page(request: ProjectRequest, desk: _Desk, status: int = 200) -> HttpResponse:
     project, schema = request.member.project, desk.schema
-    latest, *earlier = label_versions.versions(project)
+    versions = label_versions.versions(project)
+    page = Paginator(versions, _PAGE).get_page(request.GET.get("page"))
     context = {
         "schema": schema,
         "is_late": status == 409 and request.POST.get("base") is not None,
@@ -154,8 +157,9 @@ def _page(request: ProjectRequest, desk: _Desk, status: int = 200) -> HttpRespon
         "today": projects.labels_of(schema),
         "into": _merge_options(schema),
         "obstacle": label_changes.obstacle_to_undo(schema),
-        "versions": [(one, label_words.changes(one)) for one in (latest, *earlier)],
-        "is_change": bool(latest.fates),
+        "page": page,
+        "versions": [(one, label_words.changes(one)) for one in page],
+        "is_change": bool(versions[0].fates),
     }
     return render_page(request, "annotate/project_settings/labels.html", "labels", context, status=status)
 

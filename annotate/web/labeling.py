@@ -5,6 +5,7 @@ from contextlib import suppress
 from functools import wraps
 from typing import Any
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.middleware.csrf import get_token
 from django.shortcuts import render
@@ -16,8 +17,8 @@ from django.views.decorators.http import require_GET, require_POST
 from annotate.errors import Conflict, InvalidInput, LeaseLost, NotFound
 from annotate.labeling import answers as answering
 from annotate.labeling import leases as leasing
-from annotate.labeling import queue, suggestions, workload
-from annotate.models import Lease
+from annotate.labeling import queue, suggestions, waiting, workload
+from annotate.models import Annotation, Lease
 from annotate.web import labeling_io
 from annotate.web.http import errors
 from annotate.web.http.guards import ProjectRequest, project_page, wants_json
@@ -69,7 +70,8 @@ def next_items(request: ProjectRequest) -> HttpResponse:
     leases = _leases(request, n=AHEAD, done=done)
     if not leases:
         html = labeling_io.empty_html(request, _empty(request))
-        return JsonResponse({"held": [], "items": [], "empty": html, "progress": labeling_io.progress(project, person)})
+        now = {"schema": request.member.schema_version, "progress": labeling_io.progress(project, person)}
+        return JsonResponse({"held": [], "items": [], "empty": html, **now})
     new = [lease for lease in leases if lease.public_id not in have]
     shown = labeling_io.one_id(request.POST, "shown")
     on_screen = next((lease for lease in leases if lease.public_id == shown), None)
@@ -80,10 +82,21 @@ def next_items(request: ProjectRequest) -> HttpResponse:
     body: dict[str, Any] = {
         "held": [lease.public_id for lease in leases],
         "items": [labeling_io.as_json(item) for item in items],
+        "schema": request.member.schema_version,
     }
     if not new:
         body["progress"] = labeling_io.progress(project, person)
     return JsonResponse(body)
+
+
+@require_POST
+@project_page(to="annotate")
+def again(request: ProjectRequest) -> HttpResponse:
+    """Lease questions that the person skipped and that wait for others, and show the page with them."""
+    project = request.member.project
+    held = waiting.lease_skipped(project=project, by=_me(request), n=AHEAD)
+    here = reverse("labeling-work", args=[project.slug])
+    return go_to(request, here if held else f"{here}?empty")
 
 
 @require_POST
@@ -99,7 +112,7 @@ def submit(request: ProjectRequest) -> HttpResponse:
         return _refused(request, error)
     if wants_json(request):
         return JsonResponse(labeling_io.stored(annotation))
-    return _next_page(request)
+    return _next_page_after(request, annotation)
 
 
 @require_POST
@@ -116,7 +129,7 @@ def change(request: ProjectRequest) -> HttpResponse:
         return _refused(request, error)
     if wants_json(request):
         return JsonResponse(labeling_io.stored(annotation))
-    return _next_page(request)
+    return _next_page_after(request, annotation)
 
 
 @require_POST
@@ -128,7 +141,8 @@ def renew(request: ProjectRequest) -> HttpResponse:
     held = leasing.renew(
         project=project, by=_me(request), public_ids=leases, shown=labeling_io.one_id(request.POST, "shown")
     )
-    return JsonResponse({"held": held, "progress": labeling_io.progress(project, _me(request))})
+    progress = labeling_io.progress(project, _me(request))
+    return JsonResponse({"held": held, "schema": request.member.schema_version, "progress": progress})
 
 
 @require_POST
@@ -149,7 +163,7 @@ def release(request: ProjectRequest) -> HttpResponse:
 def draft(request: ProjectRequest) -> HttpResponse:
     given = labeling_io.read_draft(request.POST)
     lease = leasing.find_lease(project=request.member.project, public_id=given.lease, by=_me(request))
-    label = labeling_io.label_at(request.member.project, given.label)
+    label = labeling_io.label_at(request.member.project, given.label, given.version)
     answering.save_draft(lease=lease, by=_me(request), label=label, is_flagged=given.is_flagged, comment=given.comment)
     return HttpResponse(status=204)
 
@@ -185,7 +199,8 @@ def history(request: ProjectRequest) -> HttpResponse:
     past = [labeling_io.past(one, project) for one in answering.history(project=project, by=_me(request))]
     if wants_json(request):
         is_open = bool(past) or queue.of_open_round(project).exists()
-        return JsonResponse({"items": [labeling_io.as_json(item) for item in past], "is_open": is_open})
+        items = [labeling_io.as_json(item) for item in past]
+        return JsonResponse({"items": items, "is_open": is_open, "schema": request.member.schema_version})
     return render(request, "annotate/labeling/history.html", {"past": past})
 
 
@@ -209,6 +224,12 @@ def _leases(request: ProjectRequest, *, n: int, done: list[str]) -> list[Lease]:
         return leasing.lease_next(project=project, annotator=person, n=n, done=done)
     except Conflict:
         return leasing.lease_next(project=project, annotator=person, n=n, done=done)
+
+
+def _next_page_after(request: ProjectRequest, annotation: Annotation) -> HttpResponse:
+    if sentence := labeling_io.notice(annotation):
+        messages.warning(request, sentence)
+    return _next_page(request)
 
 
 def _mark_shown(request: ProjectRequest, lease: Lease) -> None:

@@ -11,21 +11,22 @@ from django.http import HttpRequest, QueryDict
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from annotate import modalities, projects
 from annotate.access import MAY
 from annotate.errors import InvalidInput
 from annotate.labeling import answers as answering
-from annotate.labeling import queue, suggestions, workload
-from annotate.models import Annotation, Label, Lease, Member, Project, QueueEntry, Round, User
+from annotate.labeling import queue, suggestions, waiting, workload
+from annotate.models import Annotation, Label, Lease, Member, Project, User
 from annotate.models.annotation import SkipReason
 from annotate.models.project import Arm, SuggestionPolicy
 
 _MANY = 10  # with more labels than this, not every label has a key
-_FOR_SCRIPT = ("lease", "draft", "answer", "may_reveal")
+_FOR_SCRIPT = ("lease", "draft", "answer", "words", "may_reveal")
 _ID_LENGTH = 20
 _AT_ONCE = 50  # leases that one request may name
+_MOST_VERSIONS = 2**31 - 1  # of labels: what the column holds
 
 SKIP_REASONS = {
     SkipReason.UNCLEAR: gettext_lazy("I cannot decide it"),
@@ -39,6 +40,9 @@ _REASONS = {
     Arm.RANDOM: gettext_lazy("Picked at random, to learn where the machines go wrong."),
     Arm.AUDIT: gettext_lazy("Picked at random, to measure how right the delivered labels are."),
     Arm.CONFLICT: gettext_lazy("The answers so far do not agree, so another opinion was needed."),
+    Arm.REQUEST: gettext_lazy(
+        "Whoever manages the project asked for more items of one kind; picked at random among them."
+    ),
     Arm.IMPORTED: gettext_lazy("It came with an answer from outside, which needed a second look."),
 }
 
@@ -58,6 +62,7 @@ class DraftInput:
 
     lease: str
     label: int | None
+    version: int | None  # of the labels that were shown
     is_flagged: bool
     comment: str
 
@@ -65,6 +70,7 @@ class DraftInput:
 class _DraftForm(forms.Form):
     lease = forms.CharField(max_length=_ID_LENGTH)
     label = forms.IntegerField(required=False, min_value=0, max_value=projects.MAX_LABELS)
+    schema = forms.IntegerField(required=False, min_value=1, max_value=_MOST_VERSIONS)
     is_flagged = forms.BooleanField(required=False)
     comment = forms.CharField(required=False, max_length=answering.MAX_COMMENT, strip=False)
 
@@ -84,6 +90,7 @@ def read_answer(data: QueryDict) -> Given:
         seconds=given["seconds"],
         is_flagged=given["is_flagged"],
         comment=_one_line_end(given["comment"]),
+        version=given["schema"],
     )
     return Given(given["lease"], given["key"], answer)
 
@@ -91,7 +98,8 @@ def read_answer(data: QueryDict) -> Given:
 def read_draft(data: QueryDict) -> DraftInput:
     """Parse a draft from a form; InvalidInput says what is wrong with it."""
     given = _clean(_DraftForm(data))
-    return DraftInput(given["lease"], given["label"], given["is_flagged"], _one_line_end(given["comment"]))
+    comment = _one_line_end(given["comment"])
+    return DraftInput(given["lease"], given["label"], given["schema"], given["is_flagged"], comment)
 
 
 def ids(data: QueryDict, name: str) -> list[str]:
@@ -104,11 +112,12 @@ def one_id(data: QueryDict, name: str) -> str:
     return next(iter(ids(data, name)), "")
 
 
-def label_at(project: Project, index: int | None) -> Label | None:
-    """The label with this index in the schema in force."""
+def label_at(project: Project, index: int | None, version: int | None = None) -> Label | None:
+    """The label with this index in this version of the labels; None: in the one in force."""
     if index is None:
         return None
-    label = Label.objects.filter(schema=projects.current_schema(project), index=index).first()
+    schema = project.schemas.filter(version=version).first() if version else projects.current_schema(project)
+    label = Label.objects.filter(schema=schema, index=index).first()
     if label is None:
         raise InvalidInput(_("This project has no label %(index)s.") % {"index": index})
     return label
@@ -119,13 +128,15 @@ def page(member: Member) -> dict[str, Any]:
     project, person = member.project, member.user
     found = items(project, person, _held(project, person), with_drafts=True)
     first = found[0] if found else None
-    labels = list(projects.current_schema(project).labels.all())
+    schema = projects.current_schema(project)
+    labels = list(schema.labels.all())
     answers = answering.history(project=project, by=person, n=1)
     now = progress(project, person)
     return {
         **form(first, **(first["draft"] if first else {})),
         "items_ahead": [item | {"draft_json": json.dumps(item["draft"])} for item in found[1:]],
         "labels": labels,
+        "schema": schema.version,
         "many": len(labels) > _MANY,
         "skip_reasons": SKIP_REASONS.items(),
         "guidelines": projects.current_guidelines(project),
@@ -171,14 +182,15 @@ def past(one: answering.OwnAnswer, project: Project) -> dict[str, Any]:
     assert annotation.entry is not None
     item = _item(one.lease_id, project, annotation.entry.item.content.payload)
     item["answer"] = {
-        "label": annotation.label.index if annotation.label else None,
+        "label": one.label.index if one.label else None,
         "skip": annotation.skip_reason,
         "is_flagged": annotation.is_flagged,
         "comment": annotation.comment,
     }
+    item["words"] = _words(one)
     item["earlier"] = {
         "lease": one.lease_id,
-        "words": _words(annotation),
+        "words": item["words"],
         "skipped": _skipped(annotation),
         "is_counted": annotation.is_counted,
     }
@@ -187,9 +199,16 @@ def past(one: answering.OwnAnswer, project: Project) -> dict[str, Any]:
 
 
 def stored(annotation: Annotation) -> dict[str, Any]:
-    """The script's reply about a stored answer; one query if the answer is not counted."""
+    """The script's reply about a stored answer; more queries only if the answer is not counted."""
     body = {"is_counted": annotation.is_counted, "may_reveal": _may_reveal(annotation)}
-    return body if annotation.is_counted else {**body, "why": _why_uncounted(annotation)}
+    return body if annotation.is_counted else {**body, "why": answering.why_uncounted(annotation)}
+
+
+def notice(annotation: Annotation) -> str:
+    """The sentence about a stored answer for whoever sent it as a form; empty where there is nothing to say."""
+    if answering.why_uncounted(annotation) != "labels_changed":
+        return ""
+    return _("The labels were changed meanwhile: your answer is kept, but not counted, and the item is asked again.")
 
 
 def as_json(item: dict[str, Any]) -> dict[str, Any]:
@@ -207,19 +226,42 @@ def progress(project: Project, person: User) -> dict[str, int]:
 def empty(why: workload.Empty, member: Member) -> dict[str, Any]:
     """The words for a screen without a question: why, what happens next, and when the script should ask again."""
     title, sentence, further, again = _EMPTY[why.kind]
-    counts = {"waiting": why.n_waiting, "held": why.n_held_by_others}
+    sentence = str(sentence) % {"waiting": why.n_waiting, "held": why.n_held_by_others}
     may_manage = member.role in MAY["manage"]
+    mine = waiting.Waiting()
+    if why.kind in ("all_answered_by_me", "not_for_me"):
+        mine = waiting.waiting(project=member.project, person=member.user)
+        sentence = _for_whom(mine, sentence)
     overview = reverse("overview-show", args=[member.project.slug])
     return {
         "kind": why.kind,
-        "title": title,
-        "sentence": str(sentence) % counts,
+        "title": _("You have dealt with everything") if mine.n_skipped else title,
+        "sentence": sentence,
+        "n_skipped": mine.n_skipped,
+        "again": reverse("labeling-again", args=[member.project.slug]),
         "next": further if not may_manage else _MANAGER.get(why.kind, further),
         "again_seconds": again,
         "link": overview if may_manage else None,
         "link_words": _("Close the round") if why.kind == "round_done" else _("To the overview"),
         "history": reverse("labeling-history", args=[member.project.slug]),
     }
+
+
+def _for_whom(mine: waiting.Waiting, sentence: str) -> str:
+    """The sentence about questions that wait for others, with those that wait for nobody and those one may have."""
+    parts = [sentence] if mine.n_for_nobody < mine.n else []
+    if mine.n_for_nobody:
+        parts.append(
+            _("Questions that nobody in this project can be asked any more: %(n)s.") % {"n": mine.n_for_nobody}
+        )
+    if mine.n_skipped:
+        skipped = ngettext(
+            "You skipped %(n)s of them, and may answer it after all.",
+            "You skipped %(n)s of them, and may answer them after all.",
+            mine.n_skipped,
+        )
+        parts.append(skipped % {"n": mine.n_skipped})
+    return " ".join(parts)
 
 
 def empty_html(request: HttpRequest, context: dict[str, Any]) -> str:
@@ -293,24 +335,17 @@ def _item(lease_id: str, project: Project, payload: dict[str, Any]) -> dict[str,
     return {"lease": lease_id, "parts": parts, "draft": {}}
 
 
-def _words(annotation: Annotation) -> str:
-    if annotation.label:
-        return annotation.label.name
-    return _("skipped: %(reason)s") % {"reason": _skipped(annotation)}
+def _words(one: answering.OwnAnswer) -> str:
+    if one.label:
+        return one.label.name
+    if one.is_void:
+        return _("%(label)s (no longer one of the labels)") % {"label": one.annotation.label}
+    return _("skipped: %(reason)s") % {"reason": _skipped(one.annotation)}
 
 
 def _skipped(annotation: Annotation) -> str | None:
     """The reason of a skip, in words; None for a label."""
     return str(SKIP_REASONS[SkipReason(annotation.skip_reason)]) if annotation.skip_reason else None
-
-
-def _why_uncounted(annotation: Annotation) -> str:
-    """Why an answer is not counted, as the name of a sentence on the page: what ended its lease before."""
-    facts = QueueEntry.objects.filter(annotations=annotation).values_list("round__state", "item__withdrawn_at")
-    state, withdrawn_at = facts.get()
-    if state != Round.State.OPEN:
-        return "round_closed"
-    return "withdrawn" if withdrawn_at else "taken"
 
 
 def _may_reveal(annotation: Annotation) -> bool:

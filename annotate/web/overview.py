@@ -11,11 +11,13 @@ from django.views.decorators.http import require_GET
 
 from annotate import labels, projects
 from annotate.access import MAY
+from annotate.labeling import waiting
 from annotate.labels import LabelHistory
 from annotate.models import Estimate, Member, Project, Round
 from annotate.models.project import Role
 from annotate.reports import confusion, next_step, progress
 from annotate.web import charts, run_status
+from annotate.web.fixing import Fixing
 from annotate.web.http.guards import ProjectRequest, project_page
 from annotate.web.http.htmx import go_to, render_page
 from annotate.web.runs import last_of_kinds
@@ -50,6 +52,13 @@ _ACTIONS: tuple[tuple[str, Promise], ...] = (
     ("export", gettext_lazy("Export")),
 )
 
+# Said to members who may not take the next step themselves.
+_WHO_MAY: dict[str, Promise] = {
+    "manage": gettext_lazy("That is for whoever manages the project."),
+    "annotate": gettext_lazy("That is for the people who annotate."),
+    "review": gettext_lazy("That is for the project's reviewers."),
+}
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -67,6 +76,7 @@ class Action:
     kind: str
     words: Promise
     seen: str
+    fixes: list[str]  # what it fixes for good, in sentences
 
 
 @require_GET
@@ -99,13 +109,21 @@ def _standing(member: Member, history: LabelHistory) -> dict[str, Any]:
     now = progress.progress(project, history)
     step = next_step.choose(project, now, history)
     context: dict[str, Any] = {"now": now, "step": step, "statuses": run_status.of_interest(project)}
+    needs = next_step.NEEDS.get(step.kind)
+    if needs and member.role not in MAY[needs]:
+        context["who_may"] = _WHO_MAY[needs]
+    if step.kind in ("label", "invite") and member.role in MAY["annotate"]:
+        context["waiting"] = waiting.waiting(project=project, person=member.user)
     if member.role in MAY["manage"] or member.role == Role.VIEWER:
         context["money"] = {"human": now.human_micros, "machine": now.machine_micros}
     if member.role in MAY["manage"]:
         actions = _actions(project, now)
+        # Where this person has nothing to answer, closing the round is one of the few ways on, and not folded away.
+        first = "close" if "waiting" in context and not context["waiting"].n_for_me else step.kind
         context |= {
-            "first": next((action for action in actions if action.kind == step.kind), None),
-            "actions": [action for action in actions if action.kind != step.kind],
+            "first": next((action for action in actions if action.kind == first), None),
+            "actions": [action for action in actions if action.kind != first],
+            "draw": next((action for action in actions if action.kind == "draw"), None),
             "batch": now.round.batch if now.round else 100,
         }
     return context
@@ -122,8 +140,8 @@ def _actions(project: Project, now: progress.LoopProgress) -> list[Action]:
         "estimate": bool(now.n_silver or now.n_gold),
         "export": bool(now.n_items),
     }
-    seen = last_of_kinds(project)
-    return [Action(kind, words, seen.get(kind, "")) for kind, words in _ACTIONS if possible[kind]]
+    seen, fixing = last_of_kinds(project), Fixing(project, now)
+    return [Action(kind, words, seen.get(kind, ""), fixing.by_run(kind)) for kind, words in _ACTIONS if possible[kind]]
 
 
 def _accuracy(project: Project, history: LabelHistory) -> dict[str, Any]:

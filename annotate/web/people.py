@@ -5,6 +5,8 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib import messages
+from django.core.paginator import Page, Paginator
+from django.db.models import Count, Window
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -26,6 +28,8 @@ from annotate.reports.agreement import Agreement
 from annotate.web.forms import ROLES, InviteForm, MemberForm, role_name
 from annotate.web.http.guards import ProjectRequest, home_of, project_page
 from annotate.web.http.htmx import go_to
+
+_PAGE = 50  # members, and invitations
 
 
 @require_GET
@@ -104,21 +108,35 @@ def revoke(request: ProjectRequest, invitation: str) -> HttpResponse:
 
 def _page(request: ProjectRequest, form: InviteForm, status: int = 200, **made: Any) -> HttpResponse:
     project = request.member.project
-    context = {
-        "people": _rows(request.member),
-        "invitations": [
-            {"invitation": invitation, "role": role_name(invitation.role)}
-            for invitation in invitations.open_in(project)
-        ],
+    invited = _invitations(request)
+    context: dict[str, Any] = {
+        "people": Paginator(members.in_project(project), _PAGE).get_page(request.GET.get("page")),
+        "invitations": invited,
         "roles": [(role.value, ROLES[role]) for role in GIVABLE],
         "owner_role": Role.OWNER.value,
         "form": form,
         **made,
     }
+    context["rows"] = _rows(request.member, list(context["people"]))
+    context["invitation_rows"] = [
+        {"invitation": invitation, "role": role_name(invitation.role)} for invitation in invited
+    ]
     return render(request, "annotate/people/list.html", context, status=status)
 
 
-def _rows(member: Member) -> list[dict[str, Any]]:
+def _invitations(request: ProjectRequest) -> Page[Any]:
+    """A page of the open invitations, newest first, in one query however many there are."""
+    asked = request.GET.get("invitations", "")
+    number = int(asked) if asked.isascii() and asked.isdigit() and 0 < len(asked) < 7 else 1
+    found = invitations.open_in(request.member.project).order_by("-pk").annotate(n_all=Window(Count("*")))
+    rows = list(found[max(0, number - 1) * _PAGE : max(1, number) * _PAGE])
+    if not rows and number > 1:
+        number, rows = 1, list(found[:_PAGE])
+    pages = Paginator(range(rows[0].n_all if rows else 0), _PAGE)
+    return Page(rows, max(1, number), pages)
+
+
+def _rows(member: Member, people: list[members.Person]) -> list[dict[str, Any]]:
     agreements = agreement.with_gold(member.project)
     helped = set(passwords.may_be_helped(member.user).filter(memberships__project=member.project).values_list("pk"))
     return [
@@ -128,7 +146,7 @@ def _rows(member: Member) -> list[dict[str, Any]]:
             "agreement": agreements.get(person.member.user_id, Agreement()),
             "may_be_helped": (person.member.user_id,) in helped,
         }
-        for person in members.in_project(member.project)
+        for person in people
     ]
 
 

@@ -16,11 +16,13 @@ from django.views.decorators.http import require_GET, require_POST
 from annotate import projects
 from annotate.access import MAY
 from annotate.errors import Conflict, InvalidInput
-from annotate.models import Budget, Connection, Item, LedgerEntry, Prediction, Project, PromptVersion, Run
+from annotate.models import Budget, Connection, Item, LedgerEntry, Member, Prediction, Project, PromptVersion, Run
 from annotate.money import budgets
+from annotate.reports import replies
 from annotate.silver import connections, prompts, quotes
 from annotate.silver.quotes import Preview, Quote
 from annotate.web.connections import server_of
+from annotate.web.fixing import Fixing
 from annotate.web.http.guards import ProjectRequest, project_page
 from annotate.web.http.htmx import go_to, render_page
 from annotate.web.run_status import status
@@ -120,7 +122,7 @@ def show(request: ProjectRequest) -> HttpResponse:
         "n_pool": Item.objects.filter(project=project).in_pool().count(),
         "made": made,
         "chosen": chosen,
-        "failures": _failures(chosen) if chosen else [],
+        "failures": _failures(chosen, member) if chosen else [],
         **(_acting(request, made, run) if may_act else {"connection": _connection(project)}),
     }
     return render_page(request, "annotate/prelabel/show.html", "prelabel", context)
@@ -150,6 +152,9 @@ def _acting(request: ProjectRequest, made: list[Made], run: Run | None) -> dict[
     member, project = request.member, request.member.project
     connection = _connection(project)
     quote, problem = _quote(project, member.user) if connection else (None, "")
+    again = None
+    if quote and quote.n_failed:
+        again = quotes.quote(project=project, by=member.user, n_previews=0, failed_again=True)
     n_pending = quote.n_items if quote else _pending(project, connection, made)
     look = _look(request.GET.get("look", ""))
     item, look = _item(project, look)
@@ -161,6 +166,7 @@ def _acting(request: ProjectRequest, made: list[Made], run: Run | None) -> dict[
         "choices": _choices(project, connection),
         "budget": budgets.of(project, Budget.Kind.MACHINE),
         "quote": quote,
+        "again": again,
         "problem": problem,
         "n_pending": n_pending,
         "why_not": _why_not(project, n_pending, problem, quote),
@@ -168,6 +174,7 @@ def _acting(request: ProjectRequest, made: list[Made], run: Run | None) -> dict[
         "preview": _shown(preview),
         "next_look": look + 1,
         "seen": last_of_kinds(project).get("prelabel", ""),
+        "fixes": Fixing(project).by_run("prelabel"),
     }
 
 
@@ -264,7 +271,7 @@ def _made(project: Project) -> list[Made]:
     """The last prompt versions, newest first, with the counts and costs of their answers; three queries."""
     versions = list(project.prompts.select_related("guidelines", "schema").order_by("-version")[:_VERSIONS])
     counts: dict[int, dict[str, int]] = {}
-    found = Prediction.objects.filter(prompt__in=versions).order_by().values_list("prompt", "status")
+    found = Prediction.objects.current().filter(prompt__in=versions).order_by().values_list("prompt", "status")
     for prompt, state, n in found.annotate(n=Count("pk")):
         counts.setdefault(prompt, {})[state] = n
     entries = LedgerEntry.objects.filter(prompt__in=versions).order_by().values_list("prompt")
@@ -278,14 +285,14 @@ def _chosen(made: list[Made], version: str) -> Made | None:
     return next(asked, None) or next((one for one in made if one.counts), None)
 
 
-def _failures(made: Made) -> list[Failed]:
+def _failures(made: Made, member: Member) -> list[Failed]:
     """The failures of a prompt version by kind, the most frequent first, each with a few items."""
     kinds = sorted(((n, kind) for kind, n in made.counts.items() if kind != _OK), reverse=True)
     if not kinds:
         return []
     place = Window(RowNumber(), partition_by=F("status"), order_by=F("pk").asc())
-    rows = made.prompt.predictions.exclude(status=_OK).annotate(place=place).filter(place__lte=_EXAMPLES)
+    rows = made.prompt.predictions.failed().annotate(place=place).filter(place__lte=_EXAMPLES)
     examples: dict[str, list[Prediction]] = {}
-    for row in rows.select_related("item"):
+    for row in replies.with_readable(rows.select_related("item"), member):
         examples.setdefault(row.status, []).append(row)
     return [Failed(*MEANINGS[kind], n, examples.get(kind, [])) for n, kind in kinds]

@@ -83,7 +83,9 @@ class SettingsForm(Form):
         gettext_lazy("How often delivered labels should be right; pages say how far it is to there."),
         required=False, min_value=Decimal("0.01"), max_value=Decimal("99.99"), decimal_places=2,
     )  # fmt: skip
-    gold_rule = _choice(gettext_lazy("What makes an answer gold"), GOLD_RULES)
+    gold_rule = _choice(
+        gettext_lazy("What makes an answer gold"), GOLD_RULES, gettext_lazy("Fixed while a round is open.")
+    )
     overlap = _number(
         gettext_lazy("People per question"), gettext_lazy("For rounds drawn from now on."), low=1, high=100
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
+from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -22,6 +23,7 @@ from annotate.web.profile import zones
 from annotate.web.project_forms import MODALITIES, GuidelinesForm, SettingsForm, initial_of
 
 _shown_and_sent = require_http_methods(["GET", "HEAD", "POST"])
+_PAGE = 25  # versions of the guidelines
 _MOST_VERSIONS = 1_000_000  # larger numbers do not fit into the column
 _FIELD_OF = {"human_price_micros": "human_price"}  # settings whose form field has another name
 
@@ -95,7 +97,9 @@ def guidelines(request: ProjectRequest) -> HttpResponse:
         "base": now if status == 409 else request.POST.get("base", now),
         "is_late": status == 409,
         "guidelines": GuidelineVersion(markdown=form["guidelines"].value() or ""),
-        "versions": project.guidelines.select_related("created_by").order_by("-version"),
+        "page": Paginator(project.guidelines.select_related("created_by").order_by("-version"), _PAGE).get_page(
+            request.GET.get("page")
+        ),
         "n_prompts": project.prompts.count(),
     }
     return render(request, "annotate/project_settings/guidelines.html", context, status=status)

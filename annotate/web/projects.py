@@ -1,6 +1,7 @@
 """The pages *Projects* (those that the person belongs to) and *New project*."""
 
 from django.contrib import messages
+from django.core.paginator import Paginator
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -24,18 +25,19 @@ from annotate.web.http.htmx import go_to
 from annotate.web.profile import zones
 from annotate.web.project_forms import CreateForm, initial_of
 
+_PAGE = 50
+
 
 @require_GET
 def list_projects(request: HttpRequest) -> HttpResponse:
     assert isinstance(request.user, User)  # guaranteed by SignedInOnly
-    return render(
-        request,
-        "annotate/projects/list.html",
-        {
-            "projects": [_shown(standing) for standing in my_projects.standings(request.user)],
-            "may_create": projects.may_create(request.user),
-        },
-    )
+    page = Paginator(my_projects.standings(request.user), _PAGE).get_page(request.GET.get("page"))
+    context = {
+        "page": page,
+        "projects": [_shown(standing) for standing in page],
+        "may_create": projects.may_create(request.user),
+    }
+    return render(request, "annotate/projects/list.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

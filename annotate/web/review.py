@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from string import ascii_uppercase
@@ -19,11 +19,13 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
+from annotate import labels as labels_module
 from annotate import modalities, projects
 from annotate.access import MAY
 from annotate.errors import Conflict, InvalidInput
 from annotate.labeling import adjudication, disputes
 from annotate.labeling.adjudication import Dispute, ReviewedAnswer
+from annotate.labels import LabelHistory
 from annotate.models import Annotation, Label, Member, Project, QueueEntry
 from annotate.models.annotation import SkipReason
 from annotate.web.http.guards import ProjectRequest, project_page
@@ -51,7 +53,8 @@ class Voice:
     """One person's answer, under their name or under a letter."""
 
     name: str
-    label: Label | None
+    label: Label | None  # in force, as the answer reads now; as it was said where that is void
+    is_void: bool
     skipped: Promise | str
     later: str
     comment: str
@@ -70,11 +73,12 @@ class Filter:
     def query(self) -> str:
         return urlencode({name: value for name, value in vars(self).items() if value})
 
-    def apply(self, disputed: QuerySet[QueueEntry]) -> QuerySet[QueueEntry]:
+    def apply(self, disputed: QuerySet[QueueEntry], history: LabelHistory) -> QuerySet[QueueEntry]:
         if self.round:
             disputed = disputed.filter(round__index=int(self.round))
-        for label in self.pair.split("-") if self.pair else ():
-            said = _standing().filter(item=OuterRef("item"), label__index=int(label))
+        for index in self.pair.split("-") if self.pair else ():
+            same = [label for label in history.label_ids if history.gold_index(label) == int(index)]
+            said = _standing().filter(item=OuterRef("item"), label__in=same)
             disputed = disputed.filter(Exists(said))
         return disputed
 
@@ -86,17 +90,19 @@ def list_disputes(request: ProjectRequest) -> HttpResponse:
     if request.GET.get("show") == "decided":
         return _decided(request, project)
     mine = adjudication.waiting(project=project, by=by)
-    chosen = _filter(request)
-    page = Paginator(chosen.apply(mine).select_related("item__content"), _PAGE).get_page(request.GET.get("page"))
+    chosen, history = _filter(request), _history(project)
+    page = Paginator(chosen.apply(mine, history).select_related("item__content"), _PAGE).get_page(
+        request.GET.get("page")
+    )
     context: dict[str, Any] = {
         "show": "waiting",
         "page": page,
-        "rows": _rows(project, list(page)),
+        "rows": _rows(project, list(page), history),
         "chosen": chosen,
         "query": f"{chosen.query}&" if chosen.query else "",
         "n_for_others": disputes.undecided(project).order_by().count() - mine.order_by().count(),
         "rounds": list(mine.order_by("round__index").values_list("round__index", flat=True).distinct()),
-        "pairs": _pairs(project, mine),
+        "pairs": _pairs(mine, history),
     }
     return render_page(request, "annotate/review/list.html", "disputes", context)
 
@@ -104,6 +110,9 @@ def list_disputes(request: ProjectRequest) -> HttpResponse:
 def _decided(request: ProjectRequest, project: Project) -> HttpResponse:
     decisions = adjudication.decided(project).select_related("item__content")
     page = Paginator(decisions, _PAGE).get_page(request.GET.get("page"))
+    history = _history(project) if any(one.label for one in page) else None
+    for one in page:
+        one.label = (history and history.gold_label(one.label_id)) or one.label  # void: as it was decided
     rows = [(one, texts_of(one.item.content.payload, project)) for one in page]
     context = {"show": "decided", "page": page, "decisions": rows, "query": "show=decided&"}
     return render_page(request, "annotate/review/list.html", "disputes", context)
@@ -135,7 +144,8 @@ def decide(request: ProjectRequest, round: int, item: str) -> HttpResponse:
     decided = _("Decided: %(label)s.") % {"label": made.label} if made.label else _("Kept as “cannot be decided”.")
     messages.success(request, decided)
     chosen = _filter(request)
-    following = _following(chosen.apply(adjudication.waiting(project=project, by=by)), made.entry_id)
+    waiting = adjudication.waiting(project=project, by=by)
+    following = _following(chosen.apply(waiting, _history(project)), made.entry_id)
     url = _address(project, following) if following else reverse("review-list", args=[project.slug])
     return SeeOther(_with(chosen, url))
 
@@ -144,15 +154,16 @@ def _page(request: ProjectRequest, round: int, item: str, problem: Exception | N
     member, project = request.member, request.member.project
     dispute = adjudication.find(project=project, round_index=round, item=item, by=member.user)
     status = 200 if problem is None else 422 if isinstance(problem, InvalidInput) else 409
-    chosen, schema = _filter(request), projects.current_schema(project)
-    labels = projects.labels_of(schema)
-    mine = chosen.apply(adjudication.waiting(project=project, by=member.user))
+    chosen, history = _filter(request), _history(project)
+    labels = history.labels
+    mine = chosen.apply(adjudication.waiting(project=project, by=member.user), history)
     following = _following(mine, dispute.entry.pk)
     last = adjudication.decided(project).filter(created_by=member.user).exclude(entry=dispute.entry).first()
     context = {
         "dispute": dispute,
         "parts": modalities.modality(project.modality).screen_parts(dispute.entry.item.content.payload),
-        "voices": _voices(dispute, member),
+        "voices": _voices(dispute, member, history),
+        "decided": _decided_label(dispute, history),
         "labels": labels,
         "many": len(labels) > _MANY,
         "guidelines": projects.current_guidelines(project),
@@ -163,37 +174,50 @@ def _page(request: ProjectRequest, round: int, item: str, problem: Exception | N
         "next": _with(chosen, _address(project, following)) if following else "",
         "last": _with(chosen, _address(project, last.entry, last.item.public_id)) if last else "",
         "chosen": chosen,
-        **_filled_in(request, dispute),
+        **_filled_in(request, dispute, history),
     }
     return render(request, "annotate/review/show.html", context, status=status)
 
 
-def _filled_in(request: ProjectRequest, dispute: Dispute) -> dict[str, Any]:
+def _history(project: Project) -> LabelHistory:
+    return labels_module.history(projects.current_schema(project))
+
+
+def _decided_label(dispute: Dispute, history: LabelHistory) -> Label | None:
+    """The label of the present decision, as it reads now; as it was decided where that is void."""
+    label = dispute.decision.label if dispute.decision else None
+    return label and (history.gold_label(label.pk) or label)
+
+
+def _filled_in(request: ProjectRequest, dispute: Dispute, history: LabelHistory) -> dict[str, Any]:
     """The form's values: those that were sent, else those of the present decision."""
     decision = dispute.decision
     if request.method == "POST":
         return {"picked": request.POST.get("label", ""), "reason": request.POST.get("reason", "")}
     if decision is None:
         return {"picked": "", "reason": ""}
-    picked = str(decision.label.index) if decision.label else UNDECIDABLE
+    now = history.gold_label(decision.label_id)
+    picked = str(now.index) if now else "" if decision.label else UNDECIDABLE
     return {"picked": picked, "reason": decision.reason}
 
 
-def _voices(dispute: Dispute, member: Member) -> list[Voice]:
+def _voices(dispute: Dispute, member: Member, history: LabelHistory) -> list[Voice]:
     """All answers to the question. Only members who manage see names; for others the order hides who is who."""
     order = sorted(dispute.said, key=lambda one: hashlib.sha256(one.annotation.public_id.encode()).digest())
     with_names = member.role in MAY["manage"]
-    return [_voice(place, one, with_names) for place, one in enumerate(order)]
+    return [_voice(place, one, with_names, history) for place, one in enumerate(order)]
 
 
-def _voice(place: int, said: ReviewedAnswer, with_name: bool) -> Voice:
+def _voice(place: int, said: ReviewedAnswer, with_name: bool, history: LabelHistory) -> Voice:
+    now = history.gold_label(said.annotation.label_id)
     annotation, later = said.annotation, said.later
     letter = ascii_uppercase[place] if place < len(ascii_uppercase) else str(place + 1)
     return Voice(
         name=str(annotation.annotator) if with_name else _("Person %(letter)s") % {"letter": letter},
-        label=annotation.label,
+        label=now or annotation.label,
+        is_void=annotation.label is not None and now is None,
         skipped=_skipped(annotation),
-        later=str(later.label or _skipped(later)) if later else "",
+        later=str(history.gold_label(later.label_id) or later.label or _skipped(later)) if later else "",
         comment=annotation.comment or (later.comment if later else ""),
         is_flagged=annotation.is_flagged or bool(later and later.is_flagged),
         is_counted=annotation.is_counted,
@@ -204,10 +228,10 @@ def _skipped(annotation: Annotation) -> Promise | str:
     return SKIP_REASONS[SkipReason(annotation.skip_reason)] if annotation.skip_reason else ""
 
 
-def _rows(project: Project, entries: Sequence[QueueEntry]) -> list[DisputeRow]:
+def _rows(project: Project, entries: Sequence[QueueEntry], history: LabelHistory) -> list[DisputeRow]:
     said: dict[int, Counter[str]] = defaultdict(Counter)
-    for item, name in _standing().filter(item__in=[one.item_id for one in entries]).values_list("item", "label__name"):
-        said[item][name] += 1
+    for item, label in _said([one.item_id for one in entries], history):
+        said[item][label.name] += 1
     return [
         DisputeRow(
             one, texts_of(one.item.content.payload, project), sorted(said[one.item_id].items(), key=lambda n: -n[1])
@@ -216,16 +240,22 @@ def _rows(project: Project, entries: Sequence[QueueEntry]) -> list[DisputeRow]:
     ]
 
 
-def _pairs(project: Project, disputed: QuerySet[QueueEntry]) -> list[tuple[str, str, str, int]]:
+def _said(items: Sequence[int], history: LabelHistory) -> Iterator[tuple[int, Label]]:
+    """(item, label) of each answer that stands, as it reads now; void ones are left out."""
+    for item, label in _standing().filter(item__in=items).values_list("item", "label"):
+        if now := history.gold_label(label):
+            yield item, now
+
+
+def _pairs(disputed: QuerySet[QueueEntry], history: LabelHistory) -> list[tuple[str, str, str, int]]:
     """(value, one label, other label, how many disputes between the two), the most frequent first."""
     items = list(disputed.order_by("pk").values_list("item", flat=True)[:_LOOKED_AT])
     said: dict[int, set[int]] = defaultdict(set)
-    for item, index in _standing().filter(item__in=items).values_list("item", "label__index"):
-        said[item].add(index)
+    for item, label in _said(items, history):
+        said[item].add(label.index)
     counts = Counter(pair for indices in said.values() for pair in combinations(sorted(indices), 2))
-    names = {label.index: label.name for label in projects.labels_of(projects.current_schema(project))}
-    known = [(pair, n) for pair, n in counts.most_common() if set(pair) <= names.keys()]
-    return [(f"{a}-{b}", names[a], names[b], n) for (a, b), n in known]
+    names = [label.name for label in history.labels]
+    return [(f"{a}-{b}", names[a], names[b], n) for (a, b), n in counts.most_common()]
 
 
 def _standing() -> QuerySet[Annotation]:

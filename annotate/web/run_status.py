@@ -30,6 +30,7 @@ _REQUESTED: dict[str, Promise] = {
 }
 _STEPS: dict[str, Promise] = {
     "Importing": gettext_lazy("Importing"),
+    "Counting": gettext_lazy("Counting"),
     "Giving up the import": gettext_lazy("Giving up the import"),
     "Reading the items": gettext_lazy("Reading the items"),
     "Pre-labeling": gettext_lazy("Pre-labeling"),
@@ -179,14 +180,40 @@ def _imported(facts: dict[str, Any]) -> str:
     new = ngettext("%(n)s new item", "%(n)s new items", n) % {"n": count(n)}
     sentence = _("%(new)s; brought back: %(back)s, duplicates: %(twice)s, rows set aside: %(bad)s.")
     others = {"back": facts.get("n_revived"), "twice": facts.get("n_duplicates"), "bad": facts.get("n_rejected")}
-    return sentence % {"new": new, **{name: count(value or 0) for name, value in others.items()}}
+    told = sentence % {"new": new, **{name: count(value or 0) for name, value in others.items()}}
+    return f"{told} {_of_export(facts['export'])}" if facts.get("export") else told
+
+
+def _of_export(kind: str) -> str:
+    """What is to be known of a file that Goldloop exported: of CSV of format 1, what it could not tell apart."""
+    if kind != "escaped":
+        return _("The file is an export of Goldloop.")
+    return _(
+        "The file is an export of an earlier Goldloop. Before each text that begins like a formula an apostrophe was "
+        "taken away; if a text had one of its own, it has lost that."
+    )
+
+
+def _counted(facts: dict[str, Any]) -> str:
+    if "n_rows" not in facts:
+        return ""
+    names = {"all": "n_rows", "new": "n_items", "back": "n_revived", "twice": "n_duplicates", "bad": "n_rejected"}
+    sentence = _(
+        "Of %(all)s rows %(new)s would be new items; brought back: %(back)s, duplicates: %(twice)s, set aside: %(bad)s."
+    )
+    return sentence % {name: count(facts.get(key, 0)) for name, key in names.items()}
 
 
 def _prelabeled(facts: dict[str, Any]) -> str:
     if "n_items" not in facts:
         return ""
-    sentence = _("%(n)s items have a machine's answer; for %(failed)s it gave none that is valid.")
-    return sentence % {"n": count(facts["n_items"]), "failed": count(facts.get("n_failed", 0))}
+    n = facts["n_items"]
+    sentence = ngettext(
+        "%(n)s item has a machine's answer; for %(failed)s it gave none that is valid.",
+        "%(n)s items have a machine's answer; for %(failed)s it gave none that is valid.",
+        n,
+    )
+    return sentence % {"n": count(n), "failed": count(facts.get("n_failed", 0))}
 
 
 def _drawn(facts: dict[str, Any]) -> str:
@@ -200,19 +227,25 @@ def _drawn(facts: dict[str, Any]) -> str:
 def _closed(facts: dict[str, Any]) -> str:
     if "round" not in facts:
         return ""
-    sentence = _("Round %(round)s brought %(gold)s gold labels; %(open)s questions stay unresolved.")
-    numbers = {"gold": count(facts.get("n_gold", 0)), "open": count(facts.get("n_unresolved", 0))}
-    return sentence % {"round": facts["round"], **numbers}
+    n = facts.get("n_unresolved", 0)
+    left = ngettext("%(n)s question stays unresolved", "%(n)s questions stay unresolved", n) % {"n": count(n)}
+    sentence = _("Round %(round)s brought %(gold)s; %(left)s.")
+    return sentence % {"round": facts["round"], "gold": _gold_labels(facts), "left": left}
+
+
+def _gold_labels(facts: dict[str, Any]) -> str:
+    n = facts.get("n_gold", 0)
+    return ngettext("%(n)s gold label", "%(n)s gold labels", n) % {"n": count(n)}
 
 
 def _trained(facts: dict[str, Any]) -> str:
     if "model" not in facts:
         return ""
     if facts.get("is_champion"):
-        sentence = _("Model %(model)s, from %(gold)s gold labels, is in use.")
+        sentence = _("Model %(model)s, from %(gold)s, is in use.")
     else:
-        sentence = _("Model %(model)s, from %(gold)s gold labels, was not better than the one in use.")
-    said = sentence % {"model": facts["model"], "gold": count(facts.get("n_gold", 0))}
+        sentence = _("Model %(model)s, from %(gold)s, was not better than the one in use.")
+    said = sentence % {"model": facts["model"], "gold": _gold_labels(facts)}
     return " ".join(part for part in (said, _estimated(facts)) if part)
 
 
@@ -222,8 +255,13 @@ def _estimated(facts: dict[str, Any]) -> str:
         return ""
     if figure.get("value") is None:
         return _("No figure for the delivered labels yet: %(reason)s.") % {"reason": figure.get("reason") or ""}
-    sentence = _("Delivered labels: %(value)s agree with the gold rule (%(interval)s), from %(n)s audited items.")
-    return sentence % {"value": percent(figure["value"]), "interval": interval(figure), "n": count(figure.get("n", 0))}
+    n = figure.get("n", 0)
+    sentence = ngettext(
+        "Delivered labels: %(value)s agree with the gold rule (%(interval)s), from %(n)s audited item.",
+        "Delivered labels: %(value)s agree with the gold rule (%(interval)s), from %(n)s audited items.",
+        n,
+    )
+    return sentence % {"value": percent(figure["value"]), "interval": interval(figure), "n": count(n)}
 
 
 def _exported(facts: dict[str, Any]) -> str:
@@ -236,6 +274,7 @@ def _exported(facts: dict[str, Any]) -> str:
 
 _RESULTS = {
     "import": _imported,
+    "count": _counted,
     "prelabel": _prelabeled,
     "draw": _drawn,
     "close": _closed,

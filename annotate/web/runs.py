@@ -26,7 +26,7 @@ from models_ml import methods
 
 _PAGE = 50
 _MAX_BATCH = 100_000
-_ELSEWHERE = frozenset({"import"})  # started in annotate/web/imports.py, where files are sent
+_ELSEWHERE = frozenset({"import", "count"})  # started in annotate/web/imports.py, where files are sent
 _MOMENT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")  # seconds since 1970, as pages send them
 _BACK = {
     "overview": "overview-show",
@@ -125,7 +125,17 @@ def _batch(request: ProjectRequest, project: Project) -> dict[str, Any]:
     text = request.POST.get("batch", "").strip()
     if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= _MAX_BATCH):
         raise InvalidInput(_("A round has from 1 to %(most)s questions.") % {"most": count(_MAX_BATCH)})
-    return {"batch": int(text)}
+    return {"batch": int(text), **_request(request)}
+
+
+def _request(request: ProjectRequest) -> dict[str, int]:
+    """The label whose items are asked for, and the version of the labels that it counts in; nothing without one."""
+    given = {name: request.POST.get(name, "") for name in ("request", "schema")}
+    if not any(given.values()):
+        return {}
+    if not all(text.isascii() and text.isdigit() and len(text) < 10 for text in given.values()):
+        raise InvalidInput(_("Choose a label to ask for."))
+    return {name: int(text) for name, text in given.items()}
 
 
 def _force(request: ProjectRequest, project: Project) -> dict[str, Any]:
@@ -157,7 +167,11 @@ def _method(request: ProjectRequest, project: Project) -> dict[str, Any]:
     return {"method": method, "parameters": {key: methods.parsed(text) for key, text in typed.items() if text.strip()}}
 
 
-_PARAMETERS = {"draw": _batch, "close": _force, "train": _method, "export": _formats}
+def _failed_again(request: ProjectRequest, project: Project) -> dict[str, Any]:
+    return {"failed_again": True} if request.POST.get("failed_again") == "yes" else {}
+
+
+_PARAMETERS = {"prelabel": _failed_again, "draw": _batch, "close": _force, "train": _method, "export": _formats}
 
 
 def _seen(request: HttpRequest) -> Seen | None:

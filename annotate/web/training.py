@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -15,14 +16,16 @@ from annotate.reports import confusion, model_versions, progress
 from annotate.reports.model_versions import Trained
 from annotate.web import charts, run_status
 from annotate.web.charts import LineChart, Point
+from annotate.web.fixing import Fixing
 from annotate.web.http.guards import ProjectRequest, project_page
 from annotate.web.http.htmx import render_page
 from annotate.web.runs import last_of_kinds
 
+_PAGE = 25  # model versions
 _WON_BY: dict[str | None, Promise] = {
     "first": gettext_lazy("took over: it was the first"),
     "other_labels": gettext_lazy("took over: the labels or the silver in force are not those of the one before"),
-    "more_gold": gettext_lazy("took over: it learned from more gold"),
+    "more_gold": gettext_lazy("took over: trained by the same method and settings on more gold"),
     "lower_log_loss": gettext_lazy("took over: a lower log-loss on the reference sample"),
     None: gettext_lazy("the one before it was kept: no lower log-loss on the reference sample"),
 }
@@ -35,8 +38,10 @@ def show(request: ProjectRequest) -> HttpResponse:
     versions = model_versions.versions(project)
     known = progress.known(project)
     found = confusion.load(known.version) if known.version else None
+    page = Paginator(versions[::-1], _PAGE).get_page(request.GET.get("page"))
     context: dict[str, Any] = {
-        "versions": [(one, _verdict(one)) for one in reversed(versions)],
+        "page": page,
+        "versions": [(one, _verdict(one)) for one in page],
         "champion": next((one for one in versions if one.model.is_champion), None),
         "challenger": versions[-1] if versions and not versions[-1].model.is_champion else None,
         "curve": learning_curve(versions),
@@ -44,7 +49,11 @@ def show(request: ProjectRequest) -> HttpResponse:
         "statuses": _runs(project),
     }
     if request.member.role in MAY["manage"]:
-        context |= {"seen": last_of_kinds(project).get("train", ""), "offers": method_choice.offers(project)}
+        context |= {
+            "seen": last_of_kinds(project).get("train", ""),
+            "offers": method_choice.offers(project),
+            "fixes": Fixing(project).by_run("train"),
+        }
     return render_page(request, "annotate/training/show.html", "training", context)
 
 

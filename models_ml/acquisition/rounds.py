@@ -13,7 +13,7 @@ import numpy as np
 from models_ml.acquisition.scores import top_k
 from models_ml.arrays import Bools, Floats, Positions
 
-AUDIT, REFERENCE, CONFLICT, START, ACTIVE = "audit", "random", "conflict", "start", "active"
+AUDIT, REFERENCE, CONFLICT, START, ACTIVE, REQUEST = "audit", "random", "conflict", "start", "active", "request"
 
 # A third each leaves a third that neither sample touches, so they cannot meet however the pool changes size.
 _LARGEST_PART = 3
@@ -146,6 +146,21 @@ def plan_round(
     return draft.plan(generator)
 
 
+def plan_request(
+    frame: SamplingFrame, *, stratum: Bools, batch: int, reason: str, generator: np.random.Generator
+) -> RoundPlan:
+    """Draw `batch` questions at random among the items of `stratum` (N,) that are outside A; fewer where it has fewer.
+
+    Each item that costs a question gets the inclusion probability n_h / N_h of simple random sampling in a stratum:
+    n_h questions of the N_h items there that cost one (Cochran 1977, "Sampling Techniques", chapter 5).
+    """
+    if batch < 0 or len(stratum) != len(frame):
+        raise ValueError("a batch is not negative, and a stratum says of each item whether it belongs to it")
+    draft = _Draft(frame, batch)
+    _take_at_random(draft, draft.candidates() & stratum, REQUEST, reason, generator)
+    return draft.plan(generator)
+
+
 def prefix_cutoff(prn: Floats, drawn: Bools) -> float | None:
     """The audit sample's cut-off: the largest prn drawn, None before the first draw. Keep the largest of all."""
     return float(prn[drawn].max()) if drawn.any() else None
@@ -187,7 +202,7 @@ class _Draft:
         self.is_asked[positions if ask is None else positions[ask[positions]]] = True
         if arm != AUDIT:
             self.joins_a[positions] = True
-        if arm in (AUDIT, REFERENCE):
+        if arm in (AUDIT, REFERENCE, REQUEST):
             self.blind[positions] = True
 
     def free(self) -> Bools:
@@ -291,19 +306,24 @@ def _take_active(draft: _Draft, scores: Floats) -> None:
 
 
 def _take_start(draft: _Draft, generator: np.random.Generator) -> None:
-    """Representative items: a random walk over everything outside A until the batch is full.
+    """Representative items: everything outside A."""
+    _take_at_random(draft, draft.candidates(), START, "representative", generator)
+
+
+def _take_at_random(draft: _Draft, candidates: Bools, arm: str, reason: str, generator: np.random.Generator) -> None:
+    """A random walk over the candidates until the batch is full.
 
     With C items that cost a question and `left` to spend, such an item is reached with probability left / C;
     one that costs nothing, reached if fewer than `left` of the others stand before it, left / (C + 1).
     """
-    free, candidates, left = draft.free(), draft.candidates(), draft.left
+    free, left = draft.free(), draft.left
     n_costly = int((candidates & ~free).sum())
     if left <= 0:
         return
     picked = _until_full(generator.permutation(np.flatnonzero(candidates)), free, left)
     for costly, pi in ((True, left / max(n_costly, 1)), (False, left / (n_costly + 1))):
         some = picked[free[picked] != costly]
-        draft.take(some, START, "representative", min(1.0, pi), ~free)
+        draft.take(some, arm, reason, min(1.0, pi), ~free)
 
 
 def _until_full(ranked: Positions, free: Bools, left: int) -> Positions:

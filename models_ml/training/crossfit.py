@@ -71,7 +71,7 @@ def _counts(snapshot: Snapshot) -> dict[str, Any]:
     s = snapshot
     return {
         "n_gold": int(np.count_nonzero(s.gold >= 0)),
-        "n_silver": int(np.count_nonzero((s.silver >= 0) & (s.gold < 0))),
+        "n_silver": int(np.count_nonzero((s.silver >= 0) & (s.silver < s.n_classes) & (s.gold < 0))),
         "n_failures": int(np.count_nonzero(s.silver == s.n_classes)),
         "n_reference": int(np.count_nonzero(s.has_reference_gold)),
         "classes_without_gold": np.setdiff1d(np.arange(s.n_classes), s.gold).tolist(),

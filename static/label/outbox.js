@@ -59,6 +59,12 @@ export class Outbox extends EventTarget {
     return isHopeless || records.some((record) => Date.now() - record.at > SLOW_MS) ? records.length : 0;
   }
 
+  /** Once nothing waits any more, or after so many milliseconds. */
+  async settled(patience) {
+    const end = Date.now() + patience;
+    while (this.list().length && Date.now() < end) await new Promise((done) => setTimeout(done, 20));
+  }
+
   dismiss(key) {
     this.refused.remove(key);
     this.#changed();

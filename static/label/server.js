@@ -21,6 +21,7 @@ export class Server {
   constructor(urls, person) {
     this.urls = urls;
     this.person = person;
+    this.heard = () => {}; // called with the version of the labels that a reply names
   }
 
   /** A reply with a status, whatever it is; throws only where no answer came at all. */
@@ -33,7 +34,12 @@ export class Server {
 
   async get(name) {
     const options = { headers: { Accept: "application/json" }, credentials: "same-origin", cache: "no-store" };
-    return read(await fetch(this.urls[name], { ...options, signal: AbortSignal.timeout(TIMEOUT_MS) }));
+    return this.#told(await read(await fetch(this.urls[name], { ...options, signal: AbortSignal.timeout(TIMEOUT_MS) })));
+  }
+
+  #told(reply) {
+    if (reply.ok && reply.body.schema !== undefined) this.heard(String(reply.body.schema));
+    return reply;
   }
 
   async #send(name, fields, more) {
@@ -43,7 +49,7 @@ export class Server {
     }
     const headers = { Accept: "application/json", "X-CSRFToken": token() };
     const options = { method: "POST", headers, body, credentials: "same-origin", redirect: "error", ...more };
-    return read(await fetch(this.urls[name], { ...options, signal: AbortSignal.timeout(TIMEOUT_MS) }));
+    return this.#told(await read(await fetch(this.urls[name], { ...options, signal: AbortSignal.timeout(TIMEOUT_MS) })));
   }
 }
 

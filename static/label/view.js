@@ -170,13 +170,13 @@ export class View {
     find("announcer").textContent = this.say(name, values);
   }
 
-  /** Looking back at this answer; nothing: at no answer. The line under the item would speak of another one. */
-  viewing(given) {
+  /** Looking back at this answer, told by its words; nothing: at no answer. The line under the item would speak of another one. */
+  viewing(given, answer) {
     find("viewing").hidden = !given;
     find("last").hidden = Boolean(given) || !find("last").hasChildNodes();
     if (!given) return;
-    const isSkip = given.label === null;
-    const words = isSkip ? this.say("viewingSkipped", { reason: this.#reason(given.skip) }) : this.say("viewing", { answer: this.name(given) });
+    const isSkip = given.skip !== null;
+    const words = isSkip ? this.say("viewingSkipped", { reason: this.#reason(given.skip) }) : this.say("viewing", { answer });
     find("viewing").querySelector("p").textContent = words;
     find("announcer").textContent = words;
   }

@@ -5,10 +5,11 @@ import itertools
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from annotate import projects, verification
+from annotate import label_changes, projects, verification
 from annotate.labeling import answers, leases
 from annotate.models import Draw, Label, Lease, QueueEntry
 from annotate.models.project import Arm
+from tests.factories import owner_of
 
 _keys = itertools.count(1)
 _LOCK = "ORDER BY 1 ASC FOR UPDATE"  # of rows that are updated next; SQLite has one writer and needs none
@@ -57,6 +58,13 @@ def change(entry, person, name, key=None, **more):
         key=key or f"key {next(_keys)}",
         by=person,
     )
+
+
+def change_labels(project, rows):
+    """The next version of the labels: a name that stays, or (name, what it was)."""
+    new = [(row, (row,)) if isinstance(row, str) else row for row in rows]
+    plan = [label_changes.NextLabel(projects.NewLabel(name), was=tuple(was)) for name, was in new]
+    return label_changes.change(project=project, new=plan, by=owner_of(project))
 
 
 def take(project, person, n=1, **more):

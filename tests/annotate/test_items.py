@@ -129,6 +129,24 @@ class TestSearch:
         assert find(project, "item-2") == (["item-2"], [])
         assert find(project, item_of(project).public_id) == (["item-1"], [])
 
+    @pytest.mark.parametrize(
+        ("text", "sought"),
+        [
+            ("Grüße aus KÖLN", "grüße aus köln"),
+            ("grüße aus köln", "GRÜSSE AUS KÖLN"),
+            ("STRASSE", "straße"),
+            ("ПОЧЕМУ карта", "почему КАРТА"),
+            ("ΔΡΌΜΟΣ ΜΟΥ", "δρόμος"),
+            ("ÉTÉ", "été"),
+            ("ﬁve", "FIVE"),
+        ],
+    )
+    def test_the_case_of_no_letter_matters(self, project, tmp_path, text, sought):
+        row = {"id": f"Ä-{text}", "text": f"one {text} more"}
+        ingest.import_items(project=project, path=write_jsonl(tmp_path / "case.jsonl", [row]), by=owner_of(project))
+        assert find(project, sought, by_external_id=False)[1] == [row["id"]]
+        assert find(project, f"ä-{sought}")[1] == [row["id"]]
+
     @pytest.mark.parametrize("text", ["%", "_", "\\", "'", '"', "num%3", "item_1"])
     def test_signs_of_patterns_are_letters_like_others(self, project, text):
         assert find(project, text) == ([], [])

@@ -116,6 +116,13 @@ class TestGuards:
         make_round(project, make_items(project))
         assert set(project_settings.refusals(project)) == {"gold_rule", "agree_k", "audit_target"}
 
+    def test_what_holds_for_two_settings_is_said_once(self, project):
+        make_round(project, make_items(project))
+        with pytest.raises(Conflict) as refused:
+            change(project, gold_rule="agree_k", agree_k=2, overlap=2, audit_target=500)
+        sentences = str(refused.value).split(". ")
+        assert len(sentences) == len(set(sentences)) == 3
+
 
 class TestTwoAtOnce:
     def test_the_later_one_is_told(self, project):

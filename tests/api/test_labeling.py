@@ -4,6 +4,7 @@ import pytest
 
 from annotate.models import Annotation, IdempotentRequest, Lease, QueueEntry
 from annotate.models.project import Role
+from tests.annotate.asking import change_labels
 from tests.api.conftest import Program
 from tests.api.http.test_endpoint import is_problem
 from tests.api.test_routes import NEEDS
@@ -36,6 +37,7 @@ class TestNext:
     def test_it_says_why_there_is_nothing(self, ann, project):
         QueueEntry.objects.filter(round__project=project).update(state="answered")
         assert ann.post("label/next").json() == {
+            "schema": 1,
             "questions": [],
             "empty": {"kind": "round_done", "n_waiting": 0, "n_held_by_others": 0},
         }
@@ -50,8 +52,8 @@ class TestSubmit:
         row = Annotation.objects.get()
         assert (row.label.index, row.seconds, row.is_flagged, row.comment) == (1, 2.5, True, "a\nb ")
         assert response.json() == {
-            "id": row.public_id, "label": 1, "reason": None, "revision": 1, "is_counted": True, "is_flagged": True,
-            "comment": "a\nb ", "created_at": response.json()["created_at"],
+            "id": row.public_id, "label": 1, "schema": 1, "reason": None, "revision": 1, "is_counted": True,
+            "why_uncounted": None, "is_flagged": True, "comment": "a\nb ", "created_at": response.json()["created_at"],
         }  # fmt: skip
 
     def test_the_same_key_stores_it_once(self, ann):
@@ -155,3 +157,37 @@ class TestBlindness:
         assert "secret-metadata" in viewer.get("items").content.decode()
         assert reviewer.get("items?external_id=secret-id-0").json()["results"] == []
         assert len(viewer.get("items?external_id=secret-id-0").json()["results"]) == 1
+
+
+class TestChangedLabels:
+    def test_a_program_may_say_which_labels_it_saw(self, ann, project):
+        [lease] = held(ann)
+        change_labels(project, ("maybe", "yes", "no"))
+        body = ann.post("label/submit", {"lease": lease, "label": 0, "schema": 1}).json()
+        assert (body["label"], body["schema"], body["is_counted"]) == (0, 1, True)
+        [past] = ann.get("label/history").json()["results"]
+        assert (past["label"], past["schema"]) == (1, 2)
+
+    def test_a_void_answer_says_so(self, ann, project):
+        [lease] = held(ann)
+        change_labels(project, ("yes", "no"))
+        body = ann.post("label/submit", {"lease": lease, "label": 2, "schema": 1}).json()
+        assert (body["is_counted"], body["why_uncounted"]) == (False, "labels_changed")
+        [past] = ann.get("label/history").json()["results"]
+        assert (past["label"], past["schema"], past["why_uncounted"]) == (2, 1, "labels_changed")
+        assert lease not in held(ann)
+        assert len(held(ann, 5)) == 5
+
+    def test_a_replay_without_a_version_gives_the_first_answer(self, ann, project):
+        [lease] = held(ann)
+        first = ann.post("label/submit", {"lease": lease, "label": 2}, Idempotency_Key="1")
+        change_labels(project, ("yes", "no"))
+        again = ann.post("label/submit", {"lease": lease, "label": 2}, Idempotency_Key="1")
+        assert (again.status_code, again.json()) == (201, first.json())
+
+    def test_a_draft_names_its_labels_too(self, ann, project):
+        [lease] = held(ann)
+        change_labels(project, ("maybe", "yes", "no"))
+        assert ann.put("label/draft", {"lease": lease, "label": 0, "schema": 1}).status_code == 204
+        assert ann.post("label/next").json()["questions"][0]["draft"]["label"] == 1
+        assert is_problem(ann.put("label/draft", {"lease": lease, "label": 0, "schema": 9}), 422)

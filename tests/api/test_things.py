@@ -130,6 +130,12 @@ class TestRuns:
         again = olga.post(f"runs/{started['id']}/retry").json()
         assert again["retry_of"] == started["id"]
 
+    def test_a_round_may_be_asked_for(self, olga, project):
+        body = {"kind": "draw", "parameters": {"batch": 20, "request": 1}}
+        assert olga.post("runs", body).json()["parameters"] == {"batch": 20, "request": 1, "schema": 1}
+        body["parameters"]["request"] = 9
+        assert olga.post("runs", body).status_code == 422
+
     def test_a_run_of_a_command_says_so(self, olga, project):
         make_run(project, "train", performer=Run.Performer.COMMAND)
         make_run(project, "draw", parameters={"batch": 7})

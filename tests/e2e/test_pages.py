@@ -74,6 +74,7 @@ SITE_OWNERS = {
 # Not pages: what changes something, files, and what machines ask.
 ACTIONS = {
     "healthz", "sign-out", "theme-set", "labeling-next", "labeling-submit", "labeling-change", "labeling-renew",
+    "labeling-again",
     "labeling-release", "labeling-draft", "labeling-reveal", "labeling-why", "people-invite", "people-set",
     "settings-labels-undo",
     "markdown-preview", "settings-annotator", "people-release", "people-password", "sessions-end", "token-create",
@@ -82,6 +83,7 @@ ACTIONS = {
     "invitation-revoke", "exports-download", "runs-start", "budget-cap", "budget-stop", "budget-resume",
     "runs-pause", "runs-resume", "runs-cancel", "runs-retry",
     "imports-upload", "imports-go-on", "imports-give-up", "imports-start", "imports-discard", "imports-quarantine",
+    "imports-count",
     "prelabel-spent", "prelabel-choose", "connections-test", "connections-lend", "connections-switch",
 }  # fmt: skip
 VISITS = [

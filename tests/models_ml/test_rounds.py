@@ -10,6 +10,7 @@ from models_ml.acquisition.rounds import (
     LATER,
     Shares,
     late_items,
+    plan_request,
     prefix_cutoff,
     shares_for,
     suffix_cutoff,
@@ -238,3 +239,38 @@ class TestOrder:
             drawn = plan(pool, scores=np.arange(200.0), batch=40, seed=seed)
             places += drawn.blind
         assert np.abs(places / 600 - 14 / 40).max() < 0.09
+
+
+class TestRequest:
+    def stratum(self, frame):
+        return np.arange(len(frame)) % 4 == 0
+
+    def plan(self, frame, batch=10, seed=1):
+        generator = np.random.default_rng(seed)
+        return plan_request(frame, stratum=self.stratum(frame), batch=batch, reason="asked for", generator=generator)
+
+    def test_it_draws_at_random_in_the_stratum_blind_with_its_probability(self):
+        plan = self.plan(ladder(200))
+        assert len(plan.ask) == 10
+        assert self.stratum(ladder(200))[plan.ask].all()
+        assert plan.blind.all()
+        assert {(pick.arm, pick.pi, pick.score) for pick in plan.picks} == {("request", 10 / 50, None)}
+
+    def test_it_leaves_out_what_was_picked_before(self):
+        plan = self.plan(ladder(200, is_selected=range(100)), batch=100)
+        assert sorted(plan.ask) == [n for n in range(100, 200) if n % 4 == 0]
+        assert {pick.pi for pick in plan.picks} == {1.0}
+
+    def test_each_item_is_as_likely_as_its_probability_says(self):
+        times = np.zeros(40)
+        for seed in range(1_000):
+            times[self.plan(ladder(40), batch=3, seed=seed).ask] += 1
+        assert times[~self.stratum(ladder(40))].sum() == 0
+        # Binomial(1000, 0.3): four standard deviations are 58.
+        assert np.abs(times[self.stratum(ladder(40))] - 300).max() < 58
+
+    def test_it_refuses_a_stratum_of_another_ladder(self):
+        with pytest.raises(ValueError, match="stratum"):
+            plan_request(
+                ladder(5), stratum=np.ones(4, dtype=bool), batch=1, reason="", generator=np.random.default_rng(1)
+            )

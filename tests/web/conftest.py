@@ -6,6 +6,9 @@ import pytest
 from django.test import Client
 
 from annotate.models import User
+from tests.annotate.conftest import asked
+
+__all__ = ["asked"]  # a fixture of the domain modules' tests
 
 
 @pytest.fixture(autouse=True)

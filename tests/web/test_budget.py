@@ -88,6 +88,15 @@ class TestPage:
         make_run(project, kind="prelabel", state=Run.State.PAUSED, message="The cap of 0.0001 USD is reached.")
         text = text_of(page(olga, project))
         assert "A pre-label is paused. It stopped with: The cap of 0.0001 USD is reached. To the pre-label" in text
+        assert "80 % of the cap" not in text
+
+    def test_a_cap_that_holds_a_run_up_is_passed(self, olga, project):
+        """What is left pays for no further item: each reserved 20."""
+        cap(project, 100)
+        run = make_run(project, kind="prelabel", state=Run.State.PAUSED, message="The cap of 0.0001 USD is reached.")
+        spend(project, 20, 20, 25, 20, run=run)
+        text = text_of(page(olga, project))
+        assert "100 % of the cap is passed: the next attempt does not fit" in text and "80 %" not in text
 
     def test_with_a_price_people_count_too(self, signed_in):
         project = make_project(human_price_micros=50_000)

@@ -90,6 +90,22 @@ class TestHeatMap:
         assert heat.cells[1].title.startswith("a → b: 1 of 10; estimated ")
         assert heat.cells[0].opacity == pytest.approx(0.45 * confusion.share[0, 0], abs=0.001)
 
+    def test_both_axes_say_the_labels_and_the_table_says_them_whole(self):
+        names = ["refund", "a label whose name is far too long for an axis", "クレジットカードの紛失"]
+        heat = charts.heat_map(make_confusion(names, np.eye(3, 4, dtype=int) * 9))
+        said = ["1 refund", "2 a label whose…", "3 クレジットカ…"]
+        assert [tick.text for tick in heat.lines] == said
+        assert [tick.text for tick in heat.columns] == [*said, "no valid answer"]
+        html = render_to_string("annotate/overview/_confusion.html", {"heat": heat})
+        head = html.split("<thead")[1].split("</thead>")[0]
+        assert all(f">{name}</th>" in head for name in [*names, "no valid answer"])
+        assert all(html.count(f"<title>{name}</title>") == 2 for name in names)
+
+    def test_names_have_room_beside_the_map(self):
+        heat = charts.heat_map(make_confusion(["m" * 40, "b"], [[9, 1, 0], [2, 6, 0]]))
+        assert heat.left < heat.width / 3
+        assert min(cell.x for cell in heat.cells) >= heat.left > heat.names_x
+
     def test_pairs_are_those_seen_most_often(self):
         heat = charts.heat_map(make_confusion(["a", "b"], [[9, 1, 0], [2, 6, 3]]))
         assert [(pair.truth, pair.machine, pair.count, pair.n) for pair in heat.pairs] == [

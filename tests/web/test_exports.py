@@ -72,8 +72,24 @@ class TestList:
             path.unlink()
         assert "Version 3" in listed(signed_in(owner_of(project)), project).content.decode()
 
+    def test_it_offers_each_format_and_says_which_is_for_spreadsheets(self, signed_in, project):
+        body = listed(signed_in(owner_of(project)), project).content.decode()
+        for name, words in (
+            ("jsonl", "JSON Lines"),
+            ("csv", "CSV for programs"),
+            ("csv-spreadsheet", "CSV for spreadsheets"),
+        ):
+            assert f'value="{name}"' in body and words in body
+        assert "Exports of earlier versions had one CSV" in body
+
     def test_empty_it_says_that_one_is_possible(self, signed_in, project):
         assert "Nothing was exported from here yet" in listed(signed_in(owner_of(project)), project).content.decode()
+
+    def test_what_a_command_exported_was_exported(self, signed_in, project):
+        make_export(make_version(project, version=4), folder="elsewhere", n_rows=12)
+        body = " ".join(listed(signed_in(owner_of(project)), project).content.decode().split())
+        assert "Nothing was exported" not in body and "elsewhere" not in body
+        assert "A command on the server exported version 4 with 12 rows" in body
 
     def test_a_run_under_way_is_watched(self, signed_in, project):
         run = make_run(project, kind="export", state="running")

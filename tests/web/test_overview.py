@@ -9,6 +9,7 @@ from django.urls import reverse
 from annotate import projects
 from annotate.models import Draw, Gold, Label
 from annotate.models.project import Arm, Role
+from tests.annotate.asking import leave_open, submit, take
 from tests.factories import make_member, make_project, make_user, owner_of
 from tests.rows import (
     make_estimate,
@@ -190,6 +191,89 @@ class TestShow:
         page(client, project)
         with django_assert_max_num_queries(30):
             page(client, project)
+
+
+class TestWaitingForOthers:
+    """Questions wait, and the reader can answer none of them: never a button that leads to an empty page."""
+
+    @pytest.fixture
+    def skipped(self, asked, signed_in):
+        """Olga skipped the only open question; `others`: how many more people there are."""
+
+        def make(others=1, overlap=1, name="skip"):
+            project = asked(overlap=overlap)
+            leave_open(project, 1)
+            olga = owner_of(project)
+            for n in range(others):
+                make_member(project, f"Ann {n}")
+            submit(take(project, olga)[0], name)
+            return project, signed_in(olga)
+
+        return make
+
+    def test_alone_the_skipped_one_is_asked_again(self, skipped):
+        project, client = skipped(others=0)
+        body = page(client, project).content.decode()
+        assert "1 of 10 questions of round 1 waits for an answer." in body
+        assert "Answer questions" in body
+
+    def test_what_helps_is_offered(self, skipped):
+        project, client = skipped()
+        body = page(client, project).content.decode()
+        assert "Answer questions" not in body
+        assert "You have dealt with it already; it waits for somebody else." in body
+        assert "Answer the 1 that I skipped" in body
+        assert reverse("people-list", args=[project.slug]) in body
+        assert "Close it over 1 open question." in body.split("What else is possible now")[0]
+
+    def test_what_was_skipped_can_be_answered_after_all(self, skipped):
+        project, client = skipped()
+        response = client.post(reverse("labeling-again", args=[project.slug]))
+        assert (response.status_code, response["Location"]) == (303, reverse("labeling-work", args=[project.slug]))
+        assert "Answer questions" in page(client, project).content.decode()
+        assert 'id="item"' in client.get(response["Location"]).content.decode()
+
+    def test_where_somebody_else_took_it_the_page_says_so(self, skipped):
+        project, client = skipped()
+        take(project, project.members.get(user__name="Ann 0").user)
+        response = client.post(reverse("labeling-again", args=[project.slug]))
+        assert response["Location"].endswith("?empty")
+
+    def test_what_nobody_can_be_asked_says_so(self, skipped):
+        project, client = skipped(others=0, overlap=2, name="yes")
+        body = page(client, project).content.decode()
+        assert "1 question of round 1 waits, and nobody in this project can be asked it" in body
+        assert "Invite somebody" in body
+        assert "Answer questions" not in body
+
+    @pytest.mark.parametrize(("n", "words"), [(1, "answer it after all"), (2, "answer them after all")])
+    def test_the_label_page_offers_it_too(self, asked, signed_in, n, words):
+        project = asked()
+        leave_open(project, n)
+        ann, _ = make_member(project), make_member(project, "Ravi")
+        for _ in range(n):
+            submit(take(project, ann)[0], "skip")
+        body = signed_in(ann).get(reverse("labeling-work", args=[project.slug]), {"empty": ""}).content.decode()
+        assert words in body
+        assert reverse("labeling-again", args=[project.slug]) in body
+        assert "You have answered everything" not in body
+
+
+class TestRequests:
+    def test_labels_with_too_little_gold_can_be_asked_for(self, signed_in):
+        project = make_project()
+        make_known(project)
+        body = page(signed_in(owner_of(project)), project).content.decode()
+        assert '<select class="select select-sm max-w-full" name="request"><option value="0">yes (too little)' in body
+        assert '<input type="hidden" name="schema" value="1">' in body
+
+    def test_only_by_who_manages_and_while_no_round_is_open(self, signed_in):
+        project = make_project()
+        make_known(project)
+        reviewer = make_member(project, role=Role.REVIEWER)
+        assert 'name="request"' not in page(signed_in(reviewer), project).content.decode()
+        make_round(project, list(project.items.all())[:1], index=2, arm=Arm.ACTIVE)
+        assert 'name="request"' not in page(signed_in(owner_of(project)), project).content.decode()
 
 
 class TestGuidelines:

@@ -10,9 +10,9 @@ from annotate.models import Budget, Prediction, Run
 from annotate.models.project import Role
 from annotate.money import budgets, ledger
 from annotate.money.ledger import Ask, End, State
-from annotate.silver import connections
+from annotate.silver import connections, prompts
 from tests.factories import make_connection, make_member, make_project, make_user, owner_of
-from tests.rows import make_items, make_run, make_silver
+from tests.rows import make_items, make_round, make_run, make_silver
 from tests.web.test_budget import text_of
 from tests.web.test_translation import known_strings, pseudo_locale, untranslated
 
@@ -258,3 +258,76 @@ def test_every_state_is_translated(olga, project):
     assert untranslated(html.replace(prompt, "<pre>"), known_strings()) == []
     cap(project, 400)
     assert "⟦" in page(olga, project).content.decode()
+
+
+class TestFailedAgain:
+    REPLY = "The message is about yes and no."
+
+    @pytest.fixture
+    def failed(self, project):
+        """Six items under the version that would be asked now: four failures with what was replied, two labels."""
+        items = make_items(project, 6)
+        lend(project)
+        cap(project, 10**9)
+        project.refresh_from_db()
+        row = connections.of_project(project)
+        prompt = prompts.version(**prompts.of_connection(project, row, connections.endpoint_of(row)))
+        for place, item in enumerate(items):
+            said = {"label_index": 0} if place > 3 else {"status": "out_of_set", "reply": f"{self.REPLY} {place}"}
+            Prediction.objects.create(prompt=prompt, item=item, **({"status": "ok"} | said))
+        return items
+
+    def send(self, client, project, **said):
+        kind = {"kind": "prelabel", "back": "prelabel", **said}
+        return client.post(reverse("runs-start", args=[project.slug]), kind)
+
+    def test_it_says_what_it_costs_and_asks_all_of_them(self, olga, project, failed):
+        text = text_of(page(olga, project))
+        assert "4 answers of this model to today's labels and guidelines give no label." in text
+        assert re.search(r"Likely cost: 0\.\d+ USD", text) and "Ask 4 items again" in text
+        assert self.send(olga, project, failed_again="yes").status_code == 303
+        run = Run.objects.get()
+        assert (
+            run.parameters["failed_again"] and run.parameters["failed_until"] == Prediction.objects.failed().last().pk
+        )
+
+    def test_a_common_start_asks_for_the_others(self, olga, project, failed):
+        make_items(project, 1)
+        self.send(olga, project)
+        assert Run.objects.get().parameters == {}
+
+    def test_while_one_is_not_over_it_waits(self, olga, project, failed):
+        make_run(project, kind="prelabel", state="paused", message="The last 20 answers in a row named no label")
+        html = page(olga, project).content.decode()
+        assert "let it end, or cancel it, first" in html and "named no label" in html
+        assert 'disabled aria-describedby="why-not-again"' in html
+
+    def test_without_failures_there_is_no_word_of_it(self, olga, project):
+        make_items(project, 2)
+        lend(project)
+        assert "Ask the failed ones again" not in page(olga, project).content.decode()
+
+    def test_who_manages_reads_what_was_replied(self, olga, project, failed):
+        assert self.REPLY in page(olga, project).content.decode()
+
+    @pytest.mark.parametrize("role", [Role.REVIEWER, Role.VIEWER])
+    def test_nobody_else_does(self, signed_in, project, failed, role):
+        client = signed_in(make_member(project, role=role))
+        assert self.REPLY not in page(client, project).content.decode()
+        item = client.get(reverse("items-show", args=[project.slug, failed[0].public_id]))
+        assert self.REPLY not in item.content.decode()
+
+    def test_nobody_does_while_people_are_asked_about_the_item(self, olga, project, failed):
+        make_round(project, failed[:1])
+        html = page(olga, project).content.decode()
+        assert f"{self.REPLY} 0" not in html and f"{self.REPLY} 1" in html
+        for place, is_shown in ((0, False), (1, True)):
+            shown = olga.get(reverse("items-show", args=[project.slug, failed[place].public_id])).content.decode()
+            assert (self.REPLY in shown) == is_shown
+
+    @pytest.mark.usefixtures("pseudo_locale")
+    def test_it_is_translated(self, olga, project, failed):
+        html = page(olga, project).content.decode()
+        html = html.replace(html[html.index("<pre") : html.rindex("</pre>")], "<pre>")
+        html = re.sub(r"<blockquote.*?</blockquote>", "", html)
+        assert untranslated(html, known_strings()) == []

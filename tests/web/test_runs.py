@@ -74,6 +74,19 @@ class TestStart:
         start(signed_in(owner_of(project)), project, kind="draw", batch=" 25 ")
         assert Run.objects.get().parameters == {"batch": 25}
 
+    def test_a_round_may_be_asked_for(self, signed_in):
+        project = make_project()
+        start(signed_in(owner_of(project)), project, kind="draw", batch="20", request="1", schema="1")
+        assert Run.objects.get().parameters == {"batch": 20, "request": 1, "schema": 1}
+
+    @pytest.mark.parametrize(
+        "asked", [{"request": "x", "schema": "1"}, {"request": "1"}, {"request": "9", "schema": "1"}]
+    )
+    def test_what_is_asked_for_is_a_label(self, signed_in, asked):
+        project = make_project()
+        assert start(signed_in(owner_of(project)), project, kind="draw", batch="20", **asked).status_code == 422
+        assert not Run.objects.exists()
+
     def test_other_parameters_while_one_is_alive_are_refused(self, signed_in):
         project = make_project()
         client = signed_in(owner_of(project))
@@ -237,7 +250,15 @@ class TestSentences:
         [
             ("prelabel", {"n_items": 1500, "n_failed": 3}, "1,500 items have a machine's answer; for 3"),
             ("draw", {"round": 2, "n_questions": 1}, "Round 2 has 1 question."),
-            ("close", {"round": 2, "n_gold": 9, "n_unresolved": 1}, "9 gold labels; 1 questions stay unresolved"),
+            ("close", {"round": 2, "n_gold": 9, "n_unresolved": 1}, "9 gold labels; 1 question stays unresolved"),
+            ("close", {"round": 2, "n_gold": 1, "n_unresolved": 0}, "1 gold label; 0 questions stay unresolved"),
+            ("prelabel", {"n_items": 1, "n_failed": 0}, "1 item has a machine's answer"),
+            ("train", {"model": 3, "is_champion": True, "n_gold": 1}, "from 1 gold label, is in use"),
+            (
+                "estimate",
+                {"delivered": {"value": 1.0, "low": 0.2, "high": 1.0, "n": 1, "reason": None}},
+                "from 1 audited item.",
+            ),
             ("train", {"model": 3, "is_champion": False, "n_gold": 9}, "was not better than the one in use"),
             (
                 "estimate",

@@ -87,7 +87,7 @@ class Command(GoldloopCommand):
 
 
 def _named(name: str) -> Connection:
-    row = Connection.objects.filter(name__iexact=name).first()
+    row = connections.named(name).first()
     if row is None:
         raise CommandError(f"There is no connection {name!r}; `manage.py connection list` shows all.")
     return row

@@ -108,7 +108,7 @@ class Command(GoldloopCommand):
             show_encoding=self.progress("Reading the items", "items"),
             show=self.progress("Pre-labeling", "items"),
         )
-        n = prompt.predictions.count()
+        n = prompt.predictions.current().count()
         return f"{n:,} silver labels by the offline annotator, no network, no money", None
 
     def _round(self, index: int) -> tuple[str, None]:

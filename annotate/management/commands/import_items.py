@@ -4,26 +4,31 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
+from annotate.dataset import manifest
 from annotate.errors import InvalidInput
 from annotate.formats import detection, streams
 from annotate.formats.columns import propose
 from annotate.formats.dialect import DELIMITERS, ENCODINGS, FORMATS, Dialect
 from annotate.formats.reader import reader_of
-from annotate.imports import ingest
+from annotate.imports import confidence, ingest
 from annotate.imports.writer import IMPORTED
 from annotate.management.base import GoldloopCommand
 from annotate.modalities import modality
 from annotate.models import Gold, Import, Prediction, RejectedRow
 
 _SHOWN = 10
+_ON_OFF = {"on": True, "off": False}
+_YES_NO = {"yes": 1, "no": 0}
 _DELIMITERS = {name: sign for sign, name in DELIMITERS.items()}
 
 
 class Command(GoldloopCommand):
     help = (
-        'Import a JSON Lines file (one {"id": ..., "text": ...} per line) or a CSV file with a header, plain or '
-        "gzip, into a project; which of them it is, its content tells. In a project of pairs the columns are text_a "
-        "and text_b. The columns of a CSV file are found by their names unless they are given. "
+        'Import a file into a project, plain or gzip: JSON Lines (one {"id": ..., "text": ...} per line), a JSON array '
+        "of such objects, a table (CSV, TSV), or lines of text; which of them it is, its content tells, unless you do. "
+        "In a project of pairs the columns are text_a and text_b. Columns of content and id are found by their names "
+        "unless they are given; a field of an object in a row is named by its path: data.text. A column of labels is "
+        "taken as such only if you name it and say what its labels are: --gold-column, --silver-column. "
         "Lines that cannot be used are set aside with their reason; exact duplicates become one item. "
         "Nothing is visible before all of it is there. If it is interrupted, the same command goes on."
     )
@@ -35,16 +40,19 @@ class Command(GoldloopCommand):
         self._add_reading(parser)
         parser.add_argument(
             "--gold-field",
+            "--gold-column",
             metavar="F",
             help="column with labels that are right: they train, and no figure is reported from them",
         )
         parser.add_argument(
             "--silver-field",
+            "--silver-column",
             metavar="F",
             help="column with a machine's labels: what Goldloop checks and corrects",
         )
         parser.add_argument(
             "--silver-confidence-field",
+            "--confidence-column",
             metavar="F",
             help="column with the machine's confidence in its label, 0 to 1; used where there are two labels",
         )
@@ -56,8 +64,18 @@ class Command(GoldloopCommand):
 
     def _add_reading(self, parser: ArgumentParser) -> None:
         parser.add_argument("--format", choices=FORMATS, help="how the file is written (default: its content tells)")
-        parser.add_argument("--encoding", choices=ENCODINGS, help="of a CSV file (default: its content tells)")
-        parser.add_argument("--delimiter", choices=_DELIMITERS, help="of a CSV file (default: its content tells)")
+        parser.add_argument("--encoding", choices=ENCODINGS, help="of a table (default: its content tells)")
+        parser.add_argument(
+            "--delimiter", choices=_DELIMITERS, help="of a table; none: a line is one cell (default: its content tells)"
+        )
+        parser.add_argument(
+            "--header", choices=_YES_NO, help="whether the first line names the columns (default: its content tells)"
+        )
+        parser.add_argument(
+            "--quoting",
+            choices=_ON_OFF,
+            help="whether double quotes enclose cells, or are characters like others (default: its content tells)",
+        )
         parser.add_argument("--text-column", metavar="C", help="column with the text")
         parser.add_argument("--text-a-column", metavar="C", help="column with the first text of a pair")
         parser.add_argument("--text-b-column", metavar="C", help="column with the second text of a pair")
@@ -83,35 +101,61 @@ class Command(GoldloopCommand):
             silver_confidence_field=options["silver_confidence_field"],
             show=self.progress("Import", "lines"),
         )
-        self._tell(done, options)
+        self._tell(done)
 
     def _dialect(self, options: dict[str, Any]) -> Dialect:
         """The file's dialect as detected, except for what the command's options set."""
-        choices = {name: options[name] for name in ("format", "encoding") if options[name]}
-        if options["delimiter"]:
-            choices["delimiter"] = _DELIMITERS[options["delimiter"]]
+        choices: dict[str, Any] = {name: options[name] for name in ("format", "encoding") if options[name]}
+        for name, option, known in (
+            ("delimiter", "delimiter", _DELIMITERS), ("header_line", "header", _YES_NO), ("quoting", "quoting", _ON_OFF)
+        ):  # fmt: skip
+            if options[option]:
+                choices[name] = known[options[option]]
         if choices.get("format") == "jsonl":
             return Dialect.from_json(choices)
+        columns = [value for name, value in options.items() if name.endswith(("_column", "_field")) and value]
         with streams.opened(options["file"]) as file:
-            found = detection.detect(file, options["file"])
+            found = detection.detect(file, options["file"], choices=choices, columns=columns)
         for note in found.notes:
             self.say(note)
-        return Dialect.from_json({**found.dialect.to_json(), **choices})
+        return found.dialect
 
     def _columns(self, options: dict[str, Any], dialect: Dialect) -> dict[str, str | None]:
-        """The columns of content and id: from the options, else proposed by the names of a CSV file's columns."""
+        """The columns of content and id: from the options, else proposed by the names of the file's columns."""
+        if dialect.export:
+            return self._of_export(options)
         fields = modality(self.project.modality).FIELDS
         given = {name: options[f"{name}_column"] for name in (*fields, "id") if options[f"{name}_column"]}
-        if dialect.format == "jsonl":
-            return given
         with streams.opened(options["file"]) as file:
-            proposed = propose(reader_of(dialect).names(file), fields)
+            names = reader_of(dialect).names(file)
+        proposed = propose(names, fields)
+        if dialect.format != "csv":  # objects have our names, unless one alone fits better
+            return {name: column for name, column in proposed.items() if self._fits(name, column, names)} | given
         columns = {name: given.get(name) or proposed[name] for name in (*fields, "id")}
         told = ", ".join(f"{name} from {column!r}" for name, column in columns.items() if column)
         self.say(f"Reading {FORMATS[dialect.format]} in {ENCODINGS[dialect.encoding]}: {told or 'no column fits'}.")
+        if not dialect.header_line:
+            self.say(
+                f"No line names the columns, so they are numbered: {', '.join(map(repr, names[:20]))}. If the first "
+                "line does, say --header yes."
+            )
         return columns
 
-    def _tell(self, done: Import, options: dict[str, Any]) -> None:
+    def _fits(self, role: str, column: str | None, names: list[str]) -> bool:
+        """Whether a field of content or id stands under another name in the file, and that is told."""
+        if role not in (*modality(self.project.modality).FIELDS, "id") or column is None or role in names:
+            return False
+        self.say(f"Reading {role} from {column!r}.")
+        return True
+
+    def _of_export(self, options: dict[str, Any]) -> dict[str, str | None]:
+        """The columns that the options set; the others are found as exports call them. Says what the manifest says."""
+        for sentence in manifest.beside(options["file"]):
+            self.say(sentence)
+        fields = modality(self.project.modality).FIELDS
+        return {name: options[f"{name}_column"] for name in (*fields, "id") if options[f"{name}_column"]}
+
+    def _tell(self, done: Import) -> None:
         self.say(
             f"{done.n_items:,} new items, {done.n_revived:,} brought back, {done.n_duplicates:,} duplicates, "
             f"{done.n_rejected:,} rejected lines from {done.file_name}."
@@ -123,13 +167,18 @@ class Command(GoldloopCommand):
             self.say(f"  line {row.line:,}: {row.reason}")
         if done.n_rejected > _SHOWN:
             self.say(f"  ... and {done.n_rejected - _SHOWN:,} more")
-        self._tell_labels(done, options)
+        self._tell_labels(done)
+        for warning in done.options.get("warnings", []):
+            self.say(warning)
 
-    def _tell_labels(self, done: Import, options: dict[str, Any]) -> None:
+    def _tell_labels(self, done: Import) -> None:
         """Print how many labels came in, so that a mistyped column name is noticed."""
-        if field := options["gold_field"]:
+        fields = done.options["fields"]
+        if field := fields["gold"]:
             n_gold = Gold.objects.filter(item__source=done, rule=IMPORTED).count()
             self.say(f"{n_gold:,} of the new items came with a gold label in {field!r}.")
-        if field := options["silver_field"]:
+        if field := fields["silver"]:
             silver = Prediction.objects.filter(item__source=done, prompt__annotator=IMPORTED, status="ok")
             self.say(f"{silver.count():,} of the new items came with a machine's label in {field!r}.")
+        for note in confidence.report(done):
+            self.say(note)

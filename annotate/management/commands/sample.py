@@ -7,10 +7,11 @@ from typing import Any
 import orjson
 from django.db.models import Count
 
-from annotate import files, rounds
+from annotate import files, projects, rounds
+from annotate.errors import InvalidInput
 from annotate.management.base import GoldloopCommand
 from annotate.modalities import modality
-from annotate.models import Round
+from annotate.models import Label, Round
 
 
 class Command(GoldloopCommand):
@@ -24,6 +25,11 @@ class Command(GoldloopCommand):
     def add(self, parser: ArgumentParser) -> None:
         parser.add_argument("--batch", type=int, default=100, help="how many questions (default 100)")
         parser.add_argument(
+            "--request",
+            metavar="LABEL",
+            help="ask only about items that this label is predicted for, drawn at random: for a label with little gold",
+        )
+        parser.add_argument(
             "--questions",
             type=Path,
             metavar="FILE.jsonl",
@@ -31,7 +37,8 @@ class Command(GoldloopCommand):
         )
 
     def run(self, options: dict[str, Any]) -> None:
-        current = rounds.draw_round(project=self.project, batch=options["batch"], by=self.by)
+        label = self._label(options["request"]) if options["request"] is not None else None
+        current = rounds.draw_round(project=self.project, batch=options["batch"], by=self.by, request=label)
         arms = dict(current.draws.values_list("arm").annotate(n=Count("id")))
         described = ", ".join(f"{n} {arm}" for arm, n in sorted(arms.items()))
         self.say(
@@ -40,6 +47,14 @@ class Command(GoldloopCommand):
         if options["questions"]:
             files.write_whole(options["questions"].resolve(), questions(current))
             self.say(f"The questions are in {options['questions']}.")
+
+    def _label(self, name: str) -> Label:
+        labels = projects.labels_of(projects.current_schema(self.project))
+        found = next((label for label in labels if label.name == name), None)
+        if found is None:
+            names = ", ".join(label.name for label in labels[:12])
+            raise InvalidInput(f"{name!r} is not one of the labels: {names}")
+        return found
 
 
 def questions(current: Round) -> list[bytes]:

@@ -40,7 +40,7 @@ class Command(GoldloopCommand):
         simulated = "  (simulated: answers come from a file, not from people)" if project.is_simulated else ""
         self.say(f"{project.name} [{project.slug}]{simulated}")
         self.say(f"  items    {now.n_items:,} ({now.n_withdrawn:,} withdrawn)")
-        self.say(f"  silver   {now.n_silver:,}, of which {now.n_failed:,} without a valid answer")
+        self.say(f"  silver   {now.n_silver:,}, and {now.n_failed:,} answers that give no label")
         self.say(f"  gold     {now.n_gold:,} that train, {now.n_audit_gold:,} that only audit")
         self.say(f"  answers  {now.n_answers:,}, skips {now.n_skips:,}")
         self.say(f"  money    {money(now.human_micros, project)} people, {money(now.machine_micros, project)} machine")

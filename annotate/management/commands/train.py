@@ -12,7 +12,8 @@ from models_ml import methods
 class Command(GoldloopCommand):
     help = (
         "Train a classifier on gold and on silver corrected by the noise matrix that the reference sample shows. It "
-        "becomes the champion if it predicts the reference sample better, out of fold, than the present one."
+        "becomes the champion if it is the first, if labels or silver have changed since, if it was trained by the "
+        "same method and settings on more gold than the champion, or if it predicts the reference sample better."
     )
 
     def add(self, parser: ArgumentParser) -> None:

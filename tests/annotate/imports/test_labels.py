@@ -3,6 +3,7 @@
 import pytest
 
 from annotate.errors import InvalidInput
+from annotate.imports import confidence
 from annotate.models import (
     Draw,
     Gold,
@@ -111,11 +112,38 @@ class TestSilver:
         found = [row.vector().tolist() for row in rows]
         assert found == [[0.25, 0.75], [0.75, 0.25], [1.0, 0.0]]
 
-    @pytest.mark.parametrize("p", [None, "0.9", 1.2, -0.1, True, [0.5]])
+    @pytest.mark.parametrize("p", [None, "much", 1.2, -0.1, True, [0.5], "-3%", "nan", ""])
     def test_it_leaves_an_unusable_confidence_unknown(self, tmp_path, p):
         project = make_project(labels=("neg", "pos"))
         [row] = self.silver(project, tmp_path, {"llm": "pos", "p": p}, silver_confidence_field="p")
         assert (row.status, row.probabilities) == ("ok", None)
+        assert ("is no fraction" in row.message) == (p not in (None, ""))
+
+    @pytest.mark.parametrize("p", [[87, "92", 40.5], ["87%", " 92 %", "40,5"], ["87", 92, "40,5%"]])
+    def test_percents_are_read_as_such(self, tmp_path, p):
+        project = make_project(labels=("neg", "pos"))
+        rows = self.silver(
+            project, tmp_path, *({"llm": "pos", "p": one} for one in p), {"llm": "neg", "p": 120},
+            silver_confidence_field="p",
+        )  # fmt: skip
+        assert [row.vector()[1] for row in rows[:3]] == pytest.approx([0.87, 0.92, 0.405])
+        assert (rows[3].probabilities, rows[3].message) == (
+            None,
+            "the confidence '120' is no percent, so it is unknown",
+        )
+        notes = confidence.report(project.imports.get())
+        assert "as percent" in notes[0] and "1 of them is no such number" in notes[1]
+
+    def test_fractions_with_a_decimal_comma(self, tmp_path):
+        project = make_project(labels=("neg", "pos"))
+        rows = self.silver(
+            project, tmp_path, {"llm": "pos", "p": "0,75"}, {"llm": "neg", "p": "0.5"}, {"llm": "pos", "p": 1},
+            silver_confidence_field="p",
+        )  # fmt: skip
+        assert [row.vector()[1] for row in rows] == [0.75, 0.5, 1.0]
+        assert confidence.report(project.imports.get()) == [
+            'The confidences in "p" are read as fractions, from 0 to 1.'
+        ]
 
     def test_it_invents_no_distribution_over_three_labels(self, project, tmp_path):
         [row] = self.silver(project, tmp_path, {"llm": "yes", "p": 0.9}, silver_confidence_field="p")

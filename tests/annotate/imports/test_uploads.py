@@ -288,7 +288,8 @@ class TestPreview:
 
     def test_it_compares_labels_with_those_of_the_project(self, project):
         content = b'text,label,llm,confidence\na,yes,no,"0,5"\nb,yes,nope,0.7\nc,,,\nd,perhaps,no,x\n'
-        seen = look(send(project, content))
+        columns = {"gold": "label", "silver": "llm", "confidence": "confidence"}
+        seen = look(send(project, content), columns=columns)
         assert [(one.name, one.n, one.is_known) for one in seen.labels["gold"]] == [
             ("yes", 2, True),
             ("perhaps", 1, False),
@@ -418,6 +419,12 @@ class TestQuarantine:
             ["4", "1", "rejected", "the id '1' already belongs to an item with other content", "1,b"],
             ["5", "'=3", "rejected", '"text" is empty', "'=3,"],
         ]
+
+    def test_for_programs_no_cell_is_altered(self, project):
+        source = take_in(send(project, b"id,text\n=3,\n"))
+        lines = b"".join(uploads.quarantine(source.rejected_rows.all(), is_for_programs=True)).decode()
+        _, row = stdlib.reader(io.StringIO(lines, newline=""))
+        assert row == ["2", "=3", "rejected", '"text" is empty', "=3,"]
 
     def test_it_comes_in_pages(self, project, monkeypatch, django_assert_num_queries):
         monkeypatch.setattr(bulk, "ROWS_PER_PAGE", 10)

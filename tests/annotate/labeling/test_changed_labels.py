@@ -1,29 +1,26 @@
 """Answers and the labels that were shown: what becomes of one when a change of labels comes between."""
 
 import pytest
+from django.db import transaction
+from django.db.models import F
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from annotate import label_changes, labels, projects
+from annotate import label_changes, labels, projects, rounds
 from annotate.errors import Conflict, InvalidInput
-from annotate.label_changes import NextLabel
-from annotate.labeling import answers, gold
+from annotate.labeling import adjudication, answers, disputes, from_file, gold, suggestions
 from annotate.labeling import leases as leasing
-from annotate.models import Annotation, Draft, Gold, Label, Lease
-from annotate.projects import NewLabel
-from tests.annotate.asking import answer, label, problems, question, state_of, take
+from annotate.models import Annotation, Draft, Gold, Label, Lease, Prediction, QueueEntry
+from tests.annotate.asking import answer, change_labels, label, problems, question, state_of, take
 from tests.annotate.asking import change as revise
-from tests.factories import make_member, owner_of
+from tests.factories import make_member, make_project, make_user, owner_of, write_jsonl
+from tests.rows import make_items, make_round, make_silver
 
 pytestmark = pytest.mark.django_db
 
 NAMES = ("red", "green", "blue")
 COLD = ("red", ("cold", ["green", "blue"]))
 NO_BLUE = ("red", "green")
-
-
-def change_labels(project, rows):
-    new = [(row, (row,)) if isinstance(row, str) else row for row in rows]
-    plan = [NextLabel(NewLabel(name), was=tuple(was)) for name, was in new]
-    return label_changes.change(project=project, new=plan, by=owner_of(project))
 
 
 def undo(project):
@@ -288,19 +285,9 @@ def test_a_reading_of_the_version_in_force_asks_nothing(project, django_assert_n
 
 
 def test_a_void_decision_gives_way_to_the_next_answer(pairs):
-    from annotate.labeling import adjudication
-
-    entry, olga, ann = question(pairs), owner_of(pairs), make_member(pairs)
-    answer(entry, olga, "blue")
-    answer(entry, ann, "green")
-    adjudication.adjudicate(
-        project=pairs,
-        round_index=1,
-        item=entry.item.public_id,
-        label=2,
-        reason="It is.",
-        by=make_member(pairs, "Ravi", "reviewer"),
-    )
+    entry, ravi = disputed(pairs)
+    olga = owner_of(pairs)
+    decide(pairs, entry, ravi, 2)
     change_labels(pairs, NO_BLUE)
     revise(entry, olga, "green")
     now = Gold.objects.current().get()
@@ -308,3 +295,142 @@ def test_a_void_decision_gives_way_to_the_next_answer(pairs):
     assert not pairs.adjudications.filter(is_current=True).exists()
     assert gold.standing_gold(entry.item_id, is_audited=False) == now
     assert problems(pairs) == {}
+
+
+class TestDisputes:
+    """A question of overlap 3 with two answers, its round closed over them."""
+
+    @pytest.fixture
+    def closed(self, asked):
+        project = asked(labels=NAMES, overlap=3, gold_rule="agree_k", agree_k=2)
+        entry = question(project)
+        answer(entry, owner_of(project), "green")
+        answer(entry, make_member(project), "blue")
+        rounds.close_round(project=project, by=owner_of(project), force=True)
+        return project
+
+    @pytest.mark.parametrize(
+        ("changes", "n"),
+        [
+            ((), 1),
+            ((COLD,), 0),
+            ((NO_BLUE,), 0),
+            ((("blue", "green", "red"),), 1),
+            ((("blue", "green", "red"), COLD), 0),
+        ],
+    )
+    def test_labels_that_read_alike_or_not_at_all_are_no_dispute(self, closed, changes, n):
+        for rows in changes:
+            change_labels(closed, rows)
+        assert disputes.undecided(closed).count() == n
+
+    def test_answers_under_different_versions_may_read_alike(self, asked):
+        project = asked(labels=NAMES, overlap=3, gold_rule="agree_k", agree_k=3)
+        entry = question(project)
+        answer(entry, owner_of(project), "green")
+        change_labels(project, ("blue", "green", "red"))
+        answer(entry, make_member(project), "green")
+        rounds.close_round(project=project, by=owner_of(project), force=True)
+        assert not disputes.undecided(project).exists()
+
+    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(said=st.lists(st.integers(0, 3), min_size=1, max_size=3), plans=st.lists(st.integers(0, 4), max_size=3))
+    def test_the_database_counts_as_the_maps_do(self, db, said, plans):
+        with transaction.atomic():
+            project, entry = a_question(said)
+            for plan in plans:
+                change_labels(project, PLANS[plan](project))
+            history = labels.history(projects.current_schema(project))
+            read = {history.gold_index(label) for label in Annotation.objects.values_list("label", flat=True)} - {-1}
+            counted = type(entry).objects.annotate(n=disputes.n_different(F("item"))).get(pk=entry.pk)
+            assert counted.n == len(read)
+            transaction.set_rollback(True)
+
+
+def a_question(said):
+    """A question with one answer a person, given under labels 0 to 3."""
+    project = make_project(labels=("a", "b", "c", "d"))
+    [item] = make_items(project, n=1)
+    entry = make_round(project, [item]).queue.get()
+    colours = projects.labels_of(projects.current_schema(project))
+    for n, index in enumerate(said):
+        Annotation.objects.create(
+            project=project, item=item, entry=entry, annotator=make_user(), label=colours[index], revision=1,
+            is_blind=True, idempotency_key=f"made {project.pk} {n}",
+        )  # fmt: skip
+    return project, entry
+
+
+def names(project):
+    return [row.name for row in projects.labels_of(projects.current_schema(project))]
+
+
+PLANS = [
+    lambda project: names(project)[::-1],
+    lambda project: [(f"{names(project)[0]}'", names(project)[:1]), *names(project)[1:]],
+    lambda project: [
+        ("&".join(names(project)[:2]), names(project)[:2]),
+        *names(project)[2:],
+        (f"new {project.schemas.count()}", ()),
+    ],
+    lambda project: names(project)[1:] if len(names(project)) > 2 else names(project),
+    lambda project: (
+        [("".join(names(project)[-2:]), names(project)[-2:]), *names(project)[:-2]]
+        if len(names(project)) > 2
+        else names(project)
+    ),
+]
+
+
+@pytest.mark.parametrize(("rows", "name", "reason"), [(COLD, "cold", None), (NO_BLUE, None, "label_retired")])
+def test_a_suggestion_is_the_machines_label_as_it_reads_now(project, rows, name, reason):
+    entry = question(project)
+    prompt = make_silver(project, [])
+    Prediction.objects.create(prompt=prompt, item=entry.item, status="ok", label_index=2)
+    QueueEntry.objects.filter(pk=entry.pk).update(suggestion="shown")
+    entry.refresh_from_db()
+    change_labels(project, rows)
+    shown = suggestions.by_entry(project=project, entries=[entry])[entry.pk]
+    assert (shown.label and shown.label.name, shown.reason) == (name, reason)
+
+
+@pytest.mark.parametrize(("rows", "name", "n"), [(COLD, "cold", 0), (NO_BLUE, "green", 1)])
+def test_a_file_that_says_the_same_as_now_stores_nothing(pairs, tmp_path, rows, name, n):
+    entry, olga = question(pairs), owner_of(pairs)
+    answer(entry, olga, "blue")
+    change_labels(pairs, rows)
+    path = write_jsonl(tmp_path / "a.jsonl", [{"item": entry.item.public_id, "annotator": olga.email, "label": name}])
+    result = from_file.import_annotations(project=pairs, path=path, by=olga)
+    assert (result.n_stored, result.n_known, result.refused) == (n, 1 - n, [])
+    assert Annotation.objects.filter(is_current=True, is_counted=True).count() == 1
+    assert problems(pairs) == {}
+
+
+class TestDecisions:
+    def test_repeating_ones_decision_gives_it_back_as_it_reads_now(self, pairs):
+        entry, ravi = disputed(pairs)
+        made = decide(pairs, entry, ravi, 2)
+        change_labels(pairs, COLD)
+        assert decide(pairs, entry, ravi, 1) == made
+        assert problems(pairs) == {}
+
+    def test_a_void_one_may_be_made_anew(self, pairs):
+        entry, ravi = disputed(pairs)
+        made = decide(pairs, entry, ravi, 2)
+        change_labels(pairs, NO_BLUE)
+        assert decide(pairs, entry, ravi, 1, seen=made.public_id).label.name == "green"
+        assert Gold.objects.current().get().label.name == "green"
+        assert problems(pairs) == {}
+
+
+def disputed(project):
+    entry = question(project)
+    answer(entry, owner_of(project), "blue")
+    answer(entry, make_member(project), "green")
+    return entry, make_member(project, "Ravi", "reviewer")
+
+
+def decide(project, entry, by, label, seen=""):
+    return adjudication.adjudicate(
+        project=project, round_index=1, item=entry.item.public_id, label=label, reason="It is.", by=by, seen=seen
+    )

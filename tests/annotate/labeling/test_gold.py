@@ -123,6 +123,8 @@ class TestSettle:
         make_member(project)
         Member.objects.filter(user__name="Ann").update(role=Role.VIEWER)
         answer(entry, olga, "skip")
+        assert state_of(entry) == (0, "open")  # nobody else could answer it: it comes back once
+        answer(entry, olga, "skip")
         assert state_of(entry) == (0, "skipped")
         other = question(project)
         make_member(project, role=Role.REVIEWER)
@@ -138,6 +140,8 @@ class TestSettle:
         again = rounds.draw_round(project=project, batch=5, by=olga)
         disputed = again.queue.create(item=entry.item, position=99, overlap=1, is_blind=True)
         Draw.objects.create(project=project, item=entry.item, round=again, arm=Arm.CONFLICT, reason="disputed")
+        answer(disputed, ann, "skip")
+        assert state_of(disputed) == (0, "open")
         answer(disputed, ann, "skip")
         assert state_of(disputed) == (0, "skipped")
 

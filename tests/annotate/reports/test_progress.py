@@ -10,6 +10,7 @@ from annotate.label_changes import NextLabel
 from annotate.models import Annotation, Budget, Gold, Item, ModelVersion
 from annotate.projects import NewLabel
 from annotate.reports import next_step, progress
+from annotate.silver import prompts
 from tests.factories import make_member, make_project, owner_of
 from tests.rows import (
     make_estimate,
@@ -39,6 +40,15 @@ class TestNextStep:
         make_items(project)
         project.imports.update(state="running", finished_at=None)
         assert step(project).kind == "import"
+
+    @pytest.mark.parametrize(("n", "words"), [(1, "1 question of round 1 waits"), (2, "2 questions of round 1 wait")])
+    def test_where_nobody_can_be_asked_it_is_to_invite(self, n, words):
+        project = make_project()
+        make_round(project, make_items(project, n))
+        project.members.update(role="viewer")
+        found = step(project)
+        assert (found.kind, found.counts["n"]) == ("invite", n)
+        assert found.sentence.startswith(words)
 
     def test_without_silver_it_is_to_prelabel(self):
         project = make_project()
@@ -204,8 +214,36 @@ class TestProgress:
         project = make_project()
         items = make_items(project)
         make_silver(project, items)
+        make_silver(project, items, version=2)
+        make_silver(project, items[:3], version=3)
+        assert prompts.current_prompt(project).version == 2
+
+    def test_nothing_but_failures_takes_over_from_no_label(self):
+        project = make_project()
+        items = make_items(project)
+        make_silver(project, items[:1])
         make_silver(project, items, version=2, status="refusal")
-        assert progress.progress(project).n_failed == 4
+        now = progress.progress(project)
+        assert (now.n_silver, now.n_failed) == (1, 0)
+        assert prompts.current_prompt(project).version == 1
+
+    def test_mostly_failures_takes_over_from_nothing_better(self):
+        project = make_project()
+        items = make_items(project)
+        make_silver(project, items[:3])
+        make_silver(project, items[:1], version=2)
+        make_silver(project, items[1:], version=2, status="refusal")
+        assert prompts.current_prompt(project).version == 1
+        make_silver(project, items[:2], version=3)
+        make_silver(project, items[2:], version=3, status="refusal")
+        assert prompts.current_prompt(project).version == 3  # half of it are labels, and it covers more
+
+    def test_failures_are_counted_as_failures(self):
+        project = make_project()
+        items = make_items(project)
+        make_silver(project, items, status="out_of_set")
+        now = progress.progress(project)
+        assert (now.n_silver, now.n_failed) == (0, 4)
 
     def test_silver_of_withdrawn_items_is_not_counted(self):
         project = make_project()

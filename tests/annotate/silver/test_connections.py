@@ -67,6 +67,10 @@ class TestCreate:
         make()
         with pytest.raises(InvalidInput, match="of this name already"):
             make(name="SERVER")
+        make(name="Übung")
+        with pytest.raises(InvalidInput, match="of this name already"):
+            make(name="übung")
+        assert connections.named("ÜBUNG").get().name == "Übung"
 
     def test_a_short_key_has_no_hint(self, make):
         assert make(key="abcdef").key_hint == ""

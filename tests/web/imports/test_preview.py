@@ -5,6 +5,7 @@ import re
 import pytest
 
 from annotate import files
+from annotate.imports import preview
 from annotate.models import Import, Item, Run, Upload
 from annotate.silver import quotes
 from tests.bad_files import BAD_FILES, GOOD_CSV, GOOD_JSONL, ODD_FILES
@@ -40,6 +41,14 @@ class TestPreview:
         assert "would cost" not in text_of(self.look(olga, project, upload))
         monkeypatch.setattr(quotes, "of_new", lambda **asked: 1_500_000 * asked["n_items"])
         assert re.search("would cost about <span[^>]*>3.00.USD</span>", text_of(self.look(olga, project, upload)))
+
+    def test_a_sample_is_not_taken_for_the_file(self, olga, project, monkeypatch):
+        monkeypatch.setattr(preview, "N_CHECKED", 3)
+        content = b"id,text\n" + b"".join(b"%d,text %d\n" % (n, n) for n in range(6))
+        text = text_of(self.look(olga, project, sent(project, content)))
+        assert "Only the first 3 rows were read so far" in text
+        assert "3 new items so far; about 6 in the whole file" in text
+        assert "Read and import all 6 rows" in text
 
     def test_json_lines(self, olga, project):
         text = text_of(self.look(olga, project, sent(project, GOOD_JSONL, "items.jsonl")))

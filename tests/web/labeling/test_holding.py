@@ -116,10 +116,10 @@ class TestHistory:
         def said():
             return ann_asks.client.get(ann_asks.url("history"), headers={"Accept": "application/json"}).json()
 
-        assert said() == {"items": [], "is_open": True}
+        assert said() == {"items": [], "is_open": True, "schema": 1}
         ann_asks.answered()
         close(project.rounds.get(), owner_of(project))
-        assert said() == {"items": [], "is_open": False}
+        assert said() == {"items": [], "is_open": False, "schema": 1}
 
     def test_as_a_page_it_links_to_each(self, ann_asks):
         lease = ann_asks.answered()
