@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
 
@@ -248,9 +249,11 @@ def known_of(project) -> list[tuple]:
 
 @pytest.mark.parametrize("n_examples", [50, pytest.param(500, marks=[pytest.mark.slow, pytest.mark.timeout(1_800)])])
 def test_whatever_is_exported_comes_back_byte_by_byte(n_examples, tmp_path_factory):
+    # Texts are searched on SQLite; on PostgreSQL, where it takes longest, only that the statements hold.
+    n = n_examples if connection.vendor == "sqlite" else n_examples // 10
     # Without shrinking: each example exports and imports, and a failing one is small anyway.
     phases = (Phase.explicit, Phase.reuse, Phase.generate)
-    steady = settings(max_examples=n_examples, deadline=None, phases=phases, suppress_health_check=list(HealthCheck))
+    steady = settings(max_examples=n, deadline=None, phases=phases, suppress_health_check=list(HealthCheck))
 
     @steady
     @given(datasets)
