@@ -65,7 +65,9 @@ def require(user: User, project: Project, *, to: str) -> Member:
 def _member(*, slug: Value, person: Value) -> QuerySet[Member]:
     members = Member.objects.select_related("project").filter(project__slug=slug, user=person, user__is_active=True)
     schemas = LabelSchema.objects.filter(project=OuterRef("project")).order_by("-version")
-    return members.annotate(schema_version=Subquery(schemas.values("version")[:1])).order_by("pk")[:1]
+    # By a dict: the row's class declares the attribute, and mypy would see it defined twice.
+    facts = {"schema_version": Subquery(schemas.values("version")[:1])}
+    return members.annotate(**facts).order_by("pk")[:1]
 
 
 # Asked by every page of a project.

@@ -2,23 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 from django.db import IntegrityError, transaction
 from django.db.models import Max
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from annotate import access, labels, projects, samples
 from annotate.errors import Conflict, InvalidInput
 from annotate.labeling import leases, slots
 from annotate.learning import delivery, pool
+from annotate.learning import named as naming
 from annotate.models import Draw, Label, Project, QueueEntry, Round, User
 from annotate.models.base import database_now
 from annotate.models.event import record
 from annotate.models.project import Arm, Strategy, SuggestionPolicy
 from annotate.runs import lifecycle
 from annotate.samples import absorb_late, advance_cutoffs
-from models_ml.acquisition import rounds, scores
+from models_ml.acquisition import rounds, scores, shortfall
 from models_ml.arrays import Bools, Matrix
 from models_ml.seeds import generator
 
@@ -26,10 +29,19 @@ SAMPLES = (Arm.AUDIT, Arm.RANDOM)
 
 
 def draw_round(
-    *, project: Project, batch: int, by: User, request: Label | None = None, show: lifecycle.Show | None = None
+    *,
+    project: Project,
+    batch: int = 100,
+    by: User,
+    everything: bool = False,
+    names: Sequence[str] = (),
+    request: Label | None = None,
+    show: lifecycle.Show | None = None,
 ) -> Round:
     """Open the next round with `batch` questions, or fewer where the pool has no more to ask.
 
+    Instead of `batch`: `everything` asks every item without gold, `names` (ids) the items of a list. The samples are
+    drawn as in any round; a list must not be made by arm, split or permanent random number while a sample grows.
     Freezes a delivered version first, whose posterior scores the items. With a `request` all questions are drawn at
     random, blind, among the items that this version delivers that label for (the arm `request`). Conflict while a
     round is open, and if no item is left to ask.
@@ -37,6 +49,8 @@ def draw_round(
     access.require(by, project, to="manage")
     if batch < 1:
         raise InvalidInput(f"A round needs at least one question; {batch} were asked for.")
+    if everything and names:
+        raise InvalidInput("A round asks everything or the items of a list, one of the two.")
     if project.rounds.filter(state=Round.State.OPEN).exists():
         raise Conflict(f"{project} has an open round; close it before drawing the next.")
     with lifecycle.start(kind="draw", project=project, by=by, show=show) as attempt:
@@ -44,16 +58,21 @@ def draw_round(
         index = (project.rounds.aggregate(last=Max("index"))["last"] or 0) + 1
         random = generator(project.seed, "round", index)
         items = pool.load(project)
+        frame = _state(project, items)
         if request:
             shares = {"request": 1.0}
             plan = _plan_request(project, frozen, items, batch, request, random)
+            size: dict[str, Any] = {"asked_for": batch, "n_known": 0, "short": []}
         else:
-            arms = _shares(project, index)
-            shares, score = asdict(arms), _scores(project, frozen, items, random)
-            plan = rounds.plan_round(_state(project, items), scores=score, batch=batch, shares=arms, generator=random)
-            if not len(plan.ask):
-                raise Conflict(_why_nothing_is_left(project, items))
-            plan = _with_known_pi(plan, project, items)
+            arms, score = _shares(project, index), _scores(project, frozen, items, random)
+            named = _named(project, frame, items, everything, names)
+            if named is not None:
+                batch = int((named.items & ~frame.has_gold & ~frame.has_blind_gold).sum())
+            plan = rounds.plan_round(frame, scores=score, batch=batch, shares=arms, generator=random, named=named)
+            if not len(plan.ask) or not batch:
+                raise Conflict(_why_nothing_is_asked(project, items, named))
+            size = _size(frame, plan, named, batch=batch, shares=arms, has_scores=score is not None)
+            shares, plan = asdict(arms), _with_known_pi(plan, project, items)
         with transaction.atomic():
             attempt.write(len(plan.ask), len(plan.ask))
             new = Round(
@@ -67,7 +86,7 @@ def draw_round(
                 run=attempt.run,
                 opened_by=by,
             )
-            return _open(new, plan, items)
+            return _open(new, plan, items, size)
 
 
 def close_round(*, project: Project, by: User, force: bool = False, attempt: lifecycle.Attempt | None = None) -> Round:
@@ -150,6 +169,32 @@ def _state(project: Project, items: pool.Pool) -> rounds.SamplingFrame:
     )
 
 
+def _named(
+    project: Project, frame: rounds.SamplingFrame, items: pool.Pool, everything: bool, names: Sequence[str]
+) -> rounds.Named | None:
+    """What somebody wants asked besides the samples, whatever the strategy would choose."""
+    if everything:
+        return rounds.Named(np.ones(len(frame), dtype=np.bool_), "everything was asked for")
+    return rounds.Named(naming.find(project, items, names), "asked for by name") if names else None
+
+
+def _size(
+    frame: rounds.SamplingFrame,
+    plan: rounds.RoundPlan,
+    named: rounds.Named | None,
+    *,
+    batch: int,
+    shares: rounds.Shares,
+    has_scores: bool,
+) -> dict[str, Any]:
+    """What is recorded of the round's size: the questions asked for, and why there are fewer (reports/round_sizes)."""
+    if named is not None:
+        n_known = int((named.items & (frame.has_gold | frame.has_blind_gold)).sum())
+        return {"asked_for": batch, "n_known": n_known if not named.items.all() else 0, "short": []}
+    short = shortfall.shortfalls(frame, plan, batch=batch, shares=shares, has_scores=has_scores)
+    return {"asked_for": batch, "n_known": 0, "short": [asdict(row) for row in short]}
+
+
 def _answered_blind(project: Project, items: pool.Pool, history: labels.LabelHistory) -> Bools:
     """(N,) items with a current, counted, blind answer or skip; answers whose label is void are none."""
     answers = project.annotations.filter(is_current=True, is_counted=True, is_blind=True)
@@ -203,7 +248,7 @@ def _with_known_pi(plan: rounds.RoundPlan, project: Project, items: pool.Pool) -
     return replace(plan, picks=tuple(picks))
 
 
-def _open(new: Round, plan: rounds.RoundPlan, items: pool.Pool) -> Round:
+def _open(new: Round, plan: rounds.RoundPlan, items: pool.Pool, size: dict[str, Any]) -> Round:
     """Store the round with its draws and questions; Conflict if another process has opened a round meanwhile."""
     project = new.project
     try:
@@ -225,7 +270,8 @@ def _open(new: Round, plan: rounds.RoundPlan, items: pool.Pool) -> Round:
         for place, position in enumerate(plan.ask, start=1)
     )
     counts = {arm: len(plan.picked(arm)) for arm in sorted({pick.arm for pick in plan.picks})}
-    record("round.opened", project=project, by=new.opened_by, round=new.index, n_questions=len(plan.ask), draws=counts)
+    facts = {"round": new.index, "n_questions": len(plan.ask), "draws": counts, **size}
+    record("round.opened", project=project, by=new.opened_by, **facts)
     return new
 
 
@@ -260,10 +306,26 @@ def _suggestions(project: Project, plan: rounds.RoundPlan) -> dict[int, str]:
     return {**shown, **always}
 
 
+def _why_nothing_is_asked(project: Project, items: pool.Pool, named: rounds.Named | None) -> str:
+    """The sentence for a round that would have no question."""
+    if named is None or not len(items):
+        return _why_nothing_is_left(project, items)
+    n = int(named.items.sum())
+    sentence = ngettext(
+        "The %(n)s item asked for has gold already; nothing is left to ask.",
+        "All %(n)s items asked for have gold already; nothing is left to ask.",
+        n,
+    )
+    return sentence % {"n": f"{n:,}"}
+
+
 def _why_nothing_is_left(project: Project, items: pool.Pool) -> str:
     """The sentence for a round that would have no question."""
     if not len(items):
         return f"{project} has no items yet; import some first."
     if delivery.knows_nothing(project):
-        return f"The samples of {project} are full, and nothing says what else to ask: pre-label or train first."
+        return (
+            f"The samples of {project} are full, and nothing says what else to ask: "
+            "pre-label or train first, or label everything."
+        )
     return f"Every item of {project} has been drawn; nothing is left to ask."

@@ -11,10 +11,11 @@ from annotate.dataset import export
 from annotate.errors import Conflict, InvalidInput, RunCancelled
 from annotate.formats.dialect import Dialect
 from annotate.imports import counting, ingest, preview, uploads
-from annotate.learning import delivery, estimation, method_choice, training
+from annotate.learning import delivery, estimation, method_choice, named, training
 from annotate.modalities import modality
 from annotate.models import DeliveredVersion, Estimate, Export, Import, Label, Project, Run, User
 from annotate.money import ledger, payments
+from annotate.reports import round_sizes
 from annotate.runs import lifecycle
 from annotate.silver import prelabel
 
@@ -164,7 +165,9 @@ def _import(
     attempt.step("Importing")
     done = ingest.import_upload(project=project, by=by, upload=upload, dialect=dialect, columns=columns)
     counts = {name: getattr(done, name) for name in ("n_items", "n_revived", "n_duplicates", "n_rejected")}
-    return {"import": done.public_id, **counts, "warnings": done.options.get("warnings", [])}
+    export = done.options["dialect"].get("export")
+    warnings = done.options.get("warnings", [])
+    return {"import": done.public_id, **counts, "warnings": warnings, **({"export": export} if export else {})}
 
 
 def _abandon_cancelled(attempt: lifecycle.Attempt, by: User) -> None:
@@ -184,33 +187,56 @@ def _prelabel(attempt: lifecycle.Attempt, by: User, *, failed_again: bool, faile
 
 
 def _check_draw(project: Project, by: User, wanted: Facts) -> Facts:
-    """The parameters of a draw; a request names the version that its label counts in: labels may change."""
+    """The parameters of drawing a round; InvalidInput for a list that is no list of ids, or two ways at once.
+
+    A request names the version that its label counts in: labels may change until the round is drawn.
+    """
+    ways = [name for name in ("everything", "items") if wanted[name]] + ["request"] * (wanted["request"] >= 0)
+    if len(ways) > 1:
+        raise InvalidInput(_("A round asks everything, the items of a list or those of a label: one of the three."))
+    if not all(isinstance(one, str) and one for one in wanted["items"]) or len(wanted["items"]) > named.MOST:
+        raise InvalidInput(_("The items of a round are a list of at most %(most)s ids.") % {"most": f"{named.MOST:,}"})
+    if wanted["everything"] or wanted["items"]:
+        return {ways[0]: wanted[ways[0]]}
     if wanted["request"] < 0:
         return {"batch": wanted["batch"]}
     version = wanted["schema"] or projects.current_schema(project).version
-    asked = {**wanted, "schema": version}
-    _requested(project, asked["request"], version)
-    return asked
+    _requested(project, wanted["request"], version)
+    return {"batch": wanted["batch"], "request": wanted["request"], "schema": version}
 
 
 def _requested(project: Project, index: int, version: int) -> Label | None:
     """The label in force whose items are asked for by its index in a version of the labels; None: no request."""
     if index < 0:
         return None
-    named = Label.objects.filter(schema__project=project, schema__version=version, index=index).first()
-    label = labels.history(projects.current_schema(project)).gold_label(named.pk) if named else None
+    meant = Label.objects.filter(schema__project=project, schema__version=version, index=index).first()
+    label = labels.history(projects.current_schema(project)).gold_label(meant.pk) if meant else None
     if label is None:
         raise InvalidInput(_("This project has no label %(index)s.") % {"index": index})
     return label
 
 
-def _draw(attempt: lifecycle.Attempt, by: User, *, batch: int, request: int, schema: int) -> Facts:
+def _draw(
+    attempt: lifecycle.Attempt,
+    by: User,
+    *,
+    batch: int,
+    request: int,
+    schema: int,
+    everything: bool,
+    items: list[str],
+) -> Facts:
     project = attempt.run.project
     label = _requested(project, request, schema)
     _freeze(attempt, by)
     attempt.step("Drawing")
-    drawn = attempt.run.rounds.first() or rounds.draw_round(project=project, batch=batch, by=by, request=label)
-    return {"round": drawn.index, "n_questions": drawn.queue.count()}
+    drawn = attempt.run.rounds.first() or rounds.draw_round(
+        project=project, batch=batch, by=by, everything=everything, names=items, request=label
+    )
+    size = {name: value for name, value in round_sizes.facts(project, drawn.index).items() if value}
+    if size.keys() == {"asked_for"}:
+        size = {}  # as many questions as were asked for: nothing is to be said
+    return {"round": drawn.index, "n_questions": drawn.queue.count(), **size}
 
 
 def _close(attempt: lifecycle.Attempt, by: User, *, force: bool) -> Facts:
@@ -277,9 +303,11 @@ KINDS = {
     "prelabel": RunKind(
         _prelabel, {"failed_again": False, "failed_until": 0}, check=prelabel.check, is_stored_by_commands=True
     ),
-    "draw": RunKind(_draw, {"batch": 100, "request": -1, "schema": 0}, check=_check_draw),
+    "draw": RunKind(
+        _draw, {"batch": 100, "request": -1, "schema": 0, "everything": False, "items": []}, check=_check_draw
+    ),
     "close": RunKind(_close, {"force": False}, queue="io"),
     "train": RunKind(_train, {"method": method_choice.DEFAULT, "parameters": {}}, check=method_choice.check),
     "estimate": RunKind(_estimate),
-    "export": RunKind(_export, {"formats": list(export.FORMATS)}),
+    "export": RunKind(_export, {"formats": list(export.USUAL)}),
 }

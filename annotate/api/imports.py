@@ -17,7 +17,7 @@ from annotate.api.http.fields import Choice, Input, Integer, Output, PublicId, T
 from annotate.api.http.operations import operation
 from annotate.api.runs import RunOutput
 from annotate.errors import Conflict, NotFound
-from annotate.formats.dialect import DELIMITERS, ENCODINGS, FORMATS
+from annotate.formats.dialect import DELIMITERS, ENCODINGS, EXPORTS, FORMATS
 from annotate.imports import preview, uploads
 from annotate.models import Import, Run
 from annotate.silver import quotes
@@ -54,6 +54,9 @@ class DialectInput(Input):
         required=False, min_value=0, max_value=2, help_text="0: no line names the columns; they are numbered."
     )
     quoting = serializers.BooleanField(required=False, help_text="False: a double quote is a character like others.")
+    export = Choice(
+        required=False, choices=list(EXPORTS), help_text="Which kind of export of Goldloop it is; empty: none."
+    )
 
 
 class PreviewInput(Input):
@@ -215,7 +218,12 @@ class PreviewUpload(Endpoint):
         cost = quotes.of_new(
             project=found.project, n_items=seen.n_expected, mean_characters=seen.mean_characters, by=self.me
         )
-        own = {"dialect": seen.dialect.to_json(), "rejected": rejected, "labels": labels, "prelabel_micros": cost}
+        own: dict[str, Any] = {
+            "dialect": seen.dialect.to_json(),
+            "rejected": rejected,
+            "labels": labels,
+            "prelabel_micros": cost,
+        }
         own |= {"label_columns": [asdict(one) for one in seen.label_columns], "warnings": seen.warnings}
         return {**vars(seen), **own}
 
@@ -290,7 +298,8 @@ class Quarantine(Endpoint):
     def get(self, request: Request, source: str) -> Any:
         """With the reason of each, as CSV."""
         found = _find(self, source)
-        response = StreamingHttpResponse(uploads.quarantine(found.rejected_rows.all()), content_type="text/csv")
+        lines = uploads.quarantine(found.rejected_rows.all(), is_for_programs=True)
+        response = StreamingHttpResponse(lines, content_type="text/csv")
         name = f"{self.member.project.slug}-{found.public_id}-quarantine.csv"
         response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
         return response

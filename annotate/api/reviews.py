@@ -1,7 +1,7 @@
 """Where people disagree, and what was decided. Never a machine's answer."""
 
 import hashlib
-from typing import Any
+from typing import Any, cast
 
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -63,9 +63,10 @@ class AdjudicationOutput(Output):
         """The label of the decision as it reads now; as it was decided where that is void."""
         if row.label is None:
             return None
-        if "history" not in self.context:
-            self.context["history"] = labels.history(projects.current_schema(self.context["member"].project))
-        history: LabelHistory = self.context["history"]
+        shared = cast(dict[str, Any], self.context)  # of all rows of the answer
+        if "history" not in shared:
+            shared["history"] = labels.history(projects.current_schema(shared["member"].project))
+        history: LabelHistory = shared["history"]
         now = history.gold_label(row.label.pk) or row.label
         if now.schema_id == history.schema.pk:
             now.schema = history.schema

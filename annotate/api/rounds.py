@@ -10,6 +10,7 @@ from annotate.api.http.endpoint import Endpoint
 from annotate.api.http.fields import Output
 from annotate.api.http.operations import operation
 from annotate.models import QueueEntry, Round
+from annotate.reports import round_sizes
 
 _State = QueueEntry.State
 
@@ -18,6 +19,8 @@ class RoundOutput(Output):
     index = serializers.IntegerField()
     state = serializers.ChoiceField(choices=Round.State.choices)
     strategy = serializers.CharField()
+    batch = serializers.IntegerField(help_text="The questions asked for.")
+    short = serializers.SerializerMethodField(help_text="Why there are fewer, a sentence each; empty if there are not.")
     n_questions = serializers.IntegerField()
     n_waiting = serializers.IntegerField()
     n_answered = serializers.IntegerField()
@@ -25,6 +28,11 @@ class RoundOutput(Output):
     n_unresolved = serializers.IntegerField()
     opened_at = serializers.DateTimeField()
     closed_at = serializers.DateTimeField(allow_null=True)
+
+    def get_short(self, found: Any) -> list[str]:
+        if found.n_questions >= found.batch:
+            return []
+        return round_sizes.sentences(round_sizes.facts(found.project, found.index))
 
 
 class ModelOutput(Output):

@@ -10,10 +10,11 @@ from rest_framework.request import Request
 from annotate import projects, tasks
 from annotate.api.http import hourly
 from annotate.api.http.endpoint import Endpoint
-from annotate.api.http.fields import Choice, Flag, Input, Integer, Output, PageQuery
+from annotate.api.http.fields import Choice, Flag, Input, Integer, Output, PageQuery, Text
 from annotate.api.http.operations import operation
 from annotate.dataset.export import FORMATS
 from annotate.errors import InvalidInput
+from annotate.learning import named
 from annotate.models import Project, Run, User
 from annotate.runs import lifecycle
 from models_ml import methods
@@ -74,8 +75,9 @@ class RunInput(Input):
     parameters = serializers.DictField(
         required=False,
         default=dict,
-        help_text="prelabel: failed_again; draw: batch (1 to 100,000), request and schema (a label whose items are "
-        "asked for); close: force; train: method, parameters; export: formats.",
+        help_text="prelabel: failed_again; draw: batch (1 to 100,000), or everything, or items (ids), or batch with "
+        "request and schema (a label whose items are asked for); close: force; train: method, parameters; "
+        "export: formats.",
     )
 
 
@@ -92,6 +94,13 @@ class DrawInput(Input):
         min_value=1,
         max_value=2**31 - 1,
         help_text="The version of the labels that `request` counts in; left out: the one in force.",
+    )
+    everything = Flag(required=False, help_text="Ask every item that has no gold, instead of `batch`.")
+    items = serializers.ListField(
+        child=Text(max_length=200),
+        required=False,
+        max_length=named.MOST,
+        help_text="Ask these items, by external or public id, instead of `batch`.",
     )
 
 

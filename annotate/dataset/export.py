@@ -11,7 +11,7 @@ from annotate.dataset import manifest
 from annotate.dataset.manifest import verify_export
 from annotate.dataset.provenance import COLUMNS, Provenance, Row
 from annotate.errors import InvalidInput
-from annotate.formats import csv, jsonl
+from annotate.formats import csv, jsonl, spreadsheet
 from annotate.modalities import modality
 from annotate.models import DeliveredVersion, Export, Project, User
 from annotate.models.base import database_now
@@ -19,9 +19,12 @@ from annotate.models.event import record
 from annotate.models.snapshot import read_snapshot
 from annotate.runs import lifecycle
 
-__all__ = ["FORMATS", "export", "verify_export", "verify_origin"]
+__all__ = ["FORMATS", "USUAL", "export", "verify_export", "verify_origin"]
 
-FORMATS = ("jsonl", "csv")
+# What follows the version in a file's name, by format. CSV for programs holds every cell as it is.
+_ENDINGS = {"jsonl": "jsonl", "csv": "csv", "csv-spreadsheet": "spreadsheet.csv"}
+FORMATS = tuple(_ENDINGS)
+USUAL = ("jsonl", "csv")  # where nobody says which
 _PAYLOAD = list(COLUMNS).index("payload")
 _LISTS = [list(COLUMNS).index(name) for name in ("arms", "annotators")]
 
@@ -33,7 +36,7 @@ def export(
     delivered: DeliveredVersion,
     by: User,
     directory: Path | str | None = None,
-    formats: Sequence[str] = FORMATS,
+    formats: Sequence[str] = USUAL,
     show: lifecycle.Show | None = None,
     attempt: lifecycle.Attempt | None = None,
 ) -> Path:
@@ -47,18 +50,18 @@ def export(
     access.require(by, project, to="manage")
     wanted = _checked(formats)
     folder = _folder(project, directory)
-    stem, target = _stem(delivered), _manifest_name(delivered)
+    target = _manifest_name(delivered)
     fields = modality(project.modality).FIELDS
     with read_snapshot():
         provenance = Provenance(delivered)
         with ExitStack() as open_files:
-            drafts = {name: open_files.enter_context(folder.whole(f"{stem}.{name}")) for name in wanted}
+            drafts = {name: open_files.enter_context(folder.whole(_file_name(delivered, name))) for name in wanted}
             for blocks in _blocks(provenance, wanted, fields, delivered.n_pool, show):
                 for name, block in blocks.items():
                     drafts[name].write(block)
             folder.remove(target)  # an older export's manifest: the files that it describes are about to be replaced
         written = [
-            {"name": f"{stem}.{name}", "format": name, "n_bytes": draft.n_bytes, "sha256": draft.sha256}
+            {"name": _file_name(delivered, name), "format": name, "n_bytes": draft.n_bytes, "sha256": draft.sha256}
             for name, draft in drafts.items()
         ]
         content = manifest.build(delivered, provenance.counts, written)
@@ -107,9 +110,14 @@ def _blocks(
     encode: dict[str, _Encode] = {
         "jsonl": _jsonl,
         "csv": lambda rows: csv.lines(_cells(row, fields) for row in rows),
+        "csv-spreadsheet": lambda rows: spreadsheet.lines([*_cells(row, fields), None] for row in rows),
     }
-    if "csv" in formats:
-        yield {"csv": csv.lines([_header(fields)])}
+    header = _header(fields)
+    heads = {
+        "csv": csv.lines([header]),
+        "csv-spreadsheet": spreadsheet.MARK + spreadsheet.lines([[*header, spreadsheet.COLUMN]]),
+    }
+    yield {name: heads[name] for name in formats if name in heads}
     for rows in provenance.chunks():
         yield {name: encode[name](rows) for name in formats}
         failpoints.hit("export.chunk")
@@ -127,10 +135,10 @@ def _header(fields: tuple[str, ...]) -> list[str]:
 
 
 def _cells(row: Row, fields: tuple[str, ...]) -> list[csv.Cell]:
-    """The row as CSV cells: one per field of the payload, lists joined by semicolons."""
+    """The row as CSV cells: one per field of the payload, lists joined by semicolons, an empty list as null."""
     cells = list(row)
     for place in _LISTS:
-        cells[place] = ";".join(cells[place])
+        cells[place] = ";".join(cells[place]) or None
     cells[_PAYLOAD : _PAYLOAD + 1] = [row[_PAYLOAD].get(field) for field in fields]
     return cells
 
@@ -148,6 +156,10 @@ def _stored_folder(project: Project) -> str:
 
 def _stem(delivered: DeliveredVersion) -> str:
     return f"{delivered.project.slug}-v{delivered.version}"
+
+
+def _file_name(delivered: DeliveredVersion, name: str) -> str:
+    return f"{_stem(delivered)}.{_ENDINGS[name]}"
 
 
 def _manifest_name(delivered: DeliveredVersion) -> str:

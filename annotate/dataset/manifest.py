@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from django.utils.translation import gettext as _
 
 from annotate import files
 from annotate.dataset.provenance import COLUMNS, Counts
+from annotate.errors import InvalidInput
 from annotate.models import DeliveredVersion, Estimate
 
-FORMAT = 1  # of the manifest; `verify_export` refuses others
+FORMAT = 2  # of the manifest. 1 had fields that were always null, and its CSV was escaped for spreadsheets
+READABLE = (1, FORMAT)  # `verify_export` refuses others
 _KIND = Estimate.Estimand
 
 _MEANINGS = {
@@ -43,8 +46,6 @@ def build(delivered: DeliveredVersion, counts: Counts, written: list[dict[str, A
         "files": written,
         "estimates": [_estimate(row) for row in estimates],
         "looks_spent": Estimate.objects.filter(project=project, estimand=_KIND.LOOK).count(),
-        "alpha": None,
-        "alpha_reason": "no gold was labeled a second time yet",
         "unresolved": next((row.n_unresolved for row in estimates if row.estimand == _KIND.LLM), None),
         "key_commitment": project.key_commitment,
         "labels": [
@@ -70,21 +71,47 @@ def dump(manifest: dict[str, Any]) -> bytes:
 
 def verify_export(manifest_path: Path) -> list[str]:
     """Sentences that say how the files beside a manifest differ from it; empty if all are as it says."""
+    folder = Path(manifest_path).parent
     try:
-        manifest = orjson.loads(Path(manifest_path).read_bytes())
-        described = [(entry["name"], entry) for entry in manifest["files"]]
-        n_rows = int(manifest["counts"]["rows"])
+        manifest = _read(Path(manifest_path))
+    except InvalidInput as error:
+        return [str(error)]
+    if manifest.get("format") not in READABLE:
+        known = " and ".join(map(str, READABLE))
+        return [f"{manifest_path} has manifest format {manifest.get('format')!r}; this version knows {known}"]
+    n_rows = int(manifest["counts"]["rows"])
+    return [problem for entry in manifest["files"] for problem in _file_problems(folder, entry["name"], entry, n_rows)]
+
+
+def beside(path: Path) -> tuple[str, ...]:
+    """Sentences that say what a manifest in the folder of this data file says of it; none if no manifest names it."""
+    for manifest_path in sorted(path.parent.glob("*.manifest.json")):
+        try:
+            manifest = _read(manifest_path)
+        except InvalidInput:
+            continue
+        sha256 = files.checksum(path)
+        checksums = {entry.get("sha256"): entry["name"] for entry in manifest["files"]}
+        if sha256 not in checksums and path.name not in checksums.values():
+            continue
+        facts = {"manifest": manifest_path.name, "version": manifest.get("delivered_version")}
+        if sha256 in checksums:
+            return (_("It is as it was exported: %(manifest)s says so, of version %(version)s.") % facts,)
+        return (_("It was changed since it was exported: its checksum differs from %(manifest)s.") % facts,)
+    return ()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The manifest in this file, of whatever format; InvalidInput if it is none."""
+    try:
+        manifest = orjson.loads(path.read_bytes())
+        int(manifest["counts"]["rows"])
+        [entry["name"] for entry in manifest["files"]]
     except OSError as error:
-        return [f"{manifest_path} cannot be read: {error.strerror}"]
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError):
-        return [f"{manifest_path} is no manifest of an export"]
-    if manifest.get("format") != FORMAT:
-        return [f"{manifest_path} has manifest format {manifest.get('format')!r}; this version knows {FORMAT}"]
-    return [
-        problem
-        for name, entry in described
-        for problem in _file_problems(Path(manifest_path).parent, name, entry, n_rows)
-    ]
+        raise InvalidInput(f"{path} is no manifest of an export") from None
+    return manifest
 
 
 def _estimate(row: Estimate) -> dict[str, Any]:

@@ -35,7 +35,7 @@ COLUMNS: dict[str, str] = {
     "arms": "every reason why the item was drawn, sorted; in CSV joined by ;",
     "split": "audit (only ever evaluates), reference (a random sample), train (other gold), pool (the rest)",
     "pi": "probability of having been drawn for the audit or reference sample, or null where unknown",
-    "stratum": "the stratum of a request that drew the item; null: none did",
+    "request_stratum": "which items the request that drew the item asked for; null: none drew it",
     "silver_label": "the label that the LLM gave, as it reads under these labels; null where it gave none of them",
     "silver_probability": "the LLM's probability of that label, or null where it is unknown",
     "silver_status": "how the LLM's answer ended: ok, or the kind of failure; null: it was not asked",
@@ -115,9 +115,10 @@ class Provenance:
         # Primary keys grow with ordinals, so a range of them selects the chunk's rows without a list of thousands.
         keys = [row[0] for row in chunk]
         among = {"item_id__gte": min(keys), "item_id__lte": max(keys)}
-        gold, arms, answers_by_item, silver = (
+        gold, arms, requests, answers_by_item, silver = (
             self._gold(among),
             self._arms(among),
+            self._requests(among),
             self._answers(among),
             self._silver(among),
         )
@@ -148,7 +149,7 @@ class Provenance:
                     sorted(drawn),
                     split,
                     drawn.get(_SAMPLE_OF.get(split, "")),
-                    None,
+                    requests.get(key),
                     *silver.get(key, _NO_SILVER),
                     self._schema[of_model] if of_model >= 0 else None,
                     model_probability[place],
@@ -184,6 +185,12 @@ class Provenance:
         for item, arm, pi in Draw.objects.filter(**among).order_by("id").values_list("item_id", "arm", "pi"):
             found[item].setdefault(arm, pi)
         return found
+
+    @staticmethod
+    def _requests(among: dict[str, Any]) -> dict[int, str]:
+        """For each item that a request drew: what the last of them asked for."""
+        drawn = Draw.objects.filter(**among, arm=Arm.REQUEST).order_by("id")
+        return dict(drawn.values_list("item_id", "reason"))
 
     def _answers(self, among: dict[str, Any]) -> dict[int, AnswerSummary]:
         """A summary of the counted answers by item; skips are left out, and labels that a change made void."""

@@ -1,4 +1,8 @@
-"""Decides how CSV is written (RFC 4180, UTF-8), so that spreadsheets run no text cell as a formula."""
+"""Decides how CSV for programs is written and read back (RFC 4180, UTF-8): every cell comes back as it was.
+
+An empty cell without quotes is null, two quotes are an empty text, and no other cell is altered. A spreadsheet may run
+such cells as formulas: the CSV for people is written by formats/spreadsheet.
+"""
 
 import csv
 import io
@@ -7,25 +11,41 @@ from collections.abc import Iterable, Sequence
 
 Cell = str | int | float | None
 
-# Spreadsheets run a cell that begins with one of these characters, also in full width and after blanks, which they
-# trim. Some split a cell at a leading tab or carriage return, so that the rest becomes a cell of its own.
-_INVISIBLE = r"\s\u00ad\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff"
-_FORMULA = re.compile(rf"[{_INVISIBLE}]*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b]")
+_CELL = re.compile(r'(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r\n|\n|\r|\Z)')
 
 
 def lines(rows: Iterable[Sequence[Cell]]) -> bytes:
-    """The rows as CSV: numbers as numbers, None as an empty cell, texts made harmless."""
+    """The rows as CSV: texts as they are, numbers as numbers, None as an empty cell without quotes."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
-    # Nearly every cell is a number or begins with a letter or digit; these need no regular expression.
-    writer.writerows(
-        [cell if type(cell) is not str or cell[:1].isalnum() else harmless(cell) for cell in row] for row in rows
-    )
+    for row in rows:
+        # This Python's writer knows no difference between an empty text and None; few rows hold an empty text.
+        if "" in row or len(row) == 1:
+            text.write(",".join(map(_written, row)) + "\r\n")
+        else:
+            writer.writerow(row)
     return text.getvalue().encode()
 
 
-def harmless(cell: Cell) -> Cell:
-    """The cell; a text that a spreadsheet could run as a formula gets an apostrophe in front."""
-    if isinstance(cell, str) and _FORMULA.match(cell):
-        return "'" + cell
-    return cell
+def cells(record: str) -> list[str | None]:
+    """The cells of one record that `lines` wrote; None for null. ValueError if it is not written like that."""
+    found: list[str | None] = []
+    at, end = 0, ","
+    while end == ",":
+        match = _CELL.match(record, at)
+        if match is None:
+            raise ValueError("has text beside a double quote; inside quotes a double quote is written twice")
+        quoted, plain, end = match.groups()
+        found.append(quoted.replace('""', '"') if quoted is not None else plain or None)
+        at = match.end()
+    if at < len(record):
+        raise ValueError("has a line end outside of double quotes")
+    return found
+
+
+def _written(cell: Cell) -> str:
+    if cell is None:
+        return ""
+    text = str(cell)
+    is_plain = text and not any(sign in text for sign in ',"\r\n')
+    return text if is_plain else '"' + text.replace('"', '""') + '"'

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, BinaryIO
 
 from annotate.errors import InvalidInput
-from annotate.formats import streams, tables
+from annotate.formats import own_export, recognition, streams, tables
 from annotate.formats.columns import is_header
 from annotate.formats.dialect import DELIMITERS, NO_DELIMITER, Dialect
 
@@ -93,8 +93,12 @@ def detect(
     format = choices.get("format") or _json_format(text, name)
     if format in ("jsonl", "json"):
         notes = notes if is_given or encoding == "utf-8" else _json_notes(counter, name)
-        return Detected(Dialect.from_json({**choices, "format": format}), True, notes, facts)
-    return Detected(_table(text, encoding, is_all, choices, columns), is_sure, notes, facts)
+        dialect, is_sure = Dialect.from_json({**choices, "format": format}), True
+    else:
+        dialect = _table(text, encoding, is_all, choices, columns)
+    if "export" not in choices:
+        dialect = recognition.recognised(file, dialect)
+    return Detected(dialect, is_sure, (*notes, *own_export.notes(dialect)), facts)
 
 
 def _refuse_other_kinds(head: bytes, name: Path | str) -> None:

@@ -9,6 +9,13 @@ from annotate.errors import InvalidInput
 FORMATS = {"jsonl": "JSON Lines", "csv": "CSV", "json": "a JSON array"}
 NO_DELIMITER = "\n"  # nothing ends a cell but the end of its row: a line is one cell
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", NO_DELIMITER: "none"}
+# Kinds of files that Goldloop itself exported, and how their cells were written.
+EXPORTS = {
+    "": "a file of others",
+    "plain": "unaltered: JSON Lines, and CSV for programs",
+    "spreadsheet": "CSV for spreadsheets",
+    "escaped": "CSV of earlier versions (manifest format 1), with an apostrophe before what looks like a formula",
+}
 # Python's names of the codecs, and names for people. In all but the UTF-16 ones a line end is a single byte.
 ENCODINGS = {
     "utf-8": "UTF-8",
@@ -40,6 +47,7 @@ class Dialect:
     delimiter: str = ","
     header_line: int = 1  # 2 where line 1 is "sep=;", which names the delimiter; 0 where no line names the columns
     quoting: bool = True  # False: a double quote is a character like others
+    export: str = ""  # of EXPORTS
 
     def __post_init__(self) -> None:
         for value, known, what in (
@@ -48,6 +56,7 @@ class Dialect:
             (self.delimiter, DELIMITERS, "delimiter"),
             (self.header_line, (0, 1, 2), "header line"),
             (self.quoting, (False, True), "quoting"),
+            (self.export, EXPORTS, "export"),
         ):
             if not isinstance(value, str | int) or value not in known:
                 raise InvalidInput(f"There is no {what} {value!r}; there are: {', '.join(map(repr, known))}.")

@@ -1,6 +1,7 @@
 """Decides which reader reads a file of a given dialect: all of them give rows with their line numbers."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -8,6 +9,8 @@ from typing import Any, BinaryIO, Protocol
 from annotate.errors import InvalidInput
 from annotate.formats import json_array, jsonl, nested, streams
 from annotate.formats.dialect import Dialect
+from annotate.formats.own_csv import OwnCsv
+from annotate.formats.own_export import Exported
 from annotate.formats.streams import Facts
 from annotate.formats.tables import MAX_COLUMNS, Table
 
@@ -144,6 +147,15 @@ class JsonArray(_Objects):
 
 def reader_of(dialect: Dialect) -> Reader:
     """The reader for files of this dialect."""
+    if dialect.export:
+        return Exported(_written_by(dialect), dialect)
     if dialect.format == "json":
         return JsonArray()
     return JsonLines() if dialect.format == "jsonl" else Table(dialect)
+
+
+def _written_by(dialect: Dialect) -> Reader:
+    """The reader of the format in which Goldloop wrote an export, or another program wrote it anew."""
+    written = replace(dialect, export="")
+    is_as_written = dialect.export == "plain" and written == Dialect("csv")
+    return OwnCsv(written) if is_as_written else reader_of(written)

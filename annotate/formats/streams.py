@@ -16,7 +16,8 @@ from annotate.errors import InvalidInput
 BLOCK = 1 << 20
 BOM = b"\xef\xbb\xbf"
 GZIP = b"\x1f\x8b"
-_DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error)
+_READ_AHEAD = 1 << 16  # stored bytes that unpacking may read before it needs them
+DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def inspect(
                 raise InvalidInput(_too_large(name, stamp[0], limit))
             counter.add(block)
             beat()
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise InvalidInput(_damaged(name, error, counter.n_lines)) from error
     if not counter.has_content:
         raise InvalidInput(f"{name} is empty.")
@@ -103,16 +104,19 @@ def inspect(
 def _begun(file: BinaryIO, name: Path | str, counter: Counter, limit: int | None, most: int) -> Facts | None:
     """Facts of the first `most` bytes; None, nothing counted, for a file that has to be read whole.
 
-    That is a short one, and one that is packed so densely that all of it may be more than `limit`.
+    That is a short one, and one that is packed so densely that all of it may be more than `limit`, or that all of
+    its stored bytes were needed for the beginning.
     """
     size, stream, parts = _stamp(file)[0], decompressed(file), list[bytes]()
     try:
         while sum(map(len, parts)) < most and (part := stream.read(min(BLOCK, most))):
             parts.append(part)
-    except _DAMAGE:
+    except DAMAGE:
         return None
     n_bytes, share = sum(map(len, parts)), min(1.0, file.tell() / size) if size else 1.0
-    if n_bytes < most or not stream.peek(1) or (limit is not None and n_bytes / max(share, 1e-9) > limit):
+    used = max(file.tell() - _READ_AHEAD, 1)  # stored bytes that surely were needed
+    is_dense = share == 1 or (limit is not None and n_bytes * size > limit * used)
+    if n_bytes < most or is_dense or not stream.peek(1):
         return None
     for part in parts:
         counter.add(part)
@@ -125,7 +129,7 @@ def head(file: BinaryIO, name: Path | str, n_bytes: int) -> bytes:
     """The first `n_bytes` of the content, unpacked."""
     try:
         return decompressed(file).read(n_bytes)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise InvalidInput(_damaged(name, error, 0)) from error
 
 

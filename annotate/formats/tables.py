@@ -157,7 +157,8 @@ class Table:
             before.append((number, raw))
             if isinstance(raw, list) or len(before) == _BEGINNING_ROWS:
                 break
-        width = len(before[-1][1]) if before and isinstance(before[-1][1], list) else 1
+        last = before[-1][1] if before else None
+        width = len(last) if isinstance(last, list) else 1
         _check_width(width)
         self._header = [f"column {place}" for place in range(1, width + 1)]
         return chain(before, rows)
@@ -171,8 +172,9 @@ class Table:
 
     def _nameless(self, raw: Raw) -> int | None:
         """The first column without a name in which this row has something."""
-        places = [place for place, name in enumerate(self._header[: len(raw)]) if name is None]
-        return next((place for place in places if isinstance(raw, list) and raw[place].strip()), None)
+        cells = raw if isinstance(raw, list) else []
+        places = [place for place, name in enumerate(self._header[: len(cells)]) if name is None]
+        return next((place for place in places if cells[place].strip()), None)
 
     def _check_nameless(self, raw: Raw) -> bool:
         """True; InvalidInput where the row has something in a column without a name."""
@@ -228,8 +230,10 @@ def records(stream: TextIO, dialect: Dialect, notice: Notice | None = None) -> I
     lines = _Lines(stream, dialect.encoding)
     # A line with NUL cannot be used anyway, so NUL may stand for the delimiter that there is not.
     delimiter = "\0" if dialect.delimiter == NO_DELIMITER else dialect.delimiter
-    quoting = csv.QUOTE_MINIMAL if dialect.quoting else csv.QUOTE_NONE
-    reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
+    if dialect.quoting:
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    else:
+        reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
     while True:
         start = lines.begin()
         raw: Raw

@@ -10,7 +10,7 @@ from django.utils.translation import ngettext
 
 from annotate.errors import InvalidInput
 from annotate.formats.columns import Fields
-from annotate.formats.reader import Line, Reader
+from annotate.formats.reader import Line
 from annotate.imports.rows import ImportedSilver, Rules
 from annotate.models import Import, Label, Prediction
 from models_ml.confidences import Scale, scale_of
@@ -23,7 +23,7 @@ def scaled(rules: Rules, lines: Iterable[Line]) -> Rules:
     column = rules.fields.confidence
     if column is None:
         return rules
-    rows = _parsed(rules.reader, islice(lines, N_SAMPLED))
+    rows = _parsed(rules, islice(lines, N_SAMPLED))
     return replace(rules, scale=scale_of(rules.value(row, column) for row in rows))
 
 
@@ -67,10 +67,10 @@ def report(source: Import) -> list[str]:
     return notes(Fields(**source.options["fields"]), scale, n_labels, labels.count())
 
 
-def _parsed(reader: Reader, lines: Iterable[Line]) -> Iterator[dict[str, Any]]:
+def _parsed(rules: Rules, lines: Iterable[Line]) -> Iterator[dict[str, Any]]:
     for _number, raw, is_whole in lines:
         try:
             if is_whole:
-                yield reader.parse(raw)
+                yield rules.parse(raw)
         except InvalidInput:
             continue

@@ -13,10 +13,11 @@ from typing import Any
 from django.conf import settings
 
 from annotate import access
+from annotate.formats import own_export
 from annotate.formats.columns import check, unnamed_labels
 from annotate.formats.dialect import Dialect
 from annotate.formats.reader import Line, reader_of
-from annotate.imports import ingest, uploads
+from annotate.imports import confidence, ingest, uploads
 from annotate.imports.label_columns import warning
 from annotate.imports.rows import Kind, Known, ParsedRow, Rules, decide, read
 from annotate.imports.writer import checked, rules_of, what_is_there
@@ -43,7 +44,8 @@ def count(
     """
     access.require(by, project, to="manage")
     row, fields = uploads.find(project=project, public_id=upload), checked(columns, project)
-    reader = reader_of(Dialect.from_json(dialect))
+    read_as = Dialect.from_json(dialect)
+    reader = reader_of(read_as)
     schema = project.schemas.order_by("-version").first()
     rules = rules_of(project, schema, fields, reader)
     counts = Counter(dict.fromkeys(_COUNTS, 0))
@@ -52,6 +54,8 @@ def count(
         names = reader.names(file)
         if not reader.is_typed:
             check(fields, rules.modality.FIELDS, names)
+        own_export.check(fields, read_as)
+        rules = confidence.scaled(rules, reader.lines(file))
         for chunk in ingest.chunks(reader, reader.lines(file)):
             counts.update(_of_chunk(chunk, rules, project, seen))
             beat(chunk[-1][0], facts.n_lines)

@@ -16,10 +16,11 @@ from django.db.models.functions import Coalesce
 
 from annotate import access, samples
 from annotate.errors import Conflict, FileDamaged
-from annotate.formats import streams
+from annotate.formats import own_export, streams
 from annotate.formats.columns import Chosen, Fields, check, unnamed_labels
 from annotate.formats.dialect import JSONL, Dialect
 from annotate.formats.reader import Line, Reader, reader_of
+from annotate.formats.recognition import recognised
 from annotate.imports import confidence, uploads
 from annotate.imports.label_columns import warning
 from annotate.imports.rows import Kind
@@ -57,23 +58,26 @@ def import_items(
     gold_field: str | None = None,
     silver_field: str | None = None,
     silver_confidence_field: str | None = None,
-    dialect: Dialect = JSONL,
+    dialect: Dialect | None = None,
     columns: Chosen | None = None,
     show: lifecycle.Show | None = None,
 ) -> Import:
     """Import a file of this machine, plain or gzip; called again after a crash, it continues where it stopped.
 
-    `columns` gives the columns of content and id where they are not called like the fields (text, id, ...). Rows that
-    cannot be used become RejectedRows; rows of equal content become one item. New items become visible when the import
-    is complete; labels for items of earlier imports are attached chunk by chunk.
+    `dialect`: JSON Lines where it is None. `columns` gives the columns of content and id where they are not called like
+    the fields (text, id, ...). In an export of Goldloop they and the labels are found by themselves. Rows that cannot
+    be used become RejectedRows; rows of equal content become one item. New items become visible when the import is
+    complete; labels for items of earlier imports are attached chunk by chunk.
     """
     access.require(by, project, to="manage")
     labels = {"gold": gold_field, "silver": silver_field, "confidence": silver_confidence_field}
-    as_named = {name: name for name in modality(project.modality).FIELDS}
-    fields = checked({**as_named, "id": "id", **labels, **(columns or {})}, project)
     path = Path(path)
     with streams.opened(path) as file, lifecycle.start(kind="import", project=project, by=by, show=show) as attempt:
-        return _import(_Job(project, by, file, path, fields, dialect), attempt)
+        read_as = dialect or recognised(file, JSONL)
+        usual = _usual_columns(project, file, path, read_as)
+        given = {role: column for role, column in labels.items() if column}
+        fields = checked({**usual, **given, **(columns or {})}, project)
+        return _import(_Job(project, by, file, path, fields, read_as), attempt)
 
 
 def import_upload(
@@ -87,15 +91,27 @@ def import_upload(
 ) -> Import:
     """Import the upload with this public id, read in `dialect`; `columns` gives the column of each role.
 
-    Another attempt at the same run continues at the cursor; if the attempt before it had completed the import, that
-    import is returned as it is.
+    Whether the file is an export of Goldloop is seen from its columns unless `dialect` says it. Another attempt at the
+    same run continues at the cursor; if the attempt before it had completed the import, that import is returned as it
+    is.
     """
     access.require(by, project, to="manage")
     row, read_as = uploads.find(project=project, public_id=upload), Dialect.from_json(dialect)
     fields = checked(columns, project)
     with uploads.opened(row) as file, lifecycle.start(kind="import", project=project, by=by, show=show) as attempt:
+        read_as = read_as if "export" in dialect else recognised(file, read_as)
         done = row.imports.filter(state=Import.State.COMPLETE, run=attempt.run).first()
         return done or _import(_Job(project, by, file, row.file_name, fields, read_as, row), attempt)
+
+
+def _usual_columns(project: Project, file: BinaryIO, path: Path, dialect: Dialect) -> Chosen:
+    """The column by role where nobody chose: as the roles are called, or as exports of Goldloop call them."""
+    fields = modality(project.modality).FIELDS
+    if not dialect.export:
+        return {**{name: name for name in fields}, "id": "id"}
+    reader = reader_of(dialect)
+    reader.inspect(file, path)  # InvalidInput for a damaged file
+    return own_export.propose(reader.names(file), fields)
 
 
 def _import(job: _Job, attempt: lifecycle.Attempt) -> Import:
@@ -108,6 +124,7 @@ def _import(job: _Job, attempt: lifecycle.Attempt) -> Import:
     fields, names = modality(job.project.modality).FIELDS, reader.names(file)
     if not reader.is_typed:
         check(job.fields, fields, names)
+    own_export.check(job.fields, job.dialect)
     source = _unfinished(job, facts) or _begin(job, facts)
     writer = Writer(source, attempt, facts.n_lines, reader)
     with bulk.few_checkpoints():

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from annotate import access
 from annotate.errors import InvalidInput
-from annotate.formats import detection, nested
+from annotate.formats import detection, nested, own_export
 from annotate.formats.columns import Chosen, check, propose, unnamed_labels, without_labels
 from annotate.formats.dialect import Dialect
 from annotate.formats.reader import Line, Reader, reader_of
@@ -117,7 +117,7 @@ def of_upload(
         lines = reader.lines(file)
         sample = list(islice(lines, N_CHECKED))
         n_rows = _n_rows(file, lines, len(sample), found.facts)
-    mapping = _mapping(names, columns, project)
+    mapping = _mapping(found.dialect, names, columns, project)
     share = found.facts.share
     seen = Preview(
         dialect=found.dialect,
@@ -134,7 +134,7 @@ def of_upload(
         doubts=tuple(reader.warnings),
     )
     try:
-        rules = _rules(project, mapping, reader, names)
+        rules = _rules(project, mapping, reader, names, found.dialect)
     except InvalidInput as error:
         return replace(seen, problem=str(error))
     unnamed = tuple(unnamed_labels(names, rules.fields, rules.modality.FIELDS))
@@ -175,11 +175,16 @@ def _n_rows(file: BinaryIO, lines: Iterator[Line], n_rows: int, facts: Facts) ->
     return n_rows
 
 
-def _mapping(names: list[str], columns: Chosen, project: Project) -> dict[str, str | None]:
-    """The column of each role as chosen; columns of content and id are proposed where nobody chose any."""
+def _mapping(dialect: Dialect, names: list[str], columns: Chosen, project: Project) -> dict[str, str | None]:
+    """The column of each role as chosen; columns of content and id are proposed where nobody chose any.
+
+    In an export of Goldloop the columns of labels are known, too.
+    """
     fields = modality(project.modality).FIELDS
     if columns.keys() & {*fields, "id"}:
         return dict(columns)
+    if dialect.export:
+        return {**own_export.propose(names, fields), **columns}
     return {**without_labels(propose(names, fields)), **columns}
 
 
@@ -191,9 +196,10 @@ def _label_columns(
     return label_columns.find(_parsed(reader, sample), names, mapping, labels, more)
 
 
-def _rules(project: Project, mapping: Chosen, reader: Reader, names: list[str]) -> Rules:
+def _rules(project: Project, mapping: Chosen, reader: Reader, names: list[str], dialect: Dialect) -> Rules:
     fields = checked(mapping, project)
     check(fields, modality(project.modality).FIELDS, names)
+    own_export.check(fields, dialect)
     return rules_of(project, project.schemas.order_by("-version").first(), fields, reader)
 
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from annotate.errors import InvalidInput
-from annotate.formats import jsonl, nested
+from annotate.formats import jsonl, nested, own_export
 from annotate.formats.columns import Fields as Fields
 from annotate.formats.reader import JsonLines, Reader
 from annotate.label_names import said, why_none
@@ -128,7 +128,7 @@ def read(number: int, raw: Any, is_whole: bool, rules: Rules) -> ParsedRow | Rej
         external_id = _external_id(rules.value(columns, rules.fields.id), rules.fields.id)
         payload = rules.modality.payload_of(columns, rules.fields.content)
         gold = _gold(columns, rules)
-        silver = _silver(columns, rules) if rules.fields.silver else None
+        silver = _silver(columns, rules) if _has_silver(columns, rules) else None
         known = rules.known_columns
         metadata = jsonl.dumps({name: value for name, value in columns.items() if name not in known})
     except InvalidInput as error:
@@ -225,12 +225,18 @@ def _gold(columns: dict[str, Any], rules: Rules) -> Label | None:
     return label
 
 
+def _has_silver(columns: dict[str, Any], rules: Rules) -> bool:
+    """Whether a machine was asked about the row, as far as the file says."""
+    is_export = isinstance(rules.reader, own_export.Exported) and rules.fields.silver == own_export.SILVER
+    return bool(rules.fields.silver) and not (is_export and columns.keys().isdisjoint(own_export.ASKED))
+
+
 def _silver(columns: dict[str, Any], rules: Rules) -> ImportedSilver:
     """The machine's label where the cell means a label, else a failure: a nearest match would be a guess."""
     assert rules.fields.silver
     value = rules.value(columns, rules.fields.silver)
     if value is None:
-        return ImportedSilver(Prediction.Status.MISSING)
+        return ImportedSilver(_failure(columns, rules))
     if is_empty(value):
         return ImportedSilver(Prediction.Status.EMPTY)
     label = rules.matcher.find(value)
@@ -244,6 +250,13 @@ def _silver(columns: dict[str, Any], rules: Rules) -> ImportedSilver:
         message = f"the confidence {said(value)} is no {rules.scale}, so it is unknown"
         return ImportedSilver(Prediction.Status.OK, label.index, message=message)
     return ImportedSilver(Prediction.Status.OK, label.index, _vector(label.index, confidence))
+
+
+def _failure(columns: dict[str, Any], rules: Rules) -> str:
+    """How the machine's answer ended that is no label; MISSING where the file does not say."""
+    status = columns.get(own_export.STATUS) if isinstance(rules.reader, own_export.Exported) else None
+    is_known = status in Prediction.Status.values and status != Prediction.Status.OK
+    return str(status) if is_known else Prediction.Status.MISSING
 
 
 def _vector(index: int, confidence: float) -> bytes:

@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 
 from annotate import access, files
 from annotate.errors import Conflict, FileDamaged, InvalidInput, NotFound
-from annotate.formats import csv, streams
+from annotate.formats import csv, spreadsheet, streams
 from annotate.models import Import, Project, RejectedRow, Run, Upload, User, bulk
 from annotate.models.base import database_now, make_public_id
 from annotate.models.event import record
@@ -126,13 +126,17 @@ def _discard(upload: Upload) -> bool:
 ALL_COLUMNS = ("line", "external_id", "kind", "reason", "excerpt")
 
 
-def quarantine(rows: QuerySet[RejectedRow], columns: Sequence[str] = ALL_COLUMNS) -> Iterator[bytes]:
+def quarantine(
+    rows: QuerySet[RejectedRow], columns: Sequence[str] = ALL_COLUMNS, *, is_for_programs: bool = False
+) -> Iterator[bytes]:
     """Lines of an import that made no item, as a CSV file in blocks: one page of rows at a time is in memory.
 
-    `columns` are fields of RejectedRow. Cells that a spreadsheet would run as formulas are made harmless.
+    `columns` are fields of RejectedRow. People open it in a spreadsheet, so no cell of it runs as a formula; for
+    programs no cell is altered.
     """
-    yield csv.lines([columns])
+    lines = csv.lines if is_for_programs else spreadsheet.lines
+    yield lines([columns])
     last = -1
     while page := list(rows.filter(line__gt=last).order_by("line").values("line", *columns)[: bulk.ROWS_PER_PAGE]):
-        yield csv.lines([[row[name] for name in columns] for row in page])
+        yield lines([[row[name] for name in columns] for row in page])
         last = page[-1]["line"]

@@ -1,6 +1,7 @@
 """Decides how the rows of an import are stored: each chunk in one transaction, together with the import's cursor."""
 
 import hashlib
+from functools import cached_property
 
 import orjson
 from django.db import transaction
@@ -44,11 +45,16 @@ class Writer:
         self.project = source.project
         self.key = bytes(self.project.key)
         fields = Fields(**source.options["fields"])
-        schema = self.project.schemas.filter(version=source.options["schema"]).first()
+        self.schema = self.project.schemas.filter(version=source.options["schema"]).first()
         self.rules = rules_of(
-            self.project, schema, fields, reader or JsonLines(), source.options.get("confidence_scale")
+            self.project, self.schema, fields, reader or JsonLines(), source.options.get("confidence_scale")
         )
-        self.prompt = _prompt(self.project, schema, fields) if schema and fields.silver else None
+
+    @cached_property
+    def prompt(self) -> PromptVersion:
+        """The prompt version of the file's silver, made when the first row has some: a version of nothing is none."""
+        assert self.schema
+        return _prompt(self.project, self.schema, self.rules.fields)
 
     def read(self, chunk: list[Line]) -> list[Read]:
         """Parse the lines and compute random numbers and folds: all the work that needs no query.

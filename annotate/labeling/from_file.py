@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from annotate import access, labels, projects
 from annotate.errors import Conflict, GoldloopError, InvalidInput
 from annotate.formats import jsonl
-from annotate.label_names import matcher, why_none
+from annotate.label_names import matcher, said, why_none
 from annotate.labeling import answers, leases, queue
 from annotate.models import Annotation, Lease, Project, QueueEntry, Round, User
 from annotate.models.event import record
@@ -146,8 +146,10 @@ class _Reader:
             raise InvalidInput(_('has both "label" and "skip"'))
         if row.get("skip") is not None:
             return answers.Answer(skip_reason=str(row["skip"]), seconds=seconds)
-        label = self._matcher.find(row.get("label"))
+        value = row.get("label")
+        label = self._matcher.find(value)
         if label is None:
             names = ", ".join(one.name for one in self._labels[:12])
-            raise InvalidInput(_("%(why)s: %(names)s") % {"why": why_none(row.get("label")), "names": names})
+            reason = why_none(value) if isinstance(value, list) else f"{said(value)} is not one of the labels"
+            raise InvalidInput(f"{reason}: {names}")
         return answers.Answer(label=label, seconds=seconds)

@@ -70,7 +70,7 @@ def lease_next(
         if open_ones:
             return open_ones
         taken = _take_over(project, annotator, now)
-        return [taken] if taken else _lease_again(project, annotator, now)
+        return [taken] if taken else _lease_again(project, annotator, n_active, now)
     return open_ones
 
 
@@ -309,13 +309,13 @@ def _take_over(project: Project, annotator: User, now: datetime | None) -> Lease
     return taken
 
 
-def _lease_again(project: Project, annotator: User, now: datetime | None) -> list[Lease]:
+def _lease_again(project: Project, annotator: User, n_active: int, now: datetime | None) -> list[Lease]:
     """Lease a question that this person skipped and that comes back to them; empty if there is none, or no money."""
     again: Any = queue.free_again(project, annotator).select_related("item__content", "round")
     entries = list(again.annotate(now=Value(now) if now else Now())[:1])
     for entry in entries:
         entry.round.project = project
-    return (_grant(entries, 1, annotator) or []) if entries else []
+    return (_grant(entries, 1, annotator, n_active) or []) if entries else []
 
 
 def _moved_money(project: Project, ended: Any) -> payments.Held:

@@ -85,7 +85,7 @@ def choose(project: Project, now: LoopProgress, history: LabelHistory | None = N
     if now.round and now.round.state == Round.State.OPEN:
         sentence = _("Every question of round %(round)s is dealt with: close the round.")
         return NextStep("close", sentence % {"round": now.round.index}, {"round": now.round.index})
-    return _before_training(now) or _after_round(history or labels.current(project), now)
+    return _before_training(project, now) or _after_round(history or labels.current(project), now)
 
 
 def _label(now: LoopProgress, current: Round) -> NextStep:
@@ -113,9 +113,11 @@ def _invite(now: LoopProgress, current: Round) -> NextStep:
     return NextStep("invite", sentence % counts, counts)
 
 
-def _before_training(now: LoopProgress) -> NextStep | None:
+def _before_training(project: Project, now: LoopProgress) -> NextStep | None:
     if not now.n_items:
         return NextStep("import", _("Import items: there is nothing to label yet."))
+    if now.round and now.n_silver < now.n_items and _is_all_drawn(project, now):
+        return None  # people were asked everything, so no machine needs to say what to ask them next
     if not now.n_silver and not now.n_failed:
         return NextStep("prelabel", _("Pre-label the items, so that people are asked where they are worth most."))
     n_unasked = now.n_items - now.n_silver - now.n_failed
@@ -139,14 +141,15 @@ def _after_round(history: LabelHistory, now: LoopProgress) -> NextStep:
     if step := _review(project) or _ask_again(history, now.round):
         return step
     model = project.model_versions.order_by("-version").only("created_at", "schema").first()
-    if model is None or model.created_at < now.round.closed_at:
+    is_all_gold = now.n_gold + now.n_audit_gold >= now.n_items
+    if not is_all_gold and (model is None or model.created_at < now.round.closed_at):
         sentence = _("Train: round %(round)s brought answers that no model has seen.")
         return NextStep("train", sentence % {"round": now.round.index}, {"round": now.round.index})
-    if _imported_since(project, model):
+    if model and not is_all_gold and _imported_since(project, model):
         return NextStep("train", _("Train: items were imported that the model has not met."))
-    if not history.map_from(model.schema_id).keeps_models:
+    if model and not is_all_gold and not history.map_from(model.schema_id).keeps_models:
         return NextStep("train", _("Train: the labels were changed, and the model in use knows only those before."))
-    version = _estimated(history, now)
+    version = _estimated(history, now, model)
     if version is None:
         return NextStep("estimate", _("Estimate: nobody knows yet how often the labels of today are right."))
     return _draw_or_export(project, now, version)
@@ -185,12 +188,13 @@ def _imported_since(project: Project, model: ModelVersion) -> bool:
     return imports.filter(Q(n_items__gt=0) | Q(n_revived__gt=0)).exists()
 
 
-def _estimated(history: LabelHistory, now: LoopProgress) -> DeliveredVersion | None:
+def _estimated(history: LabelHistory, now: LoopProgress, model: ModelVersion | None) -> DeliveredVersion | None:
     """The version that the estimates of the project as it is now speak of: this round, champion, pool and labels."""
     of_these = history.schema.project.estimates.filter(delivered_version__schema=history.schema)
     fresh = of_these.filter(estimand=Estimate.Estimand.DELIVERED, round=now.round)
+    is_now = Q(delivered_version__model__is_champion=True) if model else Q(delivered_version__model__isnull=True)
     row = (
-        fresh.filter(delivered_version__model__is_champion=True, delivered_version__n_pool=now.n_items)
+        fresh.filter(is_now, delivered_version__n_pool=now.n_items)
         .select_related("delivered_version")
         .defer("delivered_version__delivery")
         .order_by("-id")
@@ -226,7 +230,9 @@ def _why_enough(project: Project, now: LoopProgress, version: DeliveredVersion) 
     if target is not None and look is not None and look.low is not None and look.low >= target:
         sentence = _("The target of %(target)s %% is reached: at the last look it was at least %(low)s %%.")
         return sentence % {"target": f"{100 * target:.1f}", "low": f"{100 * look.low:.1f}"}
+    return _("Every item has been drawn.") if _is_all_drawn(project, now) else ""
+
+
+def _is_all_drawn(project: Project, now: LoopProgress) -> bool:
     drawn = Draw.objects.filter(project=project, item__withdrawn_at__isnull=True)
-    if drawn.aggregate(n=Count("item", distinct=True))["n"] >= now.n_items:
-        return _("Every item has been drawn.")
-    return ""
+    return drawn.aggregate(n=Count("item", distinct=True))["n"] >= now.n_items

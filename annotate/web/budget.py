@@ -20,7 +20,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from annotate.access import MAY
 from annotate.errors import Conflict, InvalidInput, NotFound
-from annotate.formats import csv
+from annotate.formats import csv, spreadsheet
 from annotate.models import Budget, LedgerEntry, Member, Project, Run, bulk
 from annotate.models.base import is_storable
 from annotate.money import budgets
@@ -335,13 +335,13 @@ def _as_csv(member: Member, asked: dict[str, str]) -> HttpResponse:
 
 
 def _csv_blocks(member: Member, asked: dict[str, str]) -> Iterator[bytes]:
-    """The chosen entries as CSV, chunk by chunk, so that memory does not grow with their number."""
+    """The chosen entries as CSV for spreadsheets, by chunks, so that memory does not grow with their number."""
     may_know = member.role in MAY["manage"]
-    yield csv.lines([[*_COLUMNS, "person"] if may_know else _COLUMNS])
+    yield spreadsheet.lines([[*_COLUMNS, "person"] if may_know else _COLUMNS])
     before = None
     while chunk := list(_entries(member.project, asked, before)[: bulk.ROWS_PER_PAGE]):
         before = chunk[-1].pk
-        yield csv.lines(_cells(entry, member.project, may_know) for entry in chunk)
+        yield spreadsheet.lines(_cells(entry, member.project, may_know) for entry in chunk)
 
 
 def _cells(entry: LedgerEntry, project: Project, may_know: bool) -> list[csv.Cell]:

@@ -7,6 +7,8 @@ from typing import Any
 import orjson
 from django.core.paginator import Paginator
 from django.http import FileResponse, HttpResponse
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
 from annotate import files
@@ -23,6 +25,17 @@ from annotate.web.runs import last_of_kinds
 
 _PAGE = 30
 _PREVIEW_ROWS = 5
+_FORMATS: dict[str, tuple[Promise, Promise]] = {
+    "jsonl": (gettext_lazy("JSON Lines"), gettext_lazy("for programs; nothing is altered")),
+    "csv": (
+        gettext_lazy("CSV for programs"),
+        gettext_lazy("nothing is altered, so a spreadsheet may run a text that begins with = + - or @"),
+    ),
+    "csv-spreadsheet": (
+        gettext_lazy("CSV for spreadsheets"),
+        gettext_lazy("an apostrophe stands before what a spreadsheet could run; an import here takes it away again"),
+    ),
+}
 _PREVIEW_READ = 200  # rows that are read to find them
 _PREVIEW = ("external_id", "payload", "label", "label_source", "label_probability", "split")
 _EXCERPT = 120
@@ -55,8 +68,11 @@ def list_exports(request: ProjectRequest) -> HttpResponse:
     if not context["statuses"] and runs and runs[0].state in (Run.State.FAILED, Run.State.ERRORED):
         context["statuses"] = [status(runs[0])]
     if request.member.role in MAY["manage"]:
-        seen, fixes = last_of_kinds(project).get("export", ""), Fixing(project).by_run("export")
-        context |= {"formats": FORMATS, "seen": seen, "fixes": fixes}
+        context |= {
+            "formats": [(name, *_FORMATS[name]) for name in FORMATS],
+            "seen": last_of_kinds(project).get("export", ""),
+            "fixes": Fixing(project).by_run("export"),
+        }
     return render_page(request, "annotate/exports/list.html", "exports", context)
 
 

@@ -60,7 +60,7 @@ _QUOTING: dict[str, Promise] = {
 }
 _HEADERS: dict[str, Promise] = {
     "1": gettext_lazy("Names the columns"),
-    "2": gettext_lazy("Names the delimiter; the next one the columns"),
+    "2": gettext_lazy("Is “sep=…”; the next one names the columns"),
     "0": gettext_lazy("Is a row like others"),
 }
 _MEANINGS: dict[str, tuple[Promise, Promise]] = {

@@ -30,6 +30,7 @@ from annotate.web.http.guards import ProjectRequest, project_page
 from annotate.web.http.htmx import SeeOther, render_page
 from annotate.web.item_words import words
 from annotate.web.labeling_io import SKIP_REASONS
+from annotate.web.runs import last_of_kinds
 
 _PAGE = 50
 _EXCERPT = 300  # characters shown; a click shows all
@@ -91,6 +92,8 @@ def list_items(request: ProjectRequest) -> HttpResponse:
         "sources": list(enumerate(sources, start=1)),
         "query": f"{asked.urlencode()}&" if asked else "",
     }
+    if is_narrowed and request.member.role in MAY["manage"]:
+        context |= _to_label(project, [*found.exact, *found.items])
     return render_page(request, "annotate/items/list.html", "items", context)
 
 
@@ -207,6 +210,17 @@ def quarantined(request: ProjectRequest) -> HttpResponse:
         "is_start": start < 0,
     }
     return render_page(request, "annotate/items/quarantined.html", "rows", context)
+
+
+def _to_label(project: Project, found: list[Item]) -> dict[str, Any]:
+    """What the form needs that draws a round of the items found; nothing while a round is open or none can be drawn.
+
+    The search knows neither arm, split nor random number, so what it finds may be asked for while the samples grow.
+    """
+    names = [item.public_id for item in found if item.withdrawn_at is None]
+    if not names or project.rounds.filter(state=Round.State.OPEN).exists():
+        return {}
+    return {"names": "\n".join(names), "n_names": len(names), "seen": last_of_kinds(project).get("draw", "")}
 
 
 def _to(request: ProjectRequest, item: str) -> HttpResponse:

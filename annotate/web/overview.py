@@ -15,7 +15,7 @@ from annotate.labeling import waiting
 from annotate.labels import LabelHistory
 from annotate.models import Estimate, Member, Project, Round
 from annotate.models.project import Role
-from annotate.reports import confusion, next_step, progress
+from annotate.reports import confusion, next_step, progress, round_sizes
 from annotate.web import charts, run_status
 from annotate.web.fixing import Fixing
 from annotate.web.http.guards import ProjectRequest, project_page
@@ -112,6 +112,8 @@ def _standing(member: Member, history: LabelHistory) -> dict[str, Any]:
     needs = next_step.NEEDS.get(step.kind)
     if needs and member.role not in MAY[needs]:
         context["who_may"] = _WHO_MAY[needs]
+    if now.round and now.n_questions < now.round.batch:
+        context["size"] = round_sizes.briefly(round_sizes.facts(project, now.round.index), now.n_questions)
     if step.kind in ("label", "invite") and member.role in MAY["annotate"]:
         context["waiting"] = waiting.waiting(project=project, person=member.user)
     if member.role in MAY["manage"] or member.role == Role.VIEWER:
@@ -125,6 +127,7 @@ def _standing(member: Member, history: LabelHistory) -> dict[str, Any]:
             "actions": [action for action in actions if action.kind != first],
             "draw": next((action for action in actions if action.kind == "draw"), None),
             "batch": now.round.batch if now.round else 100,
+            "n_without_gold": max(now.n_items - now.n_gold - now.n_audit_gold, 0),
         }
     return context
 

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from annotate.models import Project, Run
-from annotate.reports import next_step
+from annotate.reports import next_step, round_sizes
 from annotate.templatetags.figures import count, interval, percent
 
 _SECONDS_TO_CLAIM = 15  # workers look every 10 s; a run that is queued for longer lacks a worker
@@ -180,7 +180,18 @@ def _imported(facts: dict[str, Any]) -> str:
     new = ngettext("%(n)s new item", "%(n)s new items", n) % {"n": count(n)}
     sentence = _("%(new)s; brought back: %(back)s, duplicates: %(twice)s, rows set aside: %(bad)s.")
     others = {"back": facts.get("n_revived"), "twice": facts.get("n_duplicates"), "bad": facts.get("n_rejected")}
-    return sentence % {"new": new, **{name: count(value or 0) for name, value in others.items()}}
+    told = sentence % {"new": new, **{name: count(value or 0) for name, value in others.items()}}
+    return f"{told} {_of_export(facts['export'])}" if facts.get("export") else told
+
+
+def _of_export(kind: str) -> str:
+    """What is to be known of a file that Goldloop exported: of CSV of format 1, what it could not tell apart."""
+    if kind != "escaped":
+        return _("The file is an export of Goldloop.")
+    return _(
+        "The file is an export of an earlier Goldloop. Before each text that begins like a formula an apostrophe was "
+        "taken away; if a text had one of its own, it has lost that."
+    )
 
 
 def _counted(facts: dict[str, Any]) -> str:
@@ -214,7 +225,8 @@ def _drawn(facts: dict[str, Any]) -> str:
         return ""
     n = facts.get("n_questions", 0)
     sentence = ngettext("Round %(round)s has %(n)s question.", "Round %(round)s has %(n)s questions.", n)
-    return sentence % {"round": facts["round"], "n": count(n)}
+    said = sentence % {"round": facts["round"], "n": count(n)}
+    return " ".join(part for part in (said, round_sizes.briefly(facts, n)) if part)
 
 
 def _closed(facts: dict[str, Any]) -> str:

@@ -121,6 +121,19 @@ def _no_parameters(request: ProjectRequest, project: Project) -> dict[str, Any]:
     return {}
 
 
+def _round(request: ProjectRequest, project: Project) -> dict[str, Any]:
+    """The parameters of drawing a round: so many questions, everything without gold, or the items of a list."""
+    size = request.POST.get("size", "batch")
+    if size == "everything":
+        return {"everything": True}
+    if size != "items":
+        return _batch(request, project)
+    names = [line.strip() for line in request.POST.get("items", "").splitlines() if line.strip()]
+    if not names:
+        raise InvalidInput(_("Name the items to ask: their ids, one on each line."))
+    return {"items": names}
+
+
 def _batch(request: ProjectRequest, project: Project) -> dict[str, Any]:
     text = request.POST.get("batch", "").strip()
     if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= _MAX_BATCH):
@@ -171,7 +184,7 @@ def _failed_again(request: ProjectRequest, project: Project) -> dict[str, Any]:
     return {"failed_again": True} if request.POST.get("failed_again") == "yes" else {}
 
 
-_PARAMETERS = {"prelabel": _failed_again, "draw": _batch, "close": _force, "train": _method, "export": _formats}
+_PARAMETERS = {"prelabel": _failed_again, "draw": _round, "close": _force, "train": _method, "export": _formats}
 
 
 def _seen(request: HttpRequest) -> Seen | None:

@@ -16,7 +16,7 @@ from models_ml.arrays import Bools, Floats, Positions
 AUDIT, REFERENCE, CONFLICT, START, ACTIVE, REQUEST = "audit", "random", "conflict", "start", "active", "request"
 
 # A third each leaves a third that neither sample touches, so they cannot meet however the pool changes size.
-_LARGEST_PART = 3
+LARGEST_PART = 3
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,17 @@ LATER = Shares(audit=0.25, reference=0.10)
 
 
 @dataclass(frozen=True)
+class Named:
+    """Items that somebody wants asked: everything, or a list. items: (N,); reason: stored with each draw.
+
+    The list may be chosen by anything but the permanent random numbers and the arms, which follow from them.
+    """
+
+    items: Bools
+    reason: str
+
+
+@dataclass(frozen=True)
 class Pick:
     """One draw: the item's position, its arm, inclusion probability and score (None = unknown), and why."""
 
@@ -120,11 +131,18 @@ def shares_for(
 
 
 def plan_round(
-    frame: SamplingFrame, *, scores: Floats | None, batch: int, shares: Shares, generator: np.random.Generator
+    frame: SamplingFrame,
+    *,
+    scores: Floats | None,
+    batch: int,
+    shares: Shares,
+    generator: np.random.Generator,
+    named: Named | None = None,
 ) -> RoundPlan:
     """Draw one round of `batch` questions (fewer where the pool gives no more).
 
     `scores` (N,) float, larger = asked sooner, NaN = unknown; None before there is a model.
+    `named`: the items to ask besides the samples, whatever their scores; then `batch` sizes the samples only.
     `generator` decides the order of asking and the start arm, nothing else.
     Raises ValueError for a negative batch or scores of another length.
     """
@@ -133,10 +151,14 @@ def plan_round(
     draft = _Draft(frame, batch)
     # 1. The samples first: their size is a fixed count. "Until n must be asked" would be inverse sampling,
     #    and would tie the sample's size to what other arms happened to label.
-    n_audit = round(shares.audit * batch)
-    n_reference = min(round(shares.reference * batch), batch - n_audit)
+    n_audit, n_reference = sample_counts(shares, batch)
     _take_audit(draft, n_audit, shares.audit_target)
     _take_reference(draft, n_reference, shares.reference_target)
+    if named is not None:
+        draft.batch = len(frame)
+        _take_conflicts(draft, named.items)
+        _take_named(draft, named)
+        return draft.plan(generator)
     # 2. Then what people disagree on, then what the model would learn most from.
     _take_conflicts(draft)
     if scores is not None:
@@ -159,6 +181,12 @@ def plan_request(
     draft = _Draft(frame, batch)
     _take_at_random(draft, draft.candidates() & stratum, REQUEST, reason, generator)
     return draft.plan(generator)
+
+
+def sample_counts(shares: Shares, batch: int) -> tuple[int, int]:
+    """How many questions of a batch the audit and the reference sample get."""
+    n_audit = round(shares.audit * batch)
+    return n_audit, min(round(shares.reference * batch), batch - n_audit)
 
 
 def prefix_cutoff(prn: Floats, drawn: Bools) -> float | None:
@@ -260,7 +288,7 @@ def _take_sample(draft: _Draft, end: _End, count: int, target: int) -> None:
     # What is open was behind a cut-off once, even where the item at that cut-off has been withdrawn since.
     belongs = member | is_open | late_items(key, cutoff, member)
     # Late items belong whatever the target says; only a fresh item needs room.
-    room = max(0, min(target, n // _LARGEST_PART) - int(belongs.sum()))
+    room = max(0, min(target, n // LARGEST_PART) - int(belongs.sum()))
     late = _lowest(key, belongs & ~member & ~is_open, count - len(waiting))
     fresh = _lowest(key, ~belongs & ~is_open & end.apart, min(room, count - len(waiting) - len(late)))
     # An item that is open without a draw (imported behind the cut-off) becomes a member by this draw too.
@@ -275,15 +303,16 @@ def _lowest(key: Floats, eligible: Bools, count: int) -> Positions:
     return top_k(-key, count, eligible)
 
 
-def _take_conflicts(draft: _Draft) -> None:
-    """Another opinion for the oldest conflicts.
+def _take_conflicts(draft: _Draft, among: Bools | None = None) -> None:
+    """Another opinion for the oldest conflicts, or for those `among` some items.
 
     Outside A only audited items have answers at all. Were they to join A for being disputed, the hard part
     of the audit sample, and of nothing else, would leave R, and S ∩ R would look too easy: so they are asked
     again as what they are, audit.
     """
     frame = draft.frame
-    disputed = np.flatnonzero(frame.conflict & ~draft.is_asked)[: draft.left]
+    wanted = frame.conflict if among is None else frame.conflict & among
+    disputed = np.flatnonzero(wanted & ~draft.is_asked)[: draft.left]
     only_audited = (frame.in_audit & ~frame.is_selected)[disputed]
     sampled = float(frame.in_audit.mean()) if len(frame) else None
     draft.take(disputed[~only_audited], CONFLICT, "people disagree", 1.0)
@@ -303,6 +332,19 @@ def _take_active(draft: _Draft, scores: Floats) -> None:
     draft.picks[n_before:] = [
         replace(pick, score=score) for pick, score in zip(draft.picks[n_before:], known, strict=True)
     ]
+
+
+def _take_named(draft: _Draft, named: Named) -> None:
+    """All named items outside A, audited or not, and those of A that have no gold yet; items with gold are not asked.
+
+    An audited item that is named joins A like any other: were A to spare the audit, S ∩ R would not be a random sample
+    of R once more items are imported.
+    """
+    frame = draft.frame
+    without_gold = ~frame.has_gold & ~frame.has_blind_gold
+    again = frame.is_selected & without_gold & ~draft.is_asked
+    positions = np.flatnonzero(named.items & (draft.candidates() | again)).astype(np.int64)
+    draft.take(positions, ACTIVE, named.reason, 1.0, without_gold)
 
 
 def _take_start(draft: _Draft, generator: np.random.Generator) -> None:

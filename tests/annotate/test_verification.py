@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 from django.db.models import F
 
-from annotate import files, rounds, verification
+from annotate import files, label_changes, rounds, verification
 from annotate.dataset import export
 from annotate.imports import ingest, uploads
+from annotate.label_changes import NextLabel
 from annotate.learning import delivery, training
 from annotate.models import (
     Annotation,
@@ -17,6 +18,7 @@ from annotate.models import (
     Gold,
     Item,
     ItemPayload,
+    LabelSchema,
     Lease,
     LedgerEntry,
     Project,
@@ -27,9 +29,11 @@ from annotate.models.base import database_now
 from annotate.models.event import record
 from annotate.models.project import Arm
 from annotate.money import budgets, ledger
+from annotate.projects import NewLabel
 from annotate.silver import connections
 from models_ml import checkpoints
-from tests.factories import answer_round, make_project, make_user, owner_of, rows_of, write_jsonl
+from tests.annotate.asking import answer
+from tests.factories import answer_round, make_member, make_project, make_user, owner_of, rows_of, write_jsonl
 from tests.rows import make_run
 
 pytestmark = pytest.mark.django_db
@@ -348,3 +352,38 @@ class TestMoney:
         assert problem(paid, "keys stay secret") is None
         record("careless", project=paid, by=sara, said="Bearer sk-canary-123456")
         assert "connection S" in problem(paid, "keys stay secret")
+
+
+class TestChangedLabels:
+    @pytest.fixture
+    def changed(self, project):
+        """The label of all gold was retired, so that neither sample is complete anywhere."""
+        plan = [NextLabel(NewLabel(name), was=(name,)) for name in ("no", "maybe")]
+        return label_changes.change(project=project, new=plan, by=owner_of(project))
+
+    def test_it_has_no_problem(self, project, changed):
+        assert [name for name in verification.CHECKS if problem(project, name)] == []
+
+    @pytest.mark.parametrize("which", ["audit_cutoff", "reference_cutoff"])
+    def test_a_cut_off_beyond_void_gold_is_found(self, project, changed, which):
+        LabelSchema.objects.filter(pk=changed.pk).update(**{which: None})
+        assert "is void" in problem(project, SAMPLES)
+
+    def test_a_cut_off_where_nothing_is_void_is_found(self, project, changed):
+        LabelSchema.objects.filter(pk=changed.pk).update(audit_cutoff=changed.audit_cutoff / 2)
+        assert "no gold is void" in problem(project, SAMPLES)
+
+    def test_gold_that_a_merge_settled_stands_in_the_answers_before(self, tmp_path):
+        project = make_project(overlap=2, gold_rule="agree_k", agree_k=2)
+        path = write_jsonl(tmp_path / "two.jsonl", rows_of(60, prefix="two"))
+        ingest.import_items(project=project, path=path, by=owner_of(project))
+        current = rounds.draw_round(project=project, batch=5, by=owner_of(project))
+        entry = current.queue.first()
+        answer(entry, owner_of(project), "yes")
+        answer(entry, make_member(project), "no")
+        plan = [NextLabel(NewLabel("either"), was=("yes", "no")), NextLabel(NewLabel("maybe"), was=("maybe",))]
+        label_changes.change(project=project, new=plan, by=owner_of(project))
+        name = "gold stands in answers"
+        assert (Gold.objects.get().label.name, problem(project, name)) == ("either", None)
+        Annotation.objects.filter(item=entry.item).update(is_counted=False)
+        assert "nobody answered" in problem(project, name)

@@ -4,6 +4,7 @@ import pytest
 
 from annotate import tasks
 from annotate.models import Connection, Import, Item, Run
+from annotate.models.event import record
 from annotate.models.project import Role
 from annotate.runs import lifecycle
 from tests.api.http.test_endpoint import is_problem
@@ -209,3 +210,20 @@ class TestConnections:
         assert moved["has_key"] is False  # never sent to another server
         assert sara.put(f"{where}/active", {"is_active": False}).json()["is_active"] is False
         assert Connection.objects.count() == 1
+
+
+class TestRoundsByName:
+    def test_everything_and_lists_are_checked_at_once(self, olga):
+        for wrong in ({"everything": 1}, {"items": [3]}, {"items": ["a"], "everything": True}):
+            assert olga.post("runs", {"kind": "draw", "parameters": wrong}).status_code == 422
+        made = olga.post("runs", {"kind": "draw", "parameters": {"items": ["a", "b"]}})
+        assert (made.status_code, made.json()["parameters"]) == (201, {"items": ["a", "b"]})
+
+    def test_a_small_round_says_why(self, olga, project):
+        current = project.rounds.get()
+        type(current).objects.update(batch=9)
+        short = [{"arm": "audit", "wanted": 4, "taken": 2, "reason": "target", "left": 0}]
+        record("round.opened", project=project, by=None, round=1, asked_for=9, n_known=0, short=short)
+        (found,) = olga.get("rounds").json()["results"]
+        assert (found["batch"], found["n_questions"]) == (9, 5)
+        assert found["short"] == ["Audit sample: 2 of 4 questions, because it has reached its target."]

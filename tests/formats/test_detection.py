@@ -97,6 +97,62 @@ class TestDelimiter:
         assert detect(tmp_path, content).dialect.delimiter == delimiter
 
 
+class TestHeader:
+    @pytest.mark.parametrize(
+        ("content", "header_line"),
+        [
+            (b"text\na\n", 1),
+            (b"My card was declined\nI cannot log in\n", 0),
+            (b"great food,pos\nbad food,neg\nfine,pos\n", 0),
+            (b"what is it,question\nhow is it,question\nnow,other\n", 0),
+            (b"Anfrage;Art\nwo ist es;a\n", 1),
+            (b"17,a good line\n18,another\n", 0),
+            (b"id,bemerkung\n1,gut\n", 1),
+            (b"sep=;\nfoo;1\n", 2),
+        ],
+    )
+    def test_no_row_is_taken_for_names(self, tmp_path, content, header_line):
+        assert detect(tmp_path, content).dialect.header_line == header_line
+
+    def test_columns_that_somebody_chose_tell(self, tmp_path):
+        content = b"foo,bar\nfoo,baz\n"
+        assert detect(tmp_path, content, columns=["bar"]).dialect.header_line == 1
+        assert detect(tmp_path, content, columns=["column 1"]).dialect.header_line == 0
+
+    def test_a_person_knows_better(self, tmp_path):
+        assert detect(tmp_path, b"text\na\n", choices={"header_line": 0}).dialect.header_line == 0
+        assert detect(tmp_path, b"sep=;\na;b\n1;2\n", choices={"header_line": 1}).dialect.header_line == 2
+
+
+class TestQuoting:
+    @pytest.mark.parametrize(
+        ("content", "quoting"),
+        [
+            (b'text\tlabel\n"a\tx\nb"\ty\n', False),
+            (b'text\tlabel\n"a"" b"\ty\nc\tz\n', True),
+            (b'"text"\t"label"\n"a\tx\nb"\t"y"\n', True),
+            (b'text,label\n"a,x\nb",y\n', True),
+            (b'Well, "no"\n"We waited\nOh\n', False),
+            (b'text\n"a, b\nc"\nd\n', True),
+        ],
+    )
+    def test_quotes_enclose_cells_where_no_row_is_lost(self, tmp_path, content, quoting):
+        assert detect(tmp_path, content).dialect.quoting is quoting
+
+
+class TestBeginning:
+    def test_it_reads_no_more_than_it_was_told(self, tmp_path):
+        content = b"text\n" + b"a line that says something\n" * 200_000
+        found = detect(tmp_path, content, most=1 << 20)
+        assert found.facts.n_bytes == 1 << 20 and not found.facts.is_whole
+        assert found.facts.share == pytest.approx(found.facts.n_bytes / len(content))
+        assert detect(tmp_path, content, most=6 << 20).facts.is_whole
+
+    def test_one_that_may_unpack_to_too_much_is_read_up_to_the_limit(self, tmp_path):
+        with pytest.raises(InvalidInput, match="when it is unpacked"):
+            detect(tmp_path, gzip.compress(b"text\n" * 2_000_000), most=1 << 20, limit=5_000_000)
+
+
 class TestPropose:
     @pytest.mark.parametrize(
         ("names", "text", "id"),

@@ -120,6 +120,45 @@ class TestRows:
             tracemalloc.stop()
 
 
+class TestDialects:
+    def test_quotes_can_be_characters(self, tmp_path):
+        content = b'text,n\n"a,1\n"b"" c",2\n'
+        assert rows_of(tmp_path, content, quoting=False) == [(2, ['"a', "1"]), (3, ['"b"" c"', "2"])]
+
+    def test_a_line_can_be_a_cell(self, tmp_path):
+        content = b'a, b; c\n\n"d\n'
+        found = rows_of(tmp_path, content, delimiter="\n", quoting=False, header_line=0)
+        assert found == [(1, ["a, b; c"]), (3, ['"d'])]
+
+    def test_columns_without_names_are_numbered(self, tmp_path):
+        table, _, found = read_all(
+            put(tmp_path / "x", b"sep=;\na;b\nc;d\n"), Dialect("csv", delimiter=";", header_line=0)
+        )
+        assert table.columns == ["column 1", "column 2"] and len(found) == 2
+        assert table.parse(found[0][1]) == {"column 1": "a", "column 2": "b"}
+
+    @pytest.mark.parametrize("encoding", ["koi8-r", "koi8-u", "mac_cyrillic"])
+    def test_more_encodings(self, tmp_path, encoding):
+        content = "text,n\nсуп,1\n".encode(encoding)
+        assert rows_of(tmp_path, content, encoding=encoding) == [(2, ["суп", "1"])]
+
+    def test_it_warns_where_rows_may_have_been_joined(self, tmp_path):
+        for content, n in (
+            (b'text,n\n"a,1\nb",2\n"c,3\nd",4\n', 2), (b'text,n\n"a\nb",2\n', 0), (b"text,n\na,1\n", 0),
+        ):  # fmt: skip
+            table = read_all(put(tmp_path / "x", content), Dialect("csv"))[0]
+            assert [f"{n} row" in sentence for sentence in table.warnings] == [True] * bool(n)
+
+    def test_empty_columns_without_a_name_are_left_out(self, tmp_path):
+        path = put(tmp_path / "x", b"a,,b,\n1,,2,\n3,,4\n" + b"5,,6,\n" * 30 + b"7,x,8,\n9,,0,, \n9,,0,,x\n")
+        table, _, found = read_all(path, Dialect("csv"))
+        assert table.columns == ["a", "b"] and table.parse(found[1][1]) == {"a": "3", "b": "4"}
+        assert table.parse(found[-2][1]) == {"a": "9", "b": "0"}
+        for raw, reason in ((found[-3][1], "has something in column 2"), (found[-1][1], "has 5 cells")):
+            with pytest.raises(InvalidInput, match=reason):
+                table.parse(raw)
+
+
 class TestHeader:
     @pytest.mark.parametrize(
         ("content", "sentence"),

@@ -63,6 +63,13 @@ class TestLines:
         assert len(chart.x_ticks) <= 8
         assert chart.x_ticks[-1].text == "40"
 
+    def test_no_line_joins_two_versions_of_the_labels(self):
+        rows = [row("delivered", index, 0.9, 0.8, 0.95, schema=1 + (index > 2)) for index in (1, 2, 2.5, 3)]
+        (line,) = charts.accuracy_chart(rows).lines
+        assert [len(path.split()) for path in line.paths] == [2, 2]
+        html = render_to_string("annotate/overview/_chart.html", {"chart": charts.accuracy_chart(rows)})
+        assert html.count("<polyline") == 2
+
     def test_series_differ_without_colour(self):
         assert len({(marker, dash) for _, _, marker, dash in charts.SERIES}) == len(charts.SERIES)
 

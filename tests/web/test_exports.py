@@ -72,6 +72,16 @@ class TestList:
             path.unlink()
         assert "Version 3" in listed(signed_in(owner_of(project)), project).content.decode()
 
+    def test_it_offers_each_format_and_says_which_is_for_spreadsheets(self, signed_in, project):
+        body = listed(signed_in(owner_of(project)), project).content.decode()
+        for name, words in (
+            ("jsonl", "JSON Lines"),
+            ("csv", "CSV for programs"),
+            ("csv-spreadsheet", "CSV for spreadsheets"),
+        ):
+            assert f'value="{name}"' in body and words in body
+        assert "Exports of earlier versions had one CSV" in body
+
     def test_empty_it_says_that_one_is_possible(self, signed_in, project):
         assert "Nothing was exported from here yet" in listed(signed_in(owner_of(project)), project).content.decode()
 

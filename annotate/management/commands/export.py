@@ -28,7 +28,8 @@ class Command(GoldloopCommand):
             dest="formats",
             action="append",
             choices=export.FORMATS,
-            help="give it once per format; default: both. CSV is safe to open in a spreadsheet",
+            help="give it once per format; default: jsonl and csv, which alter nothing and are for programs. For a "
+            "spreadsheet, which could run cells of csv as formulas, there is csv-spreadsheet",
         )
 
     def run(self, options: dict[str, Any]) -> None:
@@ -38,7 +39,7 @@ class Command(GoldloopCommand):
         path = export.export(
             delivered=frozen.row,
             directory=options["out"],
-            formats=options["formats"] or export.FORMATS,
+            formats=options["formats"] or export.USUAL,
             by=self.by,
             show=self.progress("Export", "rows"),
         )

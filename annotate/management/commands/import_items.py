@@ -4,6 +4,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
+from annotate.dataset import manifest
 from annotate.errors import InvalidInput
 from annotate.formats import detection, streams
 from annotate.formats.columns import propose
@@ -100,7 +101,7 @@ class Command(GoldloopCommand):
             silver_confidence_field=options["silver_confidence_field"],
             show=self.progress("Import", "lines"),
         )
-        self._tell(done, options)
+        self._tell(done)
 
     def _dialect(self, options: dict[str, Any]) -> Dialect:
         """The file's dialect as detected, except for what the command's options set."""
@@ -121,6 +122,8 @@ class Command(GoldloopCommand):
 
     def _columns(self, options: dict[str, Any], dialect: Dialect) -> dict[str, str | None]:
         """The columns of content and id: from the options, else proposed by the names of the file's columns."""
+        if dialect.export:
+            return self._of_export(options)
         fields = modality(self.project.modality).FIELDS
         given = {name: options[f"{name}_column"] for name in (*fields, "id") if options[f"{name}_column"]}
         with streams.opened(options["file"]) as file:
@@ -145,7 +148,14 @@ class Command(GoldloopCommand):
         self.say(f"Reading {role} from {column!r}.")
         return True
 
-    def _tell(self, done: Import, options: dict[str, Any]) -> None:
+    def _of_export(self, options: dict[str, Any]) -> dict[str, str | None]:
+        """The columns that the options set; the others are found as exports call them. Says what the manifest says."""
+        for sentence in manifest.beside(options["file"]):
+            self.say(sentence)
+        fields = modality(self.project.modality).FIELDS
+        return {name: options[f"{name}_column"] for name in (*fields, "id") if options[f"{name}_column"]}
+
+    def _tell(self, done: Import) -> None:
         self.say(
             f"{done.n_items:,} new items, {done.n_revived:,} brought back, {done.n_duplicates:,} duplicates, "
             f"{done.n_rejected:,} rejected lines from {done.file_name}."
@@ -157,16 +167,17 @@ class Command(GoldloopCommand):
             self.say(f"  line {row.line:,}: {row.reason}")
         if done.n_rejected > _SHOWN:
             self.say(f"  ... and {done.n_rejected - _SHOWN:,} more")
-        self._tell_labels(done, options)
+        self._tell_labels(done)
         for warning in done.options.get("warnings", []):
             self.say(warning)
 
-    def _tell_labels(self, done: Import, options: dict[str, Any]) -> None:
+    def _tell_labels(self, done: Import) -> None:
         """Print how many labels came in, so that a mistyped column name is noticed."""
-        if field := options["gold_field"]:
+        fields = done.options["fields"]
+        if field := fields["gold"]:
             n_gold = Gold.objects.filter(item__source=done, rule=IMPORTED).count()
             self.say(f"{n_gold:,} of the new items came with a gold label in {field!r}.")
-        if field := options["silver_field"]:
+        if field := fields["silver"]:
             silver = Prediction.objects.filter(item__source=done, prompt__annotator=IMPORTED, status="ok")
             self.say(f"{silver.count():,} of the new items came with a machine's label in {field!r}.")
         for note in confidence.report(done):

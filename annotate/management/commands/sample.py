@@ -12,6 +12,7 @@ from annotate.errors import InvalidInput
 from annotate.management.base import GoldloopCommand
 from annotate.modalities import modality
 from annotate.models import Label, Round
+from annotate.reports import round_sizes
 
 
 class Command(GoldloopCommand):
@@ -23,8 +24,19 @@ class Command(GoldloopCommand):
     )
 
     def add(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--batch", type=int, default=100, help="how many questions (default 100)")
-        parser.add_argument(
+        size = parser.add_mutually_exclusive_group()
+        size.add_argument("--batch", type=int, default=100, help="how many questions (default 100)")
+        size.add_argument(
+            "--everything", action="store_true", help="ask every item that has no gold yet, for a pool labeled whole"
+        )
+        size.add_argument(
+            "--items",
+            type=Path,
+            metavar="FILE",
+            help="ask the items whose ids stand in FILE, one per line, chosen by what they say: a list made by arm, "
+            "split or random number would bend the audit; the samples are drawn besides",
+        )
+        size.add_argument(
             "--request",
             metavar="LABEL",
             help="ask only about items that this label is predicted for, drawn at random: for a label with little gold",
@@ -38,12 +50,22 @@ class Command(GoldloopCommand):
 
     def run(self, options: dict[str, Any]) -> None:
         label = self._label(options["request"]) if options["request"] is not None else None
-        current = rounds.draw_round(project=self.project, batch=options["batch"], by=self.by, request=label)
+        current = rounds.draw_round(
+            project=self.project,
+            batch=options["batch"],
+            everything=options["everything"],
+            names=_ids(options["items"]) if options["items"] else (),
+            request=label,
+            by=self.by,
+        )
         arms = dict(current.draws.values_list("arm").annotate(n=Count("id")))
         described = ", ".join(f"{n} {arm}" for arm, n in sorted(arms.items()))
         self.say(
             f"Round {current.index} of {self.project.slug} is open: {current.queue.count()} questions ({described})."
         )
+        size = round_sizes.facts(self.project, current.index)
+        if said := round_sizes.briefly(size, current.queue.count()):
+            self.say(said)
         if options["questions"]:
             files.write_whole(options["questions"].resolve(), questions(current))
             self.say(f"The questions are in {options['questions']}.")
@@ -55,6 +77,18 @@ class Command(GoldloopCommand):
             names = ", ".join(label.name for label in labels[:12])
             raise InvalidInput(f"{name!r} is not one of the labels: {names}")
         return found
+
+
+def _ids(path: Path) -> list[str]:
+    """The ids in a file, one per line, without blank lines and blanks around ids; InvalidInput if it has none."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} cannot be read as text: {error}.") from None
+    found = [line.strip() for line in lines if line.strip()]
+    if not found:
+        raise InvalidInput(f"{path} names no item.")
+    return found
 
 
 def questions(current: Round) -> list[bytes]:

@@ -31,7 +31,7 @@ from tests.factories import make_member, make_project, owner_of, rows_of, write_
 
 LOOP = (
     "id, external_id, payload, label, label_source, label_probability, gold_rule, gold_origin, arms, split, pi, "
-    "stratum, silver_label, silver_probability, silver_status, model_label, model_probability, fold, annotators, "
+    "silver_label, silver_probability, silver_status, model_label, model_probability, fold, annotators, "
     "n_annotations, agreement, llm_version, prompt_version, model_version, schema_version, guideline_version, "
     "labeled_at"
 )
@@ -121,9 +121,9 @@ def jsonl_of(manifest) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def csv_of(manifest) -> list[dict]:
-    path = manifest.with_name(manifest.name.replace(".manifest.json", ".csv"))
-    with path.open(newline="") as file:
+def csv_of(manifest, ending=".csv") -> list[dict]:
+    path = manifest.with_name(manifest.name.replace(".manifest.json", ending))
+    with path.open(newline="", encoding="utf-8-sig") as file:
         return list(csv.DictReader(file))
 
 
@@ -156,7 +156,7 @@ class TestRows:
             (item.public_id, item.external_id, item.fold) for item in made
         ]
         assert rows[0]["payload"] == {"text": "item number 0"}
-        assert rows[0]["gold_rule"] is rows[0]["labeled_at"] is rows[0]["pi"] is rows[0]["stratum"] is None
+        assert rows[0]["gold_rule"] is rows[0]["labeled_at"] is rows[0]["pi"] is None
 
     def test_it_prefers_gold_and_the_trainable_one(self, project, tmp_path):
         first, second, third, fourth = make_items(project, tmp_path, 4)
@@ -292,12 +292,27 @@ class TestCsv:
         assert list(csv_of(manifest)[0])[:4] == ["id", "external_id", "payload.text", "label"]
 
     @pytest.mark.parametrize("text", ["=1+1", " =cmd()", "+1", "-1", "@x", "\tx", "\uff1d1"])
-    def test_it_makes_formulas_harmless(self, project, tmp_path, text):
+    def test_it_alters_nothing_for_programs_and_makes_formulas_harmless_for_spreadsheets(self, project, tmp_path, text):
         make_items(project, tmp_path, rows=[{"id": text, "text": text}])
-        manifest = written(make_delivered(project), tmp_path)
-        [cells] = csv_of(manifest)
-        assert cells["payload.text"] == cells["external_id"] == "'" + text
+        manifest = written(make_delivered(project), tmp_path, formats=export.FORMATS)
+        [cells], [escaped] = csv_of(manifest), csv_of(manifest, ".spreadsheet.csv")
+        assert cells["payload.text"] == cells["external_id"] == text
+        assert escaped["payload.text"] == escaped["external_id"] == "'" + text
         assert jsonl_of(manifest)[0]["payload"]["text"] == text
+
+    def test_it_writes_null_as_an_empty_cell_without_quotes(self, project, tmp_path):
+        make_items(project, tmp_path, rows=[{"text": "a"}])
+        manifest = written(make_delivered(project, label=[-1], probability=[np.nan]), tmp_path)
+        _, line = manifest.with_name("mails-v1.csv").read_bytes().splitlines()
+        assert line.split(b",")[1:6] == [b"", b"a", b"", b"", b""] and b'"' not in line
+
+    def test_the_one_for_spreadsheets_is_named_in_the_manifest_and_in_its_header(self, project, tmp_path):
+        make_items(project, tmp_path, rows=[{"text": "=1"}])
+        manifest = written(make_delivered(project), tmp_path, formats=["csv-spreadsheet"])
+        [entry] = json.loads(manifest.read_text())["files"]
+        assert (entry["name"], entry["format"]) == ("mails-v1.spreadsheet.csv", "csv-spreadsheet")
+        assert list(csv_of(manifest, ".spreadsheet.csv")[0])[-1] == "goldloop:csv-spreadsheet"
+        assert export.verify_export(manifest) == []
 
     def test_it_survives_quotes_commas_and_line_ends(self, project, tmp_path):
         text = 'a "quoted", line\r\nand another; ünï😀'
@@ -425,8 +440,12 @@ class TestManifest:
         assert (by_pool["value"], by_pool["reason"]) == (None, "nothing was audited")
         assert new["population"] == "future items of this source"
         assert recall["population"] == "the items of the pool whose gold is 'no'"
-        assert (found["looks_spent"], found["unresolved"], found["alpha"]) == (1, 2, None)
-        assert found["alpha_reason"] == "no gold was labeled a second time yet"
+        assert (found["looks_spent"], found["unresolved"]) == (1, 2)
+
+    def test_it_is_of_format_2_which_has_no_field_that_is_always_null(self, project, tmp_path):
+        found = self.read(make_delivered(project), tmp_path)
+        assert found["format"] == 2
+        assert not {"alpha", "alpha_reason"} & found.keys() and "stratum" not in found["columns"]
 
     def test_it_says_what_it_rests_on(self, project, tmp_path):
         delivered = make_delivered(project)
@@ -446,6 +465,17 @@ class TestVerify:
 
     def test_it_finds_nothing_in_whole_files(self, manifest):
         assert export.verify_export(manifest) == []
+
+    @pytest.mark.parametrize("number", [1, 2])
+    def test_it_reads_manifests_of_earlier_formats(self, manifest, number):
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": number}))
+        assert export.verify_export(manifest) == []
+
+    @pytest.mark.parametrize("number", [3, "1", None])
+    def test_it_refuses_formats_that_it_does_not_know(self, manifest, number):
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": number}))
+        [problem] = export.verify_export(manifest)
+        assert "this version knows 1 and 2" in problem
 
     def test_it_finds_one_changed_byte(self, manifest):
         path = manifest.with_name("mails-v1.csv")

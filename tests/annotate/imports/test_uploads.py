@@ -420,6 +420,12 @@ class TestQuarantine:
             ["5", "'=3", "rejected", '"text" is empty', "'=3,"],
         ]
 
+    def test_for_programs_no_cell_is_altered(self, project):
+        source = take_in(send(project, b"id,text\n=3,\n"))
+        lines = b"".join(uploads.quarantine(source.rejected_rows.all(), is_for_programs=True)).decode()
+        _, row = stdlib.reader(io.StringIO(lines, newline=""))
+        assert row == ["2", "=3", "rejected", '"text" is empty', "=3,"]
+
     def test_it_comes_in_pages(self, project, monkeypatch, django_assert_num_queries):
         monkeypatch.setattr(bulk, "ROWS_PER_PAGE", 10)
         source = Import.objects.create(project=project, file_name="x", file_sha256="x")

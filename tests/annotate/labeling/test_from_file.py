@@ -44,8 +44,8 @@ def test_a_value_that_means_no_label_is_named(project, tmp_path):
     result = read(project, write_jsonl(tmp_path / "answers.jsonl", rows))
     assert result.n_stored == 0
     assert [reason for _line, reason in result.refused] == [
-        "'2' is none of the project's labels: -1, 0, 1",
-        "'true' is none of the project's labels: -1, 0, 1",
-        "'null' is none of the project's labels: -1, 0, 1",
+        "'2' is not one of the labels: -1, 0, 1",
+        "'true' is not one of the labels: -1, 0, 1",
+        "'null' is not one of the labels: -1, 0, 1",
         """'["0","1"]' names several labels; an item has one: -1, 0, 1""",
     ]

@@ -2,10 +2,13 @@
 
 import pytest
 
+from annotate import label_changes
+from annotate.label_changes import NextLabel
 from annotate.models import Annotation, Gold, Label
 from annotate.models.project import Arm
+from annotate.projects import NewLabel
 from annotate.reports import agreement
-from tests.factories import make_member, make_project
+from tests.factories import make_member, make_project, owner_of
 from tests.rows import make_items
 
 pytestmark = pytest.mark.django_db
@@ -114,3 +117,15 @@ def test_it_costs_four_queries(django_assert_num_queries):
         answers.say(person, [0] * 20)
     with django_assert_num_queries(4):
         agreement.with_gold(answers.project)
+
+
+def test_labels_are_compared_as_they_read_now():
+    """Ann said yes and Tess no; merged they agree. What was retired is compared with nothing."""
+    answers = Answers(make_project(labels=("yes", "no", "maybe")))
+    tess, ann = make_member(answers.project, "Tess"), make_member(answers.project, is_trusted=False)
+    answers.say(tess, [0, 2])
+    answers.say(ann, [1, 2])
+    assert answers.of(ann) == (1, 2)
+    new = [NextLabel(NewLabel("sure"), was=("yes", "no")), NextLabel(NewLabel("new"), takes_from=())]
+    label_changes.change(project=answers.project, new=new, by=owner_of(answers.project))
+    assert answers.of(ann) == (1, 1)

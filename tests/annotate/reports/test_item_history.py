@@ -2,9 +2,11 @@
 
 import pytest
 
-from annotate import items, rounds
+from annotate import items, label_changes, rounds
+from annotate.label_changes import NextLabel
 from annotate.labeling import adjudication
 from annotate.models.project import Role
+from annotate.projects import NewLabel
 from annotate.reports import item_history
 from tests.annotate.asking import answer, label, question
 from tests.factories import make_member, owner_of
@@ -113,3 +115,29 @@ class TestSight:
         assert self.sees(project, entry, Role.OWNER) == (True, False, True)
         assert self.sees(project, entry, Role.REVIEWER) == (False, False, False)
         assert self.sees(project, entry, Role.VIEWER) == (True, True, True)
+
+
+class TestAfterAChangeOfLabels:
+    def test_names_are_those_given_and_what_they_read_as_now(self, asked):
+        project = asked()
+        entry = question(project)
+        make_silver(project, [entry.item])
+        answer(entry, owner_of(project))
+        for new in ("yes", "sure"):
+            was = {"yes": ("no", "yes"), "sure": ("yes",)}[new]
+            plan = [NextLabel(NewLabel(new), was=was), NextLabel(NewLabel("maybe"), was=("maybe",))]
+            label_changes.change(project=project, new=plan, by=owner_of(project))
+        found = {one.kind: one for one in item_history.load(entry.item, ALL)}
+        assert found["answered"].row.label.name == "yes"
+        assert found["answered"].facts["now"].name == found["gold"].facts["now"].name == "sure"
+        assert (found["predicted"].facts["label"], found["predicted"].facts["now"].name) == ("yes", "sure")
+
+    def test_what_is_void_says_so(self, asked):
+        project = asked()
+        entry = question(project)
+        make_silver(project, [entry.item])
+        answer(entry, owner_of(project))
+        plan = [NextLabel(NewLabel(name), was=(name,)) for name in ("no", "maybe")]
+        label_changes.change(project=project, new=plan, by=owner_of(project))
+        found = {one.kind: one for one in item_history.load(entry.item, ALL)}
+        assert all(found[kind].facts["is_void"] for kind in ("answered", "gold", "predicted"))

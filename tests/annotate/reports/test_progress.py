@@ -5,8 +5,10 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from annotate import projects
-from annotate.models import Annotation, Budget, Item, ModelVersion
+from annotate import label_changes, projects
+from annotate.label_changes import NextLabel
+from annotate.models import Annotation, Budget, Gold, Item, ModelVersion
+from annotate.projects import NewLabel
 from annotate.reports import next_step, progress
 from annotate.silver import prompts
 from tests.factories import make_member, make_project, owner_of
@@ -289,3 +291,56 @@ class TestKnown:
         Annotation.objects.create(item=late, label=label, idempotency_key="3", is_counted=False, **by)
         assert progress.answers_since(project, before) == 1
         assert progress.answers_since(project, timezone.now()) == 0
+
+
+class TestAfterAChangeOfLabels:
+    def change(self, project, *new):
+        return label_changes.change(project=project, new=new, by=owner_of(project))
+
+    def renamed(self, project):
+        self.change(project, *(NextLabel(NewLabel(name.upper()), was=(name,)) for name in ("yes", "no", "maybe")))
+
+    def retired(self, project):
+        self.change(project, *(NextLabel(NewLabel(name), was=(name,)) for name in ("no", "maybe")))
+
+    def give(self, item, name="yes"):
+        label = projects.current_schema(item.project).labels.get(name=name)
+        fields = {"rule": "one_trusted", "origin": "random", "is_blind": True}
+        return Gold.objects.create(project=item.project, item=item, label=label, **fields)
+
+    def test_void_gold_is_no_gold(self):
+        project = make_project()
+        self.give(make_items(project)[0])
+        assert progress.progress(project).n_gold == 1
+        self.retired(project)
+        assert progress.progress(project).n_gold == 0
+
+    def test_after_new_names_the_figures_are_made_again(self):
+        project = make_project()
+        make_estimate(make_finished_round(project))
+        assert step(project).kind in ("draw", "export")
+        self.renamed(project)
+        assert step(project).kind == "estimate"
+
+    def test_a_model_that_was_left_behind_is_trained_again(self):
+        project = make_project()
+        make_estimate(make_finished_round(project))
+        self.retired(project)
+        assert step(project).kind == "train"
+        assert "labels were changed" in str(step(project))
+
+    def test_void_gold_of_a_sample_is_asked_again_first(self):
+        project = make_project()
+        make_estimate(make_finished_round(project))
+        self.give(project.items.get(ordinal=0))
+        self.retired(project)
+        assert step(project).kind == "draw"
+        assert step(project).counts == {"round": 2, "n": 1}
+
+    def test_a_round_has_figures_under_both_labels(self):
+        project = make_project()
+        first = make_finished_round(project)
+        make_estimate(first, value=0.8)
+        self.renamed(project)
+        make_estimate(make_version(project, first.model, first.prompt, version=2), value=0.85)
+        assert [row.value for row in progress.known(project).history] == [0.8, 0.85]

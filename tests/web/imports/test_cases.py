@@ -110,5 +110,5 @@ class TestTheQuestion:
         send(client, project, b"text\n" + rows, "x.csv")
         text = self.look(client, project)
         assert "only the first 1.0 MB were read" in text and "Count the whole file first" in text
-        n_rows = int(re.search(r"Import about ([0-9,]+) rows", text)[1].replace(",", ""))
+        n_rows = int(re.search(r"import about ([0-9,]+) rows", text)[1].replace(",", ""))
         assert abs(n_rows - 100_000) < 2_000

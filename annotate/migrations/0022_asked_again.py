@@ -30,9 +30,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="prediction",
-            constraint=models.UniqueConstraint(
-                fields=("prompt", "item", "attempt"), name="prediction_attempt_once"
-            ),
+            constraint=models.UniqueConstraint(fields=("prompt", "item", "attempt"), name="prediction_attempt_once"),
         ),
         migrations.AddConstraint(
             model_name="prediction",

@@ -1,0 +1,101 @@
+"""Decides how CSV that formats/csv wrote is read: null and an empty text stay two things, in bounded memory."""
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+from annotate.errors import InvalidInput
+from annotate.formats import csv, jsonl, streams
+from annotate.formats.dialect import Dialect
+from annotate.formats.tables import MAX_RECORD, Broken, Table
+
+Raw = list[str | None] | Broken
+
+_LIMIT = MAX_RECORD + 2  # room for CR and LF
+_BEGINNING = 500  # characters of a broken record that are kept
+_BAD = re.compile("[\ud800-\udfff]")
+
+
+class OwnCsv:
+    """Reads such a file as rows of texts and nulls, named by the header. Lines are counted as `Table` counts them."""
+
+    is_typed = True
+    warnings: list[str] = []  # nothing can be misread
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.table = Table(dialect)  # any table's reader reads it too, but for null and the empty text
+        self.columns: list[str] = []
+
+    def inspect(
+        self, file: BinaryIO, name: Path | str, beat: Callable[[], None] = lambda: None, *, limit: int | None = None
+    ) -> streams.Facts:
+        return self.table.inspect(file, name, beat, limit=limit)
+
+    def check_beginning(self, file: BinaryIO, name: Path | str) -> None:
+        self.table.check_beginning(file, name)
+
+    def names(self, file: BinaryIO) -> list[str]:
+        return self.table.names(file)
+
+    def lines(self, file: BinaryIO, *, skip: int = 0) -> Iterator[tuple[int, Raw, bool]]:
+        """(line on which the row begins, cells or Broken, True) for each row after line `skip`."""
+        self.columns = self.names(file)
+        for number, raw in records(_decoded(file)):
+            if number > max(skip, self.table.dialect.header_line):
+                yield number, raw, True
+
+    def parse(self, raw: Raw) -> dict[str, Any]:
+        """The cells by column; InvalidInput says why the row cannot be used."""
+        if isinstance(raw, Broken):
+            raise InvalidInput(raw.reason)
+        if len(raw) != len(self.columns):
+            raise InvalidInput(f"has {len(raw):,} cells where the header has {len(self.columns):,}")
+        return dict(zip(self.columns, raw, strict=True))
+
+    def excerpt(self, raw: Raw) -> str:
+        return jsonl.printable(raw.text if isinstance(raw, Broken) else ",".join(cell or "" for cell in raw))
+
+    def size(self, raw: Raw) -> int:
+        return len(raw.text) if isinstance(raw, Broken) else sum(len(cell or "") for cell in raw)
+
+
+def records(stream: TextIO) -> Iterator[tuple[int, Raw]]:
+    """(line on which the record begins, cells or Broken) for each record; empty lines are left out."""
+    number, start, text = 0, 1, ""
+    while line := stream.readline(_LIMIT):
+        number += 1
+        text += line
+        if len(text) > MAX_RECORD and len(text.rstrip("\r\n")) > MAX_RECORD:
+            _skip_rest(stream, line)
+            yield start, Broken(f"is longer than {MAX_RECORD:,} characters", text[:_BEGINNING])
+        elif text.count('"') % 2:
+            continue  # a cell in quotes goes on in the next line
+        elif text.strip("\r\n"):
+            yield start, _cells(text)
+        start, text = number + 1, ""
+    if text:
+        yield start, Broken("opens a double quote that is never closed", text[:_BEGINNING])
+
+
+def _cells(text: str) -> Raw:
+    if not text.isascii() and _BAD.search(text):
+        return Broken("is not UTF-8", text[:_BEGINNING].encode("utf-8", "replace").decode())
+    try:
+        return csv.cells(text)
+    except ValueError as error:
+        return Broken(str(error), text[:_BEGINNING])
+
+
+def _skip_rest(stream: TextIO, line: str) -> None:
+    """Read and drop the rest of a line that was read in part."""
+    while line and not line.endswith(("\n", "\r")):
+        line = stream.readline(_LIMIT)
+
+
+def _decoded(file: BinaryIO) -> TextIO:
+    stream = streams.decompressed(file)
+    if stream.peek(3).startswith(streams.BOM):
+        stream.read(len(streams.BOM))
+    return io.TextIOWrapper(stream, "utf-8", errors="surrogateescape", newline="")
