@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from annotate import failpoints
 from annotate.errors import FileDamaged
@@ -32,7 +33,7 @@ def path_of(name: str) -> Path:
     base, root = (settings.VAR_DIR, EXPORTS) if first == (EXPORTS,) else (settings.FILES_DIR, "")
     path = (Path(base) / name).resolve()
     if not path.is_relative_to((Path(base) / root).resolve()):
-        raise FileDamaged(f"{name!r} lies outside the file store.")
+        raise FileDamaged(_("%(name)s lies outside the file store.") % {"name": repr(name)})
     return path
 
 
@@ -194,9 +195,12 @@ def checked_path(name: str, sha256: str) -> Path:
     """The path of a stored file whose SHA-256 is `sha256`; FileDamaged if it is missing or has another."""
     path = path_of(name)
     if not path.is_file():
-        raise FileDamaged(f"The stored file {name} is missing.")
+        raise FileDamaged(_("The stored file %(name)s is missing.") % {"name": name})
     if (found := checksum(path)) != sha256:
-        raise FileDamaged(f"The stored file {name} has checksum {found}, its row says {sha256}.")
+        raise FileDamaged(
+            _("The stored file %(name)s has checksum %(found)s, its row says %(sha256)s.")
+            % {"name": name, "found": found, "sha256": sha256}
+        )
     return path
 
 

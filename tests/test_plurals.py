@@ -24,7 +24,7 @@ _NO_NOUNS = {
 }  # fmt: skip
 # Placeholders of names, versions and places in a list.
 _NO_COUNTS = {"name", "person", "file", "version", "round", "number", "place", "email", "item", "label", "value"}
-_LIMITS = {"days", "most", "limit"}  # fixed, and above one
+_LIMITS = {"days", "most", "limit", "many"}  # fixed, and above one; or more than a limit
 _FIXED = {  # a limit above one under another name
     "You have %(n)d tokens, which is all you can have. Revoke one first.",
     "A key has 1 to %(n)d printable ASCII characters.",

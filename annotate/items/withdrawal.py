@@ -25,7 +25,7 @@ def withdraw(*, project: Project, by: User, external_ids: Sequence[str] = (), pu
     """
     access.require(by, project, to="manage")
     if not external_ids and not public_ids:
-        raise InvalidInput("No item was named.")
+        raise InvalidInput(_("No item was named."))
     with transaction.atomic():
         chosen = {**_in_pool(project, "external_id", external_ids), **_in_pool(project, "public_id", public_ids)}
         changed = withdraw_rows(list(chosen))
@@ -121,5 +121,8 @@ def _in_pool(project: Project, field: str, names: Sequence[str]) -> dict[int, st
     if missing:
         named = ", ".join(repr(name) for name in list(missing)[:_MOST_NAMED])
         more = f" and {len(missing) - _MOST_NAMED:,} more" if len(missing) > _MOST_NAMED else ""
-        raise NotFound(f"{project} has no item {named}{more} that could be withdrawn; nothing was.")
+        raise NotFound(
+            _("%(project)s has no item %(named)s%(more)s that could be withdrawn; nothing was.")
+            % {"project": project, "named": named, "more": more}
+        )
     return public_ids

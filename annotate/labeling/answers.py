@@ -46,11 +46,14 @@ class Answer:
 
     def __post_init__(self) -> None:
         if (self.label is None) == (self.skip_reason is None):
-            raise InvalidInput("An answer is a label or a reason to skip, one of the two.")
+            raise InvalidInput(_("An answer is a label or a reason to skip, one of the two."))
         if self.skip_reason is not None and self.skip_reason not in SkipReason.values:
-            raise InvalidInput(f"{self.skip_reason!r} is no reason to skip; there are: {', '.join(SkipReason.values)}.")
+            raise InvalidInput(
+                _("%(given)s is no reason to skip; there are: %(known)s.")
+                % {"given": repr(self.skip_reason), "known": ", ".join(SkipReason.values)}
+            )
         if self.seconds is not None and not 0 <= self.seconds < 1e7:
-            raise InvalidInput(f"{self.seconds!r} seconds cannot have been spent on one item.")
+            raise InvalidInput(_("%(time)s s cannot have been spent on one item.") % {"time": repr(self.seconds)})
         check_comment(self.comment)
 
 
@@ -127,10 +130,10 @@ def change(
         return _replayed(first, question, answer)
     _check_label(question, answer)
     if question.entry.round.state != Round.State.OPEN:
-        raise Conflict(f"Round {question.entry.round.index} is closed; its answers stand.")
+        raise Conflict(_("Round %(index)s is closed; its answers stand.") % {"index": question.entry.round.index})
     earlier = answers.current(by)
     if earlier is None or earlier.entry_id != question.entry.pk:
-        raise Conflict(f"{by} has not answered this question.")
+        raise Conflict(_("%(person)s has not answered this question.") % {"person": by})
     may_count = earlier.is_counted or _became_void(question, answers, earlier)
     is_counted = may_count and not _is_void(question, answer)
     if is_counted:
@@ -160,9 +163,9 @@ def save_draft(
 ) -> Draft:
     """Save the answer that somebody has begun, as their draft of this question; the last save wins. One query."""
     if lease.annotator_id != by.pk:
-        raise LeaseLost("This item is held for somebody else.")
+        raise LeaseLost(_("This item is held for somebody else."))
     if lease.outcome in (Lease.Outcome.ANSWERED, Lease.Outcome.SKIPPED):
-        raise Conflict("This question is answered already; change the answer instead.")
+        raise Conflict(_("This question is answered already; change the answer instead."))
     check_comment(comment)
     draft = Draft(entry=lease.entry, annotator=by, label=label, is_flagged=is_flagged, comment=comment)
     Draft.objects.bulk_create(
@@ -224,9 +227,12 @@ def why_uncounted(annotation: Annotation) -> str | None:
 def check_comment(text: str) -> None:
     """InvalidInput for a comment that is too long, or that holds characters which a database cannot store."""
     if len(text) > MAX_COMMENT:
-        raise InvalidInput(f"A comment has at most {MAX_COMMENT:,} characters; this one has {len(text):,}.")
+        raise InvalidInput(
+            _("A comment has at most %(most)s characters; this one has %(many)s.")
+            % {"most": f"{MAX_COMMENT:,}", "many": f"{len(text):,}"}
+        )
     if not is_storable(text):
-        raise InvalidInput("The comment holds half a character or a NUL.")
+        raise InvalidInput(_("The comment holds half a character or a NUL."))
 
 
 def _load(
@@ -234,13 +240,13 @@ def _load(
 ) -> AnswerContext:
     """The context of the answer's question, after checks of the key, the person's access and the label."""
     if not 1 <= len(key) <= _MAX_KEY or not is_storable(key):
-        raise InvalidInput(f"An answer's key has 1 to {_MAX_KEY} characters.")
+        raise InvalidInput(_("An answer's key has 1 to %(most)s characters.") % {"most": _MAX_KEY})
     index = answer.label if isinstance(answer.label, int) else None
     question = context.load(lease_id=lease_id, project=project, by=by, index=index, version=answer.version, now=now)
     if question is None:
         if isinstance(project, str):
             access.member_of(by, project, to="annotate")
-        raise LeaseLost("This item is held for somebody else, or for nobody.")
+        raise LeaseLost(_("This item is held for somebody else, or for nobody."))
     question.require_annotator()
     return question
 
@@ -250,12 +256,12 @@ def _check_label(question: AnswerContext, answer: Answer) -> None:
     label, schema = _label(question, answer)
     if isinstance(answer.label, Label):
         if schema != question.schema_id and label not in question.reading.history.label_ids:
-            raise InvalidInput(f"{answer.label} is not one of this project's labels.")
+            raise InvalidInput(_("%(label)s is not one of this project's labels.") % {"label": answer.label})
         return
     if answer.label is None or label is not None:
         return
     if answer.version is None or question.project.schemas.filter(version=answer.version).exists():
-        raise InvalidInput(f"This project has no label {answer.label}.")
+        raise InvalidInput(_("This project has no label %(label)s.") % {"label": answer.label})
     raise Conflict(_("The labels that you saw are not in use any more; nothing was stored. Please answer again."))
 
 
@@ -284,7 +290,7 @@ def _replayed(first: Annotation, question: AnswerContext, answer: Answer) -> Ann
     stored = (first.entry_id, first.annotator_id, first.skip_reason, first.is_flagged, first.comment)
     submitted = (question.entry.pk, question.person.pk, answer.skip_reason, answer.is_flagged, answer.comment)
     if stored != submitted or not _says_the_same(first, question, answer):
-        raise Conflict("This answer's key was used before for another answer; nothing was changed.")
+        raise Conflict(_("This answer's key was used before for another answer; nothing was changed."))
     return first
 
 
@@ -342,7 +348,7 @@ def _move_slot(question: AnswerContext, earlier: Annotation, answer: Answer) -> 
     free = free.exclude(state=QueueEntry.State.UNRESOLVED)
     if free.update(n_taken=F("n_taken") + 1) != 1:
         stands = "your skip stands" if earlier.label_id is None else "nothing was changed"
-        raise Conflict(f"Others have taken this question over in the meantime; {stands}.")
+        raise Conflict(_("Others have taken this question over in the meantime; %(stands)s.") % {"stands": stands})
 
 
 def _append(
@@ -351,7 +357,7 @@ def _append(
     """Store the answer as this person's next revision, pay it where it is owed, and delete their draft."""
     mine = answers.by(question.person)
     if len(mine) >= _MAX_REVISIONS:
-        raise Conflict(f"You have answered this item {len(mine)} times; your last answer stands.")
+        raise Conflict(_("You have answered this item %(many)s times; your last answer stands.") % {"many": len(mine)})
     if is_current and any(row.is_current for row in mine):
         Annotation.objects.filter(pk__in=[row.pk for row in mine if row.is_current]).update(is_current=False)
     if question.has_draft:
@@ -405,5 +411,5 @@ def _insert(annotation: Annotation) -> Annotation:
         with transaction.atomic():
             annotation.save(force_insert=True)
     except IntegrityError:  # another question was answered with the same key at the same moment
-        raise Conflict("This answer's key was used before for another answer; nothing was changed.") from None
+        raise Conflict(_("This answer's key was used before for another answer; nothing was changed.")) from None
     return annotation

@@ -22,6 +22,7 @@ from django.db.models import (
     When,
 )
 from django.db.models.functions import Coalesce, Now
+from django.utils.translation import gettext as _
 
 from annotate.access import MAY
 from annotate.errors import AccessDenied, NotFound
@@ -84,9 +85,12 @@ class AnswerContext:
     def require_annotator(self) -> None:
         """Refuse whoever may not annotate in the project, as access.require does, but without a query."""
         if self.role is None:
-            raise NotFound(f"There is no project {self.project.slug!r}.")
+            raise NotFound(_("There is no project %(slug)s.") % {"slug": repr(self.project.slug)})
         if self.role not in MAY["annotate"]:
-            raise AccessDenied(f"{self.person} is {self.role} in {self.project} and may not annotate.")
+            raise AccessDenied(
+                _("%(person)s is %(role)s in %(project)s and may not annotate.")
+                % {"person": self.person, "role": self.role, "project": self.project}
+            )
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from annotate import access, labels, projects
 from annotate.errors import Conflict, GoldloopError, InvalidInput
@@ -37,7 +38,7 @@ def import_annotations(*, project: Project, path: Path, by: User, show: lifecycl
     access.require(by, project, to="manage")
     current = project.rounds.filter(state=Round.State.OPEN).first()
     if current is None:
-        raise Conflict(f"{project} has no open round; draw one with `sample` first.")
+        raise Conflict(_("%(project)s has no open round; draw one with `sample` first.") % {"project": project})
     result = Result()
     with (
         jsonl.opened(path) as file,
@@ -65,7 +66,7 @@ def import_annotations(*, project: Project, path: Path, by: User, show: lifecycl
 def _take(reader: "_Reader", number: int, line: bytes | None, result: Result) -> None:
     try:
         if line is None:
-            raise InvalidInput(f"is longer than {jsonl.MAX_LINE_BYTES:,} bytes")
+            raise InvalidInput(_("is longer than %(most)s bytes") % {"most": f"{jsonl.MAX_LINE_BYTES:,}"})
         with transaction.atomic():
             is_new = reader.store(number, line)
     except GoldloopError as error:
@@ -113,11 +114,13 @@ class _Reader:
     def _person(self, row: dict[str, Any]) -> User:
         email = row.get("annotator")
         if not isinstance(email, str):
-            raise InvalidInput('has no "annotator" (an e-mail)')
+            raise InvalidInput(_('has no "annotator" (an e-mail)'))
         if email not in self._people:
             user = User.objects.filter(email=email.strip().lower()).first()
             if user is None or access.membership(user, self._project) is None:
-                raise InvalidInput(f"{email!r} is not a member of {self._project}")
+                raise InvalidInput(
+                    _("%(email)s is not a member of %(project)s") % {"email": repr(email), "project": self._project}
+                )
             self._people[email] = user
         return self._people[email]
 
@@ -128,17 +131,19 @@ class _Reader:
         elif isinstance(row.get("id"), str | int):
             entry, name = queue.filter(item__external_id=str(row["id"])).first(), row["id"]
         else:
-            raise InvalidInput('has neither "id" nor "item"')
+            raise InvalidInput(_('has neither "id" nor "item"'))
         if entry is None:
-            raise InvalidInput(f"{name!r} is not asked in round {self._round.index}")
+            raise InvalidInput(
+                _("%(name)s is not asked in round %(index)s") % {"name": repr(name), "index": self._round.index}
+            )
         return entry
 
     def _answer(self, row: dict[str, Any]) -> answers.Answer:
         seconds = row.get("seconds")
         if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float)):
-            raise InvalidInput('"seconds" is not a number')
+            raise InvalidInput(_('"seconds" is not a number'))
         if row.get("skip") is not None and row.get("label") is not None:
-            raise InvalidInput('has both "label" and "skip"')
+            raise InvalidInput(_('has both "label" and "skip"'))
         if row.get("skip") is not None:
             return answers.Answer(skip_reason=str(row["skip"]), seconds=seconds)
         value = row.get("label")

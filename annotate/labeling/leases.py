@@ -85,7 +85,7 @@ def lease(*, entry: QueueEntry, annotator: User, now: datetime | None = None) ->
     # Whoever skipped may lease the question again; whoever labeled it changes the answer without a new lease.
     mine = Annotation.objects.filter(entry=entry, annotator=annotator, is_current=True, is_counted=True)
     if mine.filter(label__isnull=False).exists():
-        raise Conflict(f"{annotator} has answered this question already.")
+        raise Conflict(_("%(annotator)s has answered this question already.") % {"annotator": annotator})
     slots.lock([entry.pk])
     if not slots.take([entry.pk]):
         raise Conflict(_why_no_slot(entry))
@@ -96,7 +96,7 @@ def lease(*, entry: QueueEntry, annotator: User, now: datetime | None = None) ->
         with transaction.atomic():
             granted = Lease.objects.create(entry=entry, annotator=annotator, granted_at=now, expires_at=_until(now))
     except IntegrityError:
-        raise Conflict(f"{annotator} holds this question in another window.") from None
+        raise Conflict(_("%(annotator)s holds this question in another window.") % {"annotator": annotator}) from None
     money.book([granted])
     return granted
 
@@ -109,7 +109,7 @@ def shown(*, lease_id: str, by: User, now: datetime | None = None) -> None:
     with sqlite_write_lock():
         n_marked = _SHOWN.run(settings.ANSWER_LEASE_SECONDS, lease=lease_id, person=by.pk, now=now)
     if n_marked != 1:
-        raise LeaseLost("This item is no longer held for you.")
+        raise LeaseLost(_("This item is no longer held for you."))
 
 
 def renew(
@@ -146,7 +146,7 @@ def find_lease(*, project: Project, public_id: str, by: User) -> Lease:
     leases = Lease.objects.select_related("entry__item__content", "entry__round")
     lease = leases.filter(public_id=public_id, annotator=by, entry__round__project=project).first()
     if lease is None:
-        raise NotFound("There is no such question.")
+        raise NotFound(_("There is no such question."))
     lease.entry.round.project = project
     return lease
 
@@ -266,7 +266,7 @@ def _grant(entries: list[Any], wanted: int, annotator: User, n_active: int) -> l
             for entry in taken[: money.n]
         )
     except IntegrityError:  # leased by the same person in another window meanwhile; rolling back frees the slots
-        raise Conflict("This question is held in another window; please try again.") from None
+        raise Conflict(_("This question is held in another window; please try again.")) from None
     money.book(leases)
     return leases
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce
+from django.utils.translation import gettext as _
 
 from annotate import labels, projects
 from annotate.errors import AccessDenied, NotFound
@@ -37,9 +38,9 @@ def reveal(*, lease_id: str, project: Project, by: User, now: datetime | None = 
     policy = question.entry.suggestion
     # This check comes first, with the same words for each policy: a refusal must not tell which questions are blind.
     if policy != SuggestionPolicy.SHOWN and not _has_labeled(question):
-        raise AccessDenied("What the machine says is shown after your answer, if at all.")
+        raise AccessDenied(_("What the machine says is shown after your answer, if at all."))
     if policy == SuggestionPolicy.HIDDEN:
-        raise AccessDenied("The machine's answer to this question is not shown to anybody who labels.")
+        raise AccessDenied(_("The machine's answer to this question is not shown to anybody who labels."))
     _mark_revealed(question)
     return by_entry(project=project, entries=[question.entry])[question.entry.pk]
 
@@ -49,7 +50,7 @@ def why(*, lease_id: str, project: Project, by: User, now: datetime | None = Non
     """The arms that drew the item in this round (else: ever), recorded as seen; AccessDenied before `by` labeled it."""
     question = _look(lease_id, project, by, now)
     if not _has_labeled(question):
-        raise AccessDenied("Why this item was drawn is shown once you have answered.")
+        raise AccessDenied(_("Why this item was drawn is shown once you have answered."))
     _mark_revealed(question)
     draws = list(Draw.objects.filter(item=question.entry.item_id).order_by("pk").values_list("arm", "round_id"))
     now_drawn = [arm for arm, round_id in draws if round_id == question.entry.round_id]
@@ -80,7 +81,7 @@ def _look(lease_id: str, project: Project, by: User, now: datetime | None) -> An
     context.lock(lease_id, by)
     question = context.load(lease_id=lease_id, project=project, by=by, now=now)
     if question is None:
-        raise NotFound("There is no such question.")
+        raise NotFound(_("There is no such question."))
     question.require_annotator()
     return question
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from django.utils.translation import gettext as _
 
 from annotate import files, vectors
 from annotate.errors import FileDamaged
@@ -29,8 +30,11 @@ def load_snapshot(model: ModelVersion) -> tuple[crossfit.Snapshot, Positions]:
     x = np.ascontiguousarray(vectors.vectors_of(model.project)[ordinal])
     if vectors_digest(x) != facts["vectors_sha256"]:
         raise FileDamaged(
-            f"The stored vectors of {model.project} are not those that model v{model.version} saw. "
-            f"Delete {Path(vectors.name_of(model.project)).name}; it is made again from the items."
+            _(
+                "The stored vectors of %(project)s are not those that model v%(version)s saw. Delete %(name)s; "
+                "it is made again from the items."
+            )
+            % {"project": model.project, "version": model.version, "name": Path(vectors.name_of(model.project)).name}
         )
     arrays["reference"] = arrays["reference"].astype(bool)
     return crossfit.Snapshot(x=x, n_classes=facts["n_classes"], **arrays), ordinal

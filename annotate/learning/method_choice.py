@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from django.db.models import Count, Q
+from django.utils.translation import gettext as _
 
 from annotate import labels
 from annotate.errors import Conflict, InvalidInput
@@ -42,7 +43,7 @@ def check(project: Project, by: User, chosen: Mapping[str, Any]) -> dict[str, An
     config_of(project, chosen["method"], chosen["parameters"])
     needs = methods.find(chosen["method"]).needs
     if missing := unmet(needs, **_label_counts(project)):
-        raise Conflict(" ".join(dict.fromkeys(need.sentence for need in missing)))
+        raise Conflict(" ".join(dict.fromkeys(_(need.sentence) for need in missing)))
     return dict(chosen)
 
 

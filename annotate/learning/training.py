@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from django.db import transaction
 from django.db.models import Max
+from django.utils.translation import gettext as _
 
 from annotate import access, failpoints, files, labels
 from annotate import vectors as item_vectors
@@ -97,10 +98,12 @@ def _check_vectors(project: Project) -> None:
 def _check_learnable(project: Project, snapshot: crossfit.Snapshot) -> None:
     """Conflict if the snapshot has no items, or neither silver nor gold."""
     if not len(snapshot.x):
-        raise Conflict(f"{project} has no items to train on; import some first.")
+        raise Conflict(_("%(project)s has no items to train on; import some first.") % {"project": project})
     is_silver = (snapshot.silver >= 0) & (snapshot.silver < snapshot.n_classes)  # a failure is no label
     if not ((snapshot.gold >= 0) | is_silver).any():
-        raise Conflict(f"{project} has neither silver nor gold; pre-label it or answer a round first.")
+        raise Conflict(
+            _("%(project)s has neither silver nor gold; pre-label it or answer a round first.") % {"project": project}
+        )
 
 
 def _store_files(

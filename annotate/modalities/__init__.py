@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from django.utils.translation import gettext as _
+
 from annotate.errors import InvalidInput
 from annotate.modalities import pair, text
 from annotate.modalities.strings import Part
@@ -43,7 +45,9 @@ NAMES = tuple(sorted(_MODALITIES))
 def modality(name: str) -> Modality:
     """The modality of this name; InvalidInput where there is none."""
     if name not in _MODALITIES:
-        raise InvalidInput(f"Unknown modality {name!r}; there are: {', '.join(NAMES)}.")
+        raise InvalidInput(
+            _("Unknown modality %(name)s; there are: %(names)s.") % {"name": repr(name), "names": ", ".join(NAMES)}
+        )
     return _MODALITIES[name]
 
 

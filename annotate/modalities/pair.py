@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from annotate.errors import InvalidInput
@@ -21,7 +22,7 @@ def payload_of(row: Mapping[str, Any], columns: Mapping[str, str] = strings.AS_N
     `columns`: the column of each field that has another name in this file.
     """
     if not columns and "text" in row and not row.keys() & set(FIELDS):
-        raise InvalidInput('has "text" but no pair; the items of this project are pairs, "text_a" and "text_b"')
+        raise InvalidInput(_('has "text" but no pair; the items of this project are pairs, "text_a" and "text_b"'))
     return {field: strings.checked(row, columns.get(field, field)) for field in FIELDS}
 
 

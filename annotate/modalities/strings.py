@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 from django.utils.functional import Promise
+from django.utils.translation import gettext as _
 
 from annotate.errors import InvalidInput
 from models_ml.texts import has_text
@@ -28,15 +29,18 @@ def checked(row: Mapping[str, Any], field: str) -> str:
     """The text in this column; raises InvalidInput with the reason the row cannot be used."""
     text = row.get(field)
     if text is None:
-        raise InvalidInput(f'has no "{field}"')
+        raise InvalidInput(_('has no "%(field)s"') % {"field": field})
     if not isinstance(text, str):
-        raise InvalidInput(f'"{field}" is {type(text).__name__}, not a string')
+        raise InvalidInput(_('"%(field)s" is %(type)s, not a string') % {"field": field, "type": type(text).__name__})
     if not has_text(text):
-        raise InvalidInput(f'"{field}" is empty')
+        raise InvalidInput(_('"%(field)s" is empty') % {"field": field})
     if "\x00" in text:
-        raise InvalidInput(f'"{field}" holds a NUL character')
+        raise InvalidInput(_('"%(field)s" holds a NUL character') % {"field": field})
     if len(text) > MAX_CHARACTERS:
-        raise InvalidInput(f'"{field}" has {len(text):,} characters; at most {MAX_CHARACTERS:,} are taken')
+        raise InvalidInput(
+            _('"%(field)s" has %(many)s characters; at most %(most)s are taken')
+            % {"field": field, "many": f"{len(text):,}", "most": f"{MAX_CHARACTERS:,}"}
+        )
     return text
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from annotate.errors import InvalidInput
 from annotate.modalities import strings
 from annotate.modalities.strings import Part
@@ -18,7 +20,9 @@ def payload_of(row: Mapping[str, Any], columns: Mapping[str, str] = strings.AS_N
     `columns`: the column of each field that has another name in this file.
     """
     if not columns and "text" not in row and "text_a" in row and "text_b" in row:
-        raise InvalidInput('has no "text" but a pair ("text_a", "text_b"); the items of this project are single texts')
+        raise InvalidInput(
+            _('has no "text" but a pair ("text_a", "text_b"); the items of this project are single texts')
+        )
     return {"text": strings.checked(row, columns.get("text", "text"))}
 
 

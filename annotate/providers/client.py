@@ -12,6 +12,9 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
 from annotate.errors import Conflict
 from annotate.providers import openai
 from annotate.providers.openai import Attempted, Endpoint
@@ -21,7 +24,7 @@ from models_ml.llm.chat import Message
 from models_ml.llm.reading import Options
 
 _CLOSE_SECONDS = 4.0  # a run must stop within 5 s
-_BROKEN_OFF = "The attempt was broken off because the run stopped."
+_BROKEN_OFF = gettext_lazy("The attempt was broken off because the run stopped.")
 
 
 class Client:
@@ -34,7 +37,7 @@ class Client:
 
     def __init__(self, endpoint: Endpoint, *, labels: Sequence[str]) -> None:
         if problem := base_problem(endpoint.base_url, allow_private=endpoint.allow_private):
-            raise AddressRefused(f"The server's address {problem}.")
+            raise AddressRefused(_("The server's address %(problem)s.") % {"problem": problem})
         self._endpoint = endpoint
         self._results: queue.SimpleQueue[Attempted] = queue.SimpleQueue()
         self._n_out = 0
@@ -55,10 +58,10 @@ class Client:
         `key` comes back with the result; it need not be unique.
         """
         if self.n_free <= 0:
-            raise Conflict("Too many attempts are out; fetch results first.")
+            raise Conflict(_("Too many attempts are out; fetch results first."))
         with self._door:
             if self._is_closed:
-                raise Conflict("The LLM client is closed.")
+                raise Conflict(_("The LLM client is closed."))
             self._work.loop.call_soon_threadsafe(self._work.start, key, messages)
         self._n_out += 1
 
@@ -130,7 +133,7 @@ class _Work:
     def _ended(self, task: asyncio.Task[Attempted]) -> None:
         key, trip, most = self._tasks.pop(task)
         is_broken = task.cancelled() or task.exception() is not None
-        self._results.put(openai.lost(key, trip, most, _BROKEN_OFF) if is_broken else task.result())
+        self._results.put(openai.lost(key, trip, most, str(_BROKEN_OFF)) if is_broken else task.result())
 
     async def _attempted(self, key: Hashable, messages: Sequence[Message], trip: Trip) -> Attempted:
         server = await asyncio.shield(self._server)

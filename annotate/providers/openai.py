@@ -12,6 +12,8 @@ from time import monotonic
 from typing import Any, Literal
 
 import orjson
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from annotate.errors import InvalidInput
 from annotate.providers import outbound
@@ -36,12 +38,12 @@ _FILTERED = {"content_filter", "content_policy_violation", "moderation_blocked"}
 _SETTINGS = ("max_tokens", "max_completion_tokens", "temperature", "logprobs", "top_logprobs")
 
 _STOPPING = {  # statuses that every other item would get too
-    401: "The server refuses the key.",
-    402: "The server wants payment: the account's balance is used up.",
-    403: "The server does not let this key use the model.",
-    404: "The server does not know this model, or the base address is not that of its API.",
-    405: "The base address is not that of a chat API.",
-    422: "The server does not take a setting of the request.",
+    401: gettext_lazy("The server refuses the key."),
+    402: gettext_lazy("The server wants payment: the account's balance is used up."),
+    403: gettext_lazy("The server does not let this key use the model."),
+    404: gettext_lazy("The server does not know this model, or the base address is not that of its API."),
+    405: gettext_lazy("The base address is not that of a chat API."),
+    422: gettext_lazy("The server does not take a setting of the request."),
 }
 
 
@@ -69,14 +71,14 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         if self.key and not re.fullmatch(r"[\x21-\x7e]+", self.key):  # else the header could be split
-            raise InvalidInput("The key holds blanks or characters that no key has.")
+            raise InvalidInput(_("The key holds blanks or characters that no key has."))
         if not self.model.strip():
-            raise InvalidInput("The model has no name.")
+            raise InvalidInput(_("The model has no name."))
         if min(self.input_price_micros_per_million, self.output_price_micros_per_million) < 0:
-            raise InvalidInput("A price is below 0.")
+            raise InvalidInput(_("A price is below 0."))
         counts = (self.max_concurrency, self.max_output_tokens, self.requests_per_minute or 1)
         if min(counts) < 1 or not self.timeout_seconds > 0 or not 0 <= self.n_alternatives <= 20:
-            raise InvalidInput("A limit of the connection is out of its range.")
+            raise InvalidInput(_("A limit of the connection is out of its range."))
 
 
 class Outcome(StrEnum):
@@ -211,7 +213,10 @@ def _meaning(
     if 300 <= status < 500:
         result = _rejected(key, status, response)
     else:  # a 5xx may come after the model was paid for
-        most, reason = most_micros(endpoint, messages), f"The server had a fault (HTTP {status})."
+        most, reason = (
+            most_micros(endpoint, messages),
+            _("The server had a fault (HTTP %(status)s).") % {"status": status},
+        )
         result = Attempted(key, Outcome.UNKNOWN, reason, cost_micros=most, status=status, is_retryable=True)
     return replace(result, retry_after=retry_after(answered.headers))
 
@@ -233,26 +238,33 @@ def _answered(
 def _rejected(key: Hashable, status: int, response: Any) -> Attempted:
     """The result for status 3xx or 4xx: an answer about this item, a reason to stop the run, or a reason to retry."""
     codes = _error_codes(response)
-    rejected = Attempted(key, Outcome.REJECTED, f"The server rejected the request (HTTP {status}).", status=status)
+    rejected = Attempted(
+        key,
+        Outcome.REJECTED,
+        _("The server rejected the request (HTTP %(status)s).") % {"status": status},
+        status=status,
+    )
     if status < 400:
-        reason = f"The server answers with a redirect (HTTP {status}), which is never followed: the key stays here."
+        reason = _(
+            "The server answers with a redirect (HTTP %(status)s), which is never followed: the key stays here."
+        ) % {"status": status}
         return replace(rejected, reason=reason, stops_run=True)
     if codes & _NO_QUOTA:
         return replace(rejected, reason="The account's quota at the server is used up.", stops_run=True)
     if codes & _TOO_LONG or status == 413:
-        message = "The item does not fit into what the model reads at once."
+        message = _("The item does not fit into what the model reads at once.")
         return replace(rejected, reason=message, answer=Failure(FailureKind.TOO_LONG, message, None, None, 0))
     if codes & _FILTERED:
-        message = "A content filter of the server declined the item."
+        message = _("A content filter of the server declined the item.")
         return replace(rejected, reason=message, answer=Failure(FailureKind.REFUSAL, message, None, None, 0))
     if codes & _NO_SUCH_MODEL:
-        return replace(rejected, reason=_STOPPING[404], stops_run=True)
+        return replace(rejected, reason=str(_STOPPING[404]), stops_run=True)
     if codes & _BAD_SETTING:
         return replace(rejected, reason=_refused_setting(response), stops_run=True)
     if status in _STOPPING:
-        return replace(rejected, reason=_STOPPING[status], stops_run=True)
+        return replace(rejected, reason=str(_STOPPING[status]), stops_run=True)
     if status == 429:
-        return replace(rejected, reason="The server is asked too often (HTTP 429).", is_retryable=True)
+        return replace(rejected, reason=_("The server is asked too often (HTTP 429)."), is_retryable=True)
     return replace(rejected, is_retryable=status in (408, 409, 425))
 
 
@@ -269,7 +281,9 @@ def _refused_setting(response: Any) -> str:
     """The sentence about a refused setting, with its name if the server names one of _SETTINGS."""
     error = response.get("error")
     name = error.get("param") if isinstance(error, dict) else None
-    return f"The server does not take the setting {name}." if name in _SETTINGS else _STOPPING[422]
+    if name in _SETTINGS:
+        return _("The server does not take the setting %(name)s.") % {"name": name}
+    return str(_STOPPING[422])
 
 
 def _parsed(body: bytes | None) -> Any:

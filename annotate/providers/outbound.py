@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from django.utils.translation import gettext as _
 
 from annotate.errors import GoldloopError
 from annotate.providers.addresses import Reach, reach_of
@@ -78,19 +79,19 @@ def base_problem(base_url: str, *, allow_private: bool) -> str | None:
     """Why `base_url` cannot be a server's address, as the end of a sentence; None if it can."""
     try:
         url = urlsplit(base_url)
-        host, _ = url.hostname, url.port  # reading the port checks it
+        host, _port = url.hostname, url.port  # reading the port checks it
     except ValueError:
-        return "is not a web address"
+        return _("is not a web address")
     if base_url != base_url.strip() or re.search(r"[\x00-\x20\x7f\\]", base_url):
-        return "holds blanks or control characters"
+        return _("holds blanks or control characters")
     if url.scheme not in ("http", "https") or not host:
-        return "does not begin with https://host"
+        return _("does not begin with https://host")
     if url.username is not None or url.password is not None:
-        return "holds a user name or password"
+        return _("holds a user name or password")
     if url.query or url.fragment or base_url.endswith(("?", "#")):
-        return "has something after ? or #"
+        return _("has something after ? or #")
     if url.scheme == "http" and not allow_private:
-        return "must begin with https://; plain http is for private addresses, where these are allowed"
+        return _("must begin with https://; plain http is for private addresses, where these are allowed")
     return _literal_problem(host, url.scheme, allow_private)
 
 
@@ -105,11 +106,11 @@ def _literal_problem(host: str, scheme: str, allow_private: bool) -> str | None:
 def _refusal(address: str, *, allow_private: bool, is_encrypted: bool) -> str | None:
     reach = reach_of(address)
     if reach is Reach.NOBODY:
-        return "is no address of a server"
+        return _("is no address of a server")
     if reach is Reach.PRIVATE and not allow_private:
-        return "is a private address; a site owner can allow those"
+        return _("is a private address; a site owner can allow those")
     if reach is Reach.PUBLIC and not is_encrypted:
-        return "is a public address, which is reached by https only"
+        return _("is a public address, which is reached by https only")
     return None
 
 
@@ -121,7 +122,9 @@ class _Gate:
     def check(self, address: str) -> None:
         problem = _refusal(address, allow_private=self.allow_private, is_encrypted=self.is_encrypted)
         if problem:
-            raise AddressRefused(f"The server was not contacted: {address} {problem}.")
+            raise AddressRefused(
+                _("The server was not contacted: %(address)s %(problem)s.") % {"address": address, "problem": problem}
+            )
 
     def socket(self, info: tuple[Any, ...]) -> socket.socket:
         """Check the very address that a connection is about to use (in `info`), and make its socket."""
@@ -192,12 +195,12 @@ def _by_distance(trip: Trip, unknown: str, not_sent: str) -> OutboundError:
 
 def _why_not_connected(error: aiohttp.ClientError) -> str:
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "The server's name could not be resolved."
+        return _("The server's name could not be resolved.")
     if isinstance(error, aiohttp.ClientSSLError):
-        return "No encrypted connection: the server's certificate or its TLS is not in order."
+        return _("No encrypted connection: the server's certificate or its TLS is not in order.")
     if isinstance(error, aiohttp.InvalidURL):
-        return "The server's address cannot be used."
-    return "The server does not accept connections."
+        return _("The server's address cannot be used.")
+    return _("The server does not accept connections.")
 
 
 async def _limited(response: aiohttp.ClientResponse) -> bytes | None:

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
 
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
 from annotate.providers import openai
 from annotate.providers.openai import Attempted, Endpoint, Outcome
 from annotate.providers.outbound import AddressRefused
@@ -71,19 +74,25 @@ def _told(attempted: Attempted, response: object) -> Probe:
     if attempted.outcome is not Outcome.ANSWERED:
         return Probe(False, attempted.reason, is_reachable, 0, attempted.latency_seconds)
     if not isinstance(attempted.answer, Judgement):
-        sentence = f"The server answers, but not with an option: {attempted.reason}"
+        sentence = _("The server answers, but not with an option: %(reason)s") % {"reason": attempted.reason}
         return Probe(False, sentence, True, 0, attempted.latency_seconds)
     n = reading.n_alternatives(response) if attempted.answer.probabilities is not None else 0
     return Probe(True, _sentence(attempted, n), True, n, attempted.latency_seconds)
 
 
 def _sentence(attempted: Attempted, n_alternatives: int) -> str:
-    seconds = attempted.latency_seconds or 0.0
-    sentence = f"The model answers in {seconds:.1f} s"
+    names = {"seconds": f"{attempted.latency_seconds or 0.0:.1f}", "n": n_alternatives}
     if n_alternatives:
-        sentence += f", with the probabilities of {n_alternatives} alternatives."
+        sentence = ngettext(
+            "The model answers in %(seconds)s s, with the probability of %(n)s alternative.",
+            "The model answers in %(seconds)s s, with the probabilities of %(n)s alternatives.",
+            n_alternatives,
+        )
     else:
-        sentence += ", without usable probabilities: its confidence will be unknown."
-    if attempted.usage is None:
-        sentence += " It does not say how many tokens it used, so every call is booked at its highest price."
-    return sentence
+        sentence = _(
+            "The model answers in %(seconds)s s, without usable probabilities: its confidence will be unknown."
+        )
+    if attempted.usage is not None:
+        return sentence % names
+    booked = _("It does not say how many tokens it used, so every call is booked at its highest price.")
+    return f"{sentence % names} {booked}"

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from django.utils.translation import ngettext
 
 from annotate.providers.openai import Attempted, Outcome
 
@@ -61,4 +62,9 @@ class CircuitBreaker:
             self._n_failed += 1
         if self._n_failed >= _FAILURES or self._n_slowed >= max(_FAILURES, _WAVES * self.max_concurrency):
             n = self._n_failed + self._n_slowed
-            self.why = self.why or f"{n} attempts in a row had no answer. The last: {attempted.reason}"
+            sentence = ngettext(
+                "%(n)s attempt had no answer: %(reason)s",
+                "%(n)s attempts in a row had no answer. The last: %(reason)s",
+                n,
+            )
+            self.why = self.why or sentence % {"n": n, "reason": attempted.reason}

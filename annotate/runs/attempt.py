@@ -14,6 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, connections
 from django.db.models import QuerySet
+from django.utils.translation import gettext as _
 
 from annotate import failpoints
 from annotate.errors import GoldloopError, RunCancelled, RunLost, RunPaused
@@ -99,9 +100,9 @@ class Attempt:
         if self._has_obeyed:
             return
         if self._requested_action == Run.Action.CANCEL:
-            raise RunCancelled("Cancelled. What was finished is kept.")
+            raise RunCancelled(_("Cancelled. What was finished is kept."))
         if self._requested_action == Run.Action.PAUSE:
-            raise RunPaused("Paused. It goes on from here when somebody resumes it.")
+            raise RunPaused(_("Paused. It goes on from here when somebody resumes it."))
 
     def keep_alive(self, stop: threading.Event) -> None:
         """The heartbeat, run in a thread with its own database connection until `stop` is set.

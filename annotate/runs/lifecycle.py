@@ -153,7 +153,10 @@ def taken_up(*, public_id: str, attempt: int) -> Iterator[Attempt]:
     """Run the body as the given attempt at a run that a worker claimed; RunLost if a later attempt has the run."""
     run = Run.objects.select_related("project", "started_by").filter(public_id=public_id).first()
     if run is None or mine(run).filter(attempt=attempt).update(**lease(), **here()) != 1:
-        raise RunLost(f"Attempt {attempt} of run {public_id} is not to be performed any more.")
+        raise RunLost(
+            _("Attempt %(attempt)s of run %(public_id)s is not to be performed any more.")
+            % {"attempt": attempt, "public_id": public_id}
+        )
     failpoints.hit("run.taken_up")
     with performed(Attempt(run)) as performing_now:
         yield performing_now
@@ -239,7 +242,9 @@ def _claim(kind: str, project: Project, by: User | None, parameters: dict[str, A
             raise RunBusy(_busy_sentence(alive, kind, project))
         changes["attempt"] = alive.attempt + 1
     if not _take(alive, **changes):
-        raise RunBusy(f"Another worker has just taken over this {kind} in {project}.")
+        raise RunBusy(
+            _("Another worker has just taken over this %(kind)s in %(project)s.") % {"kind": kind, "project": project}
+        )
     return alive
 
 
@@ -284,14 +289,19 @@ def _told(run: Run, by: User, what: str) -> Run:
 
 
 def _busy_sentence(alive: Run | None, kind: str, project: Project) -> str:
+    names = {"kind": kind, "project": project}
     if alive is None:
-        return f"Another {kind} has just started in {project}."
+        return _("Another %(kind)s has just started in %(project)s.") % names
+    names["a_kind"] = _a(kind)
     if alive.state == Run.State.PAUSED:
-        return f"{_a(kind)} is paused in {project}; resume or cancel it first."
+        return _("%(a_kind)s is paused in %(project)s; resume or cancel it first.") % names
     if alive.heartbeat_at is None:
-        return f"{_a(kind)} is waiting to be done in {project}."
+        return _("%(a_kind)s is waiting to be done in %(project)s.") % names
     seconds = max(0, int((database_now() - alive.heartbeat_at).total_seconds()))
-    return f"{_a(kind)} is running in {project} (last sign of life {seconds} s ago)."
+    return _("%(a_kind)s is running in %(project)s (last sign of life %(seconds)s s ago).") % {
+        **names,
+        "seconds": seconds,
+    }
 
 
 def _a(kind: str) -> str:

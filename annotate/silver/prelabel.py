@@ -186,5 +186,8 @@ def _parameters(project: Project) -> dict[str, Any]:
 
 def _in_process(name: str, encoder: item_vectors.KnownVectors) -> Annotator:
     if name not in registry.ANNOTATORS:
-        raise InvalidInput(f"There is no annotator {name!r}; there are: {', '.join(sorted(registry.ANNOTATORS))}.")
+        raise InvalidInput(
+            _("There is no annotator %(name)s; there are: %(annotators)s.")
+            % {"name": repr(name), "annotators": ", ".join(sorted(registry.ANNOTATORS))}
+        )
     return registry.annotator(name, encoder=encoder)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from annotate.errors import FileDamaged, InvalidInput
 
@@ -27,8 +28,10 @@ def decrypt(token: bytes | memoryview) -> str:
         return _fernet().decrypt(bytes(token)).decode()
     except InvalidToken:
         raise FileDamaged(
-            "A stored key cannot be decrypted: FIELD_ENCRYPTION_KEYS (or VAR_DIR/encryption_key) has changed. Put the "
-            "old key back, or enter the connection's key again."
+            _(
+                "A stored key cannot be decrypted: FIELD_ENCRYPTION_KEYS (or VAR_DIR/encryption_key) has "
+                "changed. Put the old key back, or enter the connection's key again."
+            )
         ) from None
 
 
@@ -54,7 +57,7 @@ def is_key(text: str) -> bool:
 def _fernet() -> MultiFernet:
     keys = settings.FIELD_ENCRYPTION_KEYS or [_key_in(Path(settings.VAR_DIR) / "encryption_key")]
     if not all(is_key(key) for key in keys):
-        raise InvalidInput("FIELD_ENCRYPTION_KEYS holds something that is no key; see `manage.py check`.")
+        raise InvalidInput(_("FIELD_ENCRYPTION_KEYS holds something that is no key; see `manage.py check`."))
     return MultiFernet([Fernet(key) for key in keys])
 
 

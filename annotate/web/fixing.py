@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import cached_property
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from annotate import label_changes, project_settings, projects
 from annotate.models import Estimate, LabelMapping, Project
@@ -67,8 +68,10 @@ class Fixing:
         names = {"n": self._project.audit_target, "currency": self._project.currency}
         sentences = [self._labels(when=_("With the first answer the labels are in use."))]
         if not (self._now and self._now.round) and self._is_free("audit_target"):
-            sentence = _(
-                "The first round fixes the size of the audit sample: %(n)s items. It plans when accuracy is judged."
+            sentence = ngettext(
+                "The first round fixes the size of the audit sample: %(n)s item. It plans when accuracy is judged.",
+                "The first round fixes the size of the audit sample: %(n)s items. It plans when accuracy is judged.",
+                self._project.audit_target,
             )
             sentences.append(sentence % names)
         if self._project.human_price_micros and self._is_free("currency"):
@@ -83,9 +86,12 @@ class Fixing:
         n_spent = self._project.estimates.filter(estimand=Estimate.Estimand.LOOK).count()
         if n_spent >= len(sizes):
             return ""
-        sentence = _(
+        sentence = ngettext(
+            "Once %(n)s audited item is answered, an estimate takes look %(look)s of %(all)s at the target. A look "
+            "is spent for good, whatever it shows.",
             "Once %(n)s audited items are answered, an estimate takes look %(look)s of %(all)s at the target. A look "
-            "is spent for good, whatever it shows."
+            "is spent for good, whatever it shows.",
+            sizes[n_spent],
         )
         return sentence % {"look": n_spent + 1, "all": len(sizes), "n": sizes[n_spent]}
 

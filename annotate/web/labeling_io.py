@@ -356,7 +356,7 @@ def _clean(form: forms.Form) -> dict[str, Any]:
     if form.is_valid():
         return form.cleaned_data
     name, problems = next(iter(form.errors.items()))
-    raise InvalidInput(f"{name}: {' '.join(map(str, problems))}")
+    raise InvalidInput(_("%(name)s: %(str)s") % {"name": name, "str": " ".join(map(str, problems))})
 
 
 def _one_line_end(text: str) -> str:

@@ -198,8 +198,12 @@ def _counted(facts: dict[str, Any]) -> str:
     if "n_rows" not in facts:
         return ""
     names = {"all": "n_rows", "new": "n_items", "back": "n_revived", "twice": "n_duplicates", "bad": "n_rejected"}
-    sentence = _(
-        "Of %(all)s rows %(new)s would be new items; brought back: %(back)s, duplicates: %(twice)s, set aside: %(bad)s."
+    sentence = ngettext(
+        "Rows: %(all)s. Of them %(new)s would be a new item; brought back: %(back)s, duplicates: %(twice)s, "
+        "set aside: %(bad)s.",
+        "Rows: %(all)s. Of them %(new)s would be new items; brought back: %(back)s, duplicates: %(twice)s, "
+        "set aside: %(bad)s.",
+        facts.get("n_items", 0),
     )
     return sentence % {name: count(facts.get(key, 0)) for name, key in names.items()}
 

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from annotate.errors import InvalidInput
 from annotate.modalities import NAMES, modality, modality_of, pair, text
 from annotate.modalities.strings import MAX_CHARACTERS, Part
+from models_ml.texts import has_text
 
 steady = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-written = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1).filter(str.strip)
+written = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1).filter(has_text)
 ARABIC, HEBREW = "ما عاصمة مصر؟ \u202bالقاهرة\u202c", "שלום עולם \u200f(1)"
 
 
