@@ -212,7 +212,12 @@ class PreviewUpload(Endpoint):
         cost = quotes.of_new(
             project=found.project, n_items=seen.n_expected, mean_characters=seen.mean_characters, by=self.me
         )
-        own = {"dialect": seen.dialect.to_json(), "rejected": rejected, "labels": labels, "prelabel_micros": cost}
+        own: dict[str, Any] = {
+            "dialect": seen.dialect.to_json(),
+            "rejected": rejected,
+            "labels": labels,
+            "prelabel_micros": cost,
+        }
         own |= {"label_columns": [asdict(one) for one in seen.label_columns], "warnings": seen.warnings}
         return {**vars(seen), **own}
 

@@ -157,7 +157,8 @@ class Table:
             before.append((number, raw))
             if isinstance(raw, list) or len(before) == _BEGINNING_ROWS:
                 break
-        width = len(before[-1][1]) if before and isinstance(before[-1][1], list) else 1
+        last = before[-1][1] if before else []
+        width = len(last) if isinstance(last, list) and last else 1
         _check_width(width)
         self._header = [f"column {place}" for place in range(1, width + 1)]
         return chain(before, rows)
@@ -228,8 +229,10 @@ def records(stream: TextIO, dialect: Dialect, notice: Notice | None = None) -> I
     lines = _Lines(stream, dialect.encoding)
     # A line with NUL cannot be used anyway, so NUL may stand for the delimiter that there is not.
     delimiter = "\0" if dialect.delimiter == NO_DELIMITER else dialect.delimiter
-    quoting = csv.QUOTE_MINIMAL if dialect.quoting else csv.QUOTE_NONE
-    reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
+    if dialect.quoting:
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    else:
+        reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
     while True:
         start = lines.begin()
         raw: Raw
