@@ -104,8 +104,9 @@ def is_header(first: Sequence[str], below: Sequence[Sequence[str]], wanted: Coll
         if all(map(_NUMBERED.fullmatch, wanted)):
             return False
     sure = _KNOWN if len(names) > 1 else frozenset(_TEXT)
+    others = [row for row in below if row != first]  # files put together have the header again as a whole
     is_repeated = [
-        any(row[place].strip() == name for row in below if len(row) > place) for place, name in enumerate(names)
+        any(row[place].strip() == name for row in others if len(row) > place) for place, name in enumerate(names)
     ]
     if any(_key(name) in sure and not again for name, again in zip(names, is_repeated, strict=True)):
         return True

@@ -157,8 +157,8 @@ class Table:
             before.append((number, raw))
             if isinstance(raw, list) or len(before) == _BEGINNING_ROWS:
                 break
-        last = before[-1][1] if before else None
-        width = len(last) if isinstance(last, list) else 1
+        last: Raw = before[-1][1] if before else []
+        width = len(last) if isinstance(last, list) and last else 1
         _check_width(width)
         self._header = [f"column {place}" for place in range(1, width + 1)]
         return chain(before, rows)
@@ -170,10 +170,9 @@ class Table:
             n, first = self._swallowing
             self._swallowing = (n + 1, first or number)
 
-    def _nameless(self, raw: Raw) -> int | None:
+    def _nameless(self, cells: list[str]) -> int | None:
         """The first column without a name in which this row has something."""
-        cells = raw if isinstance(raw, list) else []
-        places = [place for place, name in enumerate(self._header[: len(cells)]) if name is None]
+        places = (place for place, name in enumerate(self._header[: len(cells)]) if name is None)
         return next((place for place in places if cells[place].strip()), None)
 
     def _check_nameless(self, raw: Raw) -> bool:

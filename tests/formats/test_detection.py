@@ -109,6 +109,7 @@ class TestHeader:
             (b"17,a good line\n18,another\n", 0),
             (b"id,bemerkung\n1,gut\n", 1),
             (b"sep=;\nfoo;1\n", 2),
+            (b"uid;Review\n1;a\nuid;Review\n2;b\n", 1),
         ],
     )
     def test_no_row_is_taken_for_names(self, tmp_path, content, header_line):
