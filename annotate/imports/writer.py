@@ -12,6 +12,7 @@ from annotate.errors import InvalidInput, RunLost
 from annotate.formats.columns import Chosen, Fields, check, chosen
 from annotate.formats.reader import JsonLines, Line, Reader
 from annotate.imports.rows import Admitted, ImportedSilver, Kind, Known, ParsedRow, Rules, decide, read
+from annotate.labels import current as current_labels
 from annotate.modalities import modality
 from annotate.models import (
     Draw,
@@ -247,8 +248,11 @@ def what_is_there(project: Project, rows: list[ParsedRow]) -> tuple[dict[str, Kn
     if any(row.gold for row in rows):
         by_id = {item.id: item for item in known.values()}
         gold = Gold.objects.filter(item_id__in=by_id).trainable()
-        for item_id, name in gold.values_list("item_id", "label__name"):
-            by_id[item_id].gold = name
+        history = current_labels(project)
+        # Void gold stays, too, under the name that it was given by: a file puts nothing in its place.
+        for item_id, label, name in gold.values_list("item_id", "label_id", "label__name"):
+            now = history.gold_label(label)
+            by_id[item_id].gold = now.name if now else name
     return known, dict(holders)
 
 

@@ -1,11 +1,13 @@
 """Finds items of a project: one by its public id, or many by their text and by what else exists for them."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.fields.json import KeyTextTransform
 from django.utils.translation import gettext as _
 
+from annotate import labels
 from annotate.errors import NotFound
 from annotate.modalities import modality
 from annotate.models import Annotation, Gold, Item, Prediction, Project
@@ -35,12 +37,7 @@ class Found:
     last: int | None  # the next page begins after this ordinal; None: there is none
 
 
-# What may exist for an item, each as a condition on its row.
-HAS = {
-    "gold": Exists(Gold.objects.current().filter(item=OuterRef("pk"))),
-    "silver": Exists(Prediction.objects.filter(item=OuterRef("pk"))),
-    "flag": Exists(Annotation.objects.filter(item=OuterRef("pk"), is_current=True, is_flagged=True)),
-}
+HAS = ("gold", "silver", "flag")  # what an item may have: valid gold, a machine's label, a flagged answer
 
 
 def search(*, project: Project, wanted: Search, after: int = -1, most: int = 50) -> Found:
@@ -69,13 +66,25 @@ def find(*, project: Project, public_id: str) -> Item:
     return item
 
 
+def _has(name: str, project: Project) -> Exists:
+    """The condition on an item's row that it has `name`, one of HAS; void gold and a machine's failure are no labels."""
+    rows: QuerySet[Any]
+    if name == "gold":
+        rows = Gold.objects.current().exclude(label__in=labels.current(project).void_ids)
+    elif name == "silver":
+        rows = Prediction.objects.current().filter(status=Prediction.Status.OK)
+    else:
+        rows = Annotation.objects.filter(is_current=True, is_flagged=True)
+    return Exists(rows.filter(item=OuterRef("pk")))
+
+
 def _narrowed(items: QuerySet[Item], wanted: Search, project: Project) -> QuerySet[Item]:
     if wanted.state:
         items = items.filter(withdrawn_at__isnull=wanted.state == "pool")
     if wanted.source is not None:
         items = items.filter(source=wanted.source)
     for name in wanted.has:
-        items = items.filter(HAS[name])
+        items = items.filter(_has(name, project))
     if wanted.text:
         holds = Q(Contains("external_id", wanted.text)) if wanted.by_external_id else Q()
         for field in modality(project.modality).FIELDS:

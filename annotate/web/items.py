@@ -18,7 +18,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotate import items
+from annotate import items, labels
 from annotate.access import MAY
 from annotate.errors import Conflict, InvalidInput, NotFound
 from annotate.imports import uploads
@@ -254,7 +254,8 @@ def _after(request: ProjectRequest) -> int:
 
 def _rows(found: list[Item], project: Project) -> list[ItemRow]:
     keys = [item.pk for item in found]
-    gold = set(project.gold.filter(item__in=keys, is_current=True).values_list("item", flat=True))
+    valid = project.gold.filter(is_current=True).exclude(label__in=labels.current(project).void_ids)
+    gold = set(valid.filter(item__in=keys).values_list("item", flat=True))
     flagged = project.annotations.filter(item__in=keys, is_current=True, is_flagged=True).order_by()
     flags = dict(flagged.values_list("item").annotate(n=Count("id")))
     return [
