@@ -48,11 +48,11 @@ def draw_round(
     """
     access.require(by, project, to="manage")
     if batch < 1:
-        raise InvalidInput(f"A round needs at least one question; {batch} were asked for.")
+        raise InvalidInput(_("A round needs at least one question; %(batch)s were asked for.") % {"batch": batch})
     if everything and names:
-        raise InvalidInput("A round asks everything or the items of a list, one of the two.")
+        raise InvalidInput(_("A round asks everything or the items of a list, one of the two."))
     if project.rounds.filter(state=Round.State.OPEN).exists():
-        raise Conflict(f"{project} has an open round; close it before drawing the next.")
+        raise Conflict(_("%(project)s has an open round; close it before drawing the next.") % {"project": project})
     with lifecycle.start(kind="draw", project=project, by=by, show=show) as attempt:
         frozen = delivery.current(project=project, by=by)
         index = (project.rounds.aggregate(last=Max("index"))["last"] or 0) + 1
@@ -104,14 +104,20 @@ def close_round(*, project: Project, by: User, force: bool = False, attempt: lif
         locked = Round.objects.select_for_update(no_key=True)
         current = locked.filter(project=project, state=Round.State.OPEN).first()
         if current is None:
-            raise Conflict(f"{project} has no open round.")
+            raise Conflict(_("%(project)s has no open round.") % {"project": project})
         slots.lock(current.queue.values("pk"))  # answers being stored are committed before, or find the round closed
         waiting = current.queue.filter(state=QueueEntry.State.OPEN)
         n_waiting = waiting.count()
         if n_waiting and not force:
             raise Conflict(
-                f"{n_waiting} questions of round {current.index} are not answered yet. "
-                "Close it anyway with --force: they become unresolved."
+                ngettext(
+                    "%(n)s question of round %(index)s is not answered yet. Close it anyway with --force: "
+                    "it becomes unresolved.",
+                    "%(n)s questions of round %(index)s are not answered yet. Close it anyway with --force: "
+                    "they become unresolved.",
+                    n_waiting,
+                )
+                % {"n": n_waiting, "index": current.index}
             )
         now = database_now()
         leases.close_questions(waiting, now=now)
@@ -255,7 +261,7 @@ def _open(new: Round, plan: rounds.RoundPlan, items: pool.Pool, size: dict[str, 
         with transaction.atomic():
             new.save(force_insert=True)
     except IntegrityError:
-        raise Conflict(f"Another round of {project} has just been opened.") from None
+        raise Conflict(_("Another round of %(project)s has just been opened.") % {"project": project}) from None
     _store_draws(new, plan.picks, items)
     suggestion = _suggestions(project, plan)
     QueueEntry.objects.bulk_create(

@@ -69,7 +69,10 @@ def prepare(*, kind: str, project: Project, by: User, parameters: dict[str, Any]
     known = _kind(kind)
     for name, value in parameters.items():
         if name not in known.defaults or type(value) is not type(known.defaults[name]):
-            raise InvalidInput(f"The run {kind} cannot be done with {name} = {value!r}.")
+            raise InvalidInput(
+                _("The run %(kind)s cannot be done with %(name)s = %(value)s.")
+                % {"kind": kind, "name": name, "value": repr(value)}
+            )
     wanted = {**known.defaults, **parameters}
     return known.check(project, by, wanted) if known.check else wanted
 
@@ -81,12 +84,14 @@ def perform(attempt: lifecycle.Attempt) -> None:
     """
     run = attempt.run
     if run.started_by is None:
-        raise InvalidInput(f"Nobody asked for this {run.kind}.")
+        raise InvalidInput(_("Nobody asked for this %(kind)s.") % {"kind": run.kind})
     access.require(run.started_by, run.project, to="manage")
     kind = _kind(run.kind)
     if kind.defaults and run.performer == Run.Performer.COMMAND and not kind.is_stored_by_commands:
         # Such a run was paused by its command and resumed on a page; its row does not hold the command's parameters.
-        raise InvalidInput(f"This {run.kind} was started by a command on the server; start it there again.")
+        raise InvalidInput(
+            _("This %(kind)s was started by a command on the server; start it there again.") % {"kind": run.kind}
+        )
     try:
         attempt.result = kind.work(attempt, run.started_by, **{**kind.defaults, **run.parameters})
     except RunCancelled:
@@ -94,7 +99,7 @@ def perform(attempt: lifecycle.Attempt) -> None:
             raise
         attempt.obeyed()
         kind.tidy(attempt, run.started_by)
-        raise RunCancelled("Cancelled. Nothing of it is kept.") from None
+        raise RunCancelled(_("Cancelled. Nothing of it is kept.")) from None
 
 
 def sweep() -> int:
@@ -113,7 +118,9 @@ def hourly_cleanup() -> int:
 def _kind(name: str) -> RunKind:
     """The kind of this name; InvalidInput if there is none."""
     if name not in KINDS:
-        raise InvalidInput(f"No worker can do a {name!r}; there are: {', '.join(KINDS)}.")
+        raise InvalidInput(
+            _("No worker can do a %(name)s; there are: %(kinds)s.") % {"name": repr(name), "kinds": ", ".join(KINDS)}
+        )
     return KINDS[name]
 
 

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from annotate import access, failpoints, files
 from annotate.dataset import manifest
@@ -146,7 +147,10 @@ def _cells(row: Row, fields: tuple[str, ...]) -> list[csv.Cell]:
 def _checked(formats: Sequence[str]) -> list[str]:
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
-        raise InvalidInput(f"Cannot export as {', '.join(unknown) or 'nothing'}; there are: {', '.join(FORMATS)}.")
+        raise InvalidInput(
+            _("Cannot export as %(value)s; there are: %(formats)s.")
+            % {"value": ", ".join(unknown) or "nothing", "formats": ", ".join(FORMATS)}
+        )
     return list(dict.fromkeys(formats))
 
 
@@ -172,5 +176,8 @@ def _folder(project: Project, directory: Path | str | None) -> files.Folder:
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InvalidInput(f"{folder.path} cannot be a folder for the export: {error.strerror}.") from error
+        raise InvalidInput(
+            _("%(path)s cannot be a folder for the export: %(strerror)s.")
+            % {"path": folder.path, "strerror": error.strerror}
+        ) from error
     return folder

@@ -108,9 +108,11 @@ def _read(path: Path) -> dict[str, Any]:
         int(manifest["counts"]["rows"])
         [entry["name"] for entry in manifest["files"]]
     except OSError as error:
-        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from error
+        raise InvalidInput(
+            _("%(path)s cannot be read: %(strerror)s") % {"path": path, "strerror": error.strerror}
+        ) from error
     except (ValueError, KeyError, TypeError):
-        raise InvalidInput(f"{path} is no manifest of an export") from None
+        raise InvalidInput(_("%(path)s is no manifest of an export") % {"path": path}) from None
     return manifest
 
 

@@ -4,6 +4,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from django.utils.translation import gettext as _
+
 from annotate.errors import InvalidInput
 from annotate.formats.dialect import DELIMITERS
 
@@ -117,9 +119,9 @@ def is_header(first: Sequence[str], below: Sequence[Sequence[str]], wanted: Coll
 def chosen(columns: Chosen, fields: Sequence[str]) -> Fields:
     """Fields from the columns that somebody chose by role; InvalidInput for an unknown role or missing content."""
     if unknown := sorted(columns.keys() - {*fields, "id", *_LABELS}):
-        raise InvalidInput(f"Items have no {unknown[0]!r} that a column could hold.")
+        raise InvalidInput(_("Items have no %(unknown)s that a column could hold.") % {"unknown": repr(unknown[0])})
     if missing := [name for name in fields if not columns.get(name)]:
-        raise InvalidInput(f"Which column holds the {_spoken(missing[0])}? Choose one.")
+        raise InvalidInput(_("Which column holds the %(missing)s? Choose one.") % {"missing": _spoken(missing[0])})
     content = {name: column for name in fields if (column := str(columns[name])) != name}
     labels = {role: columns.get(role) or None for role in _LABELS}
     return Fields(**labels, id=columns.get("id") or None, content=content)
@@ -130,16 +132,23 @@ def check(chosen: Fields, fields: Sequence[str], names: Sequence[str] | None = N
     labels = [name for name in (chosen.gold, chosen.silver, chosen.confidence) if name]
     content = [chosen.column(name) for name in fields]
     if chosen.confidence and not chosen.silver:
-        raise InvalidInput("A confidence column needs the column of the machine's labels beside it.")
+        raise InvalidInput(_("A confidence column needs the column of the machine's labels beside it."))
     if len(set(labels)) < len(labels):
-        raise InvalidInput("Gold, silver and confidence must be different columns.")
+        raise InvalidInput(_("Gold, silver and confidence must be different columns."))
     if taken := {chosen.id, *content} & set(labels):
-        raise InvalidInput(f"The column {taken.pop()!r} is the item itself; it cannot carry labels.")
+        raise InvalidInput(
+            _("The column %(taken)s is the item itself; it cannot carry labels.") % {"taken": repr(taken.pop())}
+        )
     if len({chosen.id, *content}) <= len(content):
-        raise InvalidInput(f"{', '.join(map(_spoken, fields))} and id must be different columns.")
+        raise InvalidInput(
+            _("%(spoken)s and id must be different columns.") % {"spoken": ", ".join(map(_spoken, fields))}
+        )
     for name in [*content, *labels, *([chosen.id] if chosen.id else [])] if names is not None else []:
         if name not in (names or ()):
-            raise InvalidInput(f"There is no column {name!r}; there are: {_listed(names or ())}.")
+            raise InvalidInput(
+                _("There is no column %(name)s; there are: %(value)s.")
+                % {"name": repr(name), "value": _listed(names or ())}
+            )
 
 
 def _content(names: Sequence[str], by_key: dict[str, str], n_fields: int) -> Sequence[str | None]:

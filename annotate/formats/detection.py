@@ -10,6 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO
 
+from django.utils.translation import gettext as _
+
 from annotate.errors import InvalidInput
 from annotate.formats import own_export, recognition, streams, tables
 from annotate.formats.columns import is_header
@@ -113,9 +115,12 @@ def _refuse_other_kinds(head: bytes, name: Path | str) -> None:
     elif head[257:262] == b"ustar":
         kind = "a tar archive"
     elif head.startswith((b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")):
-        raise InvalidInput(f"{name} is text in UTF-32. Save it as UTF-8.")
+        raise InvalidInput(_("%(name)s is text in UTF-32. Save it as UTF-8.") % {"name": name})
     if kind:
-        raise InvalidInput(f"{name} is {kind}, not CSV or JSON Lines. {_ADVICE}")
+        raise InvalidInput(
+            _("%(name)s is %(kind)s, not CSV or JSON Lines. %(advice)s")
+            % {"name": name, "kind": kind, "advice": _ADVICE}
+        )
 
 
 def _zip_kind(head: bytes) -> str:
@@ -136,11 +141,15 @@ def _survey_of(head: bytes, name: Path | str) -> tuple[str, streams.Counter]:
     n_nul = head.count(b"\x00")
     if n_nul > 1 and n_nul * 5 > len(head):
         raise InvalidInput(
-            f"{name} looks like UTF-16 without its byte order mark, or is no text at all. Save it as UTF-8."
+            _("%(name)s looks like UTF-16 without its byte order mark, or is no text at all. Save it as UTF-8.")
+            % {"name": name}
         )
     n_control = len(head) - len(head.translate(None, _CONTROL))
     if n_control + n_nul > 5 and (n_control + n_nul) * 50 > len(head):
-        raise InvalidInput(f"{name} is no text file: it is full of control characters. {_ADVICE}")
+        raise InvalidInput(
+            _("%(name)s is no text file: it is full of control characters. %(advice)s")
+            % {"name": name, "advice": _ADVICE}
+        )
     return "utf-8", _Survey()
 
 
@@ -158,14 +167,20 @@ def _refuse_document(text: str, name: Path | str) -> None:
     """InvalidInput if the text is one JSON object over many lines instead of one object per line."""
     if text.split("\n", 1)[0].strip() == "{":
         raise InvalidInput(
-            f"{name} is one JSON document. What can be read is one object per line (JSON Lines), or an array of "
-            "objects (`jq -c '.[]' FILE` takes them out of a document)."
+            _(
+                "%(name)s is one JSON document. What can be read is one object per line (JSON Lines), or an "
+                "array of objects (`jq -c '.[]' FILE` takes them out of a document)."
+            )
+            % {"name": name}
         )
 
 
 def _json_notes(counter: streams.Counter, name: Path | str) -> tuple[str, ...]:
     if not isinstance(counter, _Survey):
-        raise InvalidInput(f"{name} is JSON in UTF-16; JSON is always UTF-8 (RFC 8259, section 8.1). Save it anew.")
+        raise InvalidInput(
+            _("%(name)s is JSON in UTF-16; JSON is always UTF-8 (RFC 8259, section 8.1). Save it anew.")
+            % {"name": name}
+        )
     return (
         f"{counter.n_broken:,} lines are not UTF-8, which JSON always is, line {counter.first_broken:,} the first of "
         "them; they will be set aside.",

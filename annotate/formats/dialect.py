@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from annotate.errors import InvalidInput
 
 FORMATS = {"jsonl": "JSON Lines", "csv": "CSV", "json": "a JSON array"}
@@ -59,16 +61,21 @@ class Dialect:
             (self.export, EXPORTS, "export"),
         ):
             if not isinstance(value, str | int) or value not in known:
-                raise InvalidInput(f"There is no {what} {value!r}; there are: {', '.join(map(repr, known))}.")
+                raise InvalidInput(
+                    _("There is no %(what)s %(value)s; there are: %(repr)s.")
+                    % {"what": what, "value": repr(value), "repr": ", ".join(map(repr, known))}
+                )
         if self.format != "csv" and self.encoding != "utf-8":
             what = "JSON Lines" if self.format == "jsonl" else "JSON"
-            raise InvalidInput(f"{what} is always UTF-8 (RFC 8259, section 8.1); save the file as UTF-8.")
+            raise InvalidInput(
+                _("%(what)s is always UTF-8 (RFC 8259, section 8.1); save the file as UTF-8.") % {"what": what}
+            )
 
     @classmethod
     def from_json(cls, written: Mapping[str, Any]) -> "Dialect":
         """The dialect with these fields of `to_json`; missing ones have defaults. InvalidInput for unknown ones."""
         if unknown := sorted(written.keys() - asdict(cls()).keys()):
-            raise InvalidInput(f"A file has no {unknown[0]!r} that could be chosen.")
+            raise InvalidInput(_("A file has no %(unknown)s that could be chosen.") % {"unknown": repr(unknown[0])})
         return cls(**written)
 
     @classmethod

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
+from django.utils.translation import gettext as _
 
 from annotate.errors import InvalidInput
 from annotate.formats import streams
@@ -64,14 +65,14 @@ def parse(raw: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         raise InvalidInput(_why_broken(raw, error)) from None
     if not isinstance(row, dict):
-        raise InvalidInput(f"is {_KINDS[type(row)]}, not an object")
+        raise InvalidInput(_("is %(kinds)s, not an object") % {"kinds": _KINDS[type(row)]})
     # Counting digits is ten times faster than the search, and nearly always enough.
     if len(raw.translate(None, _NO_DIGITS)) >= _LONG and _LONG_NUMBER.search(raw):
         _check_integers(raw)
     if b"\\u0000" in raw and _has_nul(row):
-        raise InvalidInput("holds a NUL character")
+        raise InvalidInput(_("holds a NUL character"))
     if is_too_deep(raw, row):
-        raise InvalidInput(f"is nested deeper than {MAX_DEPTH} levels")
+        raise InvalidInput(_("is nested deeper than %(most)s levels") % {"most": MAX_DEPTH})
     return row
 
 
@@ -91,7 +92,7 @@ def dumps(value: Any) -> str:
     try:
         return orjson.dumps(value).decode()
     except orjson.JSONEncodeError:
-        raise InvalidInput(f"is nested deeper than {MAX_DEPTH} levels") from None
+        raise InvalidInput(_("is nested deeper than %(most)s levels") % {"most": MAX_DEPTH}) from None
 
 
 def write(rows: Iterable[Mapping[str, Any]]) -> bytes:
@@ -159,12 +160,14 @@ def _check_integers(raw: bytes) -> None:
 
     def check(digits: str) -> None:
         if len(digits) > 20 or int(digits) not in _INT64:
-            raise InvalidInput(f"holds the integer {digits[:20]}…, which does not fit into 64 bits")
+            raise InvalidInput(
+                _("holds the integer %(digits)s…, which does not fit into 64 bits") % {"digits": digits[:20]}
+            )
 
     try:
         json.loads(raw, parse_int=check)
     except RecursionError:
-        raise InvalidInput(f"is nested deeper than {MAX_DEPTH} levels") from None
+        raise InvalidInput(_("is nested deeper than %(most)s levels") % {"most": MAX_DEPTH}) from None
 
 
 def _parts(value: Any) -> Iterable[Any]:

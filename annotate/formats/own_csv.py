@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+from django.utils.translation import ngettext
+
 from annotate.errors import InvalidInput
 from annotate.formats import csv, jsonl, streams
 from annotate.formats.dialect import Dialect
@@ -51,7 +53,14 @@ class OwnCsv:
         if isinstance(raw, Broken):
             raise InvalidInput(raw.reason)
         if len(raw) != len(self.columns):
-            raise InvalidInput(f"has {len(raw):,} cells where the header has {len(self.columns):,}")
+            raise InvalidInput(
+                ngettext(
+                    "has %(cells)s cell where the header has %(columns)s",
+                    "has %(cells)s cells where the header has %(columns)s",
+                    len(raw),
+                )
+                % {"cells": f"{len(raw):,}", "columns": f"{len(self.columns):,}"}
+            )
         return dict(zip(self.columns, raw, strict=True))
 
     def excerpt(self, raw: Raw) -> str:

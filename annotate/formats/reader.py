@@ -6,6 +6,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from django.utils.translation import gettext as _
+
 from annotate.errors import InvalidInput
 from annotate.formats import json_array, jsonl, nested, streams
 from annotate.formats.dialect import Dialect
@@ -74,7 +76,7 @@ class _Objects:
     def names(self, file: BinaryIO) -> list[str]:
         """The names of fields in the first thousand objects; each may have others."""
         names: dict[str, None] = {}
-        for _, raw, is_whole in islice(self.lines(file), _SAMPLE):
+        for _number, raw, is_whole in islice(self.lines(file), _SAMPLE):
             try:
                 found = nested.paths(jsonl.parse(raw)) if is_whole else iter(())
             except InvalidInput:
@@ -126,17 +128,19 @@ class JsonArray(_Objects):
         counter = json_array.Counter()
         facts = streams.inspect(file, name, counter, beat, limit=limit)
         if not counter.cutter.is_closed:
-            raise InvalidInput(f"{name} is a JSON array that is never closed: it seems to be cut off.")
+            raise InvalidInput(
+                _("%(name)s is a JSON array that is never closed: it seems to be cut off.") % {"name": name}
+            )
         if counter.cutter.goes_on_after:
-            raise InvalidInput(f"{name} goes on after the end of its JSON array.")
+            raise InvalidInput(_("%(name)s goes on after the end of its JSON array.") % {"name": name})
         if not facts.n_lines:
-            raise InvalidInput(f"{name} is an empty JSON array.")
+            raise InvalidInput(_("%(name)s is an empty JSON array.") % {"name": name})
         return facts
 
     def check_beginning(self, file: BinaryIO, name: Path | str) -> None:
         beginning = streams.head(file, name, 65_536).removeprefix(streams.BOM).strip()
         if not beginning.startswith(b"["):
-            raise InvalidInput(f"{name} is no JSON array: it does not begin with a bracket.")
+            raise InvalidInput(_("%(name)s is no JSON array: it does not begin with a bracket.") % {"name": name})
 
     def lines(self, file: BinaryIO, *, skip: int = 0) -> Iterator[Line]:
         yield from json_array.elements(file, skip=skip)

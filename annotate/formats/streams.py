@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from django.utils.translation import gettext as _
+
 from annotate.errors import InvalidInput
 
 BLOCK = 1 << 20
@@ -52,15 +54,19 @@ class Counter(Protocol):
 def opened(path: Path) -> Iterator[BinaryIO]:
     """The file, open for reading; InvalidInput says why it cannot be read at all."""
     if path.is_dir():
-        raise InvalidInput(f"{path} is a directory, not a file.")
+        raise InvalidInput(_("%(path)s is a directory, not a file.") % {"path": path})
     if not path.exists():
-        raise InvalidInput(f"There is no file {path}.")
+        raise InvalidInput(_("There is no file %(path)s.") % {"path": path})
     if not path.is_file():
-        raise InvalidInput(f"{path} is not a regular file; it is read twice, so a pipe will not do.")
+        raise InvalidInput(
+            _("%(path)s is not a regular file; it is read twice, so a pipe will not do.") % {"path": path}
+        )
     try:
         file = path.open("rb", buffering=0)  # each pass over the file has a buffer of its own
     except OSError as error:
-        raise InvalidInput(f"{path} cannot be read: {error.strerror}.") from error
+        raise InvalidInput(
+            _("%(path)s cannot be read: %(strerror)s.") % {"path": path, "strerror": error.strerror}
+        ) from error
     with file:
         yield file
 
@@ -97,7 +103,7 @@ def inspect(
     except DAMAGE as error:
         raise InvalidInput(_damaged(name, error, counter.n_lines)) from error
     if not counter.has_content:
-        raise InvalidInput(f"{name} is empty.")
+        raise InvalidInput(_("%(name)s is empty.") % {"name": name})
     return Facts(digest.hexdigest(), counter.n_lines, stamp, n_bytes)
 
 

@@ -15,6 +15,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from annotate.errors import InvalidInput
@@ -102,9 +103,9 @@ class Table:
             if None in self._header:
                 all(self._check_nameless(raw) for _, raw, _ in islice(rows, _BEGINNING_ROWS))
         except InvalidInput as error:
-            raise InvalidInput(f"{name}: {error}") from None
+            raise InvalidInput(_("%(name)s: %(error)s") % {"name": name, "error": error}) from None
         if not has_rows:
-            raise InvalidInput(f"{name} has a header, but no row below it.")
+            raise InvalidInput(_("%(name)s has a header, but no row below it.") % {"name": name})
 
     def names(self, file: BinaryIO) -> list[str]:
         """The names of the columns, from the header."""
@@ -138,7 +139,9 @@ class Table:
         if any(name is not None for name in self._header[len(raw) :]) or any(map(str.strip, raw[len(self._header) :])):
             raise InvalidInput(self._ragged(len(raw)))
         if (place := self._nameless(raw)) is not None:
-            raise InvalidInput(f"has something in column {place + 1:,}, which the header gives no name")
+            raise InvalidInput(
+                _("has something in column %(value)s, which the header gives no name") % {"value": f"{place + 1:,}"}
+            )
         return {name: cell for name, cell in cells.items() if name is not None}
 
     def excerpt(self, raw: Raw) -> str:
@@ -179,7 +182,8 @@ class Table:
         """True; InvalidInput where the row has something in a column without a name."""
         if isinstance(raw, list) and (place := self._nameless(raw)) is not None:
             raise InvalidInput(
-                f"The header gives column {place + 1:,} no name; every column that holds something needs one."
+                _("The header gives column %(value)s no name; every column that holds something needs one.")
+                % {"value": f"{place + 1:,}"}
             )
         return True
 
@@ -197,7 +201,9 @@ class Table:
 def check_mark(head: bytes, encoding: str, name: Path | str) -> None:
     """InvalidInput if the encoding needs a byte order mark and the file begins with none."""
     if encoding == "utf-16" and not head.startswith(_UTF_16):
-        raise InvalidInput(f"{name} has no byte order mark, so it is not UTF-16 as such; choose which of the two.")
+        raise InvalidInput(
+            _("%(name)s has no byte order mark, so it is not UTF-16 as such; choose which of the two.") % {"name": name}
+        )
 
 
 class LineCounter:
@@ -372,7 +378,7 @@ def _decoded(file: BinaryIO, encoding: str) -> TextIO:
 def _names(header: Raw) -> list[str | None]:
     """The columns' names from the header, None for those without; InvalidInput says why it is unusable."""
     if isinstance(header, Broken):
-        raise InvalidInput(f"The header {header.reason}.")
+        raise InvalidInput(_("The header %(reason)s.") % {"reason": header.reason})
     names = [name.strip() for name in header]
     if len(names) > 1 and not names[0] and _FIRST not in names:
         names[0] = _FIRST
@@ -380,15 +386,23 @@ def _names(header: Raw) -> list[str | None]:
     for number, name in enumerate(names, start=1):
         if len(name) > MAX_NAME:
             raise InvalidInput(
-                f"The first line is no header: its cell {number:,} has {len(name):,} characters, and a column's name "
-                f"at most {MAX_NAME}."
+                _(
+                    "The first line is no header: its cell %(number)s has %(name)s characters, and a column's name "
+                    "at most %(max_name)s."
+                )
+                % {"number": f"{number:,}", "name": f"{len(name):,}", "max_name": MAX_NAME}
             )
     twice = next((name for name in names if name and names.count(name) > 1), None)
     if twice:
-        raise InvalidInput(f"The header names two columns {twice!r}; every column needs a name of its own.")
+        raise InvalidInput(
+            _("The header names two columns %(twice)s; every column needs a name of its own.") % {"twice": repr(twice)}
+        )
     return [name or None for name in names]
 
 
 def _check_width(n_columns: int) -> None:
     if n_columns > MAX_COLUMNS:
-        raise InvalidInput(f"The header has {n_columns:,} columns; at most {MAX_COLUMNS:,} are taken.")
+        raise InvalidInput(
+            _("The header has %(many)s columns; at most %(most)s are taken.")
+            % {"many": f"{n_columns:,}", "most": f"{MAX_COLUMNS:,}"}
+        )

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Max
 from django.db.models.functions import Coalesce
+from django.utils.translation import gettext as _
 
 from annotate import access, samples
 from annotate.errors import Conflict, FileDamaged
@@ -120,7 +121,9 @@ def _import(job: _Job, attempt: lifecycle.Attempt) -> Import:
     limit = settings.IMPORT_MAX_BYTES if job.upload else None  # whoever runs commands here knows the disk's room
     facts = reader.inspect(file, job.name, lambda: attempt.beat(0), limit=limit)
     if job.upload and facts.sha256 != job.upload.file_sha256:
-        raise FileDamaged(f"The stored file of {job.name} has another checksum than its row says; send it again.")
+        raise FileDamaged(
+            _("The stored file of %(name)s has another checksum than its row says; send it again.") % {"name": job.name}
+        )
     fields, names = modality(job.project.modality).FIELDS, reader.names(file)
     if not reader.is_typed:
         check(job.fields, fields, names)
@@ -147,7 +150,7 @@ def abandon_import(*, project: Project, by: User) -> int:
     with lifecycle.start(kind="import", project=project, by=by) as attempt, transaction.atomic():
         source = project.imports.filter(state=Import.State.RUNNING).first()
         if source is None:
-            raise Conflict(f"{project} has no unfinished import.")
+            raise Conflict(_("%(project)s has no unfinished import.") % {"project": project})
         attempt.write(0)
         for rows in (Prediction, Gold, Draw, ItemPayload):
             rows.objects.filter(item__source=source).delete()  # type: ignore[attr-defined]
@@ -173,13 +176,21 @@ def _unfinished(job: _Job, facts: streams.Facts) -> Import | None:
     what = f"{project} has an unfinished import of {source.file_name} ({source.cursor:,} lines done"
     way_out = f"or give it up: on the page Import, or with `manage.py import_items {project} --abandon`."
     if source.file_sha256 != facts.sha256:
-        raise Conflict(f"{what}). Start it again with that file, unchanged, {way_out}")
+        raise Conflict(
+            _("%(what)s). Start it again with that file, unchanged, %(way_out)s") % {"what": what, "way_out": way_out}
+        )
     if Fields(**source.options["fields"]) != job.fields:
-        raise Conflict(f"{what}, with the columns {_columns(source)}). Start it again with the same columns, {way_out}")
+        raise Conflict(
+            _("%(what)s, with the columns %(source)s). Start it again with the same columns, %(way_out)s")
+            % {"what": what, "source": _columns(source), "way_out": way_out}
+        )
     dialect = Dialect.from_json(source.options.get("dialect", {}))
     if dialect != job.dialect:
         listed = ", ".join(f"{name} {value!r}" for name, value in dialect.to_json().items())
-        raise Conflict(f"{what}, read with {listed}). Start it again read like that, {way_out}")
+        raise Conflict(
+            _("%(what)s, read with %(listed)s). Start it again read like that, %(way_out)s")
+            % {"what": what, "listed": listed, "way_out": way_out}
+        )
     return source
 
 
@@ -246,8 +257,11 @@ def _read_ahead(chunks: Iterator[list[Read]]) -> Iterator[list[Read]]:
 def _check_unchanged(job: _Job, facts: streams.Facts) -> None:
     if not streams.is_unchanged(job.file, facts):
         raise Conflict(
-            f"{job.name} was written to while it was read; nothing of it is visible. Abandon this import with "
-            f"`manage.py import_items {job.project} --abandon` and start it again when the file is complete."
+            _(
+                "%(name)s was written to while it was read; nothing of it is visible. Abandon this import with "
+                "`manage.py import_items %(project)s --abandon` and start it again when the file is complete."
+            )
+            % {"name": job.name, "project": job.project}
         )
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from annotate.errors import InvalidInput
 from annotate.formats import jsonl, nested, own_export
 from annotate.formats.columns import Fields as Fields
@@ -123,7 +125,7 @@ def read(number: int, raw: Any, is_whole: bool, rules: Rules) -> ParsedRow | Rej
     external_id = None
     try:
         if not is_whole:
-            raise InvalidInput(f"is longer than {jsonl.MAX_LINE_BYTES:,} bytes")
+            raise InvalidInput(_("is longer than %(most)s bytes") % {"most": f"{jsonl.MAX_LINE_BYTES:,}"})
         columns = rules.parse(raw)
         external_id = _external_id(rules.value(columns, rules.fields.id), rules.fields.id)
         payload = rules.modality.payload_of(columns, rules.fields.content)
@@ -205,12 +207,18 @@ def _external_id(value: object, column: str | None) -> str | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise InvalidInput(f'"{column}" is {type(value).__name__}, neither a string nor an integer')
+        raise InvalidInput(
+            _('"%(column)s" is %(type)s, neither a string nor an integer')
+            % {"column": column, "type": type(value).__name__}
+        )
     text = str(value)
     if not text.strip():
-        raise InvalidInput(f'"{column}" is empty')
+        raise InvalidInput(_('"%(column)s" is empty') % {"column": column})
     if len(text) > MAX_ID:
-        raise InvalidInput(f'"{column}" has {len(text):,} characters; at most {MAX_ID} are taken')
+        raise InvalidInput(
+            _('"%(column)s" has %(many)s characters; at most %(most)s are taken')
+            % {"column": column, "many": f"{len(text):,}", "most": MAX_ID}
+        )
     return text
 
 
@@ -221,7 +229,7 @@ def _gold(columns: dict[str, Any], rules: Rules) -> Label | None:
         return None
     label = rules.matcher.find(value)
     if label is None:
-        raise InvalidInput(f"the gold label {why_none(value)}")
+        raise InvalidInput(_("the gold label %(value)s") % {"value": why_none(value)})
     return label
 
 

@@ -79,7 +79,9 @@ def opened(upload: Upload) -> Iterator[BinaryIO]:
     """The upload's stored file, open for reading; FileDamaged if it is missing."""
     path = files.path_of(upload.file)
     if not path.is_file():
-        raise FileDamaged(f"The stored file of {upload.file_name} is missing; send it again.")
+        raise FileDamaged(
+            _("The stored file of %(file_name)s is missing; send it again.") % {"file_name": upload.file_name}
+        )
     with streams.opened(path) as file:
         yield file
 

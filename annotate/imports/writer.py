@@ -7,6 +7,7 @@ import orjson
 from django.db import transaction
 from django.db.models import F, Max
 from django.db.models.functions import Coalesce
+from django.utils.translation import gettext as _
 
 from annotate.errors import InvalidInput, RunLost
 from annotate.formats.columns import Chosen, Fields, check, chosen
@@ -152,7 +153,7 @@ class Writer:
             ("item", "payload", "metadata"),
             [(pk, row.payload, row.metadata) for pk, row in zip(ids, new, strict=True)],
         )
-        for pk, (_, item) in zip(ids, admitted.new, strict=True):
+        for pk, (_row, item) in zip(ids, admitted.new, strict=True):
             item.id = pk
         Project.objects.filter(pk=self.project.pk).update(next_ordinal=first + len(new))
 
@@ -206,7 +207,10 @@ class Writer:
             n_rejected=F("n_rejected") + admitted.count(Kind.REJECTED),
         )
         if changed != 1:
-            raise RunLost(f"This import of {source.file_name} was taken over; nothing more was written.")
+            raise RunLost(
+                _("This import of %(file_name)s was taken over; nothing more was written.")
+                % {"file_name": source.file_name}
+            )
 
 
 def checked(columns: Chosen, project: Project) -> Fields:
@@ -215,7 +219,7 @@ def checked(columns: Chosen, project: Project) -> Fields:
     found = chosen(columns, fields)
     check(found, fields)
     if (found.gold or found.silver) and not project.schemas.exists():
-        raise InvalidInput(f"{project} has no labels yet, so no column can carry them.")
+        raise InvalidInput(_("%(project)s has no labels yet, so no column can carry them.") % {"project": project})
     return found
 
 

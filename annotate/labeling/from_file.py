@@ -151,5 +151,5 @@ class _Reader:
         if label is None:
             names = ", ".join(one.name for one in self._labels[:12])
             reason = why_none(value) if isinstance(value, list) else f"{said(value)} is not one of the labels"
-            raise InvalidInput(f"{reason}: {names}")
+            raise InvalidInput(_("%(reason)s: %(names)s") % {"reason": reason, "names": names})
         return answers.Answer(label=label, seconds=seconds)

@@ -229,7 +229,7 @@ async def opened(
     `resolver` and `tls` are for tests; certificates are always checked, by default against the system's.
     """
     if problem := base_problem(base_url, allow_private=allow_private):
-        raise AddressRefused(f"The server's address {problem}.")
+        raise AddressRefused(_("The server's address %(problem)s.") % {"problem": problem})
     gate = _Gate(allow_private, base_url.startswith("https:"))
     connector = aiohttp.TCPConnector(
         limit=max_connections,

@@ -1,5 +1,6 @@
 """The page *People*: invite, set role and trust, see agreement, end leases, make password links, remove."""
 
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ from annotate.accounts.invitations import GIVABLE
 from annotate.errors import Conflict, InvalidInput
 from annotate.members import Left
 from annotate.models import Member
+from annotate.models.base import database_now
 from annotate.models.project import Role
 from annotate.reports import agreement
 from annotate.reports.agreement import Agreement
@@ -108,9 +110,10 @@ def revoke(request: ProjectRequest, invitation: str) -> HttpResponse:
 
 def _page(request: ProjectRequest, form: InviteForm, status: int = 200, **made: Any) -> HttpResponse:
     project = request.member.project
-    invited = _invitations(request)
+    now = database_now()
+    invited = _invitations(request, now)
     context: dict[str, Any] = {
-        "people": Paginator(members.in_project(project), _PAGE).get_page(request.GET.get("page")),
+        "people": Paginator(members.in_project(project, now), _PAGE).get_page(request.GET.get("page")),
         "invitations": invited,
         "roles": [(role.value, ROLES[role]) for role in GIVABLE],
         "owner_role": Role.OWNER.value,
@@ -124,11 +127,11 @@ def _page(request: ProjectRequest, form: InviteForm, status: int = 200, **made: 
     return render(request, "annotate/people/list.html", context, status=status)
 
 
-def _invitations(request: ProjectRequest) -> Page[Any]:
+def _invitations(request: ProjectRequest, now: datetime) -> Page[Any]:
     """A page of the open invitations, newest first, in one query however many there are."""
     asked = request.GET.get("invitations", "")
     number = int(asked) if asked.isascii() and asked.isdigit() and 0 < len(asked) < 7 else 1
-    found = invitations.open_in(request.member.project).order_by("-pk").annotate(n_all=Window(Count("*")))
+    found = invitations.open_in(request.member.project, now).order_by("-pk").annotate(n_all=Window(Count("*")))
     rows = list(found[max(0, number - 1) * _PAGE : max(1, number) * _PAGE])
     if not rows and number > 1:
         number, rows = 1, list(found[:_PAGE])
