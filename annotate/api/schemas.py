@@ -100,7 +100,7 @@ class FateOutput(Output):
     n_silver = serializers.IntegerField(help_text="Machine labels in force.")
 
 
-class PreviewOutput(Output):
+class ChangePreviewOutput(Output):
     labels = FateOutput(many=True, source="fates")
     added = serializers.ListField(child=serializers.CharField())
     n_void = serializers.IntegerField(help_text="Gold labels that become void.")
@@ -138,7 +138,7 @@ class Schemas(Endpoint):
 
 class PreviewSchema(Endpoint):
     @operation(
-        "Preview a change of the labels", scope="manage", needs="manage", body=SchemaInput, returns=PreviewOutput
+        "Preview a change of the labels", scope="manage", needs="manage", body=SchemaInput, returns=ChangePreviewOutput
     )
     def post(self, request: Request) -> Any:
         """What setting these labels would do, in counts. Stores nothing."""

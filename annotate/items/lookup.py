@@ -67,7 +67,7 @@ def find(*, project: Project, public_id: str) -> Item:
 
 
 def _has(name: str, project: Project) -> Exists:
-    """The condition on an item's row that it has `name`, one of HAS; void gold and a machine's failure are no labels."""
+    """The condition on an item's row that it has `name`, one of HAS; void gold and failures do not count."""
     rows: QuerySet[Any]
     if name == "gold":
         rows = Gold.objects.current().exclude(label__in=labels.current(project).void_ids)

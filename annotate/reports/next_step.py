@@ -140,7 +140,7 @@ def _after_round(history: LabelHistory, now: LoopProgress) -> NextStep:
     project = history.schema.project
     if step := _review(project) or _ask_again(history, now.round):
         return step
-    model = project.model_versions.order_by("-version").only("created_at", "schema").first()
+    model = project.model_versions.order_by("-version").only("created_at", "schema", "project").first()
     is_all_gold = now.n_gold + now.n_audit_gold >= now.n_items
     if not is_all_gold and (model is None or model.created_at < now.round.closed_at):
         sentence = _("Train: round %(round)s brought answers that no model has seen.")

@@ -253,6 +253,8 @@ def _after(request: ProjectRequest) -> int:
 
 
 def _rows(found: list[Item], project: Project) -> list[ItemRow]:
+    if not found:
+        return []
     keys = [item.pk for item in found]
     valid = project.gold.filter(is_current=True).exclude(label__in=labels.current(project).void_ids)
     gold = set(valid.filter(item__in=keys).values_list("item", flat=True))

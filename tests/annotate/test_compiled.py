@@ -5,6 +5,7 @@ twice, compiled once and as Django would ask it.
 """
 
 from datetime import UTC, datetime, timedelta
+from itertools import product
 
 import pytest
 from django.db import models, transaction
@@ -12,7 +13,7 @@ from django.db.models import BigIntegerField, F, IntegerField
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from annotate import access
+from annotate import access, projects
 from annotate.errors import GoldloopError
 from annotate.labeling import answers, context, queue, slots, suggestions
 from annotate.labeling import leases as leasing
@@ -108,14 +109,14 @@ class TestHotPath:
             same(leasing._FREE, n, project=project.pk, person=person.pk, now=now)
         for lease in Lease.objects.filter(annotator=person).select_related("entry"):
             named = {"slug": project.slug, "person": person.pk, "now": now}
-            for index in (-1, 1, 99):
-                assert same(context._QUESTION, lease=lease.public_id, index=index, **named)
+            for index, version in product((-1, 1, 99), (None, 1, 7)):
+                assert same(context._QUESTION, lease=lease.public_id, index=index, version=version, **named)
             same(context._ANSWERS, project=project.pk, item=lease.entry.item_id, key="key 0")
 
     def test_it_finds_nothing_of_others(self, people):
         project, (olga, ann, _) = people
         (lease,) = leasing.lease_next(project=project, annotator=olga)
-        named = {"lease": lease.public_id, "index": -1, "now": None}
+        named = {"lease": lease.public_id, "index": -1, "version": None, "now": None}
         assert same(context._QUESTION, slug=project.slug, person=olga.pk, **named | {"now": START})
         assert not context._QUESTION.objects(slug=project.slug, person=ann.pk, **named)
         assert not context._QUESTION.objects(slug="elsewhere", person=olga.pk, **named)
@@ -146,7 +147,7 @@ class TestUpdates:
     def test_an_ended_lease_does_not_end_again(self, people):
         project, (olga, *_) = people
         (lease,) = leasing.lease_next(project=project, annotator=olga, now=START)
-        end = {"lease": lease.pk, "outcome": "answered"}
+        end = {"lease": lease.pk, "outcome": "answered", "schema": projects.current_schema(project).pk}
         assert [answers._END.run(now=START + timedelta(days=day), **end) for day in (1, 2)] == [1, 0]
         lease.refresh_from_db()
         assert (lease.ended_at, lease.outcome) == (START + timedelta(days=1), "answered")

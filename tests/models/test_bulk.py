@@ -49,9 +49,9 @@ def test_json_bytes_numbers_and_times_arrive_as_they_are():
         project=project, version=1, annotator="offline", model="m", schema=current_schema(project), sha256="0"
     )
     now, every_byte = timezone.now(), bytes(range(256))
-    row = (item.pk, prompt.pk, "ok", 1, every_byte, 0, 0, 7, "", bulk.stored(now))
+    row = (item.pk, prompt.pk, "ok", 1, every_byte, 0, 0, 7, "", bulk.stored(now), 1, True)
     fields = ("item", "prompt", "status", "label_index", "probabilities", "n_input_tokens", "n_output_tokens")
-    bulk.insert(Prediction, (*fields, "cost_micros", "message", "created_at"), [row])
+    bulk.insert(Prediction, (*fields, "cost_micros", "message", "created_at", "attempt", "is_current"), [row])
     stored = Prediction.objects.get()
     assert (bytes(stored.probabilities), stored.cost_micros, stored.created_at) == (every_byte, 7, now)
 

@@ -31,7 +31,8 @@ from tests.factories import make_member, make_project, owner_of, rows_of, write_
 
 LOOP = (
     "id, external_id, payload, label, label_source, label_probability, gold_rule, gold_origin, arms, split, pi, "
-    "silver_label, silver_probability, silver_status, model_label, model_probability, fold, annotators, "
+    "request_stratum, silver_label, silver_probability, silver_status, model_label, model_probability, fold, "
+    "annotators, "
     "n_annotations, agreement, llm_version, prompt_version, model_version, schema_version, guideline_version, "
     "labeled_at"
 )

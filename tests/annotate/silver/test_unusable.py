@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from django.core.management import call_command
 
-from annotate import tasks
+from annotate import labels, tasks
 from annotate.errors import Conflict
 from annotate.learning import delivery, pool
 from annotate.models import Prediction
@@ -177,7 +177,7 @@ class TestFailedAgain:
         project, _stub, _n = half_failed
         ask_again(project)
         items = pool.load(project)
-        silver = pool.load_silver(items, prompts.current_prompt(project), 3)
+        silver = pool.load_silver(items, prompts.current_prompt(project), labels.current(project))
         assert (silver.label < 3).all() and not silver.failed.any()
         assert prompts.in_force(project).n == 12
 

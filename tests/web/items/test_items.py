@@ -114,7 +114,7 @@ class TestList:
         make_items(project, n)
         client = signed_in(owner_of(project))
         get(client, project, "items-list")
-        with django_assert_num_queries(8):
+        with django_assert_num_queries(9):
             get(client, project, "items-list")
 
 
