@@ -13,6 +13,9 @@ MOST = 200  # model versions shown: the newest
 class Trained:
     """One model version with its accuracy on the reference sample, out of fold.
 
+    `is_compared`: on the reference sample as it was when the newest version was trained, the same `n_reference` items
+    for all that are compared; else on that of its own training.
+
     The reference sample also chose the version's settings, so this figure only compares versions with each other; the
     reported accuracy of a model comes from the audit sample. `low`, `high`: Wilson's 95 % interval. All three are
     None without reference gold.
@@ -30,17 +33,23 @@ class Trained:
     has_rival: bool
     promoted_because: str | None  # why it was promoted (see champion.promote); None: the champion before was kept
     method: str
+    is_compared: bool
 
 
 def versions(project: Project) -> list[Trained]:
     """The newest MOST versions of the project, oldest first, as a learning curve is read; one query."""
-    newest = project.model_versions.select_related("prompt").order_by("-version")[:MOST]
-    return [_trained(model) for model in reversed(newest)]
+    newest = list(project.model_versions.select_related("prompt").order_by("-version")[:MOST])
+    here: dict[str, Any] = newest[0].metrics.get("reference_here", {}) if newest else {}
+    return [_trained(model, here) for model in reversed(newest)]
 
 
-def _trained(model: ModelVersion) -> Trained:
+def _trained(model: ModelVersion, here: dict[str, Any]) -> Trained:
+    """`here`: accuracies by version on the same `n` items, from when the newest version was trained."""
     facts: dict[str, Any] = model.metrics
     value, n = facts.get("reference_accuracy"), facts["n_reference"]
+    is_compared = str(model.version) in here.get("accuracy", {})
+    if is_compared:
+        value, n = here["accuracy"][str(model.version)], here["n"]
     low, high = (None, None) if value is None or not n else wilson(round(value * n), n)
     return Trained(
         model=model,
@@ -55,4 +64,5 @@ def _trained(model: ModelVersion) -> Trained:
         has_rival="incumbent_log_loss_here" in facts,
         promoted_because=facts.get("won_by"),
         method=str(model.config.get("method", "")),
+        is_compared=is_compared,
     )

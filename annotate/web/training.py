@@ -45,6 +45,7 @@ def show(request: ProjectRequest) -> HttpResponse:
         "champion": next((one for one in versions if one.model.is_champion), None),
         "challenger": versions[-1] if versions and not versions[-1].model.is_champion else None,
         "curve": learning_curve(versions),
+        "n_same": next((one.n_reference for one in versions if one.is_compared), None),
         "heat": charts.heat_map(found) if found else None,
         "statuses": _runs(project),
     }
@@ -75,6 +76,8 @@ def _runs(project: Any) -> list[run_status.Status]:
 def learning_curve(versions: list[Trained]) -> LineChart | None:
     """The chart of accuracy on the reference sample by number of gold labels; None with fewer than two points."""
     rows = [one for one in versions if one.value is not None and one.low is not None and one.high is not None]
+    if any(one.is_compared for one in rows):  # others were measured on other items
+        rows = [one for one in rows if one.is_compared]
     golds = sorted({one.n_gold for one in rows})
     if len(golds) < 2:
         return None

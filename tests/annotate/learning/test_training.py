@@ -8,6 +8,7 @@ from annotate.imports import ingest
 from annotate.learning import artefacts, champion, pool, training
 from annotate.models import Gold
 from annotate.models.project import Arm
+from annotate.reports import model_versions
 from models_ml.training import crossfit
 from tests.factories import answer_round, make_project, owner_of, rows_of, write_jsonl
 
@@ -134,3 +135,20 @@ def test_it_can_be_made_again_bit_for_bit(project):
     model = train(project)
     assert artefacts.rebuild_and_compare(model) is None
     assert model.config["method"] == crossfit.TrainingConfig().method
+
+
+class TestComparison:
+    """Versions are compared on the same items: the reference sample as the newest training has it."""
+
+    def test_each_training_measures_the_versions_before_it_again(self, project):
+        play_round(project)
+        first = train(project)
+        play_round(project)
+        second = train(project)
+        here = second.metrics["reference_here"]
+        assert set(here["accuracy"]) == {"1", "2"}
+        assert here["n"] == second.metrics["n_reference"] > first.metrics["n_reference"]
+        assert here["accuracy"]["2"] == pytest.approx(second.metrics["reference_accuracy"])
+        one, two = model_versions.versions(project)
+        assert (one.n_reference, two.n_reference) == (here["n"], here["n"])
+        assert (one.value, one.is_compared) == (here["accuracy"]["1"], True)
