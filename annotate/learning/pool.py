@@ -99,6 +99,20 @@ class GoldLabels:
         return np.where(self.trainable != NO_LABEL, self.trainable, self.audit)
 
 
+def n_withdrawn_audited(project: Project) -> int:
+    """How many items of the audit sample were withdrawn one by one, and count there as unresolved."""
+    items = Item.objects.filter(project=project, withdrawn_at__isnull=False).visible()
+    return items.filter(_withdrawn_but_audited(project)).count()
+
+
+def _withdrawn_but_audited(project: Project) -> Q:
+    audited = Draw.objects.filter(item=OuterRef("pk"), arm=Arm.AUDIT).exclude(round__state=Round.State.OPEN)
+    alive = Item.objects.filter(source=OuterRef("source"), withdrawn_at__isnull=True)
+    cutoff = projects.current_schema(project).audit_cutoff
+    complete = Q() if cutoff is None else Q(prn__lte=cutoff)
+    return Q(Exists(audited) & Exists(alive)) & complete
+
+
 def load(project: Project, *, with_withdrawn_audit: bool = False) -> Pool:
     """The project's pool; with `with_withdrawn_audit`, for estimates, also audited items that were withdrawn.
 
@@ -109,11 +123,7 @@ def load(project: Project, *, with_withdrawn_audit: bool = False) -> Pool:
     items = Item.objects.filter(project=project)
     present = Q(withdrawn_at__isnull=True)
     if with_withdrawn_audit:
-        audited = Draw.objects.filter(item=OuterRef("pk"), arm=Arm.AUDIT).exclude(round__state=Round.State.OPEN)
-        alive = Item.objects.filter(source=OuterRef("source"), withdrawn_at__isnull=True)
-        cutoff = projects.current_schema(project).audit_cutoff
-        complete = Q() if cutoff is None else Q(prn__lte=cutoff)
-        present |= Q(Exists(audited) & Exists(alive)) & complete
+        present |= _withdrawn_but_audited(project)
     rows = (
         items.visible()
         .filter(present)

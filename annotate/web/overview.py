@@ -13,6 +13,7 @@ from annotate import labels, projects
 from annotate.access import MAY
 from annotate.labeling import waiting
 from annotate.labels import LabelHistory
+from annotate.learning import pool
 from annotate.models import Estimate, Member, Project, Round
 from annotate.models.project import Role
 from annotate.reports import confusion, next_step, progress, round_sizes
@@ -155,8 +156,10 @@ def _accuracy(project: Project, history: LabelHistory) -> dict[str, Any]:
     rows = [(name, meaning, known.of(kind)) for kind, name, meaning in _FIGURES]
     is_current = known.version.schema_id == history.schema.pk
     found = confusion.load(known.version, history if is_current else None)
+    has_unresolved = any(row.n_unresolved for _name, _meaning, row in rows if row)
     return {
         "known": known,
+        "n_withdrawn": pool.n_withdrawn_audited(project) if has_unresolved else 0,
         "is_of_earlier_labels": not is_current,
         "figures": [Figure(name, meaning, row) for name, meaning, row in rows if row],
         "look": known.of(_KIND.LOOK),

@@ -5,9 +5,10 @@ import sys
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from annotate import projects
-from annotate.models import Draw, Gold, Label
+from annotate.models import Draw, Gold, Item, Label
 from annotate.models.project import Arm, Role
 from tests.annotate.asking import leave_open, submit, take
 from tests.factories import make_member, make_project, make_user, owner_of
@@ -191,6 +192,19 @@ class TestShow:
         page(client, project)
         with django_assert_max_num_queries(30):
             page(client, project)
+
+
+class TestWithdrawnAudit:
+    def test_it_says_how_many_audited_items_were_withdrawn_one_by_one(self, signed_in):
+        project = make_project()
+        make_known(project, 5)
+        project.draws.update(arm=Arm.AUDIT)
+        project.estimates.update(n_unresolved=1)
+        client = signed_in(owner_of(project))
+        assert "withdrawn" not in page(client, project).content.decode()
+        Item.objects.filter(pk=project.items.first().pk).update(withdrawn_at=timezone.now())
+        body = page(client, project).content.decode()
+        assert "1 audited item was withdrawn by itself. Which one it was can move the value" in body
 
 
 class TestWaitingForOthers:
