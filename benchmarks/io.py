@@ -163,8 +163,8 @@ def _label(project: Any, owner: Any) -> Any:
         bulk.insert(
             Prediction,
             ("item", "prompt", "status", "label_index", "probabilities", "n_input_tokens", "n_output_tokens",
-             "cost_micros", "message", "created_at"),
-            ((ids[i], prompt.pk, "ok", int(said[i]), p[i].tobytes(), 0, 0, 0, "", now) for i in range(n)),
+             "cost_micros", "message", "created_at", "attempt", "is_current"),
+            ((ids[i], prompt.pk, "ok", int(said[i]), p[i].tobytes(), 0, 0, 0, "", now, 1, True) for i in range(n)),
         )  # fmt: skip
         bulk.insert(
             Gold,

@@ -69,3 +69,8 @@ def test_it_asks_for_items_of_one_predicted_label(project, capsys):
 def test_it_says_what_cannot_be_asked_for(project, name, sentence):
     with pytest.raises(CommandError, match=sentence):
         call_command("sample", "mails", "--request", name)
+
+
+def test_it_asks_in_one_way_at_a_time(project):
+    with pytest.raises(CommandError, match="for everything or for the items of a file"):
+        call_command("sample", "mails", "--request", "yes", "--everything")

@@ -48,7 +48,7 @@ def test_a_question_answered_shows_the_preview_again_and_the_whole_file_is_count
     waiting = page.get_by_text("Before it can be imported: say above what the labels are.")
     waiting.wait_for()
     page.get_by_role("radio", name="Gold: given by people I trust").check()
-    page.get_by_role("button", name="Import 3,000 rows").wait_for()
+    page.get_by_role("button", name="Read and import all 3,000 rows").wait_for()
     assert not waiting.is_visible() and "meaning_0=gold" in page.url
     page.get_by_label("Double quotes").select_option("off")
     page.wait_for_url("**quoting=off**")

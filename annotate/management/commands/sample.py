@@ -36,7 +36,7 @@ class Command(GoldloopCommand):
             help="ask the items whose ids stand in FILE, one per line, chosen by what they say: a list made by arm, "
             "split or random number would bend the audit; the samples are drawn besides",
         )
-        size.add_argument(
+        parser.add_argument(
             "--request",
             metavar="LABEL",
             help="ask only about items that this label is predicted for, drawn at random: for a label with little gold",
@@ -49,6 +49,8 @@ class Command(GoldloopCommand):
         )
 
     def run(self, options: dict[str, Any]) -> None:
+        if options["request"] is not None and (options["everything"] or options["items"]):
+            raise InvalidInput("A round asks for items of a label, for everything or for the items of a file.")
         label = self._label(options["request"]) if options["request"] is not None else None
         current = rounds.draw_round(
             project=self.project,
