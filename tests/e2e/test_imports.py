@@ -54,5 +54,5 @@ def test_a_question_answered_shows_the_preview_again_and_the_whole_file_is_count
     page.wait_for_url("**quoting=off**")
     assert page.get_by_role("radio", name="Gold: given by people I trust").is_checked()
     page.get_by_role("button", name="Count the whole file first").click()
-    page.get_by_text("Of 3,000 rows 3,000 would be new items").wait_for(timeout=60_000)
+    page.get_by_text("Rows: 3,000. Of them 3,000 would be new items").wait_for(timeout=60_000)
     assert page.get_by_role("radio", name="Gold: given by people I trust").is_checked()
