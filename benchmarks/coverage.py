@@ -98,7 +98,8 @@ bias         mean of estimate - truth
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
-    setup = Setup(options.rounds, options.batch, options.interval, options.refit)
+    method = None if options.interval == PRODUCT else options.interval
+    setup = Setup(options.rounds, options.batch, method, options.refit)
     found = (
         outcome
         for seed in options.seeds
@@ -121,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--items", type=int, default=2000, metavar="N", help="items in the pool (default 2000)")
     add("--rounds", type=int, default=5, help="rounds per replay (default 5)")
     add("--batch", type=int, default=100, help="questions per round (default 100)")
-    add("--interval", choices=["wilson", "exact"], default="wilson", help="default wilson")
+    add("--interval", choices=[PRODUCT, "wilson", "exact"], default=PRODUCT, help="default: as the product chooses")
     add("--unanswerable", type=float, default=0.0, metavar="P", help="share of items that people give up")
     add("--refit", action="store_true", help="fit the combiner after each round, not only at the end (slower)")
     add("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")

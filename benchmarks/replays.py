@@ -30,7 +30,7 @@ class Setup:
 
     rounds: int = 5
     batch: int = 100
-    method: str = "wilson"
+    method: str | None = None  # of the intervals; None: as the product chooses, by the number of errors
     refit: bool = False  # fit the posterior after every round, not only before delivery: 3 times slower
 
 
