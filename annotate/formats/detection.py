@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, BinaryIO
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from annotate.errors import InvalidInput
 from annotate.formats import own_export, recognition, streams, tables
@@ -181,10 +182,12 @@ def _json_notes(counter: streams.Counter, name: Path | str) -> tuple[str, ...]:
             _("%(name)s is JSON in UTF-16; JSON is always UTF-8 (RFC 8259, section 8.1). Save it anew.")
             % {"name": name}
         )
-    return (
-        f"{counter.n_broken:,} lines are not UTF-8, which JSON always is, line {counter.first_broken:,} the first of "
-        "them; they will be set aside.",
+    sentence = ngettext(
+        "%(n)s line is not UTF-8, which JSON always is: line %(first)s. It will be set aside.",
+        "%(n)s lines are not UTF-8, which JSON always is, line %(first)s the first of them; they will be set aside.",
+        counter.n_broken,
     )
+    return (sentence % {"n": f"{counter.n_broken:,}", "first": f"{counter.first_broken:,}"},)
 
 
 # ---- encoding
@@ -218,14 +221,19 @@ class _Survey(tables.LineCounter):
             return "utf-8", True, ()
         guess = "cp1252" if not self._has_c1 else "latin-1"
         if not self.n_valid:
-            return guess, False, ("The file is not UTF-8; its encoding is a guess. Look at the accents below.",)
-        mixed = (
-            f"The file mixes encodings: {self.n_valid:,} lines with accents are UTF-8 (line {self.first_valid:,} the "
-            f"first), {self.n_broken:,} are not (line {self.first_broken:,} the first)."
-        )
+            return guess, False, (_("The file is not UTF-8; its encoding is a guess. Look at the accents below."),)
         if self.n_broken > self.n_valid:
-            return guess, False, (f"{mixed} Read like this, the UTF-8 lines come out garbled.",)
-        return "utf-8", True, (f"{mixed} The lines that are not will be set aside.",)
+            return guess, False, (f"{self._mixed()} {_('Read like this, the UTF-8 lines come out garbled.')}",)
+        return "utf-8", True, (f"{self._mixed()} {_('The lines that are not will be set aside.')}",)
+
+    def _mixed(self) -> str:
+        sentence = _(
+            "The file mixes encodings. Lines with accents in UTF-8: %(valid)s (line %(first_valid)s the first); not in "
+            "UTF-8: %(broken)s (line %(first_broken)s the first)."
+        )
+        numbers = {"valid": self.n_valid, "broken": self.n_broken}
+        numbers |= {"first_valid": self.first_valid, "first_broken": self.first_broken}
+        return sentence % {name: f"{number:,}" for name, number in numbers.items()}
 
     def _judge(self, lines: bytes) -> None:
         if not lines.isascii():

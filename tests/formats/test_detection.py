@@ -64,7 +64,7 @@ class TestEncoding:
         content = (f"text{end}Ä{end}Ö{end}" + plain).encode() + f"Ü{end}".encode("cp1252")
         found = detect(tmp_path, content)
         assert found.dialect.encoding == "utf-8"
-        assert "2 lines with accents are UTF-8 (line 2 the first), 1 are not (line 400,004 the first)" in found.notes[0]
+        assert "in UTF-8: 2 (line 2 the first); not in UTF-8: 1 (line 400,004 the first)" in found.notes[0]
 
     def test_it_does_not_take_a_cut_character_for_a_broken_one(self, tmp_path):
         content = b"text\n" + "ü".encode() * 3_000_000 + b"\n"
@@ -72,7 +72,7 @@ class TestEncoding:
 
     def test_it_says_which_lines_of_json_lines_will_be_lost(self, tmp_path):
         found = detect(tmp_path, b'{"text": "a"}\n{"text": "\xe4"}\n')
-        assert found.dialect.encoding == "utf-8" and "line 2 the first" in found.notes[0]
+        assert found.dialect.encoding == "utf-8" and "is not UTF-8, which JSON always is: line 2" in found.notes[0]
 
 
 class TestDelimiter:
