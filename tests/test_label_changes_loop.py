@@ -31,7 +31,7 @@ from models_ml.intervals import hypergeometric_interval
 from tests.annotate.asking import answer, problems
 from tests.factories import make_project, owner_of, write_jsonl
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.portable]
 KIND = Estimate.Estimand
 
 FIRST = ("animal", "car", "bus", "dish")

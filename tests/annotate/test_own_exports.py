@@ -33,7 +33,7 @@ CASES = Path(__file__).parents[1] / "cases"
 ROUND_TRIP = [json.loads(line) for line in (CASES / "roundtrip.jsonl").read_text().strip().split("\n")]
 DATA = {"jsonl": ".jsonl", "csv": ".csv", "csv-spreadsheet": ".spreadsheet.csv"}
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.portable]
 
 
 def detected(path: Path) -> detection.Detected:

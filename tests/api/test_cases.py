@@ -10,7 +10,7 @@ from tests.cases import CASES, check, check_counted, content, project_for
 from tests.factories import owner_of
 from tests.web.imports.sending import perform
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.portable]
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -24,7 +24,7 @@ from tests.api.conftest import Program
 from tests.api.test_cases import done
 from tests.factories import make_project, owner_of
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.portable]
 
 N = 180
 FIRST = ("animal", "car", "bus", "dish")

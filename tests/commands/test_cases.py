@@ -5,7 +5,7 @@ from django.core.management import call_command
 
 from tests.cases import CASES, FOLDER, check, project_for
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.portable]
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -15,7 +15,7 @@ from annotate.web.label_words import changes
 from tests.factories import answer_round, make_member, make_project, owner_of
 from tests.rows import make_items, make_model, make_round, make_silver
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.portable]
 
 NAMES = ("red", "green", "blue")
 STAYS = [{"was": name, "name": name} for name in NAMES]

@@ -13,7 +13,7 @@ from annotate.web import connections, exports, label_settings, people, project_s
 from tests.factories import make_connection, make_project, make_user, owner_of
 from tests.rows import make_export, make_model, make_run, make_version
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("keys_in_a_temporary_folder")]
+pytestmark = [pytest.mark.django_db, pytest.mark.portable, pytest.mark.usefixtures("keys_in_a_temporary_folder")]
 _numbers = count()
 
 

@@ -17,7 +17,7 @@ from tests.annotate.asking import problems
 from tests.annotate.test_rounds import import_rows
 from tests.factories import make_project, owner_of
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.portable]
 
 
 class Alone:

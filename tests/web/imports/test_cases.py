@@ -11,7 +11,7 @@ from tests.cases import CASES, check, check_counted, content, project_for
 from tests.factories import owner_of
 from tests.web.imports.sending import page, perform, send, text_of
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.portable]
 
 
 def fields_of(body: str, action: str) -> dict[str, str]:
