@@ -132,6 +132,11 @@ class TestExcerpt:
         found = reading.excerpt("beginning" + "x" * 5_000 + "the end")
         assert found.startswith("beginning") and found.endswith("the end") and len(found) <= 500 and "…" in found
 
+    @given(st.integers(200, 300))
+    def test_a_secret_leaves_no_part_of_itself_at_the_cut(self, n):
+        answer = reading.read(response("." * n + "sk-0123456789" + "." * 5_000), OPTIONS, "sk-0123456789")
+        assert set(answer.reply) == {".", "…"}
+
     @given(st.text())
     def test_every_database_stores_it(self, said):
         found = reading.excerpt(said)
