@@ -20,7 +20,8 @@ RIGHT = [
 NO_ANSWER = [
     "A or B", "C", "neither", "The message is about spam and ham", "A. ham", "B: spam", "The answer is A", "A spam",
     "Label: spam", "C. spam", "A\nB", "A.B", "A,", "-A", "spam, ham", "spam ham", "spamham", '{"label": "C"}',
-    '{"label": ["A", "B"]}', '{"label": "B", "label": "A"}', '{"label": "A", "why": "spam"}', '{"class": "A"}', '[{"label": "A"}]', "<think>A",
+    '{"label": ["A", "B"]}', '{"label": "B", "label": "A"}',
+    '{"label": "A", "why": "spam"}', '{"class": "A"}', '[{"label": "A"}]', "<think>A",
     "<think>A</think>", "A</think>", "A<think>B</think>", '{"label": "A"', "{" * 100_000, "A" * 100_000,
 ]  # fmt: skip
 
