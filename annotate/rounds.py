@@ -334,10 +334,11 @@ def _why_nothing_is_asked(project: Project, items: pool.Pool, named: rounds.Name
 def _why_nothing_is_left(project: Project, items: pool.Pool) -> str:
     """The sentence for a round that would have no question."""
     if not len(items):
-        return f"{project} has no items yet; import some first."
+        return _("%(project)s has no items yet; import some first.") % {"project": project}
     if delivery.knows_nothing(project):
-        return (
-            f"The samples of {project} are full, and nothing says what else to ask: "
+        sentence = _(
+            "The samples of %(project)s are full, and nothing says what else to ask: "
             "pre-label or train first, or label everything."
         )
-    return f"Every item of {project} has been drawn; nothing is left to ask."
+        return sentence % {"project": project}
+    return _("Every item of %(project)s has been drawn; nothing is left to ask.") % {"project": project}
