@@ -61,8 +61,9 @@ def draw_round(
         frame = _state(project, items)
         if request:
             shares = {"request": 1.0}
-            plan = _plan_request(project, frozen, items, batch, request, random)
-            size: dict[str, Any] = {"asked_for": batch, "n_known": 0, "short": []}
+            plan = _plan_request(frozen, frame, items, batch, request, random)
+            short = shortfall.of_request(frame, plan, batch=batch)
+            size: dict[str, Any] = {"asked_for": batch, "n_known": 0, "short": [asdict(row) for row in short]}
         else:
             arms, score = _shares(project, index), _scores(project, frozen, items, random)
             named = _named(project, frame, items, everything, names)
@@ -223,7 +224,12 @@ def _scores(project: Project, frozen: delivery.Frozen, items: pool.Pool, random:
 
 
 def _plan_request(
-    project: Project, frozen: delivery.Frozen, items: pool.Pool, batch: int, label: Label, random: np.random.Generator
+    frozen: delivery.Frozen,
+    frame: rounds.SamplingFrame,
+    items: pool.Pool,
+    batch: int,
+    label: Label,
+    random: np.random.Generator,
 ) -> rounds.RoundPlan:
     """`batch` questions among the items outside A whose machine label is `label`, one of those in force.
 
@@ -233,7 +239,7 @@ def _plan_request(
         raise InvalidInput(_("%(label)s is not one of the labels in force.") % {"label": label})
     stratum = frozen.at("label", items.ordinal) == label.index
     reason = f"asked for: predicted {label.name} by delivered version {frozen.row.version}"
-    plan = rounds.plan_request(_state(project, items), stratum=stratum, batch=batch, reason=reason, generator=random)
+    plan = rounds.plan_request(frame, stratum=stratum, batch=batch, reason=reason, generator=random)
     if not len(plan.ask):
         sentence = _(
             "No item that was not picked before is predicted %(label)s, so there is nothing to request. Pre-label or "
@@ -328,10 +334,11 @@ def _why_nothing_is_asked(project: Project, items: pool.Pool, named: rounds.Name
 def _why_nothing_is_left(project: Project, items: pool.Pool) -> str:
     """The sentence for a round that would have no question."""
     if not len(items):
-        return f"{project} has no items yet; import some first."
+        return _("%(project)s has no items yet; import some first.") % {"project": project}
     if delivery.knows_nothing(project):
-        return (
-            f"The samples of {project} are full, and nothing says what else to ask: "
+        sentence = _(
+            "The samples of %(project)s are full, and nothing says what else to ask: "
             "pre-label or train first, or label everything."
         )
-    return f"Every item of {project} has been drawn; nothing is left to ask."
+        return sentence % {"project": project}
+    return _("Every item of %(project)s has been drawn; nothing is left to ask.") % {"project": project}

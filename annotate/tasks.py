@@ -201,8 +201,7 @@ def _check_draw(project: Project, by: User, wanted: Facts) -> Facts:
     ways = [name for name in ("everything", "items") if wanted[name]] + ["request"] * (wanted["request"] >= 0)
     if len(ways) > 1:
         raise InvalidInput(_("A round asks everything, the items of a list or those of a label: one of the three."))
-    if not all(isinstance(one, str) and one for one in wanted["items"]) or len(wanted["items"]) > named.MOST:
-        raise InvalidInput(_("The items of a round are a list of at most %(most)s ids.") % {"most": f"{named.MOST:,}"})
+    named.check(wanted["items"])
     if wanted["everything"] or wanted["items"]:
         return {ways[0]: wanted[ways[0]]}
     if wanted["request"] < 0:

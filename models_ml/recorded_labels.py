@@ -17,7 +17,8 @@ def recorded_label(row: Mapping[str, Any], source: str) -> str | None:
     kind, colon, name = source.partition(":")
     if not colon or kind != ANNOTATIONS or source in row:
         return _text(row.get(source))
-    said = [one for one in row.get(ANNOTATIONS) or () if isinstance(one, Mapping)]
+    listed = row.get(ANNOTATIONS)
+    said = [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, list) else []
     if name != MAJORITY:
         return next((_text(one.get("label")) for one in said if str(one.get("annotator")) == name), None)
     counts = Counter(label for one in said if (label := _text(one.get("label"))) is not None).most_common(2)

@@ -99,6 +99,7 @@ class DrawInput(Input):
     items = serializers.ListField(
         child=Text(max_length=200),
         required=False,
+        min_length=1,
         max_length=named.MOST,
         help_text="Ask these items, by external or public id, instead of `batch`.",
     )

@@ -328,10 +328,12 @@ def _moved_money(project: Project, ended: Any) -> payments.Held:
 def _why_no_slot(entry: QueueEntry) -> str:
     entry.refresh_from_db()
     if entry.round.state != Round.State.OPEN:
-        return f"Round {entry.round.index} is closed."
+        return _("Round %(index)s is closed.") % {"index": entry.round.index}
     if entry.state in (QueueEntry.State.UNRESOLVED, QueueEntry.State.SKIPPED):
-        return f"This question is {entry.state}: its item was withdrawn, or everybody skipped it."
-    return "Enough people have answered this question or hold it now."
+        return _("This question is %(state)s: its item was withdrawn, or everybody skipped it.") % {
+            "state": entry.state
+        }
+    return _("Enough people have answered this question or hold it now.")
 
 
 def _until(moment: Any) -> Any:

@@ -8,10 +8,21 @@ from django.utils.translation import ngettext
 from annotate.errors import InvalidInput
 from annotate.learning.pool import Pool
 from annotate.models import Item, Project, bulk
+from annotate.models.base import is_storable
 from models_ml.arrays import Bools
 
 MOST = 10_000  # ids in one list; whoever wants more asks for everything
+_LONGEST = 200  # characters of an id
 _MOST_NAMED = 10  # ids in an error's sentence
+
+
+def check(names: Sequence[str]) -> None:
+    """InvalidInput unless these may be ids of items."""
+    if len(names) > MOST:
+        raise InvalidInput(_("A list has at most %(most)s ids; ask for everything instead.") % {"most": f"{MOST:,}"})
+    for name in names:
+        if not (isinstance(name, str) and 0 < len(name) <= _LONGEST and is_storable(name)):
+            raise InvalidInput(_("%(name)s is no id of an item.") % {"name": repr(name)[:_LONGEST]})
 
 
 def find(project: Project, items: Pool, names: Sequence[str]) -> Bools:
@@ -19,8 +30,7 @@ def find(project: Project, items: Pool, names: Sequence[str]) -> Bools:
 
     InvalidInput names the ids that no item of the pool has; nothing is drawn then.
     """
-    if len(names) > MOST:
-        raise InvalidInput(_("A list has at most %(most)s ids; ask for everything instead.") % {"most": f"{MOST:,}"})
+    check(names)
     missing = dict.fromkeys(names)
     found: set[int] = set()
     for field in ("external_id", "public_id"):

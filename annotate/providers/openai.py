@@ -228,9 +228,8 @@ def _answered(
     used = reading.usage(response, most_input=most_input, most_output=most_output)
     n_in, n_out = (used.n_input_tokens, used.n_output_tokens) if used else (None, None)
     cost = cost_micros(endpoint, used.n_input_tokens, used.n_output_tokens) if used else most_micros(endpoint, messages)
-    answer = replace(reading.read(response, options), n_input_tokens=n_in, n_output_tokens=n_out, cost_micros=cost)
-    if isinstance(answer, Failure) and answer.reply and endpoint.key:  # some servers echo what they were sent
-        answer = replace(answer, reply=answer.reply.replace(endpoint.key, "…"))
+    read = reading.read(response, options, endpoint.key)  # some servers echo what they were sent, the key included
+    answer = replace(read, n_input_tokens=n_in, n_output_tokens=n_out, cost_micros=cost)
     reason = answer.message if isinstance(answer, Failure) else ""
     return Attempted(key, Outcome.ANSWERED, reason, answer, used, cost, status)
 

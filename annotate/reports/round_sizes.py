@@ -69,10 +69,15 @@ def _rest(row: Facts) -> str:
     return _("No item is left that has not been asked before.")
 
 
+def _request(row: Facts) -> str:
+    return _("The label asked for is predicted for no other item that was not picked before.")
+
+
 _OF_ARM: dict[str, Callable[[Facts], str]] = {
     "audit": _sample(gettext_lazy("Audit sample")),
     "random": _sample(gettext_lazy("Reference sample")),
     "active": _rest,
+    "request": _request,
 }
 
 

@@ -10,6 +10,7 @@ from models_ml.acquisition.rounds import (
     AUDIT,
     LARGEST_PART,
     REFERENCE,
+    REQUEST,
     RoundPlan,
     SamplingFrame,
     Shares,
@@ -61,6 +62,13 @@ def shortfalls(
     if left and not has_scores:
         rest = Shortfall(ACTIVE, rest.wanted, rest.taken, "no_scores", left)
     return (*found, rest)
+
+
+def of_request(frame: SamplingFrame, plan: RoundPlan, *, batch: int) -> tuple[Shortfall, ...]:
+    """Why a plan for a request of `batch` questions has fewer: its label is predicted for no more items."""
+    if len(plan.ask) >= batch:
+        return ()
+    return (Shortfall(REQUEST, batch, len(plan.ask), "none_left", int(_left(frame, plan).sum())),)
 
 
 def _why_sample(n_picked: int, wanted: int, size: int, target: int, n_items: int) -> Reason:

@@ -61,21 +61,21 @@ class Options:
         return cls(codes(len(labels)), Matcher({name: index for index, name in enumerate(labels)}))
 
 
-def read(response: Any, options: Options) -> Judgement | Failure:
+def read(response: Any, options: Options, secret: str = "") -> Judgement | Failure:
     """The option that the reply names, by its code or by its label's name, with the distribution where it is known.
 
     The label is what the reply says, not the largest probability: servers do not all sample greedily. Tokens, money
-    and time are left for the caller to add. A failure keeps an excerpt of the reply.
+    and time are left for the caller to add. A failure keeps an excerpt of the reply, in which `secret` is masked.
     """
     choice = _choice(response)
     if isinstance(choice, Failure):
         return choice
-    reply = _reply(choice)
+    reply = _reply(choice, secret)
     if isinstance(reply, Failure):
         return reply
     named = _named(reply, choice, options)
     if named is None:
-        return _no_option(choice, reply)
+        return _no_option(choice, reply, secret)
     if named.code is None:
         return Judgement(named.label)
     known = distribution(choice.get("logprobs"), named.code, options.codes, reply, named.start)
@@ -102,20 +102,24 @@ def _choice(response: Any) -> dict[str, Any] | Failure:
     return choice
 
 
-def _reply(choice: dict[str, Any]) -> str | Failure:
+def _reply(choice: dict[str, Any], secret: str) -> str | Failure:
     """The text of the reply."""
     message, reason = choice["message"], choice.get("finish_reason")
     content = _text(message.get("content"))
     if refusal := message.get("refusal"):
-        return Failure(FailureKind.REFUSAL, "The model declined to answer.", reply=excerpt(refusal))
+        return Failure(FailureKind.REFUSAL, "The model declined to answer.", reply=excerpt(refusal, secret))
     if reason == "content_filter":
         sentence = "A content filter of the server declined the item or the answer."
-        return Failure(FailureKind.REFUSAL, sentence, reply=excerpt(content))
+        return Failure(FailureKind.REFUSAL, sentence, reply=excerpt(content, secret))
     if content is None:
         sentence = "The answer's content is not text."
-        return Failure(FailureKind.MALFORMED, sentence, reply=excerpt(message["content"]))
+        return Failure(FailureKind.MALFORMED, sentence, reply=excerpt(message["content"], secret))
     if not has_text(content):
-        return _no_option(choice, "") if reason == "length" else Failure(FailureKind.EMPTY, "The answer has no text.")
+        return (
+            _no_option(choice, "", secret)
+            if reason == "length"
+            else Failure(FailureKind.EMPTY, "The answer has no text.")
+        )
     return content
 
 
@@ -129,18 +133,24 @@ def _text(content: Any) -> str | None:
     return "".join(text for text in texts if text) if all(isinstance(text, str) for text in texts) else None
 
 
-def _no_option(choice: dict[str, Any], reply: str) -> Failure:
+def _no_option(choice: dict[str, Any], reply: str, secret: str) -> Failure:
     if choice.get("finish_reason") == "length":
         sentence = "The answer ended at the token limit before it named an option."
-        return Failure(FailureKind.TRUNCATED, sentence, reply=excerpt(reply))
-    return Failure(FailureKind.OUT_OF_SET, "The answer names no option, or more than one.", reply=excerpt(reply))
+        return Failure(FailureKind.TRUNCATED, sentence, reply=excerpt(reply, secret))
+    return Failure(
+        FailureKind.OUT_OF_SET, "The answer names no option, or more than one.", reply=excerpt(reply, secret)
+    )
 
 
-def excerpt(said: Any) -> str | None:
-    """Beginning and end of what a server said, as text that every database stores; None where it said nothing."""
+def excerpt(said: Any, secret: str = "") -> str | None:
+    """Beginning and end of what a server said, as text that every database stores; None where it said nothing.
+
+    `secret` is masked before the text is cut, so that no part of it is left at the cut.
+    """
     text = said if isinstance(said, str) else repr(said)
     if said is None or not has_text(text):
         return None
+    text = text.replace(secret, "…") if secret else text
     text = text.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
     half = (_EXCERPT - 1) // 2
     return text if len(text) <= _EXCERPT else f"{text[:half]}…{text[-half:]}"

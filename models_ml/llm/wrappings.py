@@ -68,11 +68,11 @@ def _parts(start: int, answer: str) -> Iterator[Part]:
 
 def _in_json(start: int, answer: str) -> Iterator[Part]:
     try:
-        row = json.loads(answer)
+        pairs = json.loads(answer, object_pairs_hook=list)  # as pairs: of two labels a dict would keep the last
     except (ValueError, RecursionError):
         return
-    if isinstance(row, dict) and list(row) == ["label"]:
-        value = row["label"]
+    if [name for name, _value in pairs] == ["label"]:
+        value = pairs[0][1]
         yield start + (answer.rfind(f'"{value}"') + 1 if isinstance(value, str) else 0), value
 
 

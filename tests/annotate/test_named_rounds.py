@@ -156,6 +156,14 @@ class TestList:
             draw(small, names=names)
         assert not small.rounds.exists()
 
+    @pytest.mark.parametrize("name", ["a\x00", "\ud800", "x" * 201])
+    def test_what_cannot_be_an_id_is_refused_before_a_database_sees_it(self, small, name):
+        for refuse in (draw, lambda project, names: tasks.prepare(
+            kind="draw", project=project, by=owner_of(project), parameters={"items": names}
+        )):  # fmt: skip
+            with pytest.raises(InvalidInput, match="is no id of an item"):
+                refuse(small, names=["item-1", name])
+
     def test_a_withdrawn_item_is_not_in_the_pool(self, small):
         items.withdraw(project=small, external_ids=["item-1"], by=owner_of(small))
         with pytest.raises(InvalidInput, match="item-1"):

@@ -8,6 +8,7 @@ from annotate.imports import ingest
 from annotate.learning import pool
 from annotate.models import Draw, Gold, Prediction
 from annotate.models.project import Arm
+from annotate.reports import round_sizes
 from tests.annotate.asking import change_labels, problems
 from tests.factories import answer_round, make_member, make_project, owner_of, rows_of, write_jsonl
 from tests.rows import make_silver
@@ -55,6 +56,19 @@ def test_it_joins_a_trains_and_stays_out_of_the_reference_sample(project):
     assert not pool.drawn(items, project, Arm.RANDOM).any()
     assert request(project, batch=40).queue.count() == 6  # what was picked is not asked again
     assert problems(project) == {}
+
+
+def test_one_that_is_smaller_than_asked_for_says_why(project):
+    n = request(project, batch=40).queue.count()
+    said = round_sizes.briefly(round_sizes.facts(project, 1), n)
+    assert said == (
+        "40 questions were asked for, and there are only 10. "
+        "The label asked for is predicted for no other item that was not picked before."
+    )
+
+
+def test_one_as_large_as_asked_for_says_nothing(project):
+    assert round_sizes.briefly(round_sizes.facts(project, request(project).index), 4) == ""
 
 
 def test_an_empty_stratum_says_what_to_do(project):

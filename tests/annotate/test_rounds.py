@@ -25,6 +25,18 @@ def problems(project):
     return {name: problem for name, problem in found.items() if problem}
 
 
+class TestWhyNothingIsAsked:
+    def test_each_reason_why_nothing_is_asked_can_be_translated(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(rounds, "_", lambda text: f"⟦{text}⟧")
+        project = make_project()
+        owner = owner_of(project)
+        with pytest.raises(Conflict, match="^⟦.*no items yet.*⟧$"):
+            rounds.draw_round(project=project, by=owner)
+        import_rows(project, tmp_path, 2)  # a third of two holds no sample
+        with pytest.raises(Conflict, match="^⟦.*nothing says what else to ask.*⟧$"):
+            rounds.draw_round(project=project, by=owner)
+
+
 class TestFirstRound:
     def test_it_is_four_fifths_reference_and_one_fifth_audit(self, tmp_path):
         project = make_project()

@@ -214,7 +214,7 @@ class TestConnections:
 
 class TestRoundsByName:
     def test_everything_and_lists_are_checked_at_once(self, olga):
-        for wrong in ({"everything": 1}, {"items": [3]}, {"items": ["a"], "everything": True}):
+        for wrong in ({"everything": 1}, {"items": [3]}, {"items": []}, {"items": ["a"], "everything": True}):
             assert olga.post("runs", {"kind": "draw", "parameters": wrong}).status_code == 422
         made = olga.post("runs", {"kind": "draw", "parameters": {"items": ["a", "b"]}})
         assert (made.status_code, made.json()["parameters"]) == (201, {"items": ["a", "b"]})

@@ -20,7 +20,8 @@ RIGHT = [
 NO_ANSWER = [
     "A or B", "C", "neither", "The message is about spam and ham", "A. ham", "B: spam", "The answer is A", "A spam",
     "Label: spam", "C. spam", "A\nB", "A.B", "A,", "-A", "spam, ham", "spam ham", "spamham", '{"label": "C"}',
-    '{"label": ["A", "B"]}', '{"label": "A", "why": "spam"}', '{"class": "A"}', '[{"label": "A"}]', "<think>A",
+    '{"label": ["A", "B"]}', '{"label": "B", "label": "A"}',
+    '{"label": "A", "why": "spam"}', '{"class": "A"}', '[{"label": "A"}]', "<think>A",
     "<think>A</think>", "A</think>", "A<think>B</think>", '{"label": "A"', "{" * 100_000, "A" * 100_000,
 ]  # fmt: skip
 
@@ -131,6 +132,11 @@ class TestExcerpt:
     def test_a_long_reply_keeps_its_two_ends(self):
         found = reading.excerpt("beginning" + "x" * 5_000 + "the end")
         assert found.startswith("beginning") and found.endswith("the end") and len(found) <= 500 and "…" in found
+
+    @given(st.integers(200, 300))
+    def test_a_secret_leaves_no_part_of_itself_at_the_cut(self, n):
+        answer = reading.read(response("." * n + "sk-0123456789" + "." * 5_000), OPTIONS, "sk-0123456789")
+        assert set(answer.reply) == {".", "…"}
 
     @given(st.text())
     def test_every_database_stores_it(self, said):

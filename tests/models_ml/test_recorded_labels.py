@@ -21,6 +21,7 @@ def row(*labels, **fields):
         (row("spam", "ham"), "annotations:majority", None),
         (row(), "annotations:majority", None),
         ({}, "annotations:majority", None),
+        ({"annotations": 3}, "annotations:majority", None),
         (row("spam", "ham"), "annotations:w1", "ham"),
         (row("spam", "ham"), "annotations:w7", None),
         ({"annotations:w1": "a column of that name"}, "annotations:w1", "a column of that name"),
