@@ -203,6 +203,14 @@ class TestUndo:
         with pytest.raises(Conflict, match=sentence):
             label_changes.undo(project=project, by=owner_of(project))
 
+    def test_a_machine_that_was_asked_makes_it_final(self, project):
+        """Nor does a run that is paused have an end: its answers belong to the labels that it was started under."""
+        change(project, following("red", "green"))
+        make_run(project, "prelabel", state="paused")
+        make_silver(project, project.items.all()[:1], version=2)
+        with pytest.raises(Conflict, match="The machine was asked"):
+            label_changes.undo(project=project, by=owner_of(project))
+
 
 class TestSave:
     def test_while_nothing_is_labeled_they_are_replaced(self):
