@@ -112,8 +112,8 @@ def _history(schema: LabelSchema, rows: Iterable[Label]) -> LabelHistory:
         versions.setdefault(label.schema_id, []).append(label)
     places = {label.pk: (label.schema_id, label.index) for labels in versions.values() for label in labels}
     earlier = [version for version in versions if version != schema.pk]
-    rows = LabelMapping.objects.filter(source__schema__in=earlier) if earlier else ()
-    mappings = {row.source_id: row for row in rows}
+    stored = LabelMapping.objects.filter(source__schema__in=earlier) if earlier else ()
+    mappings = {row.source_id: row for row in stored}
     return LabelHistory(schema, _maps(versions, mappings, places), versions, _void_since(versions, mappings), places)
 
 
