@@ -174,6 +174,7 @@ def obstacle_to_undo(schema: LabelSchema) -> str:
         (project.annotations.filter(created_at__gt=since), _("Answers were given since.")),
         (project.adjudications.filter(created_at__gt=since), _("Disputes were decided since.")),
         (LedgerEntry.objects.filter(budget__project=project, created_at__gt=since), _("Money was spent since.")),
+        (project.prompts.filter(schema=schema), _("The machine was asked since.")),
         (Run.objects.filter(project=project, finished_at__gt=since), _("Long work ended since.")),
         (Run.objects.filter(project=project, state=Run.State.RUNNING), _("Long work is under way.")),
         (Round.objects.filter(project=project, opened_at__gt=since), _("A round was drawn since.")),

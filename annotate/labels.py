@@ -23,6 +23,7 @@ class LabelHistory:
     schema: LabelSchema
     maps: dict[int, LabelMap]  # by the primary key of a version
     versions: dict[int, list[Label]]  # by the primary key of a version, in the order of their columns
+    void_since: dict[int, int]  # by primary key of a label whose gold is void here: the version that made it so
     _places: dict[int, tuple[int, int]]  # (primary key of the version, index) by primary key of a label
 
     @property
@@ -110,15 +111,32 @@ def _history(schema: LabelSchema, rows: Iterable[Label]) -> LabelHistory:
     for label in rows:
         versions.setdefault(label.schema_id, []).append(label)
     places = {label.pk: (label.schema_id, label.index) for labels in versions.values() for label in labels}
-    return LabelHistory(schema, _maps(versions, places), versions, places)
+    earlier = [version for version in versions if version != schema.pk]
+    stored = LabelMapping.objects.filter(source__schema__in=earlier) if earlier else ()
+    mappings = {row.source_id: row for row in stored}
+    return LabelHistory(schema, _maps(versions, mappings, places), versions, _void_since(versions, mappings), places)
 
 
-def _maps(versions: dict[int, list[Label]], places: dict[int, tuple[int, int]]) -> dict[int, LabelMap]:
+def _void_since(versions: dict[int, list[Label]], mappings: dict[int, LabelMapping]) -> dict[int, int]:
+    """By each label whose gold is void in the newest version: the version that made it so; versions newest first."""
+    following, *earlier = versions
+    since: dict[int, int] = {}
+    for version in earlier:
+        for label in versions[version]:
+            row = mappings.get(label.pk)
+            made_void = following if row is None or not row.keeps_gold else since.get(row.target_id or 0)
+            if made_void is not None:
+                since[label.pk] = made_void
+        following = version
+    return since
+
+
+def _maps(
+    versions: dict[int, list[Label]], mappings: dict[int, LabelMapping], places: dict[int, tuple[int, int]]
+) -> dict[int, LabelMap]:
     """The map of each version to the newest, of labels by version, newest first."""
     newest, *earlier = versions
     maps = {newest: LabelMap.identity(len(versions[newest]))}
-    rows = LabelMapping.objects.filter(source__schema__in=earlier) if earlier else ()
-    mappings = {row.source_id: row for row in rows}
     following = newest
     for version in earlier:
         step = _step([mappings.get(label.pk) for label in versions[version]], places, len(versions[following]))

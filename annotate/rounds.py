@@ -130,7 +130,7 @@ def close_round(*, project: Project, by: User, force: bool = False, attempt: lif
         fields = ["state", "closed_at", "closed_by", "closing_run", "audit_cutoff", "reference_cutoff"]
         current.save(update_fields=fields)
         absorb_late(project=project)
-        samples.complete_samples(projects.current_schema(project))
+        samples.complete_samples(projects.current_schema(project), closed=current)
         record("round.closed", project=project, by=by, round=current.index, n_unresolved=n_waiting)
         return current
 

@@ -9,7 +9,7 @@ from annotate.models import Gold, Label, LabelMapping
 from annotate.models.base import database_now
 from annotate.models.project import Arm
 from annotate.projects import NewLabel
-from tests.annotate.asking import answer
+from tests.annotate.asking import answer, problems
 from tests.factories import answer_round, make_member, make_project, owner_of
 from tests.rows import make_items, make_round, make_run, make_silver
 
@@ -203,6 +203,14 @@ class TestUndo:
         with pytest.raises(Conflict, match=sentence):
             label_changes.undo(project=project, by=owner_of(project))
 
+    def test_a_machine_that_was_asked_makes_it_final(self, project):
+        """Nor does a run that is paused have an end: its answers belong to the labels that it was started under."""
+        change(project, following("red", "green"))
+        make_run(project, "prelabel", state="paused")
+        make_silver(project, project.items.all()[:1], version=2)
+        with pytest.raises(Conflict, match="The machine was asked"):
+            label_changes.undo(project=project, by=owner_of(project))
+
 
 class TestSave:
     def test_while_nothing_is_labeled_they_are_replaced(self):
@@ -240,3 +248,43 @@ class TestSamples:
         schema = change(project, following("blue", "red", "green"))
         assert (schema.audit_cutoff, schema.reference_cutoff) == (None, None)
         assert samples.to_ask_again(schema) == set()
+
+    @pytest.fixture
+    def asked_halfway(self, asked):
+        """The labels change while the first round is open and answered; every third question said blue."""
+        project = asked(batch=20, labels=NAMES)
+        for place, entry in enumerate(project.rounds.get().queue.order_by("item__prn")):
+            answer(entry, owner_of(project), "red" if place % 3 else "blue")
+        return project
+
+    def test_a_round_open_meanwhile_brings_void_gold_into_the_samples(self, asked_halfway):
+        project = asked_halfway
+        counted = preview(project, following("red", "green")).n_asked_again
+        assert samples.to_ask_again(change(project, following("red", "green"))) == set()
+        rounds.close_round(project=project, by=owner_of(project))
+        schema = projects.current_schema(project)
+        void = samples.to_ask_again(schema)
+        assert len(void) == counted > 0
+        for arm, cutoff in (("audit", schema.audit_cutoff), ("random", schema.reference_cutoff)):
+            held = project.items.filter(pk__in=void, draws__arm=arm).values_list("prn", flat=True)
+            first = min(held) if arm == "audit" else max(held)
+            assert cutoff == pytest.approx(first, abs=1e-12)
+            assert cutoff != first
+        assert problems(project) == {}
+
+    def test_new_names_ask_nothing_again(self, asked_halfway):
+        """What was asked again and left unanswered stays unresolved when a later change spares it."""
+        project = asked_halfway
+        rounds.close_round(project=project, by=owner_of(project))
+        before = change(project, following("red", "green"))
+        assert samples.to_ask_again(before)
+        rounds.draw_round(project=project, batch=60, by=owner_of(project))
+        rounds.close_round(project=project, by=owner_of(project), force=True)
+        before.refresh_from_db()
+        assert samples.to_ask_again(before) == set()
+        new = following(("crimson", ["red"]), "green")
+        assert preview(project, new).n_asked_again == 0
+        schema = change(project, new)
+        assert (schema.audit_cutoff, schema.reference_cutoff) == (before.audit_cutoff, before.reference_cutoff)
+        assert samples.to_ask_again(schema) == set()
+        assert problems(project) == {}
