@@ -203,6 +203,14 @@ class TestReading:
             ("2", {"text": "plain"}, None),
         ]
 
+    def test_what_somebody_did_to_it_in_an_editor_costs_no_other_row(self, tmp_path):
+        lines = ["", "id,payload.text,label,label_source", '1,5" wide,yes,gold', "2,b,yes,gold", "3,c,no,machine"]
+        (tmp_path / "edited.csv").write_text("\r\n".join([*lines, ""]), newline="")
+        project = make_project()
+        source = taken_in(project, tmp_path / "edited.csv")
+        assert [(payload["text"], gold) for _, payload, _, gold, _ in contents(project)] == [("b", "yes"), ("c", None)]
+        assert [row.line for row in source.rejected_rows.all()] == [3]
+
     def test_whoever_says_that_it_is_none_gets_it_as_it_is(self, tmp_path):
         path = CASES / "roundtrip.csv"
         with streams.opened(path) as file:
