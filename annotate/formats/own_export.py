@@ -17,6 +17,7 @@ from annotate.formats import spreadsheet
 from annotate.formats.columns import Fields
 from annotate.formats.dialect import Dialect
 from annotate.formats.streams import Facts
+from annotate.formats.tables import MAX_COLUMNS
 
 GOLD, SILVER, CONFIDENCE = "label", "silver_label", "silver_probability"
 STATUS = "silver_status"  # how the machine's answer ended; a row has it only where it ended without a label
@@ -63,7 +64,8 @@ class Exported:
             except InvalidInput:
                 continue
             has_silver = {SILVER, STATUS} <= row.keys()  # also where no machine was asked about the first rows
-            names.update(dict.fromkeys((*meaning(row), *((SILVER, CONFIDENCE) if has_silver else ()))))
+            found = (*meaning(row), *((SILVER, CONFIDENCE) if has_silver else ()))
+            names.update(dict.fromkeys(islice(found, max(0, MAX_COLUMNS - len(names)))))
         return list(names)
 
     def lines(self, file: BinaryIO, *, skip: int = 0) -> Iterator[tuple[int, Any, bool]]:
