@@ -91,7 +91,7 @@ def beside(path: Path) -> tuple[str, ...]:
         except InvalidInput:
             continue
         sha256 = files.checksum(path)
-        checksums = {entry.get("sha256"): entry["name"] for entry in manifest["files"]}
+        checksums = {str(entry.get("sha256")): str(entry["name"]) for entry in manifest["files"]}
         if sha256 not in checksums and path.name not in checksums.values():
             continue
         facts = {"manifest": manifest_path.name, "version": manifest.get("delivered_version")}
@@ -162,7 +162,7 @@ def _file_problems(folder: Path, name: Any, entry: dict[str, Any], n_rows: int) 
 def _count(path: Path) -> int:
     """The number of records in a data file."""
     if path.suffix == ".csv":
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8", errors="replace") as file:  # rows count, not their bytes
             csv.field_size_limit(1 << 30)
             return sum(1 for _ in csv.reader(file)) - 1
     with path.open("rb") as file:

@@ -3,6 +3,8 @@
 import io
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -16,6 +18,7 @@ from annotate.formats.tables import MAX_RECORD, Broken, Table
 Raw = list[str | None] | Broken
 
 _LIMIT = MAX_RECORD + 2  # room for CR and LF
+_REREAD = 20_000_000  # characters that are read again after broken records, at most: this bounds the time
 _BEGINNING = 500  # characters of a broken record that are kept
 _BAD = re.compile("[\ud800-\udfff]")
 
@@ -44,8 +47,8 @@ class OwnCsv:
     def lines(self, file: BinaryIO, *, skip: int = 0) -> Iterator[tuple[int, Raw, bool]]:
         """(line on which the row begins, cells or Broken, True) for each row after line `skip`."""
         self.columns = self.names(file)
-        for number, raw in records(_decoded(file)):
-            if number > max(skip, self.table.dialect.header_line):
+        for number, raw in islice(records(_decoded(file)), 1, None):  # below the header, on whatever line that is
+            if number > skip:
                 yield number, raw, True
 
     def parse(self, raw: Raw) -> dict[str, Any]:
@@ -71,26 +74,57 @@ class OwnCsv:
 
 
 def records(stream: TextIO) -> Iterator[tuple[int, Raw]]:
-    """(line on which the record begins, cells or Broken) for each record; empty lines are left out."""
-    number, start, text = 0, 1, ""
-    while line := stream.readline(_LIMIT):
-        number += 1
-        text += line
-        if len(text) > MAX_RECORD and len(text.rstrip("\r\n")) > MAX_RECORD:
-            _skip_rest(stream, line)
-            yield start, Broken(f"is longer than {MAX_RECORD:,} characters", text[:_BEGINNING])
-        elif text.count('"') % 2:
-            continue  # a cell in quotes goes on in the next line
-        elif text.strip("\r\n"):
-            yield start, _cells(text)
-        start, text = number + 1, ""
-    if text:
-        yield start, Broken("opens a double quote that is never closed", text[:_BEGINNING])
+    """(line on which the record begins, cells or Broken) for each record; empty lines are left out.
+
+    Of a broken record the lines below its first one are read again, since they may be good rows.
+    """
+    waiting = list[str]()  # lines to be read again, the next one last
+    last = n_reread = 0
+    while kept := _record(stream, waiting):
+        start, last = last + 1, last + len(kept)
+        raw = _judged(kept)
+        if isinstance(raw, Broken) and len(kept) > 1 and n_reread < _REREAD:
+            waiting += reversed(kept[1:])
+            last -= len(kept) - 1
+            n_reread += sum(map(len, kept))
+        elif isinstance(raw, Broken):
+            _skip_rest(stream, kept[-1])
+            raw = raw if len(kept) == 1 else _with_all(raw, last)
+        if raw:
+            yield start, raw
+
+
+def _record(stream: TextIO, waiting: list[str]) -> list[str]:
+    """The lines of the next record: until no cell in quotes is open, or there are too many characters."""
+    kept, n_quotes, n_characters = list[str](), 0, 0
+    while line := waiting.pop() if waiting else stream.readline(_LIMIT):
+        kept.append(line)
+        n_quotes += line.count('"')
+        n_characters += len(line)
+        if n_quotes % 2 == 0 or n_characters > _LIMIT:
+            break
+    return kept
+
+
+def _judged(kept: list[str]) -> Raw:
+    """The cells of the record on these lines, none for an empty line."""
+    text = "".join(kept)
+    if len(text.rstrip("\r\n")) > MAX_RECORD:
+        return Broken(f"is longer than {MAX_RECORD:,} characters", text[:_BEGINNING])
+    if text.count('"') % 2:
+        return Broken("opens a double quote that is never closed", text[:_BEGINNING])
+    return _cells(text) if text.strip("\r\n") else []
+
+
+def _with_all(raw: Broken, last: int) -> Broken:
+    return replace(raw, reason=f"{raw.reason} (with it, everything up to line {last:,} was set aside)")
 
 
 def _cells(text: str) -> Raw:
     if not text.isascii() and _BAD.search(text):
         return Broken("is not UTF-8", text[:_BEGINNING].encode("utf-8", "replace").decode())
+    if "\0" in text:  # which PostgreSQL cannot store
+        return Broken("holds a NUL character", text[:_BEGINNING])
     try:
         return csv.cells(text)
     except ValueError as error:

@@ -5,7 +5,7 @@ machine's label is `silver_label` where `silver_status` is ok. What else an expo
 that was exported, and is left out; columns that somebody added become metadata, as in every file.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,6 +17,7 @@ from annotate.formats import spreadsheet
 from annotate.formats.columns import Fields
 from annotate.formats.dialect import Dialect
 from annotate.formats.streams import Facts
+from annotate.formats.tables import MAX_COLUMNS
 
 GOLD, SILVER, CONFIDENCE = "label", "silver_label", "silver_probability"
 STATUS = "silver_status"  # how the machine's answer ended; a row has it only where it ended without a label
@@ -30,6 +31,7 @@ _LEFT_OUT = frozenset(
         "prompt_version", "model_version", "schema_version", "guideline_version", "labeled_at", spreadsheet.COLUMN,
     )
 )  # fmt: skip
+_SOURCES = {"gold", "machine"}
 _SAMPLE = 1_000
 
 
@@ -62,7 +64,8 @@ class Exported:
             except InvalidInput:
                 continue
             has_silver = {SILVER, STATUS} <= row.keys()  # also where no machine was asked about the first rows
-            names.update(dict.fromkeys((*meaning(row), *((SILVER, CONFIDENCE) if has_silver else ()))))
+            found = (*meaning(row), *((SILVER, CONFIDENCE) if has_silver else ()))
+            names.update(dict.fromkeys(islice(found, max(0, MAX_COLUMNS - len(names)))))
         return list(names)
 
     def lines(self, file: BinaryIO, *, skip: int = 0) -> Iterator[tuple[int, Any, bool]]:
@@ -79,20 +82,35 @@ class Exported:
 
     def _flat(self, row: dict[str, Any]) -> dict[str, Any]:
         """The row with one column per field of the payload, its cells as they were before they were written."""
-        if self.dialect.format != "csv":
+        if self.dialect.format != "csv" and not is_spread(row):
             return _spread(row)
         restore = _RESTORE.get(self.dialect.export)
         if restore:
-            row = {name: restore(cell) if cell else None for name, cell in row.items()}
+            row = {name: (restore(cell) or None) if isinstance(cell, str) else cell for name, cell in row.items()}
         elif not self.base.is_typed:  # another program wrote it anew, and nobody knows which empty cells were null
             row = {name: cell or None for name, cell in row.items()}
         return {**row, CONFIDENCE: _number(row.get(CONFIDENCE))}
+
+
+def is_spread(names: Collection[str]) -> bool:
+    """Whether the fields of the payload stand beside the others, as in tables, and in JSON that was made of one."""
+    return _PAYLOAD not in names and any(name.startswith(f"{_PAYLOAD}.") for name in names)
+
+
+def may_be_export(rows: Collection[Mapping[str, Any]]) -> bool:
+    """Whether these rows say what exports say: an object as payload, and gold or machine where they name a source."""
+    if any(spreadsheet.COLUMN in row for row in rows):
+        return True
+    payloads = (row[_PAYLOAD] for row in rows if _PAYLOAD in row)
+    sources = {str(source).strip().lower() for row in rows if (source := row.get("label_source")) not in (None, "")}
+    return all(isinstance(payload, dict) for payload in payloads) and (not sources or bool(sources & _SOURCES))
 
 
 def kind_of(names: Collection[str], *, is_table: bool) -> str:
     """Which of EXPORTS a file with these columns is; "" if Goldloop did not write it.
 
     Columns may have been added, and taken away; without `label_source` nobody knows whose labels `label` holds.
+    `is_table`: whether each field of the payload has a column of its own.
     """
     if spreadsheet.COLUMN in names:
         return "spreadsheet"

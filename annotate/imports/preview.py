@@ -8,12 +8,15 @@ from typing import Any, BinaryIO
 
 import orjson
 from django.conf import settings
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from annotate import access
 from annotate.errors import InvalidInput
 from annotate.formats import detection, nested, own_export
 from annotate.formats.columns import Chosen, check, propose, unnamed_labels, without_labels
 from annotate.formats.dialect import Dialect
+from annotate.formats.jsonl import MAX_LINE_BYTES
 from annotate.formats.reader import Line, Reader, reader_of
 from annotate.formats.streams import Facts
 from annotate.imports import confidence, label_columns
@@ -28,6 +31,7 @@ from models_ml.label_matching import is_empty
 
 N_CHECKED = 1_000  # rows that a preview reads as an import would
 N_SHOWN = 20  # new items
+_SAMPLE_BYTES = 16 << 20  # fewer rows are checked where they are so long: all of them are in memory
 QUICK_BYTES = 4 << 20  # of the file, unpacked, that a quick preview reads
 _N_SAMPLES = 3  # values of a column
 
@@ -115,7 +119,7 @@ def of_upload(
         reader = reader_of(found.dialect)
         names = reader.names(file)
         lines = reader.lines(file)
-        sample = list(islice(lines, N_CHECKED))
+        sample = _sample(reader, lines)
         n_rows = _n_rows(file, lines, len(sample), found.facts)
     mapping = _mapping(found.dialect, names, columns, project)
     share = found.facts.share
@@ -134,6 +138,7 @@ def of_upload(
         doubts=tuple(reader.warnings),
     )
     try:
+        _check_any(names, reader, sample)
         rules = _rules(project, mapping, reader, names, found.dialect)
     except InvalidInput as error:
         return replace(seen, problem=str(error))
@@ -157,6 +162,17 @@ def _detected(
     return found
 
 
+def _sample(reader: Reader, lines: Iterator[Line]) -> list[Line]:
+    """The first N_CHECKED rows, or those that about _SAMPLE_BYTES hold."""
+    sample, n_bytes = list[Line](), 0
+    for line in islice(lines, N_CHECKED):
+        sample.append(line)
+        n_bytes += reader.size(line[1])
+        if n_bytes >= _SAMPLE_BYTES:
+            break
+    return sample
+
+
 def _n_rows(file: BinaryIO, lines: Iterator[Line], n_rows: int, facts: Facts) -> int:
     """How many rows the file has, of which `n_rows` are read; of a file not read whole about how many.
 
@@ -165,7 +181,7 @@ def _n_rows(file: BinaryIO, lines: Iterator[Line], n_rows: int, facts: Facts) ->
     if facts.is_whole:
         return n_rows + sum(1 for _ in lines)
     size, place = facts.stamp[0], file.tell()
-    for _ in lines:
+    for _line in lines:
         # The file is read in blocks: where another one was needed, the rows before came from those before.
         if (now := file.tell()) != place:
             if now > facts.share * size:
@@ -186,6 +202,26 @@ def _mapping(dialect: Dialect, names: list[str], columns: Chosen, project: Proje
     if dialect.export:
         return {**own_export.propose(names, fields), **columns}
     return {**without_labels(propose(names, fields)), **columns}
+
+
+def _check_any(names: list[str], reader: Reader, sample: list[Line]) -> None:
+    """InvalidInput, with the reason of the first row, if no row has a field: then no column can be chosen."""
+    if names or not sample:
+        return
+    number, raw, is_whole = sample[0]
+    reason = _("is longer than %(most)s bytes") % {"most": f"{MAX_LINE_BYTES:,}"}
+    try:
+        if is_whole:
+            reader.parse(raw)
+            reason = _("has no fields")
+    except InvalidInput as error:
+        reason = str(error)
+    sentence = ngettext(
+        "The first row cannot be read: row %(number)s %(reason)s.",
+        "None of the first %(n)s rows can be read: row %(number)s, the first, %(reason)s.",
+        len(sample),
+    )
+    raise InvalidInput(sentence % {"n": f"{len(sample):,}", "number": f"{number:,}", "reason": reason})
 
 
 def _label_columns(

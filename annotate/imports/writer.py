@@ -36,6 +36,7 @@ from models_ml import randomness
 from models_ml.confidences import Scale
 
 Read = ParsedRow | RejectedRow
+_MAX_MODEL = 200  # characters of a column's name that are kept as the model; paths in JSON may be longer
 IMPORTED = "imported"  # the annotator, and the gold rule, of labels that came in a file
 
 
@@ -274,7 +275,7 @@ def _prompt(project: Project, schema: LabelSchema, fields: Fields) -> PromptVers
             defaults={
                 "version": last + 1,
                 "annotator": IMPORTED,
-                "model": fields.silver,
+                "model": fields.silver[:_MAX_MODEL],
                 "schema": schema,
                 "parameters": parameters,
             },

@@ -203,6 +203,42 @@ class TestReading:
             ("2", {"text": "plain"}, None),
         ]
 
+    @pytest.mark.parametrize("is_array", [False, True])
+    @pytest.mark.parametrize(
+        ("text", "mark"), [("'-a", {spreadsheet.COLUMN: None}), ("'-a", {"stratum": None}), ("-a", {})]
+    )
+    def test_a_table_that_became_json_is_still_an_export(self, tmp_path, text, mark, is_array):
+        row = {"external_id": 7, "payload.text": text, "label": 0, "label_source": "machine", **mark}
+        rows = [row, row | {"external_id": 8, "payload.text": "b", "label": -1, "label_source": "gold"}]
+        path = write_jsonl(tmp_path / "x.jsonl", rows)
+        if is_array:
+            path.write_text(json.dumps(rows))
+        project = make_project(labels=("-1", "0", "1"))
+        taken_in(project, path)
+        assert [row[:2] + row[3:4] for row in contents(project)] == [
+            ("7", {"text": "-a"}, None),
+            ("8", {"text": "b"}, "-1"),
+        ]
+
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("a payload that is a text", b'{"payload": "a", "label": "yes", "label_source": "gold"}\n'),
+            ("another kind of source", b"payload.text,label,label_source\na,yes,crowd\n"),
+        ],
+    )
+    def test_names_alone_make_no_file_of_others_an_export(self, tmp_path, name, content):
+        (tmp_path / "x").write_bytes(content)
+        assert detected(tmp_path / "x").dialect.export == "", name
+
+    def test_what_somebody_did_to_it_in_an_editor_costs_no_other_row(self, tmp_path):
+        lines = ["", "id,payload.text,label,label_source", '1,5" wide,yes,gold', "2,b,yes,gold", "3,c,no,machine"]
+        (tmp_path / "edited.csv").write_text("\r\n".join([*lines, ""]), newline="")
+        project = make_project()
+        source = taken_in(project, tmp_path / "edited.csv")
+        assert [(payload["text"], gold) for _, payload, _, gold, _ in contents(project)] == [("b", "yes"), ("c", None)]
+        assert [row.line for row in source.rejected_rows.all()] == [3]
+
     def test_whoever_says_that_it_is_none_gets_it_as_it_is(self, tmp_path):
         path = CASES / "roundtrip.csv"
         with streams.opened(path) as file:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from annotate.formats import csv
+from annotate.formats import csv, own_csv
 from annotate.formats.own_csv import records
 from annotate.formats.tables import Broken
 from tests.formats.nasty import nasty_text
@@ -84,3 +84,24 @@ def test_it_reads_on_below_a_record_that_is_too_long():
     stream = io.StringIO(f'a,b\n1,{long}\n2,c\n"{long}\nd', newline="")
     (_, head), (_, broken), (number, next_one), *_ = records(stream)
     assert (head, number, next_one) == (["a", "b"], 3, ["2", "c"]) and "longer than" in broken.reason
+
+
+def test_a_double_quote_that_somebody_typed_costs_its_own_row_alone():
+    below = [["3", "c"], ["4", "d\ne"], ["5", "f"]]
+    stream = io.StringIO('a,b\r\n2,5" wide\r\n3,c\r\n4,"d\ne"\r\n5,f\r\n', newline="")
+    (_, head), (number, broken), *others = records(stream)
+    assert (head, number, [cells for _, cells in others]) == (["a", "b"], 2, below)
+    assert [line for line, _ in others] == [3, 4, 6] and isinstance(broken, Broken)
+
+
+def test_it_reads_again_only_so_much(monkeypatch):
+    monkeypatch.setattr(own_csv, "_REREAD", 1)
+    stream = io.StringIO('"\n"x\n1,"y\n2\n3\n', newline="")
+    (_, first), (_, second), (_, third), (_, fourth) = records(stream)
+    assert (first.text, second.text, third, fourth) == ('"\n"x\n', '"x\n1,"y\n', ["2"], ["3"])
+    assert "everything up to line 3" in second.reason and "everything" not in first.reason
+
+
+def test_it_takes_no_nul_character():
+    _, (number, broken), (_, below) = records(io.StringIO("a,b\r\n1,x\0y\r\n2,z\r\n", newline=""))
+    assert (number, broken.reason, below) == (2, "holds a NUL character", ["2", "z"])

@@ -1,6 +1,7 @@
 """The dataset out: each row as the database has it, at one point in time, and the same bytes again."""
 
 import csv
+import hashlib
 import json
 import threading
 
@@ -10,6 +11,7 @@ from django.db import connection
 
 from annotate import files, items
 from annotate.dataset import export, provenance
+from annotate.dataset import manifest as manifests
 from annotate.errors import AccessDenied, FileDamaged, InvalidInput
 from annotate.imports import ingest
 from annotate.models import (
@@ -504,6 +506,19 @@ class TestVerify:
         said["files"][0]["name"] = "../secret"
         manifest.write_text(json.dumps(said))
         assert "is not the name of a file" in export.verify_export(manifest)[0]
+
+    def test_it_counts_the_rows_of_a_file_that_is_no_text(self, manifest):
+        content = b"a\r\n\xff\r\nb\r\n"
+        manifest.with_name("mails-v1.csv").write_bytes(content)
+        said = json.loads(manifest.read_text())
+        entry = next(one for one in said["files"] if one["format"] == "csv")
+        entry |= {"n_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        manifest.write_text(json.dumps(said))
+        assert export.verify_export(manifest) == []
+
+    def test_a_manifest_with_odd_entries_says_nothing_of_a_file(self, manifest):
+        manifest.write_text('{"counts": {"rows": 1}, "files": [{"name": ["x"], "sha256": ["y"]}]}')
+        assert manifests.beside(manifest.with_name("mails-v1.csv")) == ()
 
     def test_it_says_that_the_manifest_is_missing(self, tmp_path):
         assert "cannot be read" in export.verify_export(tmp_path / "none.json")[0]

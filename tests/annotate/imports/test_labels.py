@@ -93,6 +93,12 @@ class TestSilver:
         assert prompt.schema == project.schemas.get()
         assert len(prompt.sha256) == 64
 
+    def test_a_column_may_have_a_long_name(self, project, tmp_path):
+        name = "l" * 300
+        take_in_rows(project, tmp_path, [{"text": "a", name: "yes"}], silver_field=name)
+        prompt = project.prompts.get()
+        assert prompt.parameters["field"] == name and prompt.model == "l" * 200
+
     def test_it_uses_one_prompt_version_for_every_file_with_this_column(self, project, tmp_path):
         self.silver(project, tmp_path, {"llm": "yes"})
         self.silver(project, tmp_path, {"text": "other", "llm": "no"})

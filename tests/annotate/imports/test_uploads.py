@@ -228,6 +228,24 @@ class TestPreview:
         seen = look(send(project, content))
         assert (seen.n_rows, seen.n_checked, seen.n_new, len(seen.rows)) == (2_500, 1_000, 1_000, 20)
 
+    def test_it_holds_only_so_much_of_long_rows(self, project, monkeypatch):
+        monkeypatch.setattr(preview, "_SAMPLE_BYTES", 2_000)
+        content = b"".join(b'{"text": "%d %s"}\n' % (n, b"x" * 900) for n in range(10))
+        seen = look(send(project, content))
+        assert (seen.n_checked, seen.n_rows, seen.n_new, seen.n_expected) == (3, 10, 3, 10)
+
+    @pytest.mark.parametrize(
+        ("content", "sentence"),
+        [
+            (b'[["text"],["a"]]\n', "The first row cannot be read: row 1 is an array, not an object."),
+            (b"[1]\n{}\n", "None of the first 2 rows can be read: row 1, the first, is an array, not an object."),
+            (b"{}\n", "The first row cannot be read: row 1 has no fields."),
+            (b'[{"text": "%s"}]' % (b"x" * 1_000_001), "row 1 is longer than 1,000,000 bytes."),
+        ],
+    )
+    def test_it_says_why_there_are_no_columns(self, project, content, sentence):
+        assert sentence in look(send(project, content)).problem
+
     def test_it_knows_what_is_there_already(self, project):
         take_in(send(project))
         seen = look(send(project, b"id,text\n5,a good line\n1,other\n"))
