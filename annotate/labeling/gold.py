@@ -68,12 +68,17 @@ def n_settled_by(project: Project, history: LabelHistory, step: LabelMap) -> int
 def _settled_disputes(
     project: Project, history: LabelHistory, step: LabelMap | None = None
 ) -> Iterator[tuple[QueueEntry, int]]:
-    """Disputed questions and the index of the label that their answers meet the gold rule with, read by the maps."""
+    """Disputed questions and the index of the label that their answers meet the gold rule with, read by the maps.
+
+    Only those whose answers name different labels: where there is one label, no merge can have settled anything.
+    """
     disputed = disputes.undecided(project).filter(state=QueueEntry.State.ANSWERED).select_related("item", "round")
     for entry in disputed.iterator():
         answers = context.all_answers(project, entry.item_id)
-        said = []
-        for row in evidence_of(entry, answers):
+        said, evidence = [], evidence_of(entry, answers)
+        if len({row.label_id for row in evidence}) < 2:
+            continue
+        for row in evidence:
             index = history.gold_index(row.label_id or 0)
             if step is not None:
                 index = int(step.gold(np.array([index]))[0])

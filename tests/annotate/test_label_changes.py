@@ -5,7 +5,7 @@ import pytest
 from annotate import label_changes, labels, projects, rounds, samples
 from annotate.errors import AccessDenied, Conflict, InvalidInput
 from annotate.label_changes import NextLabel
-from annotate.models import Gold, Label, LabelMapping
+from annotate.models import Draw, Gold, Label, LabelMapping
 from annotate.models.base import database_now
 from annotate.models.project import Arm
 from annotate.projects import NewLabel
@@ -143,6 +143,19 @@ class TestPreview:
         assert preview(project, new).n_settled == 1
         change(project, new)
         assert [row.label.name for row in project.gold.all()] == ["cold"]
+
+
+class TestSettling:
+    def test_new_names_settle_nothing(self, asked):
+        """An item labeled by one person and then drawn by the audit waits for audit gold, without any disagreement."""
+        project = asked(batch=5, labels=NAMES)
+        entry = project.rounds.get().queue.exclude(item__draws__arm="audit").first()
+        answer(entry, owner_of(project), "green")
+        Draw.objects.create(project=project, item=entry.item, round=entry.round, arm=Arm.AUDIT, reason="")
+        new = following("red", ("olive", ["green"]), "blue")
+        assert preview(project, new).n_settled == 0
+        change(project, new)
+        assert [row.label.name for row in project.gold.all()] == ["green"]
 
 
 class TestUndo:
