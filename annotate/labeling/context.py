@@ -184,17 +184,18 @@ def answers(question: AnswerContext, key: str) -> tuple[Answers, Annotation | No
 
 def all_answers(project: Project, item: int) -> Answers:
     """All answers to an item, read without a lease: for what happens to many questions at once."""
+    return _answers_of(_with_facts(Annotation.objects.filter(item=item), project))
+
+
+def _with_facts(rows: QuerySet[Annotation], project: Project | Value) -> QuerySet[Annotation]:
+    """The answers, oldest first, with whether their authors are trusted and the version that their labels belong to."""
     trusted = Member.objects.filter(project=project, user=OuterRef("annotator"), is_trusted=True)
-    rows: Iterable[Any] = (
-        Annotation.objects.filter(item=item)
-        .annotate(is_trusted=Exists(trusted), label_schema=F("label__schema"))
-        .order_by("revision", "pk")
-    )
-    return _answers_of(rows)
+    facts = {"is_trusted": Exists(trusted), "label_schema": F("label__schema")}
+    return rows.annotate(**facts).order_by("revision", "pk")
 
 
 def _answers_of(rows: Iterable[Any]) -> Answers:
-    """Rows that are annotated with `is_trusted` and `label_schema`."""
+    """Of answers that `_with_facts` gave."""
     found = tuple(rows)
     trusted = frozenset(row.annotator_id for row in found if row.is_trusted)
     return Answers(found, trusted, {row.label_id: row.label_schema for row in found if row.label_id})
@@ -208,10 +209,7 @@ def _question(*, lease: Value, slug: Value, person: Value, index: Value, version
 
 
 def _answers(*, project: Value, item: Value, key: Value) -> QuerySet[Annotation]:
-    trusted = Member.objects.filter(project=project, user=OuterRef("annotator"), is_trusted=True)
-    rows = Annotation.objects.filter(Q(item=item) | Q(idempotency_key=key))
-    facts = {"is_trusted": Exists(trusted), "label_schema": F("label__schema")}
-    return rows.annotate(**facts).order_by("revision", "pk")
+    return _with_facts(Annotation.objects.filter(Q(item=item) | Q(idempotency_key=key)), project)
 
 
 _QUESTION = CompiledQuery(

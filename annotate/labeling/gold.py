@@ -55,7 +55,8 @@ def settle_again(project: Project, history: LabelHistory) -> int:
 
     What people answered stays as it is; the new gold has the label of the version in force.
     """
-    made = [_settled(dispute, history.labels[index]) for dispute, index in _settled_disputes(project, history)]
+    settled = _settled_disputes(project, history)
+    made = [_settled(entry, history.labels[index], evidence) for entry, index, evidence in settled]
     Gold.objects.bulk_create(made)
     return len(made)
 
@@ -67,8 +68,8 @@ def n_settled_by(project: Project, history: LabelHistory, step: LabelMap) -> int
 
 def _settled_disputes(
     project: Project, history: LabelHistory, step: LabelMap | None = None
-) -> Iterator[tuple[QueueEntry, int]]:
-    """Disputed questions and the index of the label that their answers meet the gold rule with, read by the maps.
+) -> Iterator[tuple[QueueEntry, int, list[Annotation]]]:
+    """Disputed questions, the index of the label that their answers meet the gold rule with by the maps, and those.
 
     Only those whose answers name different labels: where there is one label, no merge can have settled anything.
     """
@@ -86,19 +87,18 @@ def _settled_disputes(
                 said.append((index, row.annotator_id in answers.trusted))
         label = gold_label(project, said) if len(said) >= entry.overlap else None
         if label is not None:
-            yield entry, label
+            yield entry, label, evidence
 
 
-def _settled(entry: QueueEntry, label: Label) -> Gold:
+def _settled(entry: QueueEntry, label: Label, evidence: Sequence[Annotation]) -> Gold:
     origin = context.first_arm(entry.item_id).values_list("arm", flat=True).first()
-    answers = context.all_answers(entry.round.project, entry.item_id)
     return Gold(
         project=entry.round.project,
         item_id=entry.item_id,
         label=label,
         rule=entry.round.project.gold_rule,
         origin=origin or Arm.ACTIVE,
-        is_blind=all(row.is_blind for row in evidence_of(entry, answers)),
+        is_blind=all(row.is_blind for row in evidence),
         round=entry.round,
     )
 
