@@ -15,6 +15,7 @@ from annotate.models.prediction import Prediction, PromptVersion
 from annotate.models.project import Member, Project
 from annotate.models.run import Run, RunLine
 from annotate.models.schema import GuidelineVersion, Label, LabelMapping, LabelSchema
+from annotate.models.seal import Seal, SealedRows
 from annotate.models.user import User
 
 __all__ = [
@@ -52,6 +53,8 @@ __all__ = [
     "Round",
     "Run",
     "RunLine",
+    "Seal",
+    "SealedRows",
     "SignInFailure",
     "Upload",
     "User",
