@@ -10,7 +10,7 @@ from annotate.models.gold import Adjudication, Gold
 from annotate.models.invitation import ApiToken, IdempotentRequest, Invitation, PasswordReset, SignInFailure
 from annotate.models.item import Import, Item, ItemPayload, RejectedRow, Upload
 from annotate.models.lease import Lease
-from annotate.models.model_version import DeliveredVersion, Estimate, ModelVersion
+from annotate.models.model_version import DeliveredVersion, Estimate, EstimateInputs, ModelVersion
 from annotate.models.prediction import Prediction, PromptVersion
 from annotate.models.project import Member, Project
 from annotate.models.run import Run, RunLine
@@ -28,6 +28,7 @@ __all__ = [
     "Draft",
     "Draw",
     "Estimate",
+    "EstimateInputs",
     "Event",
     "Export",
     "Gold",

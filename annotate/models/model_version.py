@@ -115,3 +115,20 @@ class Estimate(models.Model):
 
     def __str__(self) -> str:
         return f"{self.estimand}: {self.value}"
+
+
+class EstimateInputs(models.Model):
+    """What the figures about one delivered version were computed from, so that `verify` can compute them again.
+
+    Figures of earlier versions of this program have none.
+    """
+
+    delivered_version = models.OneToOneField(DeliveredVersion, on_delete=models.CASCADE, related_name="estimate_inputs")
+    content = (
+        models.BinaryField()
+    )  # the audit sample as arrays and its sizes, in safetensors (annotate/learning/audit.py)
+    sha256 = models.CharField(max_length=64)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"inputs of {self.delivered_version_id}"

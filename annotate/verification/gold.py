@@ -107,13 +107,13 @@ def figures_follow_from_the_audit(project: Project) -> Iterator[str]:
         return
     frozen = delivery.load(row)
     audit = estimation.load_audit(project, frozen)
-    today = _by_kind(estimation.figures(project, frozen, audit))
+    today = _by_kind(estimation.figures(row, audit))
     earlier: dict[Any, Estimate] = {}
     for kept in stored:
         kind = (kept.estimand, kept.label_id)
         if kind in today and _numbers(kept) == _numbers(today[kind]):
             continue
-        earlier = earlier or _by_kind(estimation.figures(project, frozen, replace(audit, interval="wilson")))
+        earlier = earlier or _by_kind(estimation.figures(row, replace(audit, interval="wilson")))
         if kind not in earlier or _numbers(kept) != _numbers(earlier[kind]):
             yield f"the stored figure {kept.estimand} of {row} is not the one that its rows give"
 
