@@ -40,6 +40,7 @@ def check_encoder_path(**_: Any) -> list[CheckMessage]:
 @register()
 def check_at_least_one(**_: Any) -> list[CheckMessage]:
     units = {"RUN_LEASE_SECONDS": "second", "ANSWER_LEASE_SECONDS": "second", "RUN_ATTEMPTS": "attempt"}
+    units |= {"SEAL_SECONDS": "second"}
     units |= {"UPLOAD_MAX_BYTES": "byte", "IMPORT_MAX_BYTES": "byte"}
     return [
         Error(f"{name} must be at least 1 {unit}.", hint=f"Unset {name} for the default.", id="goldloop.E004")

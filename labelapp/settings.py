@@ -292,6 +292,7 @@ PRELABEL_UNUSABLE_IN_A_ROW = _read("PRELABEL_UNUSABLE_IN_A_ROW", env.int, 20)  #
 PRELABEL_UNUSABLE_SHARE = _read("PRELABEL_UNUSABLE_SHARE", env.float, 0.5)  # more than this; 1: never
 PRELABEL_UNUSABLE_LEAST = _read("PRELABEL_UNUSABLE_LEAST", env.int, 50)  # answers from which the share counts
 RUN_SWEEP_SECONDS = _read("RUN_SWEEP_SECONDS", env.float, 10.0)  # between two looks of a Celery worker for lost runs
+SEAL_SECONDS = _read("SEAL_SECONDS", env.float, 60.0)  # between two rounds of a worker's sealer
 RUN_ATTEMPTS = _read("RUN_ATTEMPTS", env.int, 3)  # a run that kills its worker must not go on for ever
 RUN_LEASE_SECONDS = _read("RUN_LEASE_SECONDS", env.int, 120)
 ANSWER_LEASE_SECONDS = _read("ANSWER_LEASE_SECONDS", env.int, 900)

@@ -25,6 +25,7 @@ class Migration(migrations.Migration):
                 ('digest', models.CharField(max_length=64)),
                 ('hash', models.CharField(max_length=64, unique=True)),
                 ('n_rows', models.PositiveBigIntegerField()),
+                ('reached', models.JSONField(default=dict)),
                 ('is_vouched', models.BooleanField(default=True)),
                 ('created_at', models.DateTimeField()),
                 ('project', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='seals', to='annotate.project')),

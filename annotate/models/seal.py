@@ -19,6 +19,8 @@ class Seal(models.Model):
     digest = models.CharField(max_length=64)  # SHA-256 of its batch: of all its SealedRows
     hash = models.CharField(max_length=64, unique=True)  # SHA-256 of the columns above; the last one is the head
     n_rows = models.PositiveBigIntegerField()
+    # The highest sealed key by leaf, so that what came since is found without reading the chain; no part of the hash.
+    reached = models.JSONField(default=dict)
     # False: its rows are older than the chain. Nobody knows what happened to them before it.
     is_vouched = models.BooleanField(default=True)
     created_at = models.DateTimeField()

@@ -7,8 +7,8 @@ Each seal's hash covers the hash of the seal before, so that a kept head proves 
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,18 +19,19 @@ import orjson
 from annotate.models import Project, Seal, SealedRows
 
 FIRST = "0" * 64  # stands for the hash before the first seal
-N_BYTES = 32  # of a digest
 Keys = npt.NDArray[np.int64]
+Digests = npt.NDArray[np.uint8]  # (n, bytes of each)
+_N_BYTES = 32  # of a row's digest
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of one leaf in one seal; `digests` and `states` by row, or empty."""
+    """Rows of one leaf in one seal."""
 
     leaf: str
     keys: Keys
-    digests: bytes = b""
-    states: Sequence[Sequence[Any]] = ()
+    digests: bytes = b""  # by row; empty: sealed before
+    states: Sequence[Sequence[Any]] = ()  # by row; empty: nothing of these may change
     is_gone: bool = False
 
     @property
@@ -42,18 +43,6 @@ class Batch:
             seal=seal, leaf=self.leaf, keys=self.keys.tobytes(), digests=self.digests,
             states=self.stored_states, is_gone=self.is_gone,
         )  # fmt: skip
-
-
-@dataclass
-class Sealed:
-    """What a chain says of the rows of one leaf: by key the digest and the last state, and which rows went."""
-
-    keys: Keys = field(default_factory=lambda: np.zeros(0, dtype=np.int64))  # ascending
-    digests: npt.NDArray[np.bytes_] = field(default_factory=lambda: np.zeros(0, dtype=f"V{N_BYTES}"))
-    states: dict[int, list[Any]] = field(default_factory=dict)
-
-    def digest(self, key: int) -> bytes:
-        return bytes(self.digests[np.searchsorted(self.keys, key)].tobytes())
 
 
 def as_keys(keys: Sequence[int]) -> Keys:
@@ -74,6 +63,22 @@ def row_digest(leaf: str, key: int, values: Sequence[Any]) -> bytes:
     """(32,) the digest of what never changes of a row."""
     content = [leaf, key, *map(canonical, values)]
     return hashlib.sha256(_json(content)).digest()
+
+
+def read_keys(stored: bytes | memoryview) -> Keys:
+    """(n,) the keys of a stored batch."""
+    return np.frombuffer(bytes(stored), dtype="<i8")
+
+
+def read_digests(stored: bytes | memoryview) -> Digests:
+    """(n, 32) the digests of a stored batch; none where its rows were sealed before."""
+    return np.frombuffer(bytes(stored), dtype=np.uint8).reshape(-1, _N_BYTES)
+
+
+def read_states(stored: bytes | memoryview) -> list[list[Any]]:
+    """The states of a stored batch, by row; none where nothing of its rows may change."""
+    states: list[list[Any]] = orjson.loads(zlib.decompress(bytes(stored))) if stored else []
+    return states
 
 
 def batches_digest(batches: Sequence[SealedRows]) -> str:
@@ -104,41 +109,6 @@ def head_of(project: Project | None) -> Seal | None:
     """The last seal of a chain; None where nothing is sealed yet."""
     found: Seal | None = seals_of(project).last()
     return found
-
-
-def absorb(known: dict[str, Sealed], batches: Iterator[SealedRows] | Sequence[SealedRows]) -> None:
-    """Add what these batches say, in the order of their seals, to what is known of each leaf's rows."""
-    fresh: dict[str, list[tuple[Keys, Any]]] = {}
-    for batch in batches:
-        keys = np.frombuffer(bytes(batch.keys), dtype="<i8")
-        sealed = known.setdefault(batch.leaf, Sealed())
-        if batch.is_gone:
-            _flush(sealed, fresh.pop(batch.leaf, []))
-            _forget(sealed, keys)
-            continue
-        if batch.digests:
-            fresh.setdefault(batch.leaf, []).append((keys, np.frombuffer(bytes(batch.digests), dtype=f"V{N_BYTES}")))
-        if batch.states:
-            values = orjson.loads(zlib.decompress(bytes(batch.states)))
-            sealed.states.update(zip(keys.tolist(), values, strict=True))
-    for leaf, parts in fresh.items():
-        _flush(known[leaf], parts)
-
-
-def _flush(sealed: Sealed, parts: list[tuple[Keys, Any]]) -> None:
-    if not parts:
-        return
-    keys = np.concatenate([sealed.keys, *(keys for keys, _ in parts)])
-    digests = np.concatenate([sealed.digests, *(digests for _, digests in parts)])
-    order = np.argsort(keys, kind="stable")
-    sealed.keys, sealed.digests = keys[order], digests[order]
-
-
-def _forget(sealed: Sealed, keys: Keys) -> None:
-    stays = ~np.isin(sealed.keys, keys)
-    sealed.keys, sealed.digests = sealed.keys[stays], sealed.digests[stays]
-    for key in keys.tolist():
-        sealed.states.pop(key, None)
 
 
 def _json(content: Any) -> bytes:

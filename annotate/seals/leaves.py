@@ -23,7 +23,8 @@ class Leaf:
     """Rows of one table that are sealed.
 
     `fixed` never changes; `state` may, as `may_become` says of (change, events since). `may_go`: whether a row may be
-    deleted. `left_out`: the other fields, each with the reason.
+    deleted. `left_out`: the other fields, each with the reason. `source`: the path from a row to the import that may
+    have made it; while that runs its rows can be abandoned, and are not sealed yet.
     """
 
     name: str
@@ -34,16 +35,31 @@ class Leaf:
     may_become: Rule = never
     may_go: Rule = never
     only: Q = field(default_factory=Q)
+    source: str = ""
     title: tuple[str, ...] = ()  # fields that name a row for people, besides its key
     names: tuple[str, ...] = ()  # fields by which events name a row
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     def rows(self, project: Project | None) -> QuerySet[Any]:
         """The rows of the project, or of the site for None, that can be sealed."""
+        rows = self.beyond(project, 0)
+        if self.source and project and project.imports.filter(state=models.Import.State.RUNNING).exists():
+            return rows.filter(**{f"{self.source}__state": models.Import.State.COMPLETE})
+        return rows
+
+    def beyond(self, project: Project | None, key: int) -> QuerySet[Any]:
+        """The rows with higher keys; those of an import under way, too."""
         rows: QuerySet[Any] = self.model._default_manager.filter(self.only)
+        if key:
+            rows = rows.filter(pk__gt=key)
         if project is not None:
             return rows.filter(**{self.project: project.pk})
         return rows.filter(project__isnull=True) if self.name == "site event" else rows
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The events with which sealed rows may change or go, or rows of lower keys may become those to be sealed."""
+        return self.may_become.kinds | self.may_go.kinds | ({"import.completed"} if self.source else set())
 
     def named(self, key: int) -> str:
         """The row with this key, for people: by what names it, else by its key alone where it is gone."""
@@ -112,7 +128,7 @@ PROJECT: tuple[Leaf, ...] = (
         "import", models.Import, "project",
         ("public_id", "project_id", "upload_id", "file_name", "file_sha256", "created_by_id", "created_at"),
         only=Q(state=_COMPLETE), title=("public_id",),
-        left_out={"run_id": "of no figure", "options": "what was told to the reader", "state": "complete ones are sealed",
+        left_out={"run_id": "of no figure", "options": "what was told to the reader", "state": "sealed once complete",
                   "cursor": _RECOUNTED, "n_items": _RECOUNTED, "n_revived": _RECOUNTED, "n_duplicates": _RECOUNTED,
                   "n_rejected": _RECOUNTED, "finished_at": "moves with each correction"},
     ),
@@ -122,11 +138,11 @@ PROJECT: tuple[Leaf, ...] = (
         ("external_id", "withdrawn_at"),
         explained(["items.withdrawn", "item.brought_back", "item.corrected"], naming="public_id", counts="n_items",
                   also={"import.completed": "n_revived"}),
-        only=Q(source__state=_COMPLETE), title=("public_id",), names=("public_id",),
+        source="source", title=("public_id",), names=("public_id",),
     ),
     Leaf(
         "metadata of item", models.ItemPayload, "item__project", ("metadata",),
-        only=Q(item__source__state=_COMPLETE), title=("item__public_id",),
+        source="item__source", title=("item__public_id",),
         left_out={"payload": "verify compares it with the item's content hash"},
     ),
     Leaf(
@@ -139,7 +155,7 @@ PROJECT: tuple[Leaf, ...] = (
     Leaf(
         "draw", models.Draw, "project",
         ("project_id", "item_id", "round_id", "arm", "pi", "score", "reason", "created_at"),
-        title=("arm", "item__public_id"),
+        source="item__source", title=("arm", "item__public_id"),
     ),
     Leaf(
         "question", models.QueueEntry, "round__project",
@@ -164,7 +180,8 @@ PROJECT: tuple[Leaf, ...] = (
     Leaf(
         "gold", models.Gold, "project",
         ("project_id", "item_id", "label_id", "rule", "origin", "is_blind", "round_id", "created_at"),
-        ("is_current",), _IS_CURRENT, explained(["labels.change_undone"]), title=("item__public_id",),
+        ("is_current",), _IS_CURRENT, explained(["labels.change_undone"]), source="item__source",
+        title=("item__public_id",),
     ),
     Leaf(
         "decision", models.Adjudication, "project",
@@ -176,13 +193,13 @@ PROJECT: tuple[Leaf, ...] = (
         "prompt", models.PromptVersion, "project",
         ("project_id", "version", "annotator", "model", "schema_id", "guidelines_id", "parameters", "sha256",
          "created_at"),
-        title=("version",),
+        may_go=explained(["import.abandoned"]), title=("version",),
     ),
     Leaf(
         "prediction", models.Prediction, "prompt__project",
         ("item_id", "prompt_id", "status", "label_index", "probabilities", "label_mass", "n_input_tokens",
          "n_output_tokens", "cost_micros", "latency_seconds", "message", "reply", "attempt", "created_at"),
-        ("is_current",), _IS_CURRENT, title=("item__public_id",),
+        ("is_current",), _IS_CURRENT, source="item__source", title=("item__public_id",),
     ),
     Leaf(
         "model", models.ModelVersion, "project",
@@ -195,7 +212,8 @@ PROJECT: tuple[Leaf, ...] = (
     Leaf(
         "delivered version", models.DeliveredVersion, "project",
         ("project_id", "public_id", "version", "schema_id", "model_id", "prompt_id", "rule", "delivery",
-         "last_ordinal", "n_pool", "n_in_a", "file", "file_sha256", "fingerprint", "frozen_at"),
+         "last_ordinal", "n_pool", "n_in_a", "file", "file_sha256", "fingerprint", "sealed_head", "sealed_sequence",
+         "frozen_at"),
         title=("version",),
     ),
     Leaf(
@@ -250,9 +268,13 @@ SITE: tuple[Leaf, ...] = (
          "sends_temperature", "allows_private", "is_active"),
         explained(["connection.changed", "connection.tested", "connection.activated", "connection.deactivated"],
                   naming="public_id"),
-        title=("name",), names=("public_id",), left_out={"key_encrypted": "secret, and encrypted anew when keys rotate"},
+        title=("name",), names=("public_id",),
+        left_out={"key_encrypted": "secret, and encrypted anew when keys rotate"},
     ),
 )  # fmt: skip
+
+# All tables; that of events, which both chains hold, once.
+GROWING = (*PROJECT, *SITE[1:])
 
 NOT_SEALED: Mapping[type[Model], str] = {
     models.Draft: "not yet an answer",

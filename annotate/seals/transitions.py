@@ -4,8 +4,9 @@ A rule looks at one change. An event explains a change only if no seal vouches f
 both in one transaction, so one seal takes both.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -19,7 +20,7 @@ class Happened:
     data: Mapping[str, Any]
     actor: str = ""  # the public id of the user who did it
 
-    @property
+    @cached_property
     def text(self) -> str:
         return orjson.dumps(self.data).decode() + self.actor
 
@@ -38,35 +39,44 @@ class Change:
         return {name: value for name, value in (self.after or {}).items() if value != self.before[name]}
 
 
-Rule = Callable[[Change], bool]
+@dataclass(frozen=True)
+class Rule:
+    """Whether the program makes such a change; `kinds`: the events that it may ask for an explanation."""
+
+    allows: Callable[[Change], bool]
+    kinds: frozenset[str] = frozenset()
+
+    def __call__(self, change: Change) -> bool:
+        return self.allows(change)
 
 
-def never(change: Change) -> bool:
-    """Nothing of it may change."""
-    return False
+never = Rule(lambda change: False)  # nothing of it may change
 
 
 def falls(name: str) -> Rule:
     """True becomes False, and never again True."""
-    return lambda change: change.after is not None and bool(change.before[name]) and not change.after[name]
+    return Rule(lambda change: change.after is not None and bool(change.before[name]) and not change.after[name])
 
 
 def ends_once(name: str) -> Rule:
     """What was not over is over from the time in the field `name` on; then nothing changes any more."""
-    return lambda change: change.before[name] is None
+    return Rule(lambda change: change.after is not None and change.before[name] is None)
 
 
 def both(*rules: Rule) -> Rule:
-    return lambda change: all(rule(change) for rule in rules)
+    return Rule(lambda change: all(rule(change) for rule in rules), _kinds(rules))
 
 
 def any_of(*rules: Rule) -> Rule:
-    return lambda change: any(rule(change) for rule in rules)
+    return Rule(lambda change: any(rule(change) for rule in rules), _kinds(rules))
 
 
 def each(**rules: Rule) -> Rule:
     """Each field that changed follows its own rule."""
-    return lambda change: change.after is not None and all(rules[name](change) for name in change.differing())
+    return Rule(
+        lambda change: change.after is not None and all(rules[name](change) for name in change.differing()),
+        _kinds(rules.values()),
+    )
 
 
 def explained(
@@ -104,7 +114,11 @@ def explained(
             return False
         return any(says(event, change) for event in change.events)
 
-    return rule
+    return Rule(rule, frozenset(kinds) | frozenset(also or {}))
+
+
+def _kinds(rules: Iterable[Rule]) -> frozenset[str]:
+    return frozenset[str]().union(*(rule.kinds for rule in rules))
 
 
 def _names_some_only(event: Happened, counts: str) -> bool:

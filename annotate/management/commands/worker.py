@@ -9,6 +9,7 @@ from annotate import tasks
 from annotate.management import processes, readiness
 from annotate.management.base import GoldloopCommand
 from annotate.management.performer import Performer
+from annotate.management.sealer import Sealer
 from annotate.runs import lifecycle, worker_alive
 
 
@@ -35,6 +36,9 @@ class Command(GoldloopCommand):
         asked = processes.asked_to_stop()
         performer = Performer(asked, self.stderr.write)
         queues = options["queue"] or lifecycle.QUEUES
+        sealer = Sealer(self.stderr.write)
+        if not options["once"]:
+            sealer.start()
         while not asked.is_set():
             worker_alive.worker_lives()
             performer.patiently(tasks.sweep)
@@ -46,4 +50,5 @@ class Command(GoldloopCommand):
             else:
                 performer.hourly_cleanup()
                 asked.wait(performer.poll_seconds)
+        sealer.stop()
         worker_alive.worker_ends()
