@@ -188,7 +188,9 @@ def _silver(
     earlier = Q(created_at__lte=at, item__project=row.project_id)
     for part in bulk.parts([item.pk for item in items.values()]):
         attempts = Prediction.objects.filter(earlier, prompt=row.prompt, item__in=part).order_by("attempt")
-        last |= {item: n_asked if index is None else index for item, index in attempts.values_list("item", "label_index")}
+        last |= {
+            item: n_asked if index is None else index for item, index in attempts.values_list("item", "label_index")
+        }
     found = np.array([last.get(items[ordinal].pk, NO_LABEL) for ordinal in audit.ordinal.tolist()], dtype=np.int64)
     differs = change.silver(found) != audit.silver
     for ordinal in audit.ordinal[differs].tolist():

@@ -61,7 +61,9 @@ def _vectors(model: ModelVersion) -> Iterator[Finding]:
         yield NotChecked(f"the vectors that {model} saw: its encoder cannot be loaded ({error})", is_part=True)
         return
     if files.size(name) is None:
-        yield NotChecked(f"the vectors that {model} saw: {name} is not there, and is made when it is needed", is_part=True)
+        yield NotChecked(
+            f"the vectors that {model} saw: {name} is not there, and is made when it is needed", is_part=True
+        )
         return
     yield from _damage(lambda: artefacts.load_snapshot(model))
 

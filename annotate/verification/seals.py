@@ -56,4 +56,6 @@ def _rows(project: Project | None) -> Iterator[Finding]:
         yield NotChecked(f"not yet sealed: {n_unsealed:,} (run `manage.py seal`)", is_part=True)
     older = chain.seals_of(project).filter(is_vouched=False).aggregate(n=Sum("n_rows"))["n"]
     if older:
-        yield NotChecked(f"not vouched for: what happened to {older:,} rows before they were first sealed", is_part=True)
+        yield NotChecked(
+            f"not vouched for: what happened to {older:,} rows before they were first sealed", is_part=True
+        )
