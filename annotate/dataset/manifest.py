@@ -86,10 +86,10 @@ def verify_export(manifest_path: Path) -> list[str]:
 def heads(manifest_path: Path) -> list[str]:
     """The head of the chain of seals that the manifest carries, as one hash; none of an older or unreadable one."""
     try:
-        seal = _read(Path(manifest_path)).get("seal")
+        sealed = _read(Path(manifest_path)).get("sealed")
     except InvalidInput:
         return []
-    head = seal.get("hash") if isinstance(seal, dict) else None
+    head = sealed.get("head") if isinstance(sealed, dict) else None
     return [head] if isinstance(head, str) and head else []
 
 

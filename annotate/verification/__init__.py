@@ -8,7 +8,7 @@ rows or not; a check of things that are made (models, figures, seals) says so wh
 from annotate.errors import GoldloopError
 from annotate.learning import artefacts
 from annotate.models import ModelVersion, Project
-from annotate.verification import answers, estimates, failures, gold, money, records, samples, seals
+from annotate.verification import answers, estimates, events, failures, gold, money, records, samples, seals
 from annotate.verification.outcome import Check, NotChecked, Outcome, outcome
 from annotate.verification.seals import kept_head
 
@@ -26,6 +26,9 @@ CHECKS: dict[str, Check] = {
     "leases end with their round": answers.leases_end_with_their_round,
     "counted answers had a lease": answers.counted_answers_had_a_lease,
     "blind questions show nothing": answers.blind_arms_show_nothing,
+    "draws came with their round": events.draws_came_with_their_round,
+    "members came by an event": events.members_came_by_an_event,
+    "gold ends for a reason": events.gold_ends_for_a_reason,
     "gold stands in answers": gold.gold_has_its_answer,
     "what reviewers decided stands": gold.decisions_stand,
     "audit gold never trains": gold.audit_gold_never_trains,

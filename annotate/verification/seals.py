@@ -1,5 +1,6 @@
 """Checks of the chains of seals, and of the rows against them (I-5, S-6)."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from django.db.models import Sum
@@ -51,8 +52,9 @@ def _rows(project: Project | None) -> Iterator[Finding]:
     if chain.head_of(project) is None:
         yield _NOTHING
         return
-    yield from checking.row_problems(project)
-    if n_unsealed := checking.n_unsealed(project):
+    waiting = Counter[str]()
+    yield from checking.row_problems(project, waiting)
+    if n_unsealed := waiting.total():
         yield NotChecked(f"not yet sealed: {n_unsealed:,} (run `manage.py seal`)", is_part=True)
     older = chain.seals_of(project).filter(is_vouched=False).aggregate(n=Sum("n_rows"))["n"]
     if older:
