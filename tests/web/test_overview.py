@@ -190,7 +190,7 @@ class TestShow:
             make_run(project)
         client = signed_in(owner_of(project))
         page(client, project)
-        with django_assert_max_num_queries(30):
+        with django_assert_max_num_queries(32):
             page(client, project)
 
 
