@@ -55,17 +55,25 @@ def _damage(check: Callable[[], object]) -> Iterator[str]:
 
 def _vectors(model: ModelVersion) -> Iterator[Finding]:
     """The stored vectors are those that the model saw: their digest is compared. Missing ones need the encoder."""
-    try:
-        name = vectors.name_of(model.project)
-    except (GoldloopError, OSError, ValueError) as error:
-        yield NotChecked(f"the vectors that {model} saw: its encoder cannot be loaded ({error})", is_part=True)
+    if why := encoder_obstacle(model.project):
+        yield NotChecked(f"the vectors that {model} saw: {why}", is_part=True)
         return
+    name = vectors.name_of(model.project)
     if files.size(name) is None:
         yield NotChecked(
             f"the vectors that {model} saw: {name} is not there, and is made when it is needed", is_part=True
         )
         return
     yield from _damage(lambda: artefacts.load_snapshot(model))
+
+
+def encoder_obstacle(project: Project) -> str:
+    """Why nothing about vectors can be computed here; empty if it can."""
+    try:
+        vectors.name_of(project)
+    except (GoldloopError, OSError, ValueError, ImportError) as error:
+        return f"the encoder cannot be loaded ({error})"
+    return ""
 
 
 def _in_order(row: DeliveredVersion) -> Iterator[str]:
