@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
+from django.utils.translation import gettext as _
 
 from annotate import files, labels
 from annotate.errors import FileDamaged
@@ -123,7 +124,10 @@ def read(row: EstimateInputs) -> Audit:
     """The audit that this row keeps; FileDamaged if it does not have its checksum."""
     content = bytes(row.content)
     if files.hashed_bytes(content) != row.sha256:
-        raise FileDamaged(f"The inputs of the figures of {row.delivered_version} do not have their checksum.")
+        raise FileDamaged(
+            _("The inputs of the figures of %(version)s do not have their checksum.")
+            % {"version": row.delivered_version}
+        )
     arrays, sizes = checkpoints.from_bytes(content)
     columns = {name: array.astype(bool) if array.dtype == np.uint8 else array for name, array in arrays.items()}
     return Audit(sizes=Sizes(**sizes), **columns)
