@@ -1,4 +1,4 @@
-"""A project of the version before has no seals: its first pass vouches for nothing. Seals are append-only, and go back."""
+"""A project of the version before has no seals: its first pass vouches for nothing. Seals go back, too."""
 
 import pytest
 from django.db import DatabaseError, transaction
