@@ -97,7 +97,7 @@ PROJECT: tuple[Leaf, ...] = (
     ),
     Leaf(
         "member", models.Member, "project", ("project_id", "user_id", "created_at"), ("role", "is_trusted"),
-        explained(["member.set", "invitation.accepted"], naming="user__public_id"),
+        explained(["member.set", "invitation.accepted", "project.handed_over"], naming="user__public_id"),
         explained(["member.removed"]),
         title=("user__email",), names=("user__public_id",),
     ),
@@ -255,8 +255,8 @@ SITE: tuple[Leaf, ...] = (
     Leaf(
         "account", models.User, "", ("public_id", "is_simulated", "created_at"),
         ("email", "is_active", "is_site_owner"),
-        explained(["site_owner.made", "account.deactivated", "account.activated", "address.changed"],
-                  naming="public_id"),
+        explained(["site_owner.made", "account.deactivated", "account.reactivated", "address.changed", "address.proven",
+                   "address.unproven", "account.vouched"], naming="public_id"),
         title=("email",), names=("public_id",),
         left_out={"password": "secret", "last_login": "no fact", "name": "the person's own",
                   "language": "the person's own", "time_zone": "the person's own"},

@@ -15,9 +15,10 @@ from annotate.models import Gold, Item, Member, Project, Seal, SealedRows
 from annotate.models.event import Event, record
 from annotate.models.project import Arm, Role
 from annotate.seals import chain, checking, head, sealing
-from tests.annotate.asking import answer, change, label, leave_open, question
+from tests.annotate.asking import answer, change, label, question
+from tests.annotate.imports.taking_in import Stop, stop_after
 from tests.factories import make_member, make_project, owner_of, rows_of, write_jsonl
-from tests.rows import make_items
+from tests.rows import make_items, make_round
 
 
 def problems(project):
@@ -147,7 +148,7 @@ class TestParts:
 class TestRecent:
     def test_it_takes_new_rows_without_reading_the_chain(self, django_assert_max_num_queries):
         project = make_project()
-        leave_open(project, 2)
+        make_round(project, make_items(project, 2))
         sealing.seal(project)
         answer(question(project), owner_of(project))
         with django_assert_max_num_queries(60) as queries:
@@ -158,7 +159,7 @@ class TestRecent:
 
     def test_what_needs_no_event_waits_for_the_next_full_pass(self):
         project = make_project()
-        leave_open(project, 1)
+        make_round(project, make_items(project, 1))
         entry = question(project)
         answer(entry, owner_of(project))
         sealing.seal(project)
@@ -191,12 +192,10 @@ class TestImports:
         path = write_jsonl(tmp_path / "a.jsonl", rows_of(4, gold="yes", silver="no"))
         given = {"gold_field": "gold", "silver_field": "silver"}
 
-        def stop(done, total):
-            if done:
-                raise KeyboardInterrupt
-
-        with pytest.raises(KeyboardInterrupt):
-            ingest.import_items(project=project, path=path, by=owner_of(project), show=stop, **given)
+        with monkeypatch.context() as patch:
+            stop_after(patch, 1)
+            with pytest.raises(Stop):
+                ingest.import_items(project=project, path=path, by=owner_of(project), **given)
         assert Item.objects.filter(project=project).exists()
         return lambda: ingest.import_items(project=project, path=path, by=owner_of(project), **given), project
 
@@ -301,10 +300,10 @@ class TestRounds:
     def test_what_is_refused_is_told(self):
         project, told = make_project(), []
         sealing.seal(project)
-        project.members.update(is_trusted=False)
+        project.budgets.filter(kind="human").update(cap_micros=7)
         Sealer(told.append).round()
         assert len(told) == 1
-        assert told[0].startswith(f"sealer: {project}: member ")
+        assert told[0].startswith(f"sealer: {project}: budget ")
 
 
 @pytest.mark.django_db
@@ -324,10 +323,10 @@ class TestCommand:
     def test_it_ends_with_an_error_where_nothing_explains_a_change(self, capsys):
         project = make_project()
         sealing.seal(project)
-        project.members.update(is_trusted=False)
+        project.budgets.filter(kind="human").update(cap_micros=7)
         with pytest.raises(CommandError, match="not sealed"):
             call_command("seal", project.slug)
-        assert "not sealed: member olga" in capsys.readouterr().out.lower()
+        assert "not sealed: budget " in capsys.readouterr().out.lower()
 
     def test_a_project_that_is_not_there_is_said(self):
         with pytest.raises(CommandError, match="There is no project 'nowhere'"):
