@@ -8,8 +8,11 @@ from django.core.management import CommandError, call_command
 from django.db import connection, connections
 
 from annotate import projects
+from annotate.dataset import manifest
+from annotate.dataset.provenance import Counts
 from annotate.imports import ingest
 from annotate.items import correction, withdrawal
+from annotate.learning import delivery
 from annotate.management.sealer import Sealer
 from annotate.models import Gold, Item, Member, Project, Seal, SealedRows
 from annotate.models.event import Event, record
@@ -278,6 +281,21 @@ class TestAtOnce:
             connection.close()
         sealer.stop()
         assert not sealer._thread.is_alive()
+        assert problems(project) == []
+
+
+@pytest.mark.django_db
+class TestFreeze:
+    def test_a_frozen_version_and_its_manifest_carry_the_head_of_that_moment(self):
+        project = make_project()
+        make_items(project, 3)
+        frozen = delivery.current(project=project, by=owner_of(project)).row
+        seal = chain.head_of(project)
+        assert {"item", "event"} <= leaves_in(seal)
+        assert (frozen.sealed_head, frozen.sealed_sequence) == (seal.hash, 1)
+        sealing.seal(project)
+        assert chain.head_of(project).sequence == 2  # holds the version itself
+        assert manifest.build(frozen, Counts(), [])["sealed"] == {"seal": 1, "head": seal.hash}
         assert problems(project) == []
 
 
