@@ -167,9 +167,7 @@ def events_can_be_flushed():
                     cursor.execute(statement)
             flush(self, statements)
             for migration in migrations:
-                for statement in (
-                    migration.SQLITE if connection.vendor == "sqlite" else migration.POSTGRESQL
-                ).values():
+                for statement in (migration.SQLITE if connection.vendor == "sqlite" else migration.POSTGRESQL).values():
                     cursor.execute(statement)
 
     with pytest.MonkeyPatch.context() as patch:
