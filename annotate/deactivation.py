@@ -152,6 +152,7 @@ def hand_over_of_gone(*, project: Project, heir: str, by: User) -> members.HandO
     access.require_site_owner(by)
     if User.objects.filter(memberships__project=project, memberships__role=Role.OWNER, is_active=True).exists():
         raise Conflict(_("The owner of %(project)s can sign in, and hand it over.") % {"project": project})
+    access.require_hand_over(by, project)
     return _give(project, heir, by)
 
 

@@ -14,7 +14,7 @@ from annotate import access, projects
 from annotate.access import MAY
 from annotate.errors import Conflict, NotFound
 from annotate.labeling import leases
-from annotate.models import Annotation, Invitation, Lease, Member, Project, User
+from annotate.models import Annotation, Invitation, Lease, Member, Project, Proof, User
 from annotate.models.base import database_now
 from annotate.models.event import record
 from annotate.models.project import Role
@@ -132,6 +132,11 @@ class HandOver:
     left: Left | None  # None: the old owner stays, as an admin
 
 
+def may_own(member: Member) -> bool:
+    """Whether the project can be handed over to this member: somebody who signs in and does not own it."""
+    return member.role != Role.OWNER and member.user.is_active and not member.user.is_simulated
+
+
 def heirs(project: Project) -> QuerySet[Member]:
     """The members who can be made the owner: everybody who signs in, but the owner."""
     members = project.members.select_related("user").exclude(role=Role.OWNER)
@@ -167,14 +172,14 @@ def make_owner(*, project: Project, new: User, by: User | None, stays: bool) -> 
     return HandOver(project=project, old=owner.user, new=new, left=left)
 
 
-def n_unproven(project: Project) -> tuple[int, int]:
-    """(n, m): of the m people who may answer here, n accounts prove nothing about who holds them.
+def n_unproven(members: Iterable[Member]) -> tuple[int, int]:
+    """(n, m): of the m of these who may answer, n accounts prove nothing about who holds them.
 
     Two of those n may be one person, who then agrees with themselves. Simulated people are left out.
     """
-    answering = project.members.filter(role__in=MAY["annotate"], user__is_active=True, user__is_simulated=False)
-    counts = answering.aggregate(n=Count("pk", filter=User.is_unproven("user__")), m=Count("pk"))
-    return counts["n"], counts["m"]
+    people = [one.user for one in members if one.role in MAY["annotate"]]
+    answering = [user for user in people if user.is_active and not user.is_simulated]
+    return sum(user.proof == Proof.UNPROVEN for user in answering), len(answering)
 
 
 def _find(*, project: Project, person: str, by: User) -> Member:

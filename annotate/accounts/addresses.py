@@ -30,7 +30,7 @@ class NoMail(Conflict):
 def send_link(*, by: User, now: datetime | None = None) -> AddressLink:
     """Mail a link to the address of `by` that proves it once it is used.
 
-    Conflict where it is proven already, NoMail without a mail server, TooManyMails after MAILS_PER_ADDRESS within a while.
+    Conflict where it is proven already; NoMail without a mail server; TooManyMails after MAILS_PER_ADDRESS.
     """
     if by.proven_at is not None:
         raise Conflict(_("Your address is proven already."))
@@ -149,7 +149,7 @@ def _mail_link(by: User, email: str, now: datetime | None) -> AddressLink:
     if not mail.is_set():
         raise NoMail
     now, token = now or database_now(), secrets.token_urlsafe(32)
-    sign_in.count_mail(kind="address", email=email, now=now)
+    sign_in.count_mail(kind="address", email=email, by=by, now=now)
     with transaction.atomic():
         User.objects.select_for_update().get(pk=by.pk)  # of two links made at once only the later one stays open
         revoke_links(by, now)

@@ -60,7 +60,7 @@ def invite(
     now, token = now or database_now(), secrets.token_urlsafe(32)
     is_mailed = bool(email) and mail.is_set() and not by_hand
     if is_mailed:
-        sign_in.count_mail(kind="invitation", email=email, now=now)
+        sign_in.count_mail(kind="invitation", email=email, by=by, now=now)
     invitation = Invitation.objects.create(
         project=project,
         token_sha256=digest(token),
@@ -80,13 +80,13 @@ def invite(
 @transaction.atomic
 def send_again(*, project: Project, public_id: str, by: User, now: datetime | None = None) -> Invitation:
     """Mail an open invitation that names an address, with a new link; the link before ends."""
-    if not mail.is_set():
-        raise Conflict(_("This site sends no mail. Pass the link on yourself."))
     now = now or database_now()
     invitation = _locked(project, public_id, by, now)
+    if not mail.is_set():
+        raise Conflict(_("This site sends no mail. Pass the link on yourself."))
     if not invitation.email:
         raise Conflict(_("This invitation names no address. Pass the link on yourself."))
-    sign_in.count_mail(kind="invitation", email=invitation.email, now=now)
+    sign_in.count_mail(kind="invitation", email=invitation.email, by=by, now=now)
     token = _renewed(invitation)
     record("invitation.mailed", project=project, by=by, invitation=public_id)
     _mail(invitation, by, token)

@@ -25,6 +25,7 @@ PER_ADDRESS = 5  # failures for one e-mail address within WINDOW
 PER_CLIENT = 20  # failures from one network address within WINDOW; an office may share one
 MAILS_PER_ADDRESS = 3  # of each kind, within WINDOW: nobody fills somebody's mailbox
 MAILS_PER_CLIENT = 20  # asked for from one network address within WINDOW
+MAILS_PER_PERSON = 100  # to others, by somebody who is signed in, within WINDOW: a class or a team is invited at once
 
 
 class TooManyAttempts(GoldloopError):
@@ -91,15 +92,18 @@ def guessing(
     rows.delete()
 
 
-def count_mail(*, kind: str, email: str, client: str = "", now: datetime | None = None) -> None:
+def count_mail(*, kind: str, email: str, client: str = "", by: User | None = None, now: datetime | None = None) -> None:
     """Count a mail of this kind to `email`; TooManyMails, and nothing counted, if there were too many within WINDOW.
 
-    `client`: the network address of somebody who is not signed in. Counts alike whether or not `email` has an account.
+    `client`: the network address of somebody who is not signed in; `by`: who is. Counts alike whether or not `email`
+    has an account.
     """
     now = now or database_now()
     limits = {_key(f"mail.{kind}", email.strip().lower()): MAILS_PER_ADDRESS}
     if client:
         limits[_key("mail.client", client)] = MAILS_PER_CLIENT
+    if by is not None:
+        limits[_key("mail.person", by.public_id)] = MAILS_PER_PERSON
     SignInFailure.objects.filter(at__lte=now - WINDOW).delete()
     rows, seconds = _count(limits, now)
     if seconds:

@@ -68,9 +68,3 @@ class User(AbstractBaseUser):
         if self.proven_at is not None:
             return Proof.MAILED
         return Proof.VOUCHED if self.vouched_at is not None else Proof.UNPROVEN
-
-    @staticmethod
-    def is_unproven(prefix: str = "") -> Q:
-        """The condition for a user, reached over `prefix`, whose `proof` is UNPROVEN."""
-        fields = {"is_simulated": False, "proven_at__isnull": True, "vouched_at__isnull": True}
-        return Q(**{prefix + name: value for name, value in fields.items()})

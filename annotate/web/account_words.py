@@ -1,16 +1,18 @@
 """Decides in which sentences pages say what proves accounts, and what deactivating one does."""
 
+from collections.abc import Iterable
+
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from annotate import members
 from annotate.deactivation import Deactivated, Impact
-from annotate.models import Project
+from annotate.models import Member
 
 
-def unproven(project: Project) -> str:
-    """A sentence on the members who may answer and whose accounts prove nothing; empty where there are none."""
-    n, m = members.n_unproven(project)
+def unproven(people: Iterable[Member]) -> str:
+    """A sentence on those of these members who may answer and whose accounts prove nothing; empty without any."""
+    n, m = members.n_unproven(people)
     if not n:
         return ""
     sentence = ngettext(

@@ -156,13 +156,14 @@ def _page(request: ProjectRequest, form: InviteForm, status: int = 200, **made: 
     project = request.member.project
     now = database_now()
     invited = _invitations(request, now)
+    people = members.in_project(project, now)
     context: dict[str, Any] = {
-        "people": Paginator(members.in_project(project, now), _PAGE).get_page(request.GET.get("page")),
+        "people": Paginator(people, _PAGE).get_page(request.GET.get("page")),
         "invitations": invited,
         "roles": [(role.value, ROLES[role]) for role in GIVABLE],
         "owner_role": Role.OWNER.value,
         "has_mail": mail.is_set(),
-        "unproven": account_words.unproven(project),
+        "unproven": account_words.unproven(person.member for person in people),
         "form": form,
         **made,
     }
@@ -187,14 +188,13 @@ def _invitations(request: ProjectRequest, now: datetime) -> Page[Any]:
 
 def _rows(member: Member, people: list[members.Person]) -> list[dict[str, Any]]:
     agreements = agreement.with_gold(member.project)
-    heirs = set(members.heirs(member.project).values_list("pk", flat=True)) if member.role in MAY["own"] else set()
     helped = set(passwords.may_be_helped(member.user).filter(memberships__project=member.project).values_list("pk"))
     return [
         {
             "person": person,
             "role": role_name(person.member.role),
             "agreement": agreements.get(person.member.user_id, Agreement()),
-            "may_own": person.member.pk in heirs,
+            "may_own": member.role in MAY["own"] and members.may_own(person.member),
             "may_be_helped": (person.member.user_id,) in helped,
         }
         for person in people

@@ -56,7 +56,7 @@ def show(request: ProjectRequest) -> HttpResponse:
         "is_late": status == 409,
         "modality": MODALITIES.get(project.modality, project.modality),
         "zones": zones(),
-        "unproven": account_words.unproven(project),
+        "unproven": account_words.unproven(project.members.select_related("user")),
         "connections": list(connections.usable(project)),
     }
     return render(request, "annotate/project_settings/show.html", context, status=status)
