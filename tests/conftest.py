@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings as project_settings
+from django.core import mail as outbox
 from django.db import connection, transaction
 from django.test import override_settings
 from pytest_django import DjangoDbBlocker
@@ -154,14 +155,14 @@ def rows_for_all(
 
 
 @pytest.fixture
-def has_mail(settings, mailoutbox, django_capture_on_commit_callbacks):
+def has_mail(settings, django_capture_on_commit_callbacks):
     """A site that sends mail; what is done within `with has_mail() as box` is committed, and its mails are in `box`."""
     mails.set_up(settings)
 
     @contextmanager
     def has_mail():
         with django_capture_on_commit_callbacks(execute=True):
-            yield mailoutbox
+            yield outbox.outbox
 
     return has_mail
 

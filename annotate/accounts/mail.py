@@ -59,7 +59,7 @@ def send_after_commit(row: MailedLink, letter: Letter) -> None:
     after_commit(partial(_send, type(row), row.pk, row.token_sha256, letter))
 
 
-def after_commit(job: Callable[[], None]) -> None:
+def after_commit(job: Callable[[], object]) -> None:
     """Do the job in the background once the present transaction is committed; its failure is logged only."""
     transaction.on_commit(partial(_in_background, job), robust=True)
 
@@ -95,7 +95,7 @@ class _Desk:
     """The threads that send, and what waits for them. They end with the process, whatever waits: the rows say so."""
 
     def __init__(self) -> None:
-        self.jobs: queue.Queue[Callable[[], None]] = queue.Queue(_MOST_WAITING)
+        self.jobs: queue.Queue[Callable[[], object]] = queue.Queue(_MOST_WAITING)
         for number in range(_THREADS):
             threading.Thread(target=self._work, name=f"mail-{number}", daemon=True).start()
 
@@ -113,7 +113,7 @@ _desk: _Desk | None = None
 _making = threading.Lock()
 
 
-def _in_background(job: Callable[[], None]) -> None:
+def _in_background(job: Callable[[], object]) -> None:
     global _desk
     if not settings.MAIL_IN_BACKGROUND:
         job()
@@ -126,7 +126,7 @@ def _in_background(job: Callable[[], None]) -> None:
         _log.warning("Too many mails wait; one was not sent.")  # its row stays `waiting`
 
 
-def _done(job: Callable[[], None]) -> None:
+def _done(job: Callable[[], object]) -> None:
     close_old_connections()
     try:
         job()

@@ -307,9 +307,10 @@ def _end_lost(run: Run, message: str, state: str = Run.State.ERRORED) -> bool:
 
 def _take_over(run: Run, by: User) -> None:
     """Make `by` the one for whom the run is performed, if whoever started it does not manage the project any more."""
-    starter = User.objects.filter(pk=run.started_by_id).first()
-    member = access.membership(starter, run.project) if starter else None
-    if run.started_by_id is not None and (member is None or member.role not in access.MAY["manage"]):
+    if run.started_by_id is None:
+        return
+    member = access.membership(User.objects.get(pk=run.started_by_id), run.project)
+    if member is None or member.role not in access.MAY["manage"]:
         Run.objects.filter(pk=run.pk).update(started_by=by)
 
 

@@ -96,7 +96,7 @@ def pages(folder: Path) -> dict[str, Any]:
         "sessions": {name: session_cookie(person) for name, person in (people | {"sara": sara}).items()},
         "runs": ids
         | files
-        | shut(folder, people, rich)
+        | shut(people, rich)
         | {"dispute": dispute, "item": rich.items.earliest("pk").public_id, "connection": connection.public_id},
         "invitation": invitations.invite(
             project=rich, role="annotator", by=people["olga"], email="new@example.org", by_hand=True
@@ -105,10 +105,11 @@ def pages(folder: Path) -> dict[str, Any]:
     }
 
 
-def shut(folder: Path, people: dict[str, Any], rich: Any) -> dict[str, str]:
+def shut(people: dict[str, Any], rich: Any) -> dict[str, str]:
     """Mails that were not sent, and a deactivated account that owns a project; what addresses name of them."""
     from django.utils import timezone
 
+    from annotate import projects
     from annotate.accounts import addresses, invitations
     from annotate.models import AddressLink, Invitation, PasswordReset
 
@@ -120,7 +121,7 @@ def shut(folder: Path, people: dict[str, Any], rich: Any) -> dict[str, str]:
         fields = {"user": olga, "token_sha256": addresses.digest(token), "mailed_to": olga.email, "expires_at": until}
         model.objects.create(**fields, **more, **failed)
     gone = user("gone")
-    make(folder, "left", ["yes", "no"], [], people | {"olga": gone}, name="Left behind")
+    projects.create(name="Left behind", slug="left", labels=[projects.NewLabel(name) for name in "ab"], by=gone)
     gone.is_active = False
     gone.save()
     addresses.vouch(user=people["ann"], by=None)
