@@ -15,15 +15,14 @@ def unproven(people: Iterable[Member]) -> str:
     n, m = members.n_unproven(people)
     if not n:
         return ""
+    if m == 1:
+        return _("The only person who may answer has an address that nothing proves.")
     sentence = ngettext(
-        "%(n)d of %(m)d person who may answer has an address that nothing proves.",
+        "%(n)d of %(m)d people who may answer has an address that nothing proves.",
         "%(n)d of %(m)d people who may answer have an address that nothing proves.",
-        m,
+        n,
     )
-    sentence = sentence % {"n": n, "m": m}
-    if m < 2:
-        return sentence
-    return f"{sentence} {_('Two accounts may be one person, who then agrees with themselves.')}"
+    return f"{sentence % {'n': n, 'm': m}} {_('Two accounts may be one person, who then agrees with themselves.')}"
 
 
 def before(impact: Impact) -> list[str]:

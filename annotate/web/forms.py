@@ -213,8 +213,8 @@ class HeirForm(Form):
     """Whether the owner until now stays, as an admin."""
 
     stays = forms.TypedChoiceField(
-        label=_("And you"),
-        choices=[("yes", _("stay as an admin")), ("no", _("leave the project"))],
+        label=_("Afterwards"),
+        choices=[("yes", _("You stay, as an admin")), ("no", _("You leave the project"))],
         coerce=lambda word: word == "yes",
         initial="yes",
         widget=forms.RadioSelect(attrs={"class": "radio"}),

@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -16,8 +16,9 @@ from django.views.decorators.http import require_GET, require_POST
 from annotate import deactivation, members
 from annotate.accounts import addresses, mail, passwords
 from annotate.errors import Conflict, InvalidInput, NotFound
-from annotate.models import Project, User
+from annotate.models import Member, Project, User
 from annotate.web import account_words
+from annotate.web.forms import role_name
 from annotate.web.http.guards import site_page
 from annotate.web.http.htmx import go_to
 
@@ -113,7 +114,7 @@ def _page(request: HttpRequest, found: User, error: Exception | None = None) -> 
     by, owned = _by(request), deactivation.owned_by(found)
     context: dict[str, Any] = {
         "account": found,
-        "memberships": list(found.memberships.select_related("project").order_by("project__name", "pk")),
+        "memberships": [(one.project, role_name(one.role)) for one in _memberships(found)],
         "owned": [(project, _HEIR.format(project.slug), _heirs(project, found, by)) for project in owned],
         "obstacle": deactivation.obstacle(found, by),
         "changes": account_words.before(deactivation.impact(found)) if found.is_active else [],
@@ -122,6 +123,10 @@ def _page(request: HttpRequest, found: User, error: Exception | None = None) -> 
     }
     status = 200 if error is None else 422 if isinstance(error, InvalidInput) else 409
     return render(request, "annotate/site_accounts/show.html", context, status=status)
+
+
+def _memberships(account: User) -> QuerySet[Member]:
+    return account.memberships.select_related("project").order_by("project__name", "pk")
 
 
 def _heirs(project: Project, owner: User, by: User) -> list[User]:
