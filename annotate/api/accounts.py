@@ -51,7 +51,7 @@ class OneAccountOutput(AccountOutput):
     deactivating = ImpactOutput(allow_null=True, help_text="Null where it is deactivated.")
 
 
-class ActiveInput(Input):
+class AccountStateInput(Input):
     is_active = Flag()
     heirs = serializers.DictField(
         child=PublicId(),
@@ -121,7 +121,7 @@ class Vouch(Endpoint):
 
 class Active(Endpoint):
     @_site_operation(
-        "Deactivate an account, or open it again", scope="manage", body=ActiveInput, returns=DeactivatedOutput
+        "Deactivate an account, or open it again", scope="manage", body=AccountStateInput, returns=DeactivatedOutput
     )
     def put(self, request: Request, account: str) -> Any:
         """For owners of the site. Projects that it owns need an heir; the account stays in them as an admin."""

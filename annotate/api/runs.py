@@ -28,7 +28,7 @@ class PersonOutput(Output):
     name = serializers.CharField(source="__str__")
 
 
-class AnnotatorOutput(PersonOutput):
+class ProvenPersonOutput(PersonOutput):
     """Somebody who answered or decided. Of two whose `proof` is `unproven` nothing says that they are not one."""
 
     proof = serializers.ChoiceField(
