@@ -249,7 +249,7 @@ SITE: tuple[Leaf, ...] = (
     Leaf("site event", models.Event, "", PROJECT[0].fixed, title=("kind", "at")),
     Leaf(
         "account", models.User, "", ("public_id", "is_simulated", "created_at"),
-        ("email", "is_active", "is_site_owner"),
+        ("email", "is_active", "is_site_owner", "proven_at", "vouched_at", "vouched_by_id"),
         explained(["site_owner.made", "account.deactivated", "account.reactivated", "address.changed", "address.proven",
                    "address.unproven", "account.vouched"], naming="public_id"),
         title=("email",), names=("public_id",),
@@ -278,6 +278,7 @@ NOT_SEALED: Mapping[type[Model], str] = {
     models.RunLine: "says how work went on; what it made is sealed",
     models.Invitation: "an event says who was invited, and who came",
     models.ApiToken: "an event says what was made and revoked",
+    models.AddressLink: "events say which address was proven or changed",
     models.PasswordReset: "an event says what was made and used",
     models.SignInFailure: "kept for minutes",
     models.IdempotentRequest: "kept for a day",
