@@ -91,7 +91,9 @@ class _Parts:
             return
         stays = ~np.isin(sealed.keys, np.concatenate(self.gone))  # a deleted row's key is never given again
         sealed.keys, sealed.digests, sealed.sealed_in = (
-            column[stays] for column in (sealed.keys, sealed.digests, sealed.sealed_in)
+            sealed.keys[stays],
+            sealed.digests[stays],
+            sealed.sealed_in[stays],
         )
         sealed.stated_in = sealed.stated_in[stays]
         sealed.states = sealed.states[stays] if len(sealed.states) else sealed.states
@@ -122,8 +124,8 @@ def states(project: Project | None, leaf: str, sealed: Sealed, keys: Sequence[in
     """The last sealed state of each of these rows, by key."""
     found: dict[int, list[Any]] = {}
     wanted = np.array(sorted(keys), dtype=np.int64)
-    in_seals = np.unique(sealed.stated_in[sealed.places(wanted)]) if len(sealed.states) else []
-    for part in bulk.parts(list(map(int, in_seals))):
+    in_seals = set(sealed.stated_in[sealed.places(wanted)].tolist()) if len(sealed.states) else set[int]()
+    for part in bulk.parts(sorted(in_seals)):
         batches = SealedRows.objects.filter(seal__project=project, leaf=leaf, seal__sequence__in=part, is_gone=False)
         ordered = batches.order_by("seal__sequence", "pk")
         for batch_keys, stored in ordered.values_list("keys", "states").iterator(chunk_size=1):

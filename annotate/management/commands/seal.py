@@ -22,7 +22,8 @@ class Command(GoldloopCommand):
         parser.add_argument("projects", nargs="*", metavar="PROJECT", help="short name (slug) or public id")
 
     def run(self, options: dict[str, Any]) -> None:
-        chosen = [_project(name) for name in options["projects"]] or [None, *Project.objects.order_by("slug")]
+        chosen: list[Project | None] = [_project(name) for name in options["projects"]]
+        chosen = chosen or [None, *Project.objects.order_by("slug")]
         n_refused = sum(self._seal(project) for project in chosen)
         if n_refused:
             raise CommandError("Changes that nothing explains were not sealed; `manage.py verify` names them, too.")

@@ -82,7 +82,7 @@ SEAL = ("previous", "digest", "hash")
 BATCH = ("keys", "digests", "states")
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_no_byte_of_a_seal_or_batch_changes_unseen(sealed, unguarded, data):
     model, fields = data.draw(st.sampled_from([(Seal, SEAL), (SealedRows, BATCH)]))

@@ -8,12 +8,16 @@ from django.core.management import CommandError, call_command
 from django.db import connection, connections
 
 from annotate import projects
+from annotate.dataset import manifest
+from annotate.dataset.provenance import Counts
 from annotate.imports import ingest
 from annotate.items import correction, withdrawal
+from annotate.learning import delivery
 from annotate.management.sealer import Sealer
 from annotate.models import Gold, Item, Member, Project, Seal, SealedRows
 from annotate.models.event import Event, record
 from annotate.models.project import Arm, Role
+from annotate.money import budgets
 from annotate.seals import chain, checking, head, sealing
 from tests.annotate.asking import answer, change, label, question
 from tests.annotate.imports.taking_in import Stop, stop_after
@@ -57,6 +61,14 @@ class TestSeal:
         sealing.seal(project)
         set_role(project, ann, Role.REVIEWER)
         assert leaves_in(sealing.seal(project)) == {"member", "event"}
+        assert problems(project) == []
+
+    def test_each_field_of_a_row_has_its_own_event(self):
+        project = make_project()
+        sealing.seal(project)
+        budgets.set_cap(project=project, kind="machine", cap_micros=9, by=owner_of(project))
+        budgets.stop(project=project, kind="machine", by=owner_of(project))
+        assert leaves_in(sealing.seal(project)) == {"budget", "event"}
         assert problems(project) == []
 
     def test_a_change_by_hand_is_left_out_and_found_again(self):
@@ -278,6 +290,21 @@ class TestAtOnce:
             connection.close()
         sealer.stop()
         assert not sealer._thread.is_alive()
+        assert problems(project) == []
+
+
+@pytest.mark.django_db
+class TestFreeze:
+    def test_a_frozen_version_and_its_manifest_carry_the_head_of_that_moment(self):
+        project = make_project()
+        make_items(project, 3)
+        frozen = delivery.current(project=project, by=owner_of(project)).row
+        seal = chain.head_of(project)
+        assert {"item", "event"} <= leaves_in(seal)
+        assert (frozen.sealed_head, frozen.sealed_sequence) == (seal.hash, 1)
+        sealing.seal(project)
+        assert chain.head_of(project).sequence == 2  # holds the version itself
+        assert manifest.build(frozen, Counts(), [])["sealed"] == {"seal": 1, "head": seal.hash}
         assert problems(project) == []
 
 
