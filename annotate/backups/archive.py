@@ -131,7 +131,7 @@ class Reader:
         """
         expected = {member.name: member for member in self.manifest.members}
         n_done = 0
-        for header in self._tar:
+        while (header := self._tar.next()) is not None:
             member = expected.pop(header.name, None)
             if member is None:
                 raise FileDamaged(_("The backup holds %(name)s, which its manifest does not name.") % _name(header))

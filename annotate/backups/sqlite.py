@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from django.db import connection, connections
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.utils.translation import gettext as _
 
 from annotate.backups.archive import Blocks
@@ -29,12 +29,12 @@ def dumped(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         cursor.execute("VACUUM INTO %s", [str(path)])
     # immutable: no WAL is made beside the copy, and nothing in it changes.
     copied = {**connection.settings_dict, "NAME": f"file:{quote(str(path))}?mode=ro&immutable=1", "OPTIONS": {}}
-    connections.databases[_ALIAS] = copied
+    connections[_ALIAS] = type(connections[DEFAULT_DB_ALIAS])(copied, alias=_ALIAS)  # of this thread alone
     try:
         yield _ALIAS, {"server": sqlite3.sqlite_version}
     finally:
         connections[_ALIAS].close()
-        del connections[_ALIAS], connections.databases[_ALIAS]
+        del connections[_ALIAS]
 
 
 def migrations_in(blocks: Blocks) -> list[str]:

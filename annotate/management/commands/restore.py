@@ -68,7 +68,7 @@ class Command(GoldloopCommand):
         self._describe(manifest)
         self.say(
             f"Ended: {ended.n_leases} leases, {ended.n_sessions} sessions, {ended.n_written_off} calls in flight "
-            f"(written off); {len(ended.paused)} paid runs paused, {ended.n_runs} runs given back to the queue or ended."
+            f"(written off); {len(ended.paused)} paid runs paused, {ended.n_runs} given back to the queue or ended."
         )
         if ended.n_keys_forgotten:
             self.say(f"{ended.n_keys_forgotten} keys of LLM servers were deleted: enter them again.")
