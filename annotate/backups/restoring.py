@@ -79,8 +79,6 @@ def _refuse(manifest: Manifest, found: dict[str, str]) -> None:
         )
     if sentence := restored.unfinished_sentence():
         raise Conflict(sentence)
-    if not DATABASES[kind].is_empty():
-        raise Conflict(_("The database has tables already. Nothing is overwritten: name an empty one in DATABASE_URL."))
     for folder in _roots().values():
         if folder.exists() and {path.name for path in folder.iterdir()} - _IGNORED:
             raise Conflict(
@@ -89,6 +87,8 @@ def _refuse(manifest: Manifest, found: dict[str, str]) -> None:
     own = Path(settings.VAR_DIR) / secrets.IN_FILES["FIELD_ENCRYPTION_KEYS"]
     if own.is_file() and own.read_text() != found.get("FIELD_ENCRYPTION_KEYS", own.read_text()):
         raise Conflict(_("%(file)s holds another key. Nothing is overwritten: move it away.") % {"file": own})
+    if not DATABASES[kind].is_empty():
+        raise Conflict(_("The database has tables already. Nothing is overwritten: name an empty one in DATABASE_URL."))
     if sentence := DATABASES[kind].obstacle(manifest.database):
         raise Conflict(sentence)
     folder = next(parent for parent in (Path(settings.FILES_DIR), *Path(settings.FILES_DIR).parents) if parent.exists())

@@ -64,9 +64,10 @@ class People:
     def _work(self, person: User) -> None:
         try:
             while not self.stops:
-                held = leases.lease_next(project=self.project, annotator=person)
-                if held is None:
+                some = leases.lease_next(project=self.project, annotator=person)
+                if not some:
                     return
+                held = some[0]
                 key = f"{person.pk}-{held.pk}"
                 try:
                     answers.submit(
