@@ -44,7 +44,8 @@ def migrations_in(blocks: Blocks) -> list[str]:
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:  # noqa: S603
         assert child.stdin and child.stdout and child.stderr
         found: list[str] = []
-        reading = threading.Thread(target=lambda: found.extend(_migrations(child.stdout)))
+        sql = child.stdout
+        reading = threading.Thread(target=lambda: found.extend(_migrations(sql)))
         reading.start()
         _feed(child, blocks)
         reading.join()

@@ -13,7 +13,7 @@ from annotate.verification import CHECKS, first_problem
 from tests.factories import make_connection, make_member, make_project, make_user
 from tests.rows import make_items, make_round, make_run
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.portable]
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def test_a_packed_one_passes(tmp_path):
 
 class TestDamage:
     def content_bytes(self, made):
-        """The places of the bytes that mean something: heads and contents of members, not what fills their blocks up."""
+        """The places of the bytes that mean something: heads and contents of members, not what fills blocks up."""
         places = []
         with tarfile.open(made) as tar:
             for member in tar:

@@ -53,6 +53,7 @@ def no_file_above(n_bytes):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@pytest.mark.portable
 class TestWhere:
     def test_it_overwrites_nothing(self, folder):
         (folder / "a.tar").write_text("older")
@@ -82,6 +83,7 @@ class TestWhole:
         assert check(folder / "a.tar.gz").secrets is None
         assert in_folder(folder) == ["a.tar.gz", "secrets"]
 
+    @pytest.mark.portable
     def test_a_file_that_differs_from_its_row_is_told(self, folder):
         sent = send(make_project())
         files.path_of(sent.file).write_text("changed")
@@ -90,6 +92,7 @@ class TestWhole:
         assert in_folder(folder) == []
         assert taking.take(folder / "a.tar", despite_damage=True).damaged == [sent.file]
 
+    @pytest.mark.portable
     def test_a_file_that_is_missing_is_told(self, folder):
         sent = send(make_project())
         files.remove(sent.file)
@@ -97,6 +100,7 @@ class TestWhole:
             taking.take(folder / "a.tar")
         assert taking.take(folder / "a.tar", despite_damage=True).damaged == [sent.file]
 
+    @pytest.mark.portable
     def test_exports_elsewhere_are_named_as_left_out(self, folder, tmp_path, capsys):
         project = make_site(tmp_path, 6)
         export.export(delivered=DeliveredVersion.objects.get(), by=owner_of(project), directory=tmp_path / "mine")
@@ -108,18 +112,15 @@ class TestWhole:
             for name in sorted(path.name for path in files.path_of(f"exports/{project.slug}").iterdir())
         ]
 
+    @pytest.mark.portable
     def test_each_file_that_rows_name_is_known(self):
         """A model that names a stored file with its checksum belongs into stored.named_files."""
-        pairs = {
-            (model.__name__, name.removesuffix("_sha256"))
-            for model in apps.get_app_config("annotate").get_models()
-            for name in {field.name for field in model._meta.get_fields()}
-            if name.endswith("_sha256")
-            and name.removesuffix("_sha256") in {one.name for one in model._meta.get_fields()}
-        }
-        snapshots = {(m.__name__, f"{n}_file") for m in apps.get_app_config("annotate").get_models()
-                     for n in ("snapshot", "artefact") if f"{n}_file" in {one.name for one in m._meta.get_fields()}}  # fmt: skip
-        assert pairs | snapshots == {
+        named = set()
+        for model in apps.get_app_config("annotate").get_models():
+            names = {field.name for field in model._meta.get_fields()}
+            for one in (name.removesuffix("_sha256") for name in names if name.endswith("_sha256")):
+                named |= {(model.__name__, name) for name in (one, f"{one}_file") if name in names}
+        assert named == {
             ("Upload", "file"), ("DeliveredVersion", "file"), ("Export", "manifest"),
             ("ModelVersion", "snapshot_file"), ("ModelVersion", "artefact_file"),
         }  # fmt: skip
@@ -136,6 +137,7 @@ class TestFailure:
             taking.take(folder / "a.tar", secrets_to=folder / "secrets")
         assert in_folder(folder) == []
 
+    @pytest.mark.portable
     def test_what_a_killed_one_left_is_cleared_away(self, folder):
         dead, alive = folder / ".goldloop-backup-1", folder / ".goldloop-backup-2"
         for one in (dead, alive):
@@ -146,6 +148,7 @@ class TestFailure:
             taking.take(folder / "a.tar")
         assert in_folder(folder) == [".goldloop-backup-2", "a.tar"]
 
+    @pytest.mark.portable
     def test_one_that_was_stopped_leaves_nothing(self, folder, monkeypatch):
         def stopped(*_, **__):
             raise KeyboardInterrupt
@@ -177,6 +180,7 @@ class TestClient:
         (folder / name).chmod(0o755)
 
 
+@pytest.mark.portable
 class TestHold:
     """While a backup is taken nothing that it needs is deleted or replaced."""
 
