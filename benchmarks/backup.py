@@ -23,7 +23,7 @@ submit_p50_ms, submit_p95_ms     of submits while no backup is taken
 during_p50_ms, during_p95_ms     of submits while backups are taken
 backup_s, n_backups              of each on average, the start of the process (about 2 s) included; how many
 archive_mb, packed_mb            size of the archive, plain and as .tar.gz
-packed_s, check_s, restore_s     of a packed backup, of `restore --check` and of `restore` with `verify`, nobody labeling
+packed_s, check_s, restore_s     of a packed backup, of `restore --check` and `restore` with `verify`, nobody labeling
 errors, lost                     of requests; acknowledged answers that the restored database lacks (never more than 0)
 """
 
