@@ -40,7 +40,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     here.manage("migrate", "--verbosity", "0")
     words = ("--items", options.items, "--round", options.items, "--users", options.users, "--overlap", 1)
     made = json.loads(here.python("-m", "benchmarks.web_project", "make", *words))
-    quiet, busy = (Crowd(here.url, made, think=options.think, until_empty=False) for _ in range(2))
+    quiet, busy = (Crowd(here.url, made, think=options.think, until_empty=False, seed=seed) for seed in range(2))
     taken: Times = []
     with here.served():
         quiet.work(warm=3.0, seconds=options.seconds)
@@ -48,6 +48,8 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         backups.start()
         busy.work(warm=3.0, seconds=options.seconds)
         backups.join()
+    for sentence in sorted({*quiet.errors, *busy.errors})[:10]:
+        print(sentence, file=sys.stderr)
     archive, packed = folder / "site.tar", folder / "site.tar.gz"
     figures = {"backup_s": round(float(np.mean(taken)), 1), "n_backups": len(taken)}
     here.manage("backup", archive)
