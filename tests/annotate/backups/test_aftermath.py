@@ -4,10 +4,11 @@ import pytest
 from django.contrib.sessions.models import Session
 
 from annotate import restored
+from annotate.accounts import mail
 from annotate.backups import aftermath
 from annotate.errors import Conflict
 from annotate.labeling import leases
-from annotate.models import Budget, Connection, Lease, LedgerEntry, Run
+from annotate.models import Budget, Connection, Lease, LedgerEntry, PasswordReset, Run
 from annotate.money import ledger
 from annotate.verification import CHECKS, first_problem
 from tests.factories import make_connection, make_member, make_project, make_user
@@ -108,6 +109,16 @@ class TestConfirm:
         assert not restored.mail_is_held()
         settle()  # restored once more, from a backup of this site
         assert restored.mail_is_held()
+
+    def test_no_mail_goes_out_until_then(self, mailoutbox):
+        def send():
+            mail._send(PasswordReset, 0, "", mail.Letter("ann@example.org", "A link", "Here."))
+            return len(mailoutbox)
+
+        settle()
+        assert send() == 0
+        aftermath.confirm()
+        assert send() == 1
 
     def test_what_the_restore_paused_goes_on(self, paid):
         run = make_run(paid, "prelabel", "queued")
