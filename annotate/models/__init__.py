@@ -16,6 +16,7 @@ from annotate.models.project import Member, Project
 from annotate.models.run import Run, RunLine
 from annotate.models.schema import GuidelineVersion, Label, LabelMapping, LabelSchema
 from annotate.models.user import User
+from annotate.models.write_check import WriteCheck
 
 __all__ = [
     "Adjudication",
@@ -55,4 +56,5 @@ __all__ = [
     "SignInFailure",
     "Upload",
     "User",
+    "WriteCheck",
 ]
