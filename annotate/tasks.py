@@ -114,7 +114,7 @@ def sweep() -> int:
 
 
 def hourly_cleanup() -> int:
-    """Throw away old uploads that no import needs, and idle counters; returns how many uploads. Workers call it hourly."""
+    """Delete idle counters, and old uploads that no import needs; returns how many uploads. Workers call it hourly."""
     with suppress(CannotCount):  # the next hour clears them
         rate_rows.forget_idle()
     return uploads.sweep()

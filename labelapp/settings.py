@@ -274,8 +274,8 @@ SPECTACULAR_SETTINGS = {
     },
 }
 # (requests a second, how many at once before that counts) of each token; 0 a second: no limit
-# (docs/api.md). Counted in Redis where REDIS_URL is set, else in rows: on PostgreSQL of the site's database, on SQLite of
-# a database of their own, which no read of the site waits for (docs/decisions/018-counting-requests.md).
+# (docs/api.md). Counted in Redis where REDIS_URL is set, else in rows: on PostgreSQL of the site's database, on SQLite
+# of a database of their own, which no read of the site waits for (docs/decisions/018-counting-requests.md).
 API_THROTTLES: dict[str, tuple[float, int]] = {"request": (50.0, 100), "submit": (20.0, 60)}
 API_RATES_FILE = VAR_DIR / "rates.sqlite3"
 API_HOURLY = {"import": 6, "export": 12}  # of each person, counted by what there is
@@ -287,6 +287,8 @@ USE_I18N = True
 
 # Machine learning
 ENCODER_PATH = env.str("ENCODER_PATH", default="")  # a directory; empty: the packaged MiniLM
+# From less free room than this share of a disk on, the site is not ready (GET /readyz).
+READY_FREE_SHARE = _read("READY_FREE_SHARE", env.float, 0.05)
 REMEMBER_VECTORS = _bool("REMEMBER_VECTORS", False)  # in memory by text, for simulations over several seeds
 # When a paid pre-labeling pauses because answers name no label (annotate/silver/unusable.py).
 PRELABEL_UNUSABLE_IN_A_ROW = _read("PRELABEL_UNUSABLE_IN_A_ROW", env.int, 20)  # 0: never

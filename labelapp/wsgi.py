@@ -9,6 +9,13 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "labelapp.settings")
 
 
+def _look_for_missing_migrations() -> None:
+    """So that this process stores nothing in a database of another version."""
+    from annotate.models import migrated
+
+    migrated.look()
+
+
 class WholeBody:
     """The body of a request (`wsgi.input`). Servers hand over what came before the client hung up as if it were all.
 
@@ -50,3 +57,4 @@ def refusing_half(site: Callable[..., Iterable[bytes]]) -> Callable[..., Iterabl
 
 
 application = refusing_half(get_wsgi_application())
+_look_for_missing_migrations()

@@ -132,7 +132,7 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 
 def _close(path: Path, *, is_broken: bool) -> None:
-    """Give the file up after an error; one that is no database any more (a power failure) is deleted, if still there."""
+    """Give the file up after an error; one that is no database any more (after a power failure) is deleted."""
     file, inode = _connections.pop((str(path), os.getpid()), (None, 0))
     if file is not None:
         file.close()

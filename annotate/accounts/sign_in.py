@@ -9,13 +9,13 @@ from django.contrib.auth import SESSION_KEY, authenticate
 from django.contrib.auth.password_validation import validate_password
 from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import QuerySet
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from annotate.errors import GoldloopError, InvalidInput
+from annotate.errors import GoldloopError, InvalidInput, NotStored
 from annotate.models import SignInFailure, User, bulk
 from annotate.models.base import database_now, is_storable, time_zones
 from annotate.models.event import record
@@ -39,6 +39,18 @@ class TooManyAttempts(GoldloopError):
         super().__init__(sentence % {"minutes": minutes})
 
 
+class SignInClosed(NotStored):
+    """Guesses cannot be counted, so that none is looked at: else passwords could be guessed without end."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            _(
+                "Nobody can sign in at the moment, because this site cannot store anything. Whoever is signed in stays "
+                "so. Try again when whoever runs the site has looked at it."
+            )
+        )
+
+
 class WrongPassword(InvalidInput):
     """No such person, another password, or an account that cannot sign in. The message does not tell which."""
 
@@ -52,7 +64,8 @@ def guessing(
 ) -> Iterator[None]:
     """Limit guesses: the body is one guess by `client` (at the account `email`), wrong if it raises one of `failures`.
 
-    TooManyAttempts, before the body runs, after too many wrong guesses within WINDOW. Each guess is counted as wrong
+    TooManyAttempts, before the body runs, after too many wrong guesses within WINDOW; SignInClosed where the guess
+    cannot be counted. Each guess is counted as wrong
     before it is looked at, and uncounted if it was right: of many guesses at the same moment each sees all others,
     so no more than the limit get through. Guesses refused here are not counted: a lock lasts WINDOW at most.
     """
@@ -60,7 +73,10 @@ def guessing(
     limits = {_key("client", client): PER_CLIENT}
     if email:
         limits[_key("address", email)] = PER_ADDRESS
-    recorded = SignInFailure.objects.bulk_create(SignInFailure(key=key, at=now) for key in limits)
+    try:
+        recorded = SignInFailure.objects.bulk_create(SignInFailure(key=key, at=now) for key in limits)
+    except DatabaseError as error:
+        raise SignInClosed from error
     rows = SignInFailure.objects.filter(pk__in=[row.pk for row in recorded])
     free_at = max(_free_at(key, limit, rows, now) for key, limit in limits.items())
     try:

@@ -1,4 +1,4 @@
-"""Rows that tell whether anything can be stored, and on PostgreSQL counters of requests, which no crash need keep."""
+"""Signs of life of workers and of the database, and on PostgreSQL counters of requests, which no crash need keep."""
 
 from django.db import migrations, models
 
@@ -24,7 +24,7 @@ class Migration(migrations.Migration):
     dependencies = [("annotate", "0022_asked_again")]
     operations = [
         migrations.CreateModel(
-            name="WriteCheck",
+            name="Heartbeat",
             fields=[
                 ("name", models.CharField(max_length=40, primary_key=True, serialize=False)),
                 ("at", models.DateTimeField()),

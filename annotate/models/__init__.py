@@ -7,6 +7,7 @@ from annotate.models.draw import Draw, QueueEntry, Round
 from annotate.models.event import Event
 from annotate.models.export import Export
 from annotate.models.gold import Adjudication, Gold
+from annotate.models.heartbeat import Heartbeat
 from annotate.models.invitation import ApiToken, IdempotentRequest, Invitation, PasswordReset, SignInFailure
 from annotate.models.item import Import, Item, ItemPayload, RejectedRow, Upload
 from annotate.models.lease import Lease
@@ -16,7 +17,6 @@ from annotate.models.project import Member, Project
 from annotate.models.run import Run, RunLine
 from annotate.models.schema import GuidelineVersion, Label, LabelMapping, LabelSchema
 from annotate.models.user import User
-from annotate.models.write_check import WriteCheck
 
 __all__ = [
     "Adjudication",
@@ -56,5 +56,5 @@ __all__ = [
     "SignInFailure",
     "Upload",
     "User",
-    "WriteCheck",
+    "Heartbeat",
 ]

@@ -5,7 +5,7 @@ from contextlib import contextmanager, nullcontext
 
 from django.db import DatabaseError, connection, transaction
 
-_PATIENCE = "50ms"  # PostgreSQL's lock timeout of such a write
+_PATIENCE_SECONDS = 0.05  # PostgreSQL knows no lock timeout of nothing
 
 
 def by_the_way(write: Callable[[], object]) -> bool:
@@ -15,9 +15,7 @@ def by_the_way(write: Callable[[], object]) -> bool:
     database takes no writes, or somebody else is writing for long.
     """
     try:
-        with _at_once(), transaction.atomic():
-            if connection.vendor == "postgresql" and not connection.savepoint_ids:
-                _run(f"SET LOCAL lock_timeout = '{_PATIENCE}'")
+        with within(_PATIENCE_SECONDS):
             write()
     except DatabaseError:
         return False
@@ -30,16 +28,28 @@ def apart() -> "transaction.Atomic | nullcontext[None]":
 
 
 @contextmanager
-def _at_once() -> Iterator[None]:
-    """Inside, SQLite waits for no other writer; a caller's transaction has its turn already."""
-    if connection.vendor != "sqlite" or connection.in_atomic_block:
-        yield
-        return
-    _run("PRAGMA busy_timeout = 0")
+def within(seconds: float) -> Iterator[None]:
+    """A transaction that waits for another writer's lock no longer than this; inside another one a savepoint of it."""
+    if connection.in_atomic_block:
+        with transaction.atomic():
+            yield
+    elif connection.vendor == "sqlite":
+        with _busy_timeout(seconds), transaction.atomic():
+            yield
+    else:
+        with transaction.atomic():
+            _run(f"SET LOCAL lock_timeout = {max(1, round(1_000 * seconds))}")
+            yield
+
+
+@contextmanager
+def _busy_timeout(seconds: float) -> Iterator[None]:
+    _run(f"PRAGMA busy_timeout = {round(1_000 * seconds)}")
     try:
         yield
     finally:
-        _run(f"PRAGMA busy_timeout = {1_000 * connection.settings_dict['OPTIONS'].get('timeout', 5)}")
+        usual = connection.settings_dict["OPTIONS"].get("timeout", 5)
+        _run(f"PRAGMA busy_timeout = {round(1_000 * usual)}")
 
 
 def _run(statement: str) -> None:

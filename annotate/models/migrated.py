@@ -1,5 +1,6 @@
 """Whether the database has had all migrations of this version."""
 
+from contextlib import suppress
 from functools import cache
 
 from django.db import DatabaseError, connection
@@ -23,10 +24,9 @@ def lacked_some() -> bool:
 
 def look() -> None:
     """Look once, as a web process does when it starts; a database that does not answer says so to whoever asks it."""
-    try:
+    with suppress(DatabaseError):
         n_waiting()
-    except DatabaseError:
-        connection.close()
+    connection.close()
 
 
 @cache

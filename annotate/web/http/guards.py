@@ -20,8 +20,9 @@ from annotate.web.http.htmx import wants_fragment
 
 View = Callable[..., HttpResponse]
 
+ALWAYS = frozenset({"healthz", "readyz"})  # answered whatever the state of database and disk
 # The only routes that answer without a sign-in. tests/web/test_routes.py tries every route.
-PUBLIC_ROUTES = frozenset({"healthz", "sign-in", "invitation-accept", "password-reset", "theme-set"})
+PUBLIC_ROUTES = frozenset({*ALWAYS, "sign-in", "invitation-accept", "password-reset", "theme-set"})
 
 
 class ProjectRequest(HttpRequest):

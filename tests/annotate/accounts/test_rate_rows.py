@@ -144,7 +144,9 @@ class TestWhereTheSiteCounts:
 
     def keys(self) -> set[str]:
         if connection.vendor == "sqlite":
-            return rate_rows._with_file(rate_rows._path(), lambda file: {row[0] for row in file.execute("SELECT key FROM due")})
+            return rate_rows._with_file(
+                rate_rows._path(), lambda file: {row[0] for row in file.execute("SELECT key FROM due")}
+            )
         with connection.cursor() as cursor:
             cursor.execute("SELECT key FROM annotate_requestrate")
             return {row[0] for row in cursor.fetchall()}

@@ -9,6 +9,7 @@ from annotate.accounts.rates import Rate
 from tests import services
 from tests.api.http.test_endpoint import is_problem
 
+
 def hit(url: str, key: str, rate: Rate) -> float | None:
     return rate_redis.hit(url, key, rate.per_window, rate.window_seconds)
 
