@@ -150,9 +150,9 @@ performing: ContextVar[Attempt | None] = ContextVar("performing", default=None)
 def performed(attempt: Attempt) -> Iterator[Attempt]:
     """Run the body as the work of `attempt`, with a heartbeat, and end the run by how the body ends.
 
-    Normal end: succeeded. GoldloopError: failed. RunPaused and RunCancelled: paused, cancelled. A full or read-only disk
-    or database: paused, with a sentence, so that it goes on from there when there is room; where not even that can be
-    stored, the run keeps its state until it counts as lost, as after any database error, when nobody knows what was
+    Normal end: succeeded. GoldloopError: failed. RunPaused and RunCancelled: paused, cancelled. A disk or database that
+    takes nothing: paused, with a sentence, so that it goes on from there when there is room. Where not even that can be
+    stored the run keeps its state until it counts as lost, as after other database errors, when nobody knows what was
     stored. Other exceptions: errored.
     """
     token = performing.set(attempt)
@@ -196,13 +196,8 @@ def _pause_for(outage: outages.Outage, attempt: Attempt) -> None:
     if not connection.in_atomic_block:
         connection.close()
     with suppress(DatabaseError):
-        attempt.finish(Run.State.PAUSED, message=_paused_sentence(outage))
-
-
-def _paused_sentence(outage: outages.Outage) -> str:
-    return (
-        f"{_('Paused. What was finished is kept; it goes on from there when somebody resumes it.')} {outage.sentence}"
-    )
+        said = _("Paused. What was finished is kept; it goes on from there when somebody resumes it.")
+        attempt.finish(Run.State.PAUSED, message=f"{said} {outage.sentence}")
 
 
 def _end_errored(attempt: Attempt, error: BaseException) -> None:

@@ -10,7 +10,7 @@ from django.db import connections, transaction
 
 from annotate import tasks
 from annotate.errors import AccessDenied, InvalidInput, NotFound, RunBusy, RunLost, RunPaused
-from annotate.models import Run, RunLine
+from annotate.models import Run
 from annotate.models.base import database_now
 from annotate.models.snapshot import read_snapshot
 from annotate.runs import attempt as attempt_module
@@ -62,9 +62,9 @@ def test_a_full_disk_pauses_it_with_a_sentence(tmp_path):
 
 def test_a_database_that_takes_nothing_pauses_it_with_a_sentence():
     project = make_project()
-    with pytest.raises(RunPaused), lifecycle.start(kind="train", project=project, by=None):
-        with transaction.atomic(), refusing_writes():
-            RunLine.objects.create(run=Run.objects.get(), attempt=1, text="x", at=database_now())
+    is_performed = lifecycle.start(kind="train", project=project, by=None)
+    with pytest.raises(RunPaused), is_performed as attempt, transaction.atomic(), refusing_writes():
+        attempt.say("x")
     run = Run.objects.get()
     assert (run.state, run.trace) == (Run.State.PAUSED, "")
     assert "this site can only be read" in run.message
