@@ -160,6 +160,7 @@ MIDDLEWARE = [
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django_htmx.middleware.HtmxMiddleware",  # so that refusals come in the form that was asked for
+    "annotate.web.http.errors.OnlyMigrated",
     "annotate.web.http.limits.only_readable",  # before the CSRF check, the first that reads a form
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",

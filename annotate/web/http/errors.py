@@ -18,8 +18,8 @@ from annotate.web.http.guards import ALWAYS, wants_json
 from annotate.web.http.htmx import wants_fragment
 
 
-class ErrorPages:
-    """Middleware: turns expected failures that a view raises into responses."""
+class OnlyMigrated:
+    """Middleware: no page on a database that lacks migrations of this version; it might store half of a thing."""
 
     def __init__(self, get_response: Any) -> None:
         self.get_response = get_response
@@ -29,10 +29,20 @@ class ErrorPages:
         return response
 
     def process_view(self, request: HttpRequest, *_view: Any) -> HttpResponse | None:
-        """No page on a database that lacks migrations (annotate/models/migrated.py): it might store half of a thing."""
         match = request.resolver_match
         is_asked_always = match is not None and match.url_name in ALWAYS
         return not_migrated(request) if migrated.lacked_some() and not is_asked_always else None
+
+
+class ErrorPages:
+    """Middleware: turns expected failures that a view raises into responses."""
+
+    def __init__(self, get_response: Any) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response: HttpResponse = self.get_response(request)
+        return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         if isinstance(error, RequestDataTooBig | TooManyFieldsSent):

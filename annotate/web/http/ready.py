@@ -67,11 +67,11 @@ def status(found: dict[str, str]) -> str:
 
 def _found() -> dict[str, str]:
     database = _state("database", _read)
-    is_there = database == "ok"
+    migrations = _migrations() if database == "ok" else "unknown"
     return {
         "database": database,
-        "migrations": _migrations() if is_there else "unknown",
-        "writes": _state("writes", _write_row) if is_there else "unknown",
+        "migrations": migrations,
+        "writes": _state("writes", _write_row) if migrations == "ok" else "unknown",
         "files": _state("files", _write_file),
         "disk": _state("disk", _look_for_room),
         "broker": _broker(),

@@ -5,6 +5,7 @@ from django.db import OperationalError, connection
 
 from annotate.models import Heartbeat, migrated
 from annotate.web.http import ready
+from tests.factories import make_user
 from tests.refusing import refusing_files, refusing_writes
 from tests.services import free_port
 
@@ -91,3 +92,26 @@ class TestReadiness:
         client.get("/readyz")
         with django_assert_num_queries(0):
             assert client.get("/readyz").status_code == 200
+
+
+class TestADatabaseOfAnotherVersion:
+    @pytest.fixture
+    def lacking(self, monkeypatch):
+        """As a web process finds that starts before `migrate` has run."""
+        more = migrated._of_this_version() | {("annotate", "9999_to_come")}
+        monkeypatch.setattr(migrated, "_of_this_version", lambda: more)
+        monkeypatch.setitem(migrated._state, "lacked", True)
+
+    @pytest.mark.parametrize("path", ["/", "/sign-in", "/p/any/items/", "/api/v1/me"])
+    def test_no_page_is_made_of_it(self, client, lacking, path):
+        client.force_login(make_user("Ann"))
+        answer = client.get(path)
+        assert answer.status_code == 503
+        assert "its database is not ready for this version" in answer.content.decode()
+
+    def test_pages_come_back_once_it_is_migrated(self, client, monkeypatch):
+        monkeypatch.setitem(migrated._state, "lacked", True)
+        assert client.get("/sign-in").status_code == 200
+
+    def test_the_process_lives(self, client, lacking):
+        assert client.get("/healthz").status_code == 200
