@@ -1,19 +1,13 @@
 """WSGI entry point for a web server; a request whose body ends early is an error to whoever reads it."""
 
 import os
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "labelapp.settings")
-
-
-def _look_for_missing_migrations() -> None:
-    """So that this process stores nothing in a database of another version."""
-    from annotate.models import migrated
-
-    migrated.look()
 
 
 class WholeBody:
@@ -56,5 +50,19 @@ def refusing_half(site: Callable[..., Iterable[bytes]]) -> Callable[..., Iterabl
     return application
 
 
-application = refusing_half(get_wsgi_application())
-_look_for_missing_migrations()
+def looking_first(site: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    """The same WSGI application, which looks before its first answer whether the database lacks migrations."""
+    from annotate.models import migrated
+
+    has_looked = threading.Event()
+
+    def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if not has_looked.is_set():
+            migrated.look()
+            has_looked.set()
+        return site(environ, start_response)
+
+    return application
+
+
+application = looking_first(refusing_half(get_wsgi_application()))
