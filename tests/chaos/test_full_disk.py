@@ -191,31 +191,32 @@ def served(folder: Path, database: str) -> Iterator[Visitor]:
 
 
 def test_a_full_disk_under_the_database(disk):
-    with database_on(disk) as database, served(disk.path, database) as people:
-        wait_until(lambda: people.ready().status == 200)
-        before = people.answer_one()
-        disk.fill()
-        lease, key, refused = people.answer_until_it_is_refused()
-        assert (refused.status, refused.body["type"]) == (503, "urn:goldloop:problem:full"), refused.text
-        assert "the disk of this site is full" in refused.body["detail"]
-        assert refused.headers["Retry-After"]
-        assert people.ask("GET", "/healthz").status == 200
-        wait_until(lambda: people.ready().status == 503)
-        for page in PAGES:
-            assert people.ask("GET", page.format(slug=people.known["slug"])).status == 200, page
-        for path in ("items", "progress", "runs", "label/history"):
-            assert people.api("GET", path, by="owner").status == 200, path
-        disk.make_room()
-        wait_until(lambda: people.ready().status == 200)
-        if key:  # the same answer with the same key
-            assert people.submit(lease, key).status in (200, 201)
-        assert people.answer_one()
-        assert before in people.keys
-        for known_key, known_lease in people.keys.items():  # each is stored once: a replay says so
-            assert people.submit(known_lease, known_key).status in (200, 201), known_key
-        n_answers = people.api("GET", "progress", by="owner").body["n_answers"]
-        assert n_answers == len(people.keys)
-    people.site.manage("verify", people.known["slug"])
+    with database_on(disk) as database:
+        with served(disk.path, database) as people:
+            wait_until(lambda: people.ready().status == 200)
+            before = people.answer_one()
+            disk.fill()
+            lease, key, refused = people.answer_until_it_is_refused()
+            assert (refused.status, refused.body["type"]) == (503, "urn:goldloop:problem:full"), refused.text
+            assert "the disk of this site is full" in refused.body["detail"]
+            assert refused.headers["Retry-After"]
+            assert people.ask("GET", "/healthz").status == 200
+            wait_until(lambda: people.ready().status == 503)
+            for page in PAGES:
+                assert people.ask("GET", page.format(slug=people.known["slug"])).status == 200, page
+            for path in ("items", "progress", "runs", "label/history"):
+                assert people.api("GET", path, by="owner").status == 200, path
+            disk.make_room()
+            wait_until(lambda: people.ready().status == 200)
+            if key:  # the same answer with the same key
+                assert people.submit(lease, key).status in (200, 201)
+            assert people.answer_one()
+            assert before in people.keys
+            for known_key, known_lease in people.keys.items():  # each is stored once: a replay says so
+                assert people.submit(known_lease, known_key).status in (200, 201), known_key
+            n_answers = people.api("GET", "progress", by="owner").body["n_answers"]
+            assert n_answers == len(people.keys)
+        people.site.manage("verify", people.known["slug"])
 
 
 def test_a_full_disk_under_the_files(disk, database_url):
