@@ -97,7 +97,7 @@ def _path() -> Path:
 
 
 def _hit_row(key: str, gap: float, burst: int) -> float:
-    values = {"key": key, "gap": gap, "burst": burst}
+    values: dict[str, Any] = {"key": key, "gap": gap, "burst": burst}
     try:
         with apart(), connection.cursor() as cursor:
             cursor.execute(_POSTGRESQL, values)
