@@ -21,7 +21,7 @@ def drop_rates(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("annotate", "0022_asked_again")]
+    dependencies = [("annotate", "0027_proven_addresses")]
     operations = [
         migrations.CreateModel(
             name="Heartbeat",
