@@ -52,6 +52,14 @@ def check_at_least_one(**_: Any) -> list[CheckMessage]:
 
 
 @register()
+def check_free_share(**_: Any) -> list[CheckMessage]:
+    if 0 <= settings.READY_FREE_SHARE < 1:
+        return []
+    hint = "Give a share of the disk, for instance 0.05; 0: none."
+    return [Error("READY_FREE_SHARE must be from 0 to below 1.", hint=hint, id="goldloop.E007")]
+
+
+@register()
 def check_redis_url(**_: Any) -> list[CheckMessage]:
     try:
         url = urlsplit(settings.REDIS_URL)

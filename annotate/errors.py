@@ -21,6 +21,10 @@ class Conflict(GoldloopError):
     """The present state of the project does not allow this action."""
 
 
+class NotStored(GoldloopError):
+    """What this needs to store cannot be stored now; nothing was changed, and the same may be tried again."""
+
+
 class LeaseLost(GoldloopError):
     """The annotator no longer holds the lease of the question."""
 

@@ -11,8 +11,9 @@ import orjson
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
+from annotate import outages
 from annotate.accounts.sign_in import TooManyAttempts
-from annotate.errors import AccessDenied, Conflict, GoldloopError, InvalidInput, LeaseLost, NotFound
+from annotate.errors import AccessDenied, Conflict, GoldloopError, InvalidInput, LeaseLost, NotFound, NotStored
 
 API = "/api/"  # failures below this address are answered as problem documents
 CONTENT_TYPE = "application/problem+json"
@@ -23,6 +24,7 @@ _ANSWERS: tuple[tuple[type[Exception], int, str], ...] = (
     (AccessDenied, 403, "denied"),
     (InvalidInput, 422, "invalid"),
     (TooManyAttempts, 429, "too_many_attempts"),
+    (NotStored, 503, "not_stored"),
     (LeaseLost, 409, "lease_lost"),
     (Conflict, 409, "conflict"),
     (GoldloopError, 409, "failed"),
@@ -32,6 +34,14 @@ _ANSWERS: tuple[tuple[type[Exception], int, str], ...] = (
 def answer_to(error: Exception) -> tuple[int, str] | None:
     """(status, type) of an expected failure; None for any other exception, which is a crash."""
     return next(((status, word) for kind, status, word in _ANSWERS if isinstance(error, kind)), None)
+
+
+def retry_seconds(error: Exception) -> int | None:
+    """After how long the same request may come again (`Retry-After`); None where that is not known."""
+    if isinstance(error, TooManyAttempts):
+        return error.seconds
+    outage = outages.of(error)
+    return outage.retry_seconds if outage else None
 
 
 def is_for_programs(request: HttpRequest) -> bool:

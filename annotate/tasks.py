@@ -1,12 +1,15 @@
 """Decides which kinds of runs there are, and what a worker does for each: KINDS names them, `perform` does one."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.utils.translation import gettext as _
 
 from annotate import access, files, labels, projects, rounds, vectors
+from annotate.accounts import rate_rows
+from annotate.accounts.rate_rows import CannotCount
 from annotate.dataset import export
 from annotate.errors import Conflict, InvalidInput, RunCancelled
 from annotate.formats.dialect import Dialect
@@ -111,7 +114,9 @@ def sweep() -> int:
 
 
 def hourly_cleanup() -> int:
-    """Throw away old uploads that no import needs; returns how many. Workers call it every hour."""
+    """Delete idle counters, and old uploads that no import needs; returns how many uploads. Workers call it hourly."""
+    with suppress(CannotCount):  # the next hour clears them
+        rate_rows.forget_idle()
     return uploads.sweep()
 
 

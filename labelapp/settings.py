@@ -192,6 +192,7 @@ MIDDLEWARE = [
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django_htmx.middleware.HtmxMiddleware",  # so that refusals come in the form that was asked for
+    "annotate.web.http.errors.OnlyMigrated",
     "annotate.web.http.limits.only_readable",  # before the CSRF check, the first that reads a form
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -306,9 +307,10 @@ SPECTACULAR_SETTINGS = {
     },
 }
 # (requests a second, how many at once before that counts) of each token; 0 a second: no limit
-# (docs/api.md). Counted in Redis where REDIS_URL is set, else in a file that the processes of one machine share.
+# (docs/api.md). Counted in Redis where REDIS_URL is set, else in rows: on PostgreSQL of the site's database, on SQLite
+# of a database of their own, which no read of the site waits for (docs/decisions/021-counting-requests.md).
 API_THROTTLES: dict[str, tuple[float, int]] = {"request": (50.0, 100), "submit": (20.0, 60)}
-API_THROTTLE_FILE = VAR_DIR / "throttles.sqlite3"
+API_RATES_FILE = VAR_DIR / "rates.sqlite3"
 API_HOURLY = {"import": 6, "export": 12}  # of each person, counted by what there is
 
 LANGUAGE_CODE = "en"
@@ -318,6 +320,8 @@ USE_I18N = True
 
 # Machine learning
 ENCODER_PATH = env.str("ENCODER_PATH", default="")  # a directory; empty: the packaged MiniLM
+# From less free room than this share of a disk on, the site is not ready (GET /readyz).
+READY_FREE_SHARE = _read("READY_FREE_SHARE", env.float, 0.05)
 REMEMBER_VECTORS = _bool("REMEMBER_VECTORS", False)  # in memory by text, for simulations over several seeds
 # When a paid pre-labeling pauses because answers name no label (annotate/silver/unusable.py).
 PRELABEL_UNUSABLE_IN_A_ROW = _read("PRELABEL_UNUSABLE_IN_A_ROW", env.int, 20)  # 0: never

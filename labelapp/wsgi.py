@@ -1,6 +1,7 @@
 """WSGI entry point for a web server; a request whose body ends early is an error to whoever reads it."""
 
 import os
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -49,4 +50,19 @@ def refusing_half(site: Callable[..., Iterable[bytes]]) -> Callable[..., Iterabl
     return application
 
 
-application = refusing_half(get_wsgi_application())
+def looking_first(site: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    """The same WSGI application, which looks before its first answer whether the database lacks migrations."""
+    from annotate.models import migrated
+
+    has_looked = threading.Event()
+
+    def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if not has_looked.is_set():
+            migrated.look()
+            has_looked.set()
+        return site(environ, start_response)
+
+    return application
+
+
+application = looking_first(refusing_half(get_wsgi_application()))

@@ -1,5 +1,6 @@
 """Files in: send one, see what an import would make of it, import it, fetch what could not be used."""
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -10,7 +11,7 @@ from rest_framework import serializers
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
-from annotate import tasks
+from annotate import outages, tasks
 from annotate.api.http import hourly
 from annotate.api.http.endpoint import Endpoint
 from annotate.api.http.fields import Choice, Input, Integer, Output, PublicId, Text
@@ -183,7 +184,12 @@ class Uploads(Endpoint):
         """The body is the file itself, of any type, with its length said: JSON Lines or CSV, packed (.gz) or not."""
         project, name = self.member.project, self.query["file_name"]
         chunks = _pieces(request._request)
-        return uploads.receive(project=project, by=self.me, file_name=name, chunks=chunks)
+        try:
+            return uploads.receive(project=project, by=self.me, file_name=name, chunks=chunks)
+        except OSError as error:
+            if outages.of(error):  # the rest is read and dropped, so that the program reads the answer
+                deque(chunks, maxlen=0)
+            raise
 
 
 class OneUpload(Endpoint):

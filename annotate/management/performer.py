@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from django.core.management.base import CommandError
 from django.db import DatabaseError, connection
 
-from annotate import tasks
+from annotate import outages, tasks
 from annotate.management import processes
 from annotate.models import Run
 from annotate.runs import lifecycle, worker_alive
@@ -55,12 +55,15 @@ class Performer:
             self.patiently(tasks.hourly_cleanup)
 
     def patiently(self, ask: Callable[[], _T]) -> _T | None:
-        """The result of `ask`, or None after a database error, which is reported: the child in progress goes on."""
+        """The result of `ask`, or None after an error of database or disk, which is reported: the child goes on."""
         try:
             return ask()
-        except DatabaseError as error:
+        except (DatabaseError, OSError) as error:
             connection.close()
-            self._complain(f"worker: {error}")
+            if outage := outages.of(error):
+                outages.report(outage, error)  # once a minute: it meets every look for work
+            else:
+                self._complain(f"worker: {error}")
             return None
 
     def _is_running(self, child: subprocess.Popen[bytes]) -> bool:

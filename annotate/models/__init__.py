@@ -7,6 +7,7 @@ from annotate.models.draw import Draw, QueueEntry, Round
 from annotate.models.event import Event
 from annotate.models.export import Export
 from annotate.models.gold import Adjudication, Gold
+from annotate.models.heartbeat import Heartbeat
 from annotate.models.invitation import (
     AddressLink,
     ApiToken,
@@ -66,4 +67,5 @@ __all__ = [
     "SignInFailure",
     "Upload",
     "User",
+    "Heartbeat",
 ]

@@ -16,7 +16,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
-from annotate import failpoints
+from annotate import failpoints, outages
 from annotate.errors import GoldloopError, RunCancelled, RunLost, RunPaused
 from annotate.models import Run, RunLine
 from annotate.models.base import database_now
@@ -150,8 +150,10 @@ performing: ContextVar[Attempt | None] = ContextVar("performing", default=None)
 def performed(attempt: Attempt) -> Iterator[Attempt]:
     """Run the body as the work of `attempt`, with a heartbeat, and end the run by how the body ends.
 
-    Normal end: succeeded. GoldloopError: failed. RunPaused and RunCancelled: paused, cancelled. Other exceptions:
-    errored. After a database error nobody knows what was stored: the run keeps its state until it counts as lost.
+    Normal end: succeeded. GoldloopError: failed. RunPaused and RunCancelled: paused, cancelled. A disk or database that
+    takes nothing: paused, with a sentence, so that it goes on from there when there is room. Where not even that can be
+    stored the run keeps its state until it counts as lost, as after other database errors, when nobody knows what was
+    stored. Other exceptions: errored.
     """
     token = performing.set(attempt)
     try:
@@ -165,7 +167,14 @@ def performed(attempt: Attempt) -> Iterator[Attempt]:
     except RunCancelled as error:
         attempt.finish(Run.State.CANCELLED, message=str(error))
         raise
-    except (OperationalError, InterfaceError) as error:
+    except (DatabaseError, InterfaceError, OSError) as error:
+        outage = outages.of(error)
+        if outage and outage.is_lasting:
+            _pause_for(outage, attempt)
+            raise RunPaused(outage.sentence) from error
+        if not isinstance(error, OperationalError | InterfaceError):
+            _end_errored(attempt, error)
+            raise
         connection.close()
         with suppress(DatabaseError):
             attempt.say(f"The database broke off: {error}")
@@ -175,12 +184,24 @@ def performed(attempt: Attempt) -> Iterator[Attempt]:
         raise
     except BaseException as error:
         # KeyboardInterrupt too: otherwise the next start would wait until the lease runs out.
-        attempt.finish(Run.State.ERRORED, message=repr(error)[:500], trace=traceback.format_exc())
+        _end_errored(attempt, error)
         raise
     else:
         attempt.finish(Run.State.SUCCEEDED)
     finally:
         performing.reset(token)
+
+
+def _pause_for(outage: outages.Outage, attempt: Attempt) -> None:
+    if not connection.in_atomic_block:
+        connection.close()
+    with suppress(DatabaseError):
+        said = _("Paused. What was finished is kept; it goes on from there when somebody resumes it.")
+        attempt.finish(Run.State.PAUSED, message=f"{said} {outage.sentence}")
+
+
+def _end_errored(attempt: Attempt, error: BaseException) -> None:
+    attempt.finish(Run.State.ERRORED, message=repr(error)[:500], trace=traceback.format_exc())
 
 
 @contextmanager

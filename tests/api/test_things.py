@@ -9,6 +9,7 @@ from annotate.models.project import Role
 from annotate.runs import lifecycle
 from tests.api.http.test_endpoint import is_problem
 from tests.factories import make_member, make_user
+from tests.refusing import refusing_files
 from tests.rows import make_run
 
 pytestmark = pytest.mark.django_db
@@ -82,6 +83,14 @@ class TestFiles:
 
     def test_an_empty_one_is_refused(self, olga):
         assert is_problem(send(olga, b""), 422)
+
+    def test_of_a_file_for_which_there_is_no_room_nothing_is_kept(self, olga):
+        olga.get("uploads")  # that the token is used has been noted
+        with refusing_files():
+            response = send(olga, b"text\n" + b"some text\n" * 300_000)
+        assert is_problem(response, 503)
+        assert response.json()["type"] == "urn:goldloop:problem:full"
+        assert olga.get("uploads").json()["results"] == []
 
     def test_it_is_thrown_away(self, olga):
         sent = send(olga, b"text\nx\n").json()
