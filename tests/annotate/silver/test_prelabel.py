@@ -30,7 +30,7 @@ def own_folder(settings, tmp_path):
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
-    monkeypatch.setattr("annotate.providers.retries._FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("annotate.providers.retries.FIRST_WAIT_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -61,6 +61,12 @@ def ask(project):
     with suppress(GoldloopError):
         prelabel.prelabel(project=project, by=owner_of(project))
     return project.runs.filter(kind="prelabel").latest("pk")
+
+
+def perform_next():
+    claimed = lifecycle.claim_next()
+    with lifecycle.taken_up(public_id=claimed.public_id, attempt=claimed.attempt) as attempt:
+        tasks.perform(attempt)
 
 
 def money(project):
@@ -159,12 +165,18 @@ class TestFaults:
         assert not Prediction.objects.exists()
         assert_sums_are_right(project)
 
-    def test_a_dead_server_opens_the_circuit(self, stub):
+    def test_a_dead_server_is_waited_for_and_then_the_run_pauses(self, stub, settings):
+        settings.PRELABEL_OUTAGE_SECONDS = 0.1
         project = paid_project(stub, base_url="http://127.0.0.1:9/v1")
         run = ask(project)
-        assert run.state == "failed" and "5 attempts in a row had no answer" in run.message
-        assert LedgerEntry.objects.count() <= 40 and money(project).spent_micros == 0
+        assert run.state == "paused" and "has not answered for 0 s" in run.message
+        assert "does not accept connections" in run.message
+        assert LedgerEntry.objects.count() <= 80 and money(project).spent_micros == 0
         assert_sums_are_right(project)
+        connections.change(connection=project.connection, base_url=stub.base_url, key=KEY, by=owner_of(project))
+        tasks.resume(run=run, by=owner_of(project))
+        perform_next()
+        assert Prediction.objects.filter(status="ok").count() == 20 == stub.bill().n_charged
 
 
 @pytest.mark.django_db
@@ -181,10 +193,8 @@ class TestCap:
         assert stub.bill().micros <= money(project).spent_micros <= need // 2
         assert_sums_are_right(project)
         budgets.set_cap(project=project, kind="machine", cap_micros=need * 20, by=owner_of(project))
-        lifecycle.resume(run=run, by=owner_of(project))
-        claimed = lifecycle.claim_next()
-        with lifecycle.taken_up(public_id=claimed.public_id, attempt=claimed.attempt) as attempt:
-            tasks.perform(attempt)
+        tasks.resume(run=run, by=owner_of(project))
+        perform_next()
         assert Prediction.objects.count() == 40 == stub.bill().n_charged
         assert Run.objects.get(pk=run.pk).state == "succeeded"
 
