@@ -13,7 +13,7 @@ from annotate.formats.dialect import Dialect
 from annotate.imports import counting, ingest, preview, uploads
 from annotate.learning import delivery, estimation, method_choice, named, training
 from annotate.modalities import modality
-from annotate.models import DeliveredVersion, Estimate, Export, Import, Label, Project, Run, User
+from annotate.models import Estimate, Export, Import, Label, Project, Run, User
 from annotate.money import ledger, payments
 from annotate.reports import round_sizes
 from annotate.runs import lifecycle
@@ -301,10 +301,10 @@ def _train(attempt: lifecycle.Attempt, by: User, *, method: str, parameters: Fac
     return {"model": model.version, "is_champion": model.is_champion, **facts, **_estimate(attempt, by)}
 
 
-def _estimate(attempt: lifecycle.Attempt, by: User) -> Facts:
-    _freeze(attempt, by)
+def _estimate(attempt: lifecycle.Attempt, by: User, frozen: delivery.Frozen | None = None) -> Facts:
+    frozen = frozen or _freeze(attempt, by)
     attempt.step("Estimating")
-    rows = estimation.estimate(project=attempt.run.project, by=by)
+    rows = estimation.estimate(project=attempt.run.project, by=by, frozen=frozen)
     row = next(row for row in rows if row.estimand == Estimate.Estimand.DELIVERED)
     return {"delivered": {"value": row.value, "low": row.low, "high": row.high, "n": row.n, "reason": row.reason}}
 
@@ -312,10 +312,11 @@ def _estimate(attempt: lifecycle.Attempt, by: User) -> Facts:
 def _export(attempt: lifecycle.Attempt, by: User, *, formats: Sequence[str]) -> Facts:
     exports = Export.objects.filter(run=attempt.run)
     if not exports.exists():
-        _estimate(attempt, by)  # before the export, so that the manifest holds the figures of this very version
-        delivered = _freeze(attempt, by)
+        frozen = _freeze(attempt, by)
+        # Before the export, so that the manifest holds the figures of this very version, whatever arrives meanwhile.
+        _estimate(attempt, by, frozen)
         attempt.step("Writing files")
-        export.export(delivered=delivered, by=by, formats=formats, show=attempt.beat, attempt=attempt)
+        export.export(delivered=frozen.row, by=by, formats=formats, show=attempt.beat, attempt=attempt)
     made = exports.select_related("delivered_version").get()
     written = [{name: file[name] for name in ("name", "bytes", "sha256")} for file in made.files]
     folder = str(files.path_of(made.folder))
@@ -328,10 +329,10 @@ def _read_items(attempt: lifecycle.Attempt) -> None:
     vectors.vectors_of(attempt.run.project, attempt.beat)
 
 
-def _freeze(attempt: lifecycle.Attempt, by: User) -> DeliveredVersion:
+def _freeze(attempt: lifecycle.Attempt, by: User) -> delivery.Frozen:
     """The delivered version of the project as it is now; freezing one, as a step with its own progress, if need be."""
     attempt.step("Applying the model")
-    return delivery.current(project=attempt.run.project, by=by, show=attempt.beat).row
+    return delivery.current(project=attempt.run.project, by=by, show=attempt.beat)
 
 
 KINDS = {

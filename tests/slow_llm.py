@@ -12,8 +12,8 @@ from annotate.imports import ingest
 from annotate.models import LedgerEntry, Prediction, Project, Run, RunLine
 from annotate.money import budgets
 from annotate.silver import connections
-from tests.factories import make_project, make_user, write_jsonl
 from tests import services
+from tests.factories import make_project, make_user, write_jsonl
 from tests.processes import ROOT
 from tests.stub_llm import Options, Stub
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings as project_settings
+from django.db.models import F
 
 from annotate import rounds, tasks
 from annotate.dataset import export
@@ -99,6 +100,20 @@ def test_an_export_is_not_written_twice(project):
     assert attempt.result == run.result
     assert Export.objects.get().run == run
     assert not written.exists()
+
+
+def test_an_export_has_the_figures_of_its_own_version_whatever_arrives_meanwhile(project, monkeypatch):
+    """An LLM run, or people, may go on beside it."""
+    step = lifecycle.Attempt.step
+
+    def changing(attempt, name):
+        Project.objects.filter(pk=project.pk).update(pool_revision=F("pool_revision") + 1)
+        step(attempt, name)
+
+    monkeypatch.setattr(lifecycle.Attempt, "step", changing)
+    perform(project, "export", formats=["jsonl"])
+    assert Export.objects.get().delivered_version.estimates.exists()
+    assert project.delivered_versions.count() == 1
 
 
 def test_what_a_run_made_says_so(project):
