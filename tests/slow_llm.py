@@ -29,7 +29,7 @@ class Process:
         self.start()
 
     def start(self) -> None:
-        words = ["--port", str(self._port), "--latency", "0.05", "--bill", str(self._bill)]
+        words = ["--port", str(self._port), "--latency", "0.1", "--bill", str(self._bill)]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.stub_llm", *words], cwd=ROOT, stdout=subprocess.PIPE, text=True
         )

@@ -184,13 +184,13 @@ def test_once_it_ends_when_nothing_waits_in_any_lane(tmp_path, environment):
 
 
 @pytest.mark.slow
-def test_a_server_killed_three_times_under_a_worker_that_also_trains(tmp_path, start_worker, environment):
+def test_a_server_killed_three_times_under_a_worker_that_also_trains(tmp_path, start_worker):
     """The server is a process that is killed with -9; all items are answered once, and the training ends, too."""
     with slow_llm.server(tmp_path / "bill") as server:
         slow, other = slow_llm.asking(server, tmp_path, n=200), project_of(40, tmp_path)
-        run, training, _worker = asked(slow), asked(other, "prelabel"), start_worker()
-        wait_until(lambda: succeeded(training))
-        training = asked(other, "train")
+        first, _worker = asked(other, "prelabel"), start_worker()
+        wait_until(lambda: succeeded(first))
+        run, training = asked(slow), asked(other, "train")
         for n in (1, 2, 3):
             wait_until(lambda n=n: server.n_charged() >= 40 * n)
             server.kill()
