@@ -39,10 +39,6 @@ _WAIT_SECONDS = 0.25  # for a result, before the clock and people's requests are
 _CHECK_SECONDS = 1.0  # between checks of the kill switch and the connection
 
 
-class _Failed(OutboundError):
-    """The run ends because of the server, whatever the items are."""
-
-
 class Asking:
     """One attempt at a run that asks a connection for the labels of `items`."""
 
@@ -143,7 +139,7 @@ class Asking:
         if self._outages.is_away and ended:
             client.recall()  # what is not sent yet would only break, too
         if self._outages.why:
-            self._halt(_Failed(self._outages.why))
+            self._halt(OutboundError(self._outages.why))  # whatever the items are
         if why := self._outages.gave_up or self._unusable.why:
             self._halt(RunPaused(why))
 

@@ -11,6 +11,7 @@ from annotate.reports import next_step
 from annotate.runs import lanes
 from annotate.templatetags.figures import duration
 
+_SECONDS_TO_CLAIM = 15  # workers look every 10 s; a run that is queued for longer lacks a worker
 _LANES = {
     "llm": gettext_lazy("a worker for LLM servers"),
     "io": gettext_lazy("a worker for files and rounds"),
@@ -34,6 +35,16 @@ def sentence(run: Run, now: datetime) -> str:
         "Nothing more is sent. %(n)s calls are in flight; each is paid at its real price when it ends.",
         n,
     ) % {"n": n}
+
+
+def has_no_worker(run: Run, now: datetime) -> bool:
+    """Whether a queued run lacks a worker: it has waited for longer than workers take to look, and its lane is idle."""
+    if run.state != Run.State.QUEUED:
+        return False
+    last = run.lines.order_by("-pk").values_list("at", flat=True).first()  # it may have been resumed lately
+    if (now - max(run.created_at, last or run.created_at)).total_seconds() < _SECONDS_TO_CLAIM:
+        return False
+    return not lanes.at_work(run).exists()
 
 
 def _waits(run: Run) -> str:

@@ -11,11 +11,9 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from annotate.models import Project, Run
 from annotate.reports import next_step, round_sizes
-from annotate.runs import lanes
 from annotate.templatetags.figures import count, interval, percent
 from annotate.web import live_run
 
-_SECONDS_TO_CLAIM = 15  # workers look every 10 s; a run that is queued for longer lacks a worker
 _SECONDS_NEW = 120
 
 STATES: dict[str, Promise] = {
@@ -143,7 +141,7 @@ def status(run: Run, seen: Seen | None = None) -> Status:
         sentence=_sentence(run) or live_run.sentence(run, now),
         took=None if run.state == Run.State.QUEUED else (end - began).total_seconds(),
         left=_left(run, seen, now.timestamp()),
-        has_no_worker=_has_no_worker(run),
+        has_no_worker=live_run.has_no_worker(run, now),
         seen=seen,
     )
 
@@ -154,17 +152,6 @@ def _left(run: Run, seen: Seen, now: float) -> float | None:
     if run.state != Run.State.RUNNING or not run.n_total or done <= 0 or spent < 2:
         return None
     return max(0.0, (run.n_total - run.n_done) * spent / done)
-
-
-def _has_no_worker(run: Run) -> bool:
-    """Whether a queued run lacks a worker: it has waited for longer than workers take to look, and its lane is idle."""
-    if run.state != Run.State.QUEUED:
-        return False
-    now = timezone.now()
-    last = run.lines.order_by("-pk").values_list("at", flat=True).first()  # it may have been resumed lately
-    if (now - max(run.created_at, last or run.created_at)).total_seconds() < _SECONDS_TO_CLAIM:
-        return False
-    return not lanes.at_work(run).exists()
 
 
 def _sentence(run: Run) -> str:
