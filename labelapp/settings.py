@@ -159,7 +159,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_keepalive": True,
     "max_retries": 0,  # else the second ring to a dead broker takes two seconds
 }
-CELERY_TASK_QUEUES: dict[str, dict[str, str]] = {"io": {}, "ml": {}}  # waits for others · keeps a processor busy
+CELERY_TASK_QUEUES: dict[str, dict[str, str]] = {"llm": {}, "io": {}, "ml": {}}  # annotate/runs/lanes.py
 CELERY_TASK_DEFAULT_QUEUE = "io"
 CELERY_TASK_CREATE_MISSING_QUEUES = False
 CELERY_TASK_ACKS_LATE = False
@@ -327,6 +327,13 @@ REMEMBER_VECTORS = _bool("REMEMBER_VECTORS", False)  # in memory by text, for si
 PRELABEL_UNUSABLE_IN_A_ROW = _read("PRELABEL_UNUSABLE_IN_A_ROW", env.int, 20)  # 0: never
 PRELABEL_UNUSABLE_SHARE = _read("PRELABEL_UNUSABLE_SHARE", env.float, 0.5)  # more than this; 1: never
 PRELABEL_UNUSABLE_LEAST = _read("PRELABEL_UNUSABLE_LEAST", env.int, 50)  # answers from which the share counts
+# How long a paid pre-labeling waits (annotate/providers/outages.py, annotate/silver/stopping.py).
+PRELABEL_OUTAGE_SECONDS = _read("PRELABEL_OUTAGE_SECONDS", env.float, 600.0)  # for a server that does not answer
+PRELABEL_FINISH_SECONDS = _read("PRELABEL_FINISH_SECONDS", env.float, 60.0)  # for calls in flight when it stops
+# Runs that one worker performs at a time, by what they need (annotate/runs/lanes.py).
+WORKER_LLM_RUNS = _read("WORKER_LLM_RUNS", env.int, 4)
+WORKER_IO_RUNS = _read("WORKER_IO_RUNS", env.int, 2)
+WORKER_ML_RUNS = _read("WORKER_ML_RUNS", env.int, 1)
 RUN_SWEEP_SECONDS = _read("RUN_SWEEP_SECONDS", env.float, 10.0)  # between two looks of a Celery worker for lost runs
 RUN_ATTEMPTS = _read("RUN_ATTEMPTS", env.int, 3)  # a run that kills its worker must not go on for ever
 RUN_LEASE_SECONDS = _read("RUN_LEASE_SECONDS", env.int, 120)

@@ -32,14 +32,19 @@ class Run(models.Model):
         NONE = ""
         PAUSE = "pause"
         CANCEL = "cancel"
+        PAUSE_NOW = "pause_now"  # without waiting for calls in flight, which are then written off
+        CANCEL_NOW = "cancel_now"
 
     AT_WORK = (State.QUEUED, State.RUNNING)  # a worker performs it or will take it
     ALIVE = (*AT_WORK, State.PAUSED)  # has not ended; at most one per project and kind
+    TO_PAUSE = (Action.PAUSE, Action.PAUSE_NOW)
+    TO_CANCEL = (Action.CANCEL, Action.CANCEL_NOW)
+    AT_ONCE = (Action.PAUSE_NOW, Action.CANCEL_NOW)
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="runs")
     public_id = PublicIdField()
     kind = models.CharField(max_length=30)
-    queue = models.CharField(max_length=10, default="io")  # which workers may take it: io, or ml with its own memory
+    queue = models.CharField(max_length=10, default="io")  # the lane that may take it: annotate/runs/lanes.py
     parameters = models.JSONField(default=dict)
     performer = models.CharField(max_length=10, choices=Performer.choices, default=Performer.WORKER)
     state = models.CharField(max_length=20, choices=State.choices, default=State.QUEUED)

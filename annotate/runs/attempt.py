@@ -14,7 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, connections
 from django.db.models import QuerySet
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from annotate import failpoints, outages
 from annotate.errors import GoldloopError, RunCancelled, RunLost, RunPaused
@@ -26,6 +26,8 @@ Show = Callable[[int, int | None], None]  # called with (done, total), to draw a
 _SECONDS_BETWEEN_BEATS = 2.0  # each heartbeat is a commit of about 4 ms
 SILENT_SECONDS = 3_600  # work that reports no progress for so long counts as hung: its lease is not renewed
 _MOST_LINES = 1_000  # in the log of one run
+CANCELLED = gettext_lazy("Cancelled. What was finished is kept.")
+PAUSED = gettext_lazy("Paused. It goes on from here when somebody resumes it.")
 
 
 class Attempt:
@@ -96,13 +98,26 @@ class Attempt:
         """From now on requests to pause or cancel are ignored: the work is clearing away what a cancelled run left."""
         self._has_obeyed = True
 
+    def obeys_again(self) -> None:
+        """Requests are followed again: the one that was obeyed was taken back before the work had stopped."""
+        self._has_obeyed = False
+
+    @property
+    def requested_action(self) -> str:
+        """What people ask of the run, as the heartbeat read it last: one of Run.Action."""
+        return self._requested_action
+
+    def show_facts(self, facts: dict[str, Any]) -> None:
+        """Show people these facts as the run's result while it is at work; its end replaces them."""
+        mine(self.run).update(result=facts)
+
     def _obey(self) -> None:
         if self._has_obeyed:
             return
-        if self._requested_action == Run.Action.CANCEL:
-            raise RunCancelled(_("Cancelled. What was finished is kept."))
-        if self._requested_action == Run.Action.PAUSE:
-            raise RunPaused(_("Paused. It goes on from here when somebody resumes it."))
+        if self._requested_action in Run.TO_CANCEL:
+            raise RunCancelled(str(CANCELLED))
+        if self._requested_action in Run.TO_PAUSE:
+            raise RunPaused(str(PAUSED))
 
     def keep_alive(self, stop: threading.Event) -> None:
         """The heartbeat, run in a thread with its own database connection until `stop` is set.

@@ -25,6 +25,6 @@ def give_back(runs: QuerySet[Run]) -> int:
     """Queue those of the runs again that are running; a command's run ends. Returns how many."""
     n_changed = 0
     for run in runs.filter(state=Run.State.RUNNING).order_by("pk"):
-        is_workers = run.performer == Run.Performer.WORKER and run.requested_action != Run.Action.PAUSE
+        is_workers = run.performer == Run.Performer.WORKER and run.requested_action not in Run.TO_PAUSE
         n_changed += lifecycle.return_to_queue(run) if is_workers else lifecycle.requeue_lost(run)
     return n_changed
