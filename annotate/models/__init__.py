@@ -8,7 +8,7 @@ from annotate.models.event import Event
 from annotate.models.export import Export
 from annotate.models.gold import Adjudication, Gold
 from annotate.models.invitation import ApiToken, IdempotentRequest, Invitation, PasswordReset, SignInFailure
-from annotate.models.item import Import, Item, ItemPayload, RejectedRow, Upload
+from annotate.models.item import Import, Item, ItemPayload, RejectedRow, Upload, UploadReservation
 from annotate.models.lease import Lease
 from annotate.models.model_version import DeliveredVersion, Estimate, ModelVersion
 from annotate.models.prediction import Prediction, PromptVersion
@@ -54,5 +54,6 @@ __all__ = [
     "RunLine",
     "SignInFailure",
     "Upload",
+    "UploadReservation",
     "User",
 ]

@@ -40,7 +40,7 @@ def create_queued(
     """Create a run that waits for a worker.
 
     If a run of this kind with the same parameters is alive (a double click), that run is returned, resumed if it
-    was paused. RunBusy if the run that is alive has other parameters.
+    was paused. RunBusy if the run that is alive has other parameters, or if `by` counts another file already.
     """
     fields = {"parameters": parameters, "queue": queue, "started_by": by, "retry_of": retry_of}
     try:
@@ -50,6 +50,8 @@ def create_queued(
             return run
     except IntegrityError:
         alive = Run.objects.filter(project=project, kind=kind, state__in=Run.ALIVE).first()
+    if alive is None and (count := _count_of(by)):
+        raise RunBusy(_counting_sentence(count))
     if alive is None or alive.performer == Run.Performer.COMMAND or alive.parameters != parameters:
         raise RunBusy(_busy_sentence(alive, kind, project))
     return resume(run=alive, by=by) if alive.state == Run.State.PAUSED else alive
@@ -88,11 +90,14 @@ def resume(*, run: Run, by: User) -> Run:
         pk=run.pk, state__in=[Run.State.RUNNING, Run.State.QUEUED], requested_action=Run.Action.PAUSE
     )
     requeued = {"state": Run.State.QUEUED, "requested_action": Run.Action.NONE, "message": "", **_NOBODY, **_NOTHING}
-    with transaction.atomic():
-        if not paused.update(**requeued) and not pausing.update(requested_action=Run.Action.NONE):
-            raise Conflict(_("This run is not paused."))
-        notify.on_commit(run)
-        return _told(run, by, "resumed")
+    try:
+        with transaction.atomic():
+            if not paused.update(**requeued) and not pausing.update(requested_action=Run.Action.NONE):
+                raise Conflict(_("This run is not paused."))
+            notify.on_commit(run)
+            return _told(run, by, "resumed")
+    except IntegrityError:  # a count; whoever started it counts another file by now
+        raise RunBusy(_counting_sentence(_count_of(run.started_by))) from None
 
 
 def cancel(*, run: Run, by: User, needs_tidying: bool) -> Run:
@@ -302,6 +307,26 @@ def _busy_sentence(alive: Run | None, kind: str, project: Project) -> str:
         **names,
         "seconds": seconds,
     }
+
+
+def _count_of(person: User | None) -> Run | None:
+    """The count that this person has in the queue or at work, in whatever project."""
+    at_work = Run.objects.filter(kind="count", state__in=Run.AT_WORK, started_by=person)
+    return at_work.select_related("project").first() if person else None
+
+
+def _counting_sentence(count: Run | None) -> str:
+    """Why a person cannot count one more file now. `count`: theirs that is not done; None: it has just ended."""
+    if count is None:
+        return _("Another count has just ended. Try again.")
+    names = {"project": count.project, "run": count.public_id}
+    return (
+        _(
+            "One file is counted at a time for a person, and a count that you started in %(project)s is not done (run "
+            "%(run)s). Wait for it, or cancel it: on the page Import of that project, or through the API."
+        )
+        % names
+    )
 
 
 def _a(kind: str) -> str:
