@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 from django.conf import settings
 from django.utils.translation import ngettext
 
-from annotate import access
+from annotate import access, turns
 from annotate.errors import InvalidInput
 from annotate.formats import own_export
 from annotate.formats.beginnings import Clock
@@ -104,15 +104,24 @@ def of_upload(
 
     `dialect`: settings that a person chose instead of the detected ones. `columns`: column by role, instead of the
     proposal, in which no column holds labels. `ask`: further columns that may hold labels. InvalidInput if the file is
-    neither a table nor JSON, or cannot be read like this at all.
+    neither a table nor JSON, or cannot be read like this at all; Busy while too many previews are being made.
     """
     access.require(by, upload.project, to="manage")
     project = upload.project
+    with turns.HEAVY.taken(by.pk), opened(upload) as file:
+        return _of_file(project, file, upload.file_name, dialect, columns, ask)
+
+
+def _of_file(
+    project: Project,
+    file: BinaryIO,
+    name: str,
+    dialect: Mapping[str, Any] | None,
+    columns: Chosen | None,
+    ask: Collection[str],
+) -> Preview:
     fields, limit = modality(project.modality).FIELDS, settings.IMPORT_MAX_BYTES
-    with opened(upload) as file:
-        found = file_preview.of_file(
-            file, upload.file_name, fields=fields, dialect=dialect, columns=columns, limit=limit
-        )
+    found = file_preview.of_file(file, name, fields=fields, dialect=dialect, columns=columns, limit=limit)
     outcome = _judged(project, found)
     return Preview(
         dialect=found.dialect,

@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 
 from annotate import access, failpoints
 from annotate.errors import Conflict, NotFound, RunBusy, RunLost
-from annotate.models import Project, Run, RunLine, User
+from annotate.models import Project, Run, RunLine, Upload, User
 from annotate.models.base import database_now
 from annotate.models.event import record
 from annotate.runs import notify
@@ -319,14 +319,13 @@ def _counting_sentence(count: Run | None) -> str:
     """Why a person cannot count one more file now. `count`: theirs that is not done; None: it has just ended."""
     if count is None:
         return _("Another count has just ended. Try again.")
-    names = {"project": count.project, "run": count.public_id}
-    return (
-        _(
-            "One file is counted at a time for a person, and a count that you started in %(project)s is not done (run "
-            "%(run)s). Wait for it, or cancel it: on the page Import of that project, or through the API."
-        )
-        % names
+    sent = Upload.objects.filter(project=count.project, public_id=count.parameters.get("upload", "")).first()
+    names = {"file": sent.file_name if sent else "?", "project": count.project, "run": count.public_id}
+    sentence = _(
+        "One file is counted at a time for each person, and you are counting %(file)s in %(project)s. Wait until that "
+        "is done, or cancel it: on the preview of that file, or as run %(run)s through the API."
     )
+    return sentence % names
 
 
 def _a(kind: str) -> str:

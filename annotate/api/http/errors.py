@@ -17,7 +17,6 @@ from django.utils.translation import gettext as _
 from rest_framework import exceptions
 
 from annotate import problems
-from annotate.accounts.sign_in import TooManyAttempts
 
 _WORDS = {
     400: "bad_request",
@@ -41,8 +40,8 @@ def handle(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
     request: HttpRequest = context["request"]._request
     if found := problems.answer_to(error):
         response = problems.response(request, *found, str(error))
-        if isinstance(error, TooManyAttempts):
-            response.headers["Retry-After"] = str(error.seconds)
+        for name, value in problems.retry_after(error).items():
+            response.headers[name] = value
         return response
     if isinstance(error, exceptions.ValidationError):
         return _invalid(request, error)

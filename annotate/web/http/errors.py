@@ -9,7 +9,6 @@ from django.shortcuts import render
 from django.utils.translation import gettext as _
 
 from annotate import problems
-from annotate.accounts.sign_in import TooManyAttempts
 from annotate.templatetags.figures import file_size
 from annotate.web.http.guards import wants_json
 from annotate.web.http.htmx import wants_fragment
@@ -35,8 +34,8 @@ class ErrorPages:
             return None
         status, word = expected
         response = answer(request, status, word, str(error))
-        if isinstance(error, TooManyAttempts):
-            response.headers["Retry-After"] = str(error.seconds)
+        for name, value in problems.retry_after(error).items():
+            response.headers[name] = value
         return response
 
 

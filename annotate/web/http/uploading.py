@@ -36,9 +36,14 @@ class Spool(FileUploadHandler):
     is_wanted = False
     n_bytes = 0
 
+    def __init__(self, request: HttpRequest, *, keeps: bool = True) -> None:
+        """`keeps`: False: all of the file is read and dropped."""
+        super().__init__(request)
+        self._keeps = keeps
+
     def new_file(self, *args: Any, **kwargs: Any) -> None:
         super().new_file(*args, **kwargs)
-        self.is_wanted = self.field_name == FIELD and not hasattr(self, "file")
+        self.is_wanted = self._keeps and self.field_name == FIELD and not hasattr(self, "file")
         if self.is_wanted:
             folder = files.path_of("uploads")
             folder.mkdir(parents=True, exist_ok=True)
