@@ -36,8 +36,8 @@ def check(text: str) -> None:
         raise InvalidInput(_("The guidelines have more than %(n)d characters.") % {"n": MOST_CHARACTERS})
     if (n_signs := _n_signs(text)) > MOST_SIGNS:
         sentence = _(
-            "The guidelines have %(n)s signs of Markdown ([ ] ! * _ ` < > & | \\ # and line ends, and a quarter of "
-            "the other punctuation); at most %(most)s are taken, since more would take too long to show."
+            "The guidelines would take too long to show. Signs of Markdown in them ([ ] ! * _ ` < > & | \\ # and line "
+            "ends, and a quarter of the other punctuation): %(n)s; at most %(most)s are taken."
         )
         raise InvalidInput(sentence % {"n": f"{n_signs:,}", "most": f"{MOST_SIGNS:,}"})
     if _n_cells(text) > MOST_CELLS:

@@ -87,6 +87,20 @@ class _Pass(io.RawIOBase):
         return len(part)
 
 
+def stated_bytes(file: BinaryIO) -> int:
+    """How many bytes the file says that it has when it is unpacked; 0 where it says nothing, or too little.
+
+    A gzip file ends with that number, modulo 2**32 and of its last member alone (RFC 1952, section 2.3.1): if it is not
+    damaged, it has no less.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if file.read(2) != GZIP:
+        return size
+    file.seek(max(0, size - 4))
+    return int.from_bytes(file.read(4), "little")
+
+
 def beginning(file: BinaryIO, *, most: int, reading: Clock) -> tuple[Beginning, Exception | None]:
     """The first `most` bytes of the file, unpacked, of not more than so many stored ones; and what is damaged there.
 

@@ -94,7 +94,7 @@ def inspect(
         for block in blocks(file):
             n_bytes += len(block)
             if limit is not None and n_bytes > limit:
-                raise InvalidInput(_too_large(name, stamp[0], limit))
+                raise InvalidInput(too_large(name, stamp[0], limit))
             counter.add(block)
             beat()
     except DAMAGE as error:
@@ -152,7 +152,8 @@ def damage_sentence(name: Path | str, error: BaseException, n_lines: int) -> str
     return f"{name}: the gzip file {what} after {n_lines:,} readable lines. Nothing of it was imported."
 
 
-def _too_large(name: Path | str, n_stored: int, limit: int) -> str:
+def too_large(name: Path | str, n_stored: int, limit: int) -> str:
+    """What people are told of a file that unpacks to more than is taken."""
     return (
         f"{name} holds more than {limit:,} bytes when it is unpacked ({n_stored:,} as stored); that is the limit. "
         "Split it into several files."

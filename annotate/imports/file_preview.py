@@ -4,6 +4,7 @@ While somebody waits, MOST_BYTES are read, unpacked, for SECONDS of CPU time at 
 run (annotate/imports/counting.py, annotate/imports/ingest.py).
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -86,8 +87,8 @@ class FilePreview:
         if self.names:
             return ""
         if not self.rows:
-            sentence = _("No row ends within the first %(n)s bytes; more is not read while you wait.")
-            return sentence % {"n": f"{self.n_bytes_read:,}"} if not self.is_whole else ""
+            sentence = _("No row ends within the first %(many)s bytes; more is not read while you wait.")
+            return sentence % {"many": f"{self.n_bytes_read:,}"} if not self.is_whole else ""
         number, reason = self.rows[0].line[0], self._why_not()
         sentence = ngettext(
             "The first row cannot be read: row %(number)s %(reason)s.",
@@ -124,6 +125,8 @@ def of_file(
     """
     choices, chosen = dialect or {}, columns or {}
     Dialect.from_json({"format": "csv", **choices})  # refuses impossible choices before the file is read
+    if limit is not None and beginnings.stated_bytes(file) > limit:
+        raise InvalidInput(streams.too_large(name, file.seek(0, os.SEEK_END), limit))
     clock = Clock(SECONDS)
     start, damage = beginnings.beginning(file, most=MOST_BYTES, reading=Clock(_READING_SECONDS))
     if damage is not None:
@@ -206,7 +209,7 @@ def _too_large(n_bytes: int, limit: int | None) -> list[str]:
     if limit is None or n_bytes <= limit:
         return []
     sentence = _(
-        "It seems to hold about %(n)s bytes when it is unpacked; %(limit)s are taken. If it does, an import of it "
+        "It seems to hold about %(many)s bytes when it is unpacked; %(limit)s are taken. If it does, an import of it "
         "ends before anything is stored: split it into several files."
     )
-    return [sentence % {"n": f"{n_bytes:,}", "limit": f"{limit:,}"}]
+    return [sentence % {"many": f"{n_bytes:,}", "limit": f"{limit:,}"}]

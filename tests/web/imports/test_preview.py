@@ -5,7 +5,6 @@ import re
 import pytest
 
 from annotate import files
-from annotate.imports import preview
 from annotate.models import Import, Item, Run, Upload
 from annotate.silver import quotes
 from tests.bad_files import BAD_FILES, GOOD_CSV, GOOD_JSONL, ODD_FILES
@@ -43,7 +42,7 @@ class TestPreview:
         assert re.search("would cost about <span[^>]*>3.00.USD</span>", text_of(self.look(olga, project, upload)))
 
     def test_a_sample_is_not_taken_for_the_file(self, olga, project, monkeypatch):
-        monkeypatch.setattr(preview, "N_CHECKED", 3)
+        monkeypatch.setattr(file_preview, "N_CHECKED", 3)
         content = b"id,text\n" + b"".join(b"%d,text %d\n" % (n, n) for n in range(6))
         text = text_of(self.look(olga, project, sent(project, content)))
         assert "Only the first 3 rows were read so far" in text
