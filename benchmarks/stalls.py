@@ -1,7 +1,7 @@
 """Measures whether people can stop the site for others: with files whose preview is costly, and with Markdown bombs.
 
 Starts the real server (`manage.py serve`) on a temporary folder and sends real HTTP. First people label on an idle
-site, then while four managers preview the worst files again and again and 32 connections send Markdown bombs.
+site, then while four managers preview the worst files again and again and waves of 32 Markdown bombs arrive.
 """
 
 import argparse
@@ -47,21 +47,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
         site = Site(Path(folder))
         site.manage("migrate", "--verbosity", "0")
         _say("Making the project and the files …")
-        words = ("--items", options.items, "--round", options.items, "--users", options.users, "--overlap", 1)
+        words = ("--items", options.items, "--round", options.items, "--users", 2 * options.users, "--overlap", 1)
         made = json.loads(site.python("-m", "benchmarks.stalls_project", *words))
         with site.served():
             _say("Nobody attacks …")
-            idle = _phase(site.url, made, options)
+            idle = _phase(site.url, _people(made, 0, options.users), options)
             _say("Four previews at a time, and 32 bombs …")
-            attack = _Attack(site.url, made)
+            attack = _Attack(site.url, made, options.every)
             with attack:
-                attacked = _phase(site.url, made, options)
+                attacked = _phase(site.url, _people(made, options.users, 2 * options.users), options)
     print(json.dumps({"idle": idle, "attacked": attacked, "previews": attack.previews, "bombs": attack.bombs}))
 
 
-def _phase(url: str, made: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
-    """What people and a health check see of the site."""
-    crowd, health, stopped = Crowd(url, made, think=options.think, until_empty=False), list[float](), threading.Event()
+def _people(made: dict[str, Any], first: int, last: int) -> dict[str, Any]:
+    return {**made, "people": made["people"][first:last], "first": first}
+
+
+def _phase(url: str, people: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    """What people and a health check see of the site. Each phase has people of its own, whose answers have new keys."""
+    crowd, health, stopped = (
+        Crowd(url, people, think=options.think, until_empty=False),
+        list[float](),
+        threading.Event(),
+    )
     check = threading.Thread(target=_watch, args=(url, health, stopped))
     check.start()
     crowd.work(warm=1.0, seconds=options.seconds)
@@ -80,16 +88,16 @@ def _watch(url: str, times: Times, stopped: threading.Event) -> None:
 
 
 class _Attack:
-    """Managers who preview their files, and one more account that sends bombs, as fast as they are answered."""
+    """Managers who preview their files as fast as they are shown, and one more account that sends waves of bombs."""
 
-    def __init__(self, url: str, made: dict[str, Any]) -> None:
+    def __init__(self, url: str, made: dict[str, Any], every: float) -> None:
         self._url, self._slug, self._stopped = url, made["slug"], threading.Event()
         self._previews: list[tuple[int, float]] = []
         self._bombs: list[tuple[int, float]] = []
         looks = [self._look(manager) for manager in made["managers"]]
         session = made["people"][0]["session"]
         bombs = [self._bomb(session, _ALLOWED if n % 2 else _BRACKETS) for n in range(_N_BOMBERS)]
-        works = [(look, self._previews) for look in looks] + [(bomb, self._bombs) for bomb in bombs]
+        works = [(look, self._previews, 0.0) for look in looks] + [(bomb, self._bombs, every) for bomb in bombs]
         self._threads = [threading.Thread(target=self._repeat, args=work) for work in works]
 
     def __enter__(self) -> None:
@@ -117,10 +125,14 @@ class _Attack:
         body = urlencode({"guidelines": text})
         return lambda: _ask(self._url, "POST", "/preview", body, session=session)
 
-    def _repeat(self, send: Callable[[], int], answers: list[tuple[int, float]]) -> None:
+    def _repeat(self, send: Callable[[], int], answers: list[tuple[int, float]], every: float) -> None:
+        """Send, wait for the answer, and send again: `every` so many seconds, or at once where it is 0."""
+        following = time.perf_counter()
         while not self._stopped.is_set():
             began = time.perf_counter()
             answers.append((send(), time.perf_counter() - began))
+            following = max(following + every, time.perf_counter())
+            self._stopped.wait(max(0.0, following - time.perf_counter()) if every else 0.0)
 
 
 def _ask(url: str, method: str, path: str, body: str | None = None, session: str = "") -> int:
@@ -166,6 +178,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--items", type=int, default=10_000, metavar="N", help="questions (default 10000)")
     parser.add_argument("--users", type=int, default=4, metavar="U", help="people who label (default 4)")
     parser.add_argument("--seconds", type=float, default=20, metavar="S", help="of each phase (default 20)")
+    parser.add_argument("--every", type=float, default=4, metavar="S", help="seconds between two waves (default 4)")
     parser.add_argument("--think", type=float, default=0.5, metavar="T", help="seconds per item (default 0.5)")
     return parser.parse_args(arguments)
 

@@ -33,7 +33,7 @@ def make(options: argparse.Namespace) -> dict[str, Any]:
     owner, managers = User.objects.get(email="owner@example.org"), list[dict[str, str]]()
     for name, content in worst_files().items():
         manager = User.objects.create_user(f"{name}@example.org")
-        projects.add_member(project=project, user=manager, role=Role.OWNER, is_trusted=True, by=owner)
+        projects.add_member(project=project, user=manager, role=Role.ADMIN, is_trusted=True, by=owner)
         sent = uploads.receive(project=project, by=manager, file_name=f"{name}.txt", chunks=[content])
         managers.append({"file": name, "upload": sent.public_id, "session": session_cookie(manager)})
     return {**made, "managers": managers}

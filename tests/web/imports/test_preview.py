@@ -5,6 +5,7 @@ import re
 import pytest
 
 from annotate import files
+from annotate.imports import file_preview
 from annotate.models import Import, Item, Run, Upload
 from annotate.silver import quotes
 from tests.bad_files import BAD_FILES, GOOD_CSV, GOOD_JSONL, ODD_FILES
