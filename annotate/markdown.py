@@ -18,7 +18,7 @@ from markdown_it.token import Token
 from annotate.errors import InvalidInput
 
 MOST_CHARACTERS = 100_000  # some forty printed pages
-MOST_SIGNS = 6_000  # forty pages of usual text have half of them; the worst text with so many takes about 0.2 s
+MOST_SIGNS = 8_000  # forty pages of usual text have half of them; the worst text with so many takes about 0.2 s
 MOST_CELLS = 4_000  # of all tables: a row that is too short is filled up with cells
 _NO_SIGNS = str.maketrans("", "", "[]!*_`<>&|\\#\n")
 _NO_STOPS = str.maketrans("", "", "$%+-:=@^{}~")  # where the parser stops and looks; four of them count as one sign

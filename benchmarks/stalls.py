@@ -35,7 +35,7 @@ bombs                  POST /preview of Markdown: how often each status was answ
 """
 
 _BRACKETS = "[" * 99_000
-_ALLOWED = "![" * 2_990  # as costly as a text can be that is not refused
+_ALLOWED = "![" * 3_990  # as costly as a text can be that is not refused
 _CSRF = "b" * 32
 _TIMEOUT_SECONDS = 60.0
 _N_BOMBERS = 32

@@ -4,7 +4,6 @@ While somebody waits, MOST_BYTES are read, unpacked, for SECONDS of CPU time at 
 run (annotate/imports/counting.py, annotate/imports/ingest.py).
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -125,13 +124,15 @@ def of_file(
     """
     choices, chosen = dialect or {}, columns or {}
     Dialect.from_json({"format": "csv", **choices})  # refuses impossible choices before the file is read
-    if limit is not None and beginnings.stated_bytes(file) > limit:
-        raise InvalidInput(streams.too_large(name, file.seek(0, os.SEEK_END), limit))
     clock = Clock(SECONDS)
     start, damage = beginnings.beginning(file, most=MOST_BYTES, reading=Clock(_READING_SECONDS))
     if damage is not None:
         n_lines = start.getvalue().count(b"\n")
         raise InvalidInput(streams.damage_sentence(name, damage, n_lines))
+    n_bytes = start.n_bytes / start.share if start.n_bytes else 0
+    # What a file says of its size may be anything where it is cut off: what is there has to look like it.
+    if limit is not None and not start.is_whole and min(beginnings.stated_bytes(file), n_bytes) > limit:
+        raise InvalidInput(streams.too_large(name, start.stamp[0], limit))
     wanted = [column for column in chosen.values() if column]
     found = detection.detect(start, name, limit=limit, choices=choices, columns=wanted)
     reader = reader_of(found.dialect)
@@ -141,7 +142,7 @@ def of_file(
         reader.check_beginning(start, name)
     names = reader.names(start)
     rows, n_rows = _rows(reader, start, clock, is_cut_out=found.dialect.format == "json")
-    n_bytes = round(start.n_read / start.share)
+    n_bytes = round(start.n_read / start.share)  # again: less may have been read than is there
     return FilePreview(
         dialect=found.dialect,
         reader=reader,

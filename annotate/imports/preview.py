@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import orjson
 from django.conf import settings
@@ -27,6 +27,8 @@ from annotate.models import Project, RejectedRow, Upload, User
 from models_ml.label_matching import is_empty
 
 N_SHOWN = 20  # new items
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def _label_columns(project: Project, found: FilePreview, more: Collection[str]) 
     return label_columns.find(rows, found.names, found.mapping, labels, more, is_typed=found.reader.is_typed)
 
 
-def _while(rows: Iterable[Any], clock: Clock) -> Iterator[Any]:
+def _while(rows: Iterable[_T], clock: Clock) -> Iterator[_T]:
     """The rows until the time is over, the first one in any case."""
     for n, row in enumerate(rows):
         if n and clock.is_over:

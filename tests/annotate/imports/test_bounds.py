@@ -3,9 +3,11 @@
 import gzip
 import io
 import json
+from importlib import import_module
 from threading import Barrier, Thread
 
 import pytest
+from django.apps import apps
 from django.db import connection
 
 from annotate import projects, tasks
@@ -141,6 +143,14 @@ class TestOneCountOfAPerson:
         self.count(other, by)
         with pytest.raises(Conflict, match="One file is counted at a time"):
             lifecycle.resume(run=run, by=by)
+
+    def test_of_several_of_one_person_the_migration_leaves_the_oldest(self, both):
+        first, other, by = both
+        with connection.cursor() as cursor:
+            cursor.execute("DROP INDEX run_one_count_of_a_person")  # taken back with all else of this test
+        runs = [self.count(one, by) for one in (first, other)]
+        import_module("annotate.migrations.0024_counts_so_far").cancel_further_counts(apps, None)
+        assert [Run.objects.get(pk=run.pk).state for run in runs] == ["queued", "cancelled"]
 
 
 class TestQuota:
