@@ -51,3 +51,19 @@ class FileDamaged(GoldloopError):
 
 class BudgetReached(Conflict):
     """Nothing more can be reserved from the budget: its cap is reached, it has no cap, or somebody stopped spending."""
+
+
+class Busy(GoldloopError):
+    """Too much of this is being done at this moment; `seconds` later it may be tried again."""
+
+    def __init__(self, sentence: str, seconds: int) -> None:
+        super().__init__(sentence)
+        self.seconds = seconds
+
+
+class QuotaReached(GoldloopError):
+    """No more of this is taken today; `seconds` later it is."""
+
+    def __init__(self, sentence: str, seconds: int) -> None:
+        super().__init__(sentence)
+        self.seconds = seconds

@@ -13,7 +13,17 @@ from django.utils.translation import gettext as _
 
 from annotate import outages
 from annotate.accounts.sign_in import TooManyAttempts
-from annotate.errors import AccessDenied, Conflict, GoldloopError, InvalidInput, LeaseLost, NotFound, NotStored
+from annotate.errors import (
+    AccessDenied,
+    Busy,
+    Conflict,
+    GoldloopError,
+    InvalidInput,
+    LeaseLost,
+    NotFound,
+    NotStored,
+    QuotaReached,
+)
 
 API = "/api/"  # failures below this address are answered as problem documents
 CONTENT_TYPE = "application/problem+json"
@@ -25,6 +35,8 @@ _ANSWERS: tuple[tuple[type[Exception], int, str], ...] = (
     (InvalidInput, 422, "invalid"),
     (TooManyAttempts, 429, "too_many_attempts"),
     (NotStored, 503, "not_stored"),
+    (QuotaReached, 429, "quota_reached"),
+    (Busy, 503, "busy"),
     (LeaseLost, 409, "lease_lost"),
     (Conflict, 409, "conflict"),
     (GoldloopError, 409, "failed"),
@@ -36,12 +48,11 @@ def answer_to(error: Exception) -> tuple[int, str] | None:
     return next(((status, word) for kind, status, word in _ANSWERS if isinstance(error, kind)), None)
 
 
-def retry_seconds(error: Exception) -> int | None:
-    """After how long the same request may come again (`Retry-After`); None where that is not known."""
-    if isinstance(error, TooManyAttempts):
-        return error.seconds
+def retry_after(error: Exception) -> dict[str, str]:
+    """The header that says after how long what failed may be tried again; none where nobody knows."""
     outage = outages.of(error)
-    return outage.retry_seconds if outage else None
+    seconds = outage.retry_seconds if outage else getattr(error, "seconds", None)
+    return {} if seconds is None else {"Retry-After": str(seconds)}
 
 
 def is_for_programs(request: HttpRequest) -> bool:

@@ -12,10 +12,8 @@ from annotate.accounts import rate_rows
 from annotate.accounts.rate_rows import CannotCount
 from annotate.dataset import export
 from annotate.errors import Conflict, InvalidInput, RunCancelled
-from annotate.formats.dialect import Dialect
-from annotate.imports import counting, ingest, preview, uploads
+from annotate.imports import counting, ingest, preview, uploads, whole_file
 from annotate.learning import delivery, estimation, method_choice, named, training
-from annotate.modalities import modality
 from annotate.models import Estimate, Export, Import, Label, Project, Run, User
 from annotate.money import ledger, payments
 from annotate.reports import round_sizes
@@ -167,7 +165,7 @@ def _kind(name: str) -> RunKind:
 
 
 def _check_import(project: Project, by: User, wanted: Facts) -> Facts:
-    """The parameters of an import with dialect and columns filled in, so that each attempt reads the file alike.
+    """The parameters of an import, with dialect and columns filled in as far as the beginning of the file tells them.
 
     InvalidInput if the file cannot be read so; Conflict if there is no unfinished import to abandon.
     """
@@ -179,18 +177,34 @@ def _check_import(project: Project, by: User, wanted: Facts) -> Facts:
 
 
 def _reading(project: Project, by: User, wanted: Facts) -> Facts:
-    """The dialect and columns by which a file is read: as given where they are complete, else detected from all of it.
+    """The dialect and columns by which a file is read: as given where they are complete, else as the file says.
 
-    InvalidInput if the file cannot be read so.
+    Here only its beginning is read. Of a longer file the run detects what is not given. InvalidInput if the beginning
+    tells already that the file cannot be read so.
     """
     sent = uploads.find(project=project, public_id=wanted["upload"])
-    fields = modality(project.modality).FIELDS
-    if wanted["dialect"].keys() >= Dialect().to_json().keys() and wanted["columns"].keys() >= set(fields):
-        return {"dialect": wanted["dialect"], "columns": wanted["columns"]}
-    seen = preview.of_upload(upload=sent, by=by, dialect=wanted["dialect"], columns=wanted["columns"], is_quick=False)
-    if seen.problem:
+    given = {"dialect": wanted["dialect"], "columns": wanted["columns"]}
+    if whole_file.is_settled(given["dialect"], given["columns"], project):
+        return given
+    seen = preview.of_upload(upload=sent, by=by, dialect=wanted["dialect"], columns=wanted["columns"])
+    if seen.problem and (seen.is_whole or seen.n_checked):
         raise InvalidInput(seen.problem)
-    return {"dialect": seen.dialect.to_json(), "columns": dict(seen.mapping)}
+    return {"dialect": seen.dialect.to_json(), "columns": dict(seen.mapping)} if seen.is_whole else given
+
+
+def _settled(attempt: lifecycle.Attempt, by: User, upload: str, dialect: Facts, columns: Facts) -> Facts:
+    """The complete dialect and columns; what an attempt detects is stored before it is used, so that all read alike."""
+    project = attempt.run.project
+    if whole_file.is_settled(dialect, columns, project):
+        return {"dialect": dialect, "columns": columns}
+    if not attempt.run.findings:
+        attempt.step("Looking at the whole file")
+        attempt.found(
+            whole_file.settle(
+                project=project, by=by, upload=upload, dialect=dialect, columns=columns, beat=attempt.beat
+            )
+        )
+    return attempt.run.findings
 
 
 def _check_count(project: Project, by: User, wanted: Facts) -> Facts:
@@ -198,10 +212,9 @@ def _check_count(project: Project, by: User, wanted: Facts) -> Facts:
 
 
 def _count(attempt: lifecycle.Attempt, by: User, *, upload: str, dialect: Facts, columns: Facts) -> Facts:
+    settled = _settled(attempt, by, upload, dialect, columns)
     attempt.step("Counting")
-    return counting.count(
-        project=attempt.run.project, by=by, upload=upload, dialect=dialect, columns=columns, beat=attempt.beat
-    )
+    return counting.count(project=attempt.run.project, by=by, upload=upload, **settled, beat=attempt.beat)
 
 
 def _import(
@@ -211,8 +224,9 @@ def _import(
     if abandon:
         attempt.step("Giving up the import")
         return {"n_abandoned": ingest.abandon_import(project=project, by=by)}
+    settled = _settled(attempt, by, upload, dialect, columns)
     attempt.step("Importing")
-    done = ingest.import_upload(project=project, by=by, upload=upload, dialect=dialect, columns=columns)
+    done = ingest.import_upload(project=project, by=by, upload=upload, **settled)
     counts = {name: getattr(done, name) for name in ("n_items", "n_revived", "n_duplicates", "n_rejected")}
     export = done.options["dialect"].get("export")
     warnings = done.options.get("warnings", [])

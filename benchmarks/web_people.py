@@ -16,7 +16,10 @@ _CSRF = "b" * 32  # any token, as long as cookie and header agree
 
 
 class Crowd:
-    """All simulated people and their measurements. `made` comes from web_project: slug, n_labels, people."""
+    """All simulated people and their measurements. `made` comes from web_project: slug, n_labels, people.
+
+    `made["first"]`: the number of the first person, where others worked before.
+    """
 
     def __init__(self, url: str, made: dict[str, Any], *, think: float, until_empty: bool, seed: int = 0) -> None:
         self.url, self.slug, self.n_labels = url, made["slug"], made["n_labels"]
@@ -30,7 +33,10 @@ class Crowd:
         self.stopped = threading.Event()
         self._measured_from = 0.0
         # Another seed makes other keys: a second crowd of the same people repeats no answer of the first.
-        self._people = [_Person(self, f"{seed}/{number}", person) for number, person in enumerate(made["people"])]
+        self._people = [
+            _Person(self, f"{seed}/{number}", person)
+            for number, person in enumerate(made["people"], made.get("first", 0))
+        ]
 
     def work(self, *, warm: float, seconds: float) -> None:
         """Label for `warm` seconds that are not measured, then for `seconds`, or until no question is left."""

@@ -275,6 +275,9 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000  # bytes of a request: an answer with a 
 # Uploads (issue 5) need handlers of their own, on their own page and behind its door.
 FILE_UPLOAD_HANDLERS: list[str] = []
 UPLOAD_MAX_BYTES = _read("UPLOAD_MAX_BYTES", env.int, 500_000_000)  # of one file as it is sent, packed or not
+# What may be sent to one project in a day (of UTC), thrown away or not.
+UPLOAD_DAILY_BYTES = _read("UPLOAD_DAILY_BYTES", env.int, 20_000_000_000)
+UPLOAD_DAILY_FILES = _read("UPLOAD_DAILY_FILES", env.int, 200)
 IMPORT_MAX_BYTES = _read("IMPORT_MAX_BYTES", env.int, 2_000_000_000)  # of one uploaded file when it is unpacked
 
 # The API (annotate/api). What every endpoint is allowed, takes and answers it says itself; these are for the rest.

@@ -7,9 +7,8 @@ from pathlib import Path
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from annotate.models import migrated
-
 from annotate import restored
+from annotate.models import migrated
 
 
 def folder_obstacle() -> str:

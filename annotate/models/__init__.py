@@ -17,7 +17,7 @@ from annotate.models.invitation import (
     PasswordReset,
     SignInFailure,
 )
-from annotate.models.item import Import, Item, ItemPayload, RejectedRow, Upload
+from annotate.models.item import Import, Item, ItemPayload, RejectedRow, Upload, UploadReservation
 from annotate.models.lease import Lease
 from annotate.models.model_version import DeliveredVersion, Estimate, ModelVersion
 from annotate.models.prediction import Prediction, PromptVersion
@@ -66,6 +66,7 @@ __all__ = [
     "RunLine",
     "SignInFailure",
     "Upload",
+    "UploadReservation",
     "User",
     "Heartbeat",
 ]

@@ -46,6 +46,8 @@ class Run(models.Model):
     kind = models.CharField(max_length=30)
     queue = models.CharField(max_length=10, default="io")  # the lane that may take it: annotate/runs/lanes.py
     parameters = models.JSONField(default=dict)
+    # What an attempt found out before it worked by it, and every later attempt goes by (how a file is read).
+    findings = models.JSONField(default=dict)
     performer = models.CharField(max_length=10, choices=Performer.choices, default=Performer.WORKER)
     state = models.CharField(max_length=20, choices=State.choices, default=State.QUEUED)
     attempt = models.PositiveIntegerField(default=1)
@@ -76,6 +78,12 @@ class Run(models.Model):
                 fields=["project", "kind"],
                 condition=Q(state__in=["queued", "running", "paused"]),
                 name="run_one_of_a_kind",
+            ),
+            # A count reads a whole file: whoever wants another one waits for it, or cancels it.
+            models.UniqueConstraint(
+                fields=["started_by"],
+                condition=Q(kind="count", state__in=["queued", "running"]),
+                name="run_one_count_of_a_person",
             ),
             models.CheckConstraint(
                 condition=Q(state__in=["queued", "running", "paused"], finished_at__isnull=True)

@@ -78,6 +78,11 @@ class Attempt:
         self.say(f"{name}.")
         self._obey()
 
+    def found(self, findings: dict[str, Any]) -> None:
+        """Store what this attempt found out and will work by: later attempts go by it, whatever they would find."""
+        self._renew(findings=findings)
+        self.run.findings = findings
+
     def say(self, text: str) -> None:
         """Write a line into the run's log, for people: facts and counts, never the content of items."""
         write_line(self.run, text)

@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 
 from annotate import access, failpoints
 from annotate.errors import Conflict, NotFound, RunBusy, RunLost
-from annotate.models import Project, Run, RunLine, User
+from annotate.models import Project, Run, RunLine, Upload, User
 from annotate.models.base import database_now
 from annotate.models.event import record
 from annotate.runs import lanes, notify
@@ -39,8 +39,9 @@ def create_queued(
     """Create a run that waits for a worker.
 
     If a run of this kind with the same parameters is alive (a double click), that run is returned, resumed if it
-    was paused. RunBusy if the run that is alive has other parameters. `continues_commands`: so is one that a command
-    had begun and that was paused, since its row holds all that a worker needs to know.
+    was paused. RunBusy if the run that is alive has other parameters, or if `by` counts another file already.
+    `continues_commands`: so is one that a command had begun and that was paused, since its row holds all that a worker
+    needs to know.
     """
     fields = {"parameters": parameters, "queue": queue, "started_by": by, "retry_of": retry_of}
     try:
@@ -50,6 +51,8 @@ def create_queued(
             return run
     except IntegrityError:
         alive = Run.objects.filter(project=project, kind=kind, state__in=Run.ALIVE).first()
+    if alive is None and (count := _count_of(by)):
+        raise RunBusy(_counting_sentence(count))
     if alive is None or alive.parameters != parameters:
         raise RunBusy(_busy_sentence(alive, kind, project))
     is_paused = alive.state == Run.State.PAUSED
@@ -122,12 +125,15 @@ def resume(*, run: Run, by: User, queue: str | None = None, continues_commands: 
     requeued = {"state": Run.State.QUEUED, "requested_action": Run.Action.NONE, "message": "", **_NOBODY, **_NOTHING}
     requeued |= {"queue": queue} if queue else {}
     requeued |= {"performer": Run.Performer.WORKER} if continues_commands else {}
-    with transaction.atomic():
-        if not paused.update(**requeued) and not pausing.update(requested_action=Run.Action.NONE):
-            raise Conflict(_("This run is not paused."))
-        _take_over(run, by)
-        notify.on_commit(run)
-        return _told(run, by, "resumed")
+    try:
+        with transaction.atomic():
+            if not paused.update(**requeued) and not pausing.update(requested_action=Run.Action.NONE):
+                raise Conflict(_("This run is not paused."))
+            _take_over(run, by)
+            notify.on_commit(run)
+            return _told(run, by, "resumed")
+    except IntegrityError:  # a count; whoever started it counts another file by now
+        raise RunBusy(_counting_sentence(_count_of(by) or _count_of(run.started_by))) from None
 
 
 def cancel(*, run: Run, by: User, needs_tidying: bool, now: bool = False) -> Run:
@@ -362,6 +368,25 @@ def _busy_sentence(alive: Run | None, kind: str, project: Project) -> str:
         **names,
         "seconds": seconds,
     }
+
+
+def _count_of(person: User | None) -> Run | None:
+    """The count that this person has in the queue or at work, in whatever project."""
+    at_work = Run.objects.filter(kind="count", state__in=Run.AT_WORK, started_by=person)
+    return at_work.select_related("project").first() if person else None
+
+
+def _counting_sentence(count: Run | None) -> str:
+    """Why a person cannot count one more file now. `count`: theirs that is not done; None: it has just ended."""
+    if count is None:
+        return _("Another count has just ended. Try again.")
+    sent = Upload.objects.filter(project=count.project, public_id=count.parameters.get("upload", "")).first()
+    names = {"file": sent.file_name if sent else "?", "project": count.project, "run": count.public_id}
+    sentence = _(
+        "One file is counted at a time for each person, and you are counting %(file)s in %(project)s. Wait until that "
+        "is done, or cancel it: on the preview of that file, or as run %(run)s through the API."
+    )
+    return sentence % names
 
 
 def _a(kind: str) -> str:

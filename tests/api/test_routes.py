@@ -63,6 +63,7 @@ NEEDS: dict[str, dict[str, tuple[str, str | None]]] = {
     "api-item-bring-back": {"POST": (MANAGE, "manage")},
     "api-quote": {"GET": (READ, "manage")},
     "api-uploads": {"GET": (READ, "manage"), "POST": (MANAGE, "manage")},
+    "api-upload-quota": {"GET": (READ, "manage")},
     "api-upload": {"GET": (READ, "manage"), "DELETE": (MANAGE, "manage")},
     "api-upload-preview": {"POST": (MANAGE, "manage")},
     "api-upload-count": {"POST": (MANAGE, "manage")},

@@ -81,6 +81,14 @@ class TestFiles:
         settings.UPLOAD_MAX_BYTES = 10
         assert is_problem(send(olga, b"x" * 11), 413)
 
+    def test_beyond_the_quota_of_the_day_none_is_taken(self, olga, settings):
+        settings.UPLOAD_DAILY_BYTES = 20
+        assert send(olga, b"text\nx\n").status_code == 201
+        response = send(olga, b"text\n" + b"x" * 10)
+        assert is_problem(response, 429) and int(response.headers["Retry-After"]) > 0
+        body = olga.get("uploads/quota").json()
+        assert (body["n_files"], body["n_bytes"], body["most_bytes"]) == (1, 7, 20)
+
     def test_an_empty_one_is_refused(self, olga):
         assert is_problem(send(olga, b""), 422)
 

@@ -40,8 +40,8 @@ def handle(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
     request: HttpRequest = context["request"]._request
     if found := problems.answer_to(error):
         response = problems.response(request, *found, str(error))
-        if seconds := problems.retry_seconds(error):
-            response.headers["Retry-After"] = str(seconds)
+        for name, value in problems.retry_after(error).items():
+            response.headers[name] = value
         return response
     if isinstance(error, exceptions.ValidationError):
         return _invalid(request, error)

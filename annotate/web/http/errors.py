@@ -54,8 +54,8 @@ class ErrorPages:
             return unavailable(request, error)
         status, word = expected
         response = answer(request, status, word, str(error))
-        if seconds := problems.retry_seconds(error):
-            response.headers["Retry-After"] = str(seconds)
+        for name, value in problems.retry_after(error).items():
+            response.headers[name] = value
         return response
 
 

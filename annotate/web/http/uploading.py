@@ -41,9 +41,14 @@ class Spool(FileUploadHandler):
     n_bytes = 0
     trouble: OSError | None = None
 
+    def __init__(self, request: HttpRequest, *, keeps: bool = True) -> None:
+        """`keeps`: False: all of the file is read and dropped."""
+        super().__init__(request)
+        self._keeps = keeps
+
     def new_file(self, *args: Any, **kwargs: Any) -> None:
         super().new_file(*args, **kwargs)
-        self.is_wanted = self.field_name == FIELD and not hasattr(self, "file")
+        self.is_wanted = self._keeps and self.field_name == FIELD and not hasattr(self, "file")
         if self.is_wanted:
             self.file = io.BytesIO()  # until there is one
             self._store(self._open)

@@ -99,6 +99,14 @@ class TestSending:
         assert (response.status_code, kept()) == (413, [])
         assert "items.csv is larger than 100,000 bytes, the most that is taken." in text_of(response)
 
+    def test_beyond_the_quota_nothing_is_kept_and_it_says_when_it_opens(self, olga, project, settings):
+        settings.UPLOAD_DAILY_FILES = 1
+        assert send(olga, project).status_code == 303
+        before = kept()
+        response = send(olga, project)
+        assert (response.status_code, kept()) == (429, before) and int(response.headers["Retry-After"]) > 0
+        assert "Files: 1 of 1." in text_of(response) and "files: 1 of 1" in text_of(olga.get(page(project)))
+
     def test_a_file_at_the_limit_is_taken(self, olga, project, settings):
         settings.UPLOAD_MAX_BYTES = len(GOOD_CSV)
         assert send(olga, project).status_code == 303
