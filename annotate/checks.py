@@ -1,11 +1,14 @@
 """Decides which settings hold values that cannot work; `manage.py check` prints each with what to do about it."""
 
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 
 from annotate.silver import secrets
 
@@ -69,3 +72,28 @@ def check_encryption_keys(**_: Any) -> list[CheckMessage]:
         return []
     hint = f"Give keys such as a new one that was just made, {secrets.new_key()}, separated by commas."
     return [Error("FIELD_ENCRYPTION_KEYS holds something that is no key.", hint=hint, id="goldloop.E006")]
+
+
+@register()
+def check_mail(**_: Any) -> list[CheckMessage]:
+    """Mail needs a sender, and links that lead here; only where EMAIL_URL is set."""
+    if not settings.HAS_MAIL:
+        return []
+    found: list[CheckMessage] = []
+    if not _is_sender(settings.DEFAULT_FROM_EMAIL):
+        hint = "Give the address that mail comes from, for instance labels@example.org."
+        found.append(Error("EMAIL_URL is set, but EMAIL_FROM is no e-mail address.", hint=hint, id="goldloop.E007"))
+    if urlsplit(settings.SITE_URL).hostname in ("localhost", "127.0.0.1", "::1"):
+        hint = "Set SITE_URL to the address at which others reach the site."
+        sentence = "EMAIL_URL is set, but links in mail lead to the reader's own machine."
+        found.append(Warning(sentence, hint=hint, id="goldloop.W001"))
+    return found
+
+
+def _is_sender(text: str) -> bool:
+    """Whether it is one address, alone or as in "Labels <labels@example.org>"."""
+    try:
+        validate_email(parseaddr(text)[1])
+    except ValidationError:
+        return False
+    return text.isprintable()

@@ -100,6 +100,23 @@ def _database() -> dict[str, Any]:
     return config
 
 
+def _mail_server() -> dict[str, Any]:
+    """Django's settings of its mail from EMAIL_URL; empty where it is not set, or cannot be used."""
+    if not env.str("EMAIL_URL", default=""):
+        return {}
+    try:
+        found: dict[str, Any] = env.email_url("EMAIL_URL")
+        is_usable = ".smtp." not in found["EMAIL_BACKEND"] or bool(found["EMAIL_HOST"])
+    except (ValueError, environ.ImproperlyConfigured):
+        is_usable = False
+    if is_usable:
+        return found
+    # The value may hold a password, so it is not repeated.
+    example = "smtp+tls://user:password@host:587"
+    SETTINGS_ERRORS.append(("EMAIL_URL", f"is no address of a mail server, such as {example}"))
+    return {}
+
+
 DEBUG = _bool("DEBUG", False)
 SITE_URL = env.str("SITE_URL", "http://localhost:8000").rstrip("/")
 SECRET_KEY = _secret_key()
@@ -109,6 +126,21 @@ FIELD_ENCRYPTION_KEYS = env.list("FIELD_ENCRYPTION_KEYS", default=[])
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 
 DATABASES = {"default": _database()}
+
+# Mail, sent only where EMAIL_URL names a server.
+_server = _mail_server()
+HAS_MAIL = bool(_server)
+EMAIL_BACKEND = _server.get("EMAIL_BACKEND", "django.core.mail.backends.dummy.EmailBackend")
+EMAIL_HOST = _server.get("EMAIL_HOST") or "localhost"
+EMAIL_PORT = _server.get("EMAIL_PORT") or 25
+EMAIL_HOST_USER = _server.get("EMAIL_HOST_USER") or ""
+EMAIL_HOST_PASSWORD = _server.get("EMAIL_HOST_PASSWORD") or ""
+EMAIL_USE_TLS = bool(_server.get("EMAIL_USE_TLS"))
+EMAIL_USE_SSL = bool(_server.get("EMAIL_USE_SSL"))
+EMAIL_FILE_PATH = _server.get("EMAIL_FILE_PATH") or None
+EMAIL_TIMEOUT = 10  # seconds for each answer of the mail server; no request waits for it
+DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", default="")
+MAIL_IN_BACKGROUND = True  # False in tests that do not look at threads
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # The bell that tells workers elsewhere of a new run. Empty: none; they look for work by themselves.

@@ -4,16 +4,18 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 from django.conf import settings as project_settings
+from django.core import mail as outbox
 from django.db import connection, transaction
 from django.test import override_settings
 from pytest_django import DjangoDbBlocker
 
-from tests import databases, services
+from tests import databases, mails, services
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -150,6 +152,19 @@ def rows_for_all(
     with django_db_blocker.unblock(), override_settings(FILES_DIR=folder), transaction.atomic():
         yield
         transaction.set_rollback(True)
+
+
+@pytest.fixture
+def has_mail(settings, django_capture_on_commit_callbacks):
+    """A site that sends mail; what is done within `with has_mail() as box` is committed, and its mails are in `box`."""
+    mails.set_up(settings)
+
+    @contextmanager
+    def has_mail():
+        with django_capture_on_commit_callbacks(execute=True):
+            yield outbox.outbox
+
+    return has_mail
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from annotate.api.http.operations import operation
 from annotate.dataset.export import FORMATS
 from annotate.errors import InvalidInput
 from annotate.learning import named
-from annotate.models import Project, Run, User
+from annotate.models import Project, Proof, Run, User
 from annotate.runs import lifecycle
 from models_ml import methods
 
@@ -27,6 +27,15 @@ _ON_THE_SERVER = ("folder",)  # parts of results that say where a file lies
 class PersonOutput(Output):
     id = serializers.CharField(source="public_id")
     name = serializers.CharField(source="__str__")
+
+
+class ProvenPersonOutput(PersonOutput):
+    """Somebody who answered or decided. Of two whose `proof` is `unproven` nothing says that they are not one."""
+
+    proof = serializers.ChoiceField(
+        choices=Proof.choices,
+        help_text="What says that one person holds the account: a link that was mailed and used, or somebody's word.",
+    )
 
 
 class RunOutput(Output):

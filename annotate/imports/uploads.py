@@ -22,6 +22,7 @@ from annotate.models.base import database_now, make_public_id
 from annotate.models.event import record
 
 KEPT_FOR = timedelta(hours=24)  # longer while an import needs the file
+_HELD_FOR = timedelta(days=7)  # a file whose deletion was held back by a backup is long gone by then
 _MAX_NAME = 200
 
 
@@ -47,7 +48,7 @@ def receive(*, project: Project, by: User, file_name: str, chunks: Iterable[byte
             )
             record("upload.received", project=project, by=by, upload=public_id, file_sha256=sha256)
     except BaseException:
-        files.remove(stored)
+        files.path_of(stored).unlink(missing_ok=True)  # no row names it, so no backup needs it
         raise
     return upload
 
@@ -69,8 +70,14 @@ def discard(*, upload: Upload, by: User) -> None:
 
 
 def sweep() -> int:
-    """Delete the files of uploads that are older than a day and that no import needs; returns how many."""
-    old = Upload.objects.filter(deleted_at__isnull=True, created_at__lt=database_now() - KEPT_FOR)
+    """Delete the files of uploads that are older than a day and that no import needs; returns how many.
+
+    Also those that were discarded while a backup was taken, which held the deletion of the file back.
+    """
+    now = database_now()
+    for name in Upload.objects.filter(deleted_at__gte=now - _HELD_FOR).order_by("pk").values_list("file", flat=True):
+        files.remove(name)
+    old = Upload.objects.filter(deleted_at__isnull=True, created_at__lt=now - KEPT_FOR)
     return sum(_discard(upload) for upload in old.order_by("pk"))
 
 

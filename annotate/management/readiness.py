@@ -8,9 +8,13 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from annotate import restored
+
 
 def folder_obstacle() -> str:
     """Why files cannot be kept, as a sentence that names the folder; empty where they can."""
+    if sentence := restored.unfinished_sentence():
+        return sentence
     database = _database_file()
     for folder in (settings.VAR_DIR, settings.FILES_DIR, *([database.parent] if database else [])):
         if reason := _why_not_writable(folder):

@@ -87,9 +87,31 @@ def pause(*, run: Run, by: User, now: bool = False) -> Run:
     return _told(run, by, "paused")
 
 
+def unfinished(user: User) -> QuerySet[Run]:
+    """The runs that this user started and that are queued or at work now, in all projects."""
+    alive = Q(state=Run.State.QUEUED) | Q(state=Run.State.RUNNING, requested_action=Run.Action.NONE)
+    return Run.objects.filter(alive, started_by=user).select_related("project").order_by("pk")
+
+
+def pause_all_of(*, user: User, by: User | None) -> list[Run]:
+    """Pause each run that `user` started, because `user` may no longer act; whoever resumes one performs it."""
+    paused = []
+    message = _("Paused: the account of who started it was deactivated. It goes on for whoever resumes it.")
+    for run in unfinished(user):
+        same = Run.objects.filter(pk=run.pk, state=run.state, requested_action=run.requested_action)
+        is_queued = run.state == Run.State.QUEUED
+        change = (
+            {"state": Run.State.PAUSED, "message": message} if is_queued else {"requested_action": Run.Action.PAUSE}
+        )
+        if same.update(**change):
+            paused.append(_told(run, by, "paused"))
+    return paused
+
+
 def resume(*, run: Run, by: User, queue: str | None = None, continues_commands: bool = False) -> Run:
     """Queue a paused run again, which continues where it stopped; take back the request to pause of one that runs.
 
+    It goes on in the name of `by` where whoever started it may no longer: a run is performed for somebody who manages.
     `queue`: the lane that it needs now. `continues_commands`: whoever began it, from now on it is a worker's.
     """
     access.require(by, run.project, to="manage")
@@ -103,6 +125,7 @@ def resume(*, run: Run, by: User, queue: str | None = None, continues_commands: 
     with transaction.atomic():
         if not paused.update(**requeued) and not pausing.update(requested_action=Run.Action.NONE):
             raise Conflict(_("This run is not paused."))
+        _take_over(run, by)
         notify.on_commit(run)
         return _told(run, by, "resumed")
 
@@ -308,10 +331,19 @@ def _end_lost(run: Run, message: str, state: str = Run.State.ERRORED) -> bool:
     return True
 
 
-def _told(run: Run, by: User, what: str) -> Run:
-    """Note in the run's log and in the event log what `by` did; returns the run as stored."""
+def _take_over(run: Run, by: User) -> None:
+    """Make `by` the one for whom the run is performed, if whoever started it does not manage the project any more."""
+    if run.started_by_id is None:
+        return
+    member = access.membership(User.objects.get(pk=run.started_by_id), run.project)
+    if member is None or member.role not in access.MAY["manage"]:
+        Run.objects.filter(pk=run.pk).update(started_by=by)
+
+
+def _told(run: Run, by: User | None, what: str) -> Run:
+    """Note in the run's log and in the event log what `by` (None: a command) did; returns the run as stored."""
     run.refresh_from_db()
-    write_line(run, f"{what.capitalize()} by {by}.")
+    write_line(run, f"{what.capitalize()} by {by or 'the server'}.")
     record(f"run.{what}", project=run.project, by=by, run=run.public_id, kind_of_run=run.kind)
     return run
 

@@ -17,6 +17,7 @@ from annotate import project_settings, projects
 from annotate.errors import Conflict, InvalidInput, NotFound
 from annotate.models import GuidelineVersion, Project
 from annotate.silver import connections
+from annotate.web import account_words
 from annotate.web.http.guards import ProjectRequest, project_page
 from annotate.web.http.htmx import go_to
 from annotate.web.profile import zones
@@ -55,6 +56,7 @@ def show(request: ProjectRequest) -> HttpResponse:
         "is_late": status == 409,
         "modality": MODALITIES.get(project.modality, project.modality),
         "zones": zones(),
+        "unproven": account_words.unproven(project.members.select_related("user")),
         "connections": list(connections.usable(project)),
     }
     return render(request, "annotate/project_settings/show.html", context, status=status)

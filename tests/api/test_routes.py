@@ -32,6 +32,14 @@ SITE = "site"  # for owners of the site
 NEEDS: dict[str, dict[str, tuple[str, str | None]]] = {
     "api-schema": {"GET": (READ, None)},
     "api-me": {"GET": (READ, None)},
+    "api-me-address": {"POST": (MANAGE, None)},
+    "api-accounts": {"GET": (READ, SITE)},
+    "api-mails": {"GET": (READ, SITE)},
+    "api-mail-send": {"POST": (MANAGE, SITE)},
+    "api-account": {"GET": (READ, SITE)},
+    "api-account-active": {"PUT": (MANAGE, SITE)},
+    "api-account-vouch": {"PUT": (MANAGE, SITE), "DELETE": (MANAGE, SITE)},
+    "api-account-project-owner": {"PUT": (MANAGE, SITE)},
     "api-connections": {"GET": (READ, SITE), "POST": (MANAGE, SITE)},
     "api-connection": {"GET": (READ, SITE), "PATCH": (MANAGE, SITE)},
     "api-connection-active": {"PUT": (MANAGE, SITE)},
@@ -103,6 +111,9 @@ NEEDS: dict[str, dict[str, tuple[str, str | None]]] = {
     "api-member-password": {"POST": (MANAGE, "manage")},
     "api-invitations": {"GET": (READ, "manage"), "POST": (MANAGE, "manage")},
     "api-invitation": {"DELETE": (MANAGE, "manage")},
+    "api-invitation-send": {"POST": (MANAGE, "manage")},
+    "api-invitation-link": {"POST": (MANAGE, "manage")},
+    "api-owner": {"PUT": (MANAGE, "own")},
 }
 IN_PROJECT = sorted(name for name, ways in NEEDS.items() if {needs for _, needs in ways.values()} - {None, SITE})
 
@@ -210,9 +221,9 @@ def _expected(way: tuple[str, str | None], role: str, scope: str) -> set[int]:
         return {403}
     if needs == SITE:
         # Nothing is sent with it: what needs a body says so.
-        return {200, 201, 204, 409, 422} if role == "site owner" else {403}
+        return {200, 201, 204, 404, 409, 422} if role == "site owner" else {403}
     if needs is None:
-        return {200, 201, 422}
+        return {200, 201, 409, 422}
     if role == "site owner":  # who runs the site is no member of its projects
         return {404}
     return {200, 201, 204, 404, 409, 422} if role in MAY[needs] else {403}

@@ -31,12 +31,23 @@ NEEDS: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "sign-out": (None, ACTION),
     "password-change": (None, FORM),
     "password-reset": (None, FORM),
+    "password-forgotten": (None, FORM),
+    "address-prove": (None, FORM),
+    "address-send": (None, ACTION),
+    "address-change": (None, ACTION),
     "profile-show": (None, FORM),
     "sessions-end": (None, ACTION),
     "token-create": (None, ACTION),
     "token-revoke": (None, ACTION),
     "invitation-accept": (None, FORM),
     "theme-set": (None, ACTION),
+    "accounts-list": (None, PAGE),
+    "accounts-show": (None, PAGE),
+    "accounts-vouch": (None, ACTION),
+    "accounts-deactivate": (None, ACTION),
+    "accounts-reactivate": (None, ACTION),
+    "accounts-hand-over": (None, ACTION),
+    "mails-send": (None, ACTION),
     "connections-list": (None, PAGE),
     "connections-create": (None, FORM),
     "connections-show": (None, FORM),
@@ -89,6 +100,9 @@ NEEDS: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "people-release": ("manage", ACTION),
     "people-password": ("manage", ACTION),
     "people-remove": ("manage", ACTION),
+    "people-hand-over": ("own", FORM),
+    "invitation-send": ("manage", ACTION),
+    "invitation-link": ("manage", ACTION),
     "invitation-revoke": ("manage", ACTION),
     "budget-show": ("money", PAGE),
     "budget-cap": ("manage", ACTION),
@@ -108,7 +122,8 @@ NEEDS: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "runs-cancel": ("manage", ACTION),
     "runs-retry": ("manage", ACTION),
 }
-PUBLIC = {"healthz", "sign-in", "invitation-accept", "password-reset", "theme-set"}
+PUBLIC = {"healthz", "sign-in", "password-forgotten", "invitation-accept", "password-reset", "theme-set"}
+_OF_SITE = ("connections-", "accounts-", "mails-")  # for owners of the site
 IN_PROJECT = sorted(name for name, (needs, _) in NEEDS.items() if needs)
 # Open for the role, but the walk sends nothing that names a question or a file that exists.
 _NAMES_MORE = {"exports-download", *(name for name in NEEDS if name.startswith("labeling-"))}
@@ -193,8 +208,8 @@ def test_outside_projects_nothing_breaks(name, place, signed_in):
         for method in METHODS:
             status = ask(client, method, address(name, place)).status_code
             if method in NEEDS[name][1]:
-                others = {"token-revoke": {404}, "projects-create": {403}}.get(name, set())
-                if name.startswith("connections-"):  # for owners of the site, who are in test_connections
+                others = {"token-revoke": {404}, "projects-create": {403}, "address-prove": {404}}.get(name, set())
+                if name.startswith(_OF_SITE):  # who are in test_connections and test_site_accounts
                     assert status == 403, method
                     continue
                 assert status in {200, 204, 302, 303, 409, 422} | others, (method, status)
@@ -239,6 +254,9 @@ class TestProjectRoutes:
         ("people-release", "person"),
         ("people-password", "person"),
         ("people-remove", "person"),
+        ("people-hand-over", "person"),
+        ("invitation-send", "invitation"),
+        ("invitation-link", "invitation"),
         ("invitation-revoke", "invitation"),
         ("review-show", "item"),
         ("review-decide", "item"),
@@ -272,6 +290,9 @@ def test_every_address_that_names_something_is_tried_with_forged_names():
         "people-release",
         "people-password",
         "people-remove",
+        "people-hand-over",
+        "invitation-send",
+        "invitation-link",
         "invitation-revoke",
         "review-show",
         "review-decide",
@@ -293,6 +314,13 @@ def test_every_address_that_names_something_is_tried_with_forged_names():
         "invitation-accept",  # in test_accounts
         "password-reset",  # in test_accounts
         "token-revoke",  # in test_profile
+        "address-prove",  # in test_addresses
+        "accounts-show",  # in test_site_accounts
+        "accounts-vouch",
+        "accounts-deactivate",
+        "accounts-reactivate",
+        "accounts-hand-over",
+        "mails-send",
         "connections-show",  # in test_connections
         "connections-test",
         "connections-lend",

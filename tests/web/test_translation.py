@@ -147,7 +147,7 @@ def test_every_page_is_translated(name, who, place: Place, signed_in: Callable[.
     response = client.get(address(name, place))
     while "Location" in response.headers:
         response = client.get(response.headers["Location"])
-    assert response.status_code in (200, 403)
+    assert response.status_code in (200, 403, 409)  # 409: a link that was made for another account
     text = response.content.decode()
     assert "⟦" in text
     # Columns without a header are called "column 1": a name that is stored, and the same in every language.
