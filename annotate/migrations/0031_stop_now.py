@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("annotate", "0027_proven_addresses"),
+        ("annotate", "0029_storing"),
     ]
 
     operations = [
