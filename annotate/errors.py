@@ -47,3 +47,7 @@ class FileDamaged(GoldloopError):
 
 class BudgetReached(Conflict):
     """Nothing more can be reserved from the budget: its cap is reached, it has no cap, or somebody stopped spending."""
+
+
+class NotRecorded(GoldloopError):
+    """Who sees what machines say is recorded first; that was not possible, so nothing is shown."""

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
 from annotate.accounts.sign_in import TooManyAttempts
-from annotate.errors import AccessDenied, Conflict, GoldloopError, InvalidInput, LeaseLost, NotFound
+from annotate.errors import AccessDenied, Conflict, GoldloopError, InvalidInput, LeaseLost, NotFound, NotRecorded
 
 API = "/api/"  # failures below this address are answered as problem documents
 CONTENT_TYPE = "application/problem+json"
@@ -25,6 +25,7 @@ _ANSWERS: tuple[tuple[type[Exception], int, str], ...] = (
     (TooManyAttempts, 429, "too_many_attempts"),
     (LeaseLost, 409, "lease_lost"),
     (Conflict, 409, "conflict"),
+    (NotRecorded, 503, "not_recorded"),
     (GoldloopError, 409, "failed"),
 )
 

@@ -378,6 +378,7 @@ def _append(
         is_current=is_current,
         is_counted=is_counted,
         is_blind=question.entry.is_blind and not question.has_seen,
+        had_file=question.had_file,
         suggestion=question.entry.suggestion,
         is_flagged=answer.is_flagged,
         comment=answer.comment,

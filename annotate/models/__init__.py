@@ -15,6 +15,7 @@ from annotate.models.prediction import Prediction, PromptVersion
 from annotate.models.project import Member, Project
 from annotate.models.run import Run, RunLine
 from annotate.models.schema import GuidelineVersion, Label, LabelMapping, LabelSchema
+from annotate.models.sight import Download, SeenLabel
 from annotate.models.user import User
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Budget",
     "Connection",
     "DeliveredVersion",
+    "Download",
     "Draft",
     "Draw",
     "Estimate",
@@ -52,6 +54,7 @@ __all__ = [
     "Round",
     "Run",
     "RunLine",
+    "SeenLabel",
     "SignInFailure",
     "Upload",
     "User",

@@ -94,6 +94,8 @@ class Estimate(models.Model):
     high = models.FloatField(null=True)
     n = models.PositiveBigIntegerField()
     n_unresolved = models.PositiveBigIntegerField()
+    # Of the resolved ones, those answered by somebody who had the machine's label in a file; NULL: was not counted.
+    n_had_file = models.PositiveBigIntegerField(null=True)
     population = models.PositiveBigIntegerField(null=True)  # number of items; NULL: future items
     method = models.CharField(max_length=60)
     reason = models.CharField(max_length=200, null=True)

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET
 
 from annotate import files
 from annotate.access import MAY
+from annotate.dataset import downloads
 from annotate.dataset import files as dataset_files
 from annotate.dataset.export import FORMATS
 from annotate.labeling import queue
@@ -79,10 +80,12 @@ def list_exports(request: ProjectRequest) -> HttpResponse:
 @require_GET
 @project_page(to="download")
 def download(request: ProjectRequest, run: str, name: str) -> HttpResponse:
-    """Send a file of an export. Only names that the export recorded are served; any other is a 404."""
+    """Send a file of an export, recorded first. Only names that the export recorded are served; others are a 404."""
     export = dataset_files.find(project=request.member.project, public_id=run)
+    file = dataset_files.opened(export, name)
+    downloads.of_file(export, name, by=request.member.user)
     return FileResponse(  # type: ignore[return-value]
-        dataset_files.opened(export, name),
+        file,
         as_attachment=True,
         filename=name,
         content_type=dataset_files.content_type(name),
