@@ -19,7 +19,21 @@ from annotate.errors import AccessDenied, NotRecorded
 from annotate.formats.columns import tells_of_a_label
 from annotate.labeling import disputes
 from annotate.labels import LabelHistory
-from annotate.models import Gold, Item, Label, Member, Prediction, Project, QueueEntry, Round, SeenLabel, User
+from annotate.models import (
+    Gold,
+    Item,
+    Label,
+    Lease,
+    Member,
+    Prediction,
+    Project,
+    QueueEntry,
+    Round,
+    SeenLabel,
+    User,
+    bulk,
+)
+from annotate.models.project import SuggestionPolicy
 from annotate.models.write_lock import sqlite_write_lock
 from models_ml.label_matching import Matcher
 
@@ -39,7 +53,8 @@ def is_open_blind(project: Project, item: Any) -> Q:
 
     It is the same for every blind arm, so that what is withheld tells none of them.
     """
-    return Q(Exists(_asked_blind(item))) | Q(Exists(disputes.undecided(project).filter(item=item)))
+    asked = QueueEntry.objects.filter(item=item, is_blind=True, round__state=Round.State.OPEN)
+    return Q(Exists(asked)) | Q(Exists(disputes.undecided(project).filter(item=item)))
 
 
 def sight(item: Item, member: Member) -> Visibility:
@@ -52,7 +67,7 @@ def sight(item: Item, member: Member) -> Visibility:
     if member.role not in MAY["annotate"]:
         return Visibility(people=True, machines=True, work=True)
     if member.role in MAY["download"]:
-        is_open = _is_open_blind(item, member.project)
+        is_open = bool(open_blind(member.project, [item.pk]))
         replies = member.role in MAY["manage"] and not is_open
         return Visibility(people=True, machines=not is_open, work=True, replies=replies)
     is_asked = QueueEntry.objects.filter(item=item, round__state=Round.State.OPEN).exists()
@@ -70,6 +85,14 @@ def look(item: Item, member: Member, *, only_metadata: bool = False) -> Visibili
     if not seen.machines or not says or record_seen(items=[item.pk], by=member.user):
         return seen
     return replace(seen, machines=False, replies=False)
+
+
+def open_blind(project: Project, items: Iterable[int]) -> set[int]:
+    """Those of these items that are open and blind."""
+    wanted = list(items)
+    asked = QueueEntry.objects.filter(item__in=wanted, is_blind=True, round__state=Round.State.OPEN)
+    found = set(asked.values_list("item", flat=True))
+    return found | set(disputes.undecided(project).filter(item__in=wanted).values_list("item", flat=True))
 
 
 def require_label(item: Item, member: Member) -> None:
@@ -96,6 +119,14 @@ def record_seen(*, items: Iterable[int], by: User) -> bool:
     except DatabaseError:
         return False
     return True
+
+
+def record_shown(closed: Round) -> None:
+    """Record as seen what questions showed from the start, for everybody who held them; call when a round closes."""
+    leases = Lease.objects.filter(entry__round=closed, entry__suggestion=SuggestionPolicy.SHOWN)
+    pairs = leases.order_by("annotator", "entry__item").values_list("annotator", "entry__item").distinct()
+    rows = [SeenLabel(user_id=person, item_id=item) for person, item in pairs]
+    SeenLabel.objects.bulk_create(rows, batch_size=bulk.ROWS_PER_INSERT, ignore_conflicts=True)
 
 
 def seen_by(person: Any, item: Any) -> QuerySet[SeenLabel]:
@@ -144,11 +175,3 @@ def _metadata_tells(item: Item) -> bool:
     """Whether the item's file may have brought a label that became metadata."""
     said = item.content.metadata
     return bool(said) and len(without_labels(said, labels.current(item.project))) < len(said)
-
-
-def _is_open_blind(item: Item, project: Project) -> bool:
-    return _asked_blind(item).exists() or disputes.undecided(project).filter(item=item).exists()
-
-
-def _asked_blind(item: Any) -> QuerySet[QueueEntry]:
-    return QueueEntry.objects.filter(item=item, is_blind=True, round__state=Round.State.OPEN)

@@ -41,9 +41,7 @@ class Download(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(
-                fields=["project", "user", "kind", "what", "last_ordinal"], name="download_once"
-            )
+            models.UniqueConstraint(fields=["project", "user", "kind", "what", "last_ordinal"], name="download_once")
         ]
 
     def __str__(self) -> str:

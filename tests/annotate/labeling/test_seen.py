@@ -2,15 +2,11 @@
 
 import pytest
 
-from annotate import items, rounds
-from annotate.dataset import downloads
-from annotate.errors import AccessDenied, NotRecorded
 from annotate.labeling import leases, visibility, workload
-from annotate.models import Annotation, Download, Gold, Item, SeenLabel
-from annotate.models.project import Arm, Role
-from tests.annotate.asking import answer, change, problems, question, state_of, take
+from annotate.models import Gold
+from annotate.models.project import Arm
+from tests.annotate.asking import answer, change, problems, question, take
 from tests.factories import make_member, owner_of
-from tests.rows import make_silver, make_version
 
 pytestmark = pytest.mark.django_db
 
