@@ -76,7 +76,7 @@ def progress(project: Project, history: LabelHistory | None = None) -> LoopProgr
     current = Gold.objects.filter(project=project, item__withdrawn_at__isnull=True).current().exclude(is_void)
     also_trains = Exists(Gold.objects.filter(item=OuterRef("item")).trainable().exclude(is_void))
     last = project.rounds.order_by("-index").first()
-    # Gold of the open round counts alike, whichever arm drew it: who answers one question and looks again learns nothing.
+    # Gold of the open round counts alike, whichever arm drew it: else answering one question and looking again told.
     is_open = Q(round=last) if last and last.state == Round.State.OPEN else Q(pk__in=[])
     only_audit = Q(origin=Arm.AUDIT) & ~Q(also_trains)
     gold = current.aggregate(

@@ -69,7 +69,6 @@ COUNTERS = {
     "api-progress",
     "api-rounds",
     "api-label",
-    "api-label-history",
     "budget-show",
 }
 # Viewers never answer, and see what machines say of each item, and why it was drawn.
@@ -130,7 +129,8 @@ class Walk:
         self.seen: dict[str, str] = {}
         self.found: dict[str, tuple[int, str, int]] = {}
         with transaction.atomic():
-            self._looking("before")
+            if self.routes is None:
+                self._looking("before")
             self._answering()
             self._looking("after")
             transaction.set_rollback(True)
@@ -217,7 +217,7 @@ class Walk:
         return response.json() if response.headers.get("Content-Type") == "application/json" else {}
 
     def _plain(self, text: str) -> str:
-        """Without tokens and moments, and with ids by the order in which they came: they are other ones in each walk."""
+        """Without tokens and moments, and with ids by the order in which they came: each walk makes others."""
         text = _MOMENT.sub("TIME", _FRESH.sub("", text))
         return _ID.sub(lambda found: self.seen.setdefault(found[0], f"id {len(self.seen)}"), text)
 
