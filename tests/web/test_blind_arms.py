@@ -9,6 +9,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Set
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -97,6 +98,8 @@ def place_for_all(rows_for_all: None) -> Place:
     project.refresh_from_db()
     leases.release_all(project=project, user=place.people["annotator"])
     QueueEntry.objects.filter(round__project=project).update(overlap=1)
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+    project.runs.update(finished_at=long_ago)  # what ended just now is news on pages for a while
     make_silver(project, project.items.all())
     ItemPayload.objects.filter(item__project=project).update(metadata={"gpt_label": "yes", "from": "here"})
     place.ids |= {"project": project.slug, "kind": "machine", "version": 1}
@@ -232,7 +235,7 @@ def drawn_by(project: Project, *arms: str) -> None:
 
 
 def different(place: Place, role: str, one: str, other: str, routes: Set[str] | None = None) -> dict[str, Any]:
-    """The requests that are answered otherwise where the arms of two questions are swapped, with both answers."""
+    """The requests that are answered otherwise where the arms of two questions are swapped, and where."""
     walk = Walk(place, role, routes)
     drawn_by(place.project, one, other)
     first = walk.answers()
@@ -240,7 +243,14 @@ def different(place: Place, role: str, one: str, other: str, routes: Set[str] | 
     second = walk.answers()
     assert first.keys() == second.keys()
     assert sum(status == 200 for status, _, _ in first.values()) > 10
-    return {name: (first[name], second[name]) for name in first if first[name] != second[name]}
+    return {name: _where(first[name], second[name]) for name in first if first[name] != second[name]}
+
+
+def _where(one: tuple[int, str, int], other: tuple[int, str, int]) -> Any:
+    """The statuses, and both bodies around the first place where they differ."""
+    pairs = enumerate(zip(one[1], other[1], strict=False))
+    place = next((place for place, (a, b) in pairs if a != b), min(len(one[1]), len(other[1])))
+    return [(status, body[max(place - 60, 0) : place + 60]) for status, body, _ in (one, other)]
 
 
 @pytest.mark.parametrize("role", [Role.OWNER, Role.ANNOTATOR])
