@@ -127,7 +127,7 @@ class TestAnExport:
         folder.mkdir(parents=True)
         project = make_project()
         items = make_items(project, 7)
-        make_round(project, items[:1])
+        make_round(project, items[:1], arm=Arm.ACTIVE)
         rows = [{"id": item.public_id, "payload": {"text": f"row {place}."}} for place, item in enumerate(items)]
         (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         file = {"name": "data.jsonl", "bytes": 1, "sha256": "0"}
