@@ -67,3 +67,7 @@ class QuotaReached(GoldloopError):
     def __init__(self, sentence: str, seconds: int) -> None:
         super().__init__(sentence)
         self.seconds = seconds
+
+
+class NotRecorded(GoldloopError):
+    """Who sees what machines say is recorded first; that was not possible, so nothing is shown."""

@@ -21,6 +21,7 @@ from annotate.errors import (
     InvalidInput,
     LeaseLost,
     NotFound,
+    NotRecorded,
     NotStored,
     QuotaReached,
 )
@@ -39,6 +40,7 @@ _ANSWERS: tuple[tuple[type[Exception], int, str], ...] = (
     (Busy, 503, "busy"),
     (LeaseLost, 409, "lease_lost"),
     (Conflict, 409, "conflict"),
+    (NotRecorded, 503, "not_recorded"),
     (GoldloopError, 409, "failed"),
 )
 

@@ -185,3 +185,28 @@ def events_can_be_flushed():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(operations, "execute_sql_flush", flush_all)
         yield
+
+
+@pytest.fixture
+def unwritable(db):
+    """Tables that the database refuses to write to, as on a full disk: call it with a model."""
+    made: list[str] = []
+
+    def refuse(model) -> None:
+        table, name = model._meta.db_table, f"refuse_{model._meta.db_table}"
+        with connection.cursor() as cursor:
+            if connection.vendor == "sqlite":
+                cursor.execute(
+                    f"CREATE TRIGGER {name} BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+                )
+            else:
+                cursor.execute(
+                    f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS "
+                    "$$ BEGIN RAISE EXCEPTION 'disk full'; END $$"
+                )
+                cursor.execute(
+                    f"CREATE TRIGGER {name} BEFORE INSERT ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {name}()"
+                )
+        made.append(name)
+
+    return refuse

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from annotate import access, failpoints, files
-from annotate.dataset import manifest
+from annotate.dataset import downloads, manifest
 from annotate.dataset.manifest import verify_export
 from annotate.dataset.provenance import COLUMNS, Provenance, Row
 from annotate.errors import InvalidInput
@@ -54,6 +54,8 @@ def export(
     folder = _folder(project, directory)
     target = _manifest_name(delivered)
     fields = modality(project.modality).FIELDS
+    if attempt is None:
+        downloads.of_command(delivered, by=by)
     with ExitStack() as open_files:
         drafts = {name: open_files.enter_context(folder.whole(_file_name(delivered, name))) for name in wanted}
         with read_snapshot():

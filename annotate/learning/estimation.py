@@ -32,6 +32,7 @@ class Audit:
     silver: Ints  # the LLM's label; K: no valid answer, -1: never asked
     model: Ints  # the champion's out-of-fold label; -1: none
     machine: Ints  # the frozen machine label; -1: none
+    had_file: Bools  # was answered by somebody who had the machine's label in a file, see Download
     interval: str | None = None  # a method of models_ml/estimators.py for all figures; None: by the number of errors
 
     @property
@@ -53,6 +54,11 @@ class Audit:
             size=int(drawn.sum()),
             unresolved=int((drawn & ~self.resolved).sum()),
         )
+
+    def n_had_file(self, within: Bools | None = None) -> int:
+        """How many of the resolved items `within` (None: of all) people answered who had the file."""
+        rows = self.resolved & self.had_file
+        return int((rows if within is None else rows & within).sum())
 
     def right(self, labels: Ints, within: Bools) -> Bools:
         """Whether `labels` equal the gold, one value for each resolved item `within`."""
@@ -110,7 +116,15 @@ def load_audit(project: Project, frozen: delivery.Frozen) -> Audit:
         silver=silver.label,
         model=_frozen_labels(frozen, "model_label", items),
         machine=_frozen_labels(frozen, "label", items),
+        had_file=items.mask(_had_file(project)),
     )
+
+
+def _had_file(project: Project) -> set[int]:
+    """Ids of items with a counted blind answer or a decision by somebody who had the machine's label in a file."""
+    answers = project.annotations.filter(is_counted=True, is_blind=True, label__isnull=False, had_file=True)
+    decided = project.adjudications.filter(is_current=True, is_blind=True, had_file=True)
+    return {*answers.values_list("item_id", flat=True), *decided.values_list("item_id", flat=True)}
 
 
 def _frozen_labels(frozen: delivery.Frozen, name: str, items: pool.Pool) -> Ints:
@@ -122,12 +136,14 @@ def _frozen_labels(frozen: delivery.Frozen, name: str, items: pool.Pool) -> Ints
 
 
 def _accuracies(project: Project, frozen: delivery.Frozen, audit: Audit) -> Iterator[Estimate]:
-    yield _row(_KIND.LLM, _pool_accuracy(audit, audit.silver, *_is_prelabeled(frozen, audit)))
+    had = audit.n_had_file()
+    yield _row(_KIND.LLM, _pool_accuracy(audit, audit.silver, *_is_prelabeled(frozen, audit)), had)
     has_model = frozen.row.model is not None
-    yield _row(_KIND.MODEL, _pool_accuracy(audit, audit.model, has_model, "no model is trained"))
-    yield _row(_KIND.MODEL_NEW_DATA, _new_data(project, frozen, audit), is_pool=False)
+    yield _row(_KIND.MODEL, _pool_accuracy(audit, audit.model, has_model, "no model is trained"), had)
+    yield _row(_KIND.MODEL_NEW_DATA, _new_data(project, frozen, audit), had, is_pool=False)
     # Its sample is one of R, but the figure is about the whole pool.
-    yield _row(_KIND.DELIVERED, replace(_delivered(audit), population=len(audit.in_a)))
+    delivered = replace(_delivered(audit), population=len(audit.in_a))
+    yield _row(_KIND.DELIVERED, delivered, audit.n_had_file(~audit.in_a))
 
 
 def _is_prelabeled(frozen: delivery.Frozen, audit: Audit) -> tuple[bool, str]:
@@ -201,7 +217,7 @@ def _per_class(frozen: delivery.Frozen, audit: Audit) -> Iterator[Estimate]:
         labeled_so = audit.machine == label.index
         right = audit.right(audit.machine, labeled_so)
         precision = estimators.class_precision(audit.sample(labeled_so), right, method=audit.interval)
-        yield _row(_KIND.PRECISION, precision, label=label)
+        yield _row(_KIND.PRECISION, precision, audit.n_had_file(labeled_so), label=label)
         of_class = (audit.gold == label.index) | unresolved
         whole = audit.sample(everywhere)
         sample = Sample(
@@ -213,7 +229,7 @@ def _per_class(frozen: delivery.Frozen, audit: Audit) -> Iterator[Estimate]:
             unresolved=whole.unresolved,
         )
         recall = estimators.class_recall(sample, audit.right(audit.machine, of_class), method=audit.interval)
-        yield _row(_KIND.RECALL, recall, label=label, is_pool=False)
+        yield _row(_KIND.RECALL, recall, audit.n_had_file(of_class), label=label, is_pool=False)
 
 
 def _look(project: Project, audit: Audit) -> Estimate | None:
@@ -235,12 +251,15 @@ def _look(project: Project, audit: Audit) -> Estimate | None:
         high=1.0,
         n=sample.size,
         n_unresolved=sample.unresolved,
+        n_had_file=audit.n_had_file(in_r),
         population=len(audit.in_a),
         method=f"exact one-sided, look {n_spent + 1} of {len(sizes)}",
     )
 
 
-def _row(estimand: str, figure: estimators.Estimate, *, is_pool: bool = True, label: Label | None = None) -> Estimate:
+def _row(
+    estimand: str, figure: estimators.Estimate, n_had_file: int, *, is_pool: bool = True, label: Label | None = None
+) -> Estimate:
     """A row to store for a figure; its population is NULL unless it speaks of a known number of items."""
     return Estimate(
         estimand=estimand,
@@ -250,6 +269,7 @@ def _row(estimand: str, figure: estimators.Estimate, *, is_pool: bool = True, la
         high=figure.high,
         n=figure.n,
         n_unresolved=figure.unresolved,
+        n_had_file=n_had_file,
         population=figure.population if is_pool else None,
         method=figure.method,
         reason=figure.reason,

@@ -24,6 +24,7 @@ from annotate.models.prediction import Prediction, PromptVersion
 from annotate.models.project import Member, Project
 from annotate.models.run import Run, RunLine
 from annotate.models.schema import GuidelineVersion, Label, LabelMapping, LabelSchema
+from annotate.models.sight import Download, SeenLabel
 from annotate.models.user import Proof, User
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Budget",
     "Connection",
     "DeliveredVersion",
+    "Download",
     "Draft",
     "Draw",
     "Estimate",
@@ -64,6 +66,7 @@ __all__ = [
     "Round",
     "Run",
     "RunLine",
+    "SeenLabel",
     "SignInFailure",
     "Upload",
     "UploadReservation",

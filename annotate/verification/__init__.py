@@ -21,6 +21,8 @@ CHECKS: dict[str, Check] = {
     "leases end with their round": answers.leases_end_with_their_round,
     "counted answers had a lease": answers.counted_answers_had_a_lease,
     "blind questions show nothing": answers.blind_arms_show_nothing,
+    "who saw a label answers as not blind": answers.who_saw_answers_as_not_blind,
+    "who had the file is marked": answers.who_had_the_file_is_marked,
     "gold stands in answers": gold.gold_has_its_answer,
     "what reviewers decided stands": gold.decisions_stand,
     "audit gold never trains": gold.audit_gold_never_trains,
