@@ -43,6 +43,7 @@ def check_encoder_path(**_: Any) -> list[CheckMessage]:
 @register()
 def check_at_least_one(**_: Any) -> list[CheckMessage]:
     units = {"RUN_LEASE_SECONDS": "second", "ANSWER_LEASE_SECONDS": "second", "RUN_ATTEMPTS": "attempt"}
+    units |= {"SEAL_SECONDS": "second"}
     units |= {"UPLOAD_MAX_BYTES": "byte", "IMPORT_MAX_BYTES": "byte"}
     units |= {"WORKER_LLM_RUNS": "run", "WORKER_IO_RUNS": "run", "WORKER_ML_RUNS": "run"}
     units |= {"UPLOAD_DAILY_BYTES": "byte", "UPLOAD_DAILY_FILES": "file"}

@@ -338,6 +338,7 @@ WORKER_LLM_RUNS = _read("WORKER_LLM_RUNS", env.int, 4)
 WORKER_IO_RUNS = _read("WORKER_IO_RUNS", env.int, 2)
 WORKER_ML_RUNS = _read("WORKER_ML_RUNS", env.int, 1)
 RUN_SWEEP_SECONDS = _read("RUN_SWEEP_SECONDS", env.float, 10.0)  # between two looks of a Celery worker for lost runs
+SEAL_SECONDS = _read("SEAL_SECONDS", env.float, 60.0)  # between two rounds of a worker's sealer
 RUN_ATTEMPTS = _read("RUN_ATTEMPTS", env.int, 3)  # a run that kills its worker must not go on for ever
 RUN_LEASE_SECONDS = _read("RUN_LEASE_SECONDS", env.int, 120)
 ANSWER_LEASE_SECONDS = _read("ANSWER_LEASE_SECONDS", env.int, 900)

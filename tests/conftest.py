@@ -170,17 +170,20 @@ def has_mail(settings, django_capture_on_commit_callbacks):
 @pytest.fixture(scope="module")
 def events_can_be_flushed():
     """A test without a transaction around it empties the tables; the event log's triggers step aside for that."""
-    migration = import_module("annotate.migrations.0002_append_only_events")
+    names = ("0002_append_only_events", "0032_seals_so_far")
+    migrations = [import_module(f"annotate.migrations.{name}") for name in names]
     operations = type(connection.ops)
     flush = operations.execute_sql_flush
 
     def flush_all(self, statements):
         with connection.cursor() as cursor:
-            for statement in migration.UNDO[connection.vendor]:
-                cursor.execute(statement)
+            for migration in migrations:
+                for statement in migration.UNDO[connection.vendor]:
+                    cursor.execute(statement)
             flush(self, statements)
-            for statement in (migration.SQLITE if connection.vendor == "sqlite" else migration.POSTGRESQL).values():
-                cursor.execute(statement)
+            for migration in migrations:
+                for statement in (migration.SQLITE if connection.vendor == "sqlite" else migration.POSTGRESQL).values():
+                    cursor.execute(statement)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(operations, "execute_sql_flush", flush_all)

@@ -23,6 +23,7 @@ from annotate.api import (
     rounds,
     runs,
     schemas,
+    seals,
 )
 
 
@@ -120,6 +121,7 @@ urlpatterns = [
     path(f"{_P}/label/history", labeling.History.as_view(), name="api-label-history"),
     path(f"{_P}/annotations", annotations.Remarks.as_view(), name="api-annotations"),
     path(f"{_P}/rounds", rounds.Rounds.as_view(), name="api-rounds"),
+    path(f"{_P}/seals", seals.Seals.as_view(), name="api-seals"),
     path(f"{_P}/methods", methods.Methods.as_view(), name="api-methods"),
     path(f"{_P}/models", rounds.Models.as_view(), name="api-models"),
     path(f"{_P}/disputes", reviews.Disputes.as_view(), name="api-disputes"),

@@ -24,6 +24,7 @@ from annotate.models.prediction import Prediction, PromptVersion
 from annotate.models.project import Member, Project
 from annotate.models.run import Run, RunLine
 from annotate.models.schema import GuidelineVersion, Label, LabelMapping, LabelSchema
+from annotate.models.seal import Seal, SealedRows
 from annotate.models.sight import Download, SeenLabel
 from annotate.models.user import Proof, User
 
@@ -66,6 +67,8 @@ __all__ = [
     "Round",
     "Run",
     "RunLine",
+    "Seal",
+    "SealedRows",
     "SeenLabel",
     "SignInFailure",
     "Upload",

@@ -74,6 +74,7 @@ NEEDS: dict[str, dict[str, tuple[str, str | None]]] = {
     "api-predictions": {"GET": (READ, "download")},
     "api-estimates": {"GET": (READ, "evidence")},
     "api-annotations": {"GET": (READ, "evidence")},
+    "api-seals": {"GET": (READ, "evidence")},
     "api-methods": {"GET": (READ, "evidence")},
     "api-rounds": {"GET": (READ, "evidence")},
     "api-models": {"GET": (READ, "evidence")},

@@ -7,6 +7,7 @@ from annotate.models import Connection, Import, Item, Run
 from annotate.models.event import record
 from annotate.models.project import Role
 from annotate.runs import lifecycle
+from annotate.seals import sealing
 from tests.api.http.test_endpoint import is_problem
 from tests.factories import make_member, make_user
 from tests.refusing import refusing_files
@@ -107,6 +108,22 @@ class TestFiles:
 
     def test_its_name_is_only_a_name(self, olga):
         assert send(olga, b"text\nx\n", "..%2F..%2Fetc%2Fpasswd").json()["file_name"] == "passwd"
+
+
+class TestSeals:
+    def test_the_head_comes_first(self, olga, project):
+        assert olga.get("seals").json()["results"] == []
+        first = sealing.seal(project)
+        make_member(project, "Zoe")
+        head = sealing.seal(project)
+        found = olga.get("seals").json()["results"]
+        assert [one["hash"] for one in found] == [head.hash, first.hash]
+        assert {key: found[0][key] for key in ("sequence", "previous", "n_rows", "is_vouched")} == {
+            "sequence": 2,
+            "previous": first.hash,
+            "n_rows": 2,
+            "is_vouched": True,
+        }
 
 
 class TestSettings:

@@ -10,6 +10,7 @@ from annotate.management import processes, readiness
 from annotate.management.base import GoldloopCommand
 from annotate.management.embedded import Lanes
 from annotate.management.performer import Performer
+from annotate.management.sealer import Sealer
 from annotate.runs import lanes, worker_alive
 
 
@@ -39,6 +40,9 @@ class Command(GoldloopCommand):
         asked = processes.asked_to_stop()
         performer = Performer(asked, self.stderr.write)
         mine = Lanes(performer, options["queue"] or lanes.LANES)
+        sealer = Sealer(self.stderr.write)
+        if not options["once"]:
+            sealer.start()
         with processes.alarm() as wait:
             while not asked.is_set():
                 worker_alive.worker_lives()
@@ -50,4 +54,5 @@ class Command(GoldloopCommand):
                 performer.hourly_cleanup()
                 wait(performer.poll_seconds)
         mine.stop()
+        sealer.stop()
         worker_alive.worker_ends()
