@@ -251,7 +251,7 @@ SITE: tuple[Leaf, ...] = (
         "account", models.User, "", ("public_id", "is_simulated", "created_at"),
         ("email", "is_active", "is_site_owner", "proven_at", "vouched_at", "vouched_by_id"),
         explained(["site_owner.made", "account.deactivated", "account.reactivated", "address.changed", "address.proven",
-                   "address.unproven", "account.vouched"], naming="public_id"),
+                   "address.unproven", "account.vouched", "account.vouch_taken_back"], naming="public_id"),
         title=("email",), names=("public_id",),
         left_out={"password": "secret", "last_login": "no fact", "name": "the person's own",
                   "language": "the person's own", "time_zone": "the person's own"},

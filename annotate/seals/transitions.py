@@ -5,7 +5,7 @@ both in one transaction, so one seal takes both.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -37,6 +37,10 @@ class Change:
     def differing(self) -> dict[str, Any]:
         """The new values of the fields that changed; none of a row that is gone."""
         return {name: value for name, value in (self.after or {}).items() if value != self.before[name]}
+
+    def of(self, name: str) -> "Change":
+        """The change of this field alone."""
+        return replace(self, before={name: self.before[name]}, after={name: (self.after or {})[name]})
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ def any_of(*rules: Rule) -> Rule:
 def each(**rules: Rule) -> Rule:
     """Each field that changed follows its own rule."""
     return Rule(
-        lambda change: change.after is not None and all(rules[name](change) for name in change.differing()),
+        lambda change: change.after is not None and all(rules[name](change.of(name)) for name in change.differing()),
         _kinds(rules.values()),
     )
 

@@ -17,6 +17,7 @@ from annotate.management.sealer import Sealer
 from annotate.models import Gold, Item, Member, Project, Seal, SealedRows
 from annotate.models.event import Event, record
 from annotate.models.project import Arm, Role
+from annotate.money import budgets
 from annotate.seals import chain, checking, head, sealing
 from tests.annotate.asking import answer, change, label, question
 from tests.annotate.imports.taking_in import Stop, stop_after
@@ -60,6 +61,14 @@ class TestSeal:
         sealing.seal(project)
         set_role(project, ann, Role.REVIEWER)
         assert leaves_in(sealing.seal(project)) == {"member", "event"}
+        assert problems(project) == []
+
+    def test_each_field_of_a_row_has_its_own_event(self):
+        project = make_project()
+        sealing.seal(project)
+        budgets.set_cap(project=project, kind="machine", cap_micros=9, by=owner_of(project))
+        budgets.stop(project=project, kind="machine", by=owner_of(project))
+        assert leaves_in(sealing.seal(project)) == {"budget", "event"}
         assert problems(project) == []
 
     def test_a_change_by_hand_is_left_out_and_found_again(self):
