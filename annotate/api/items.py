@@ -1,5 +1,6 @@
 """What is labeled: lists and single items, taking some out."""
 
+from functools import cached_property
 from typing import Any
 
 from django.db.models import QuerySet
@@ -15,6 +16,7 @@ from annotate.api.http.operations import operation
 from annotate.api.runs import ProvenPersonOutput
 from annotate.errors import NotFound
 from annotate.labeling import visibility
+from annotate.labels import LabelHistory
 from annotate.modalities import modality
 from annotate.models import Item, Project
 from annotate.reports import item_history
@@ -52,9 +54,12 @@ class ItemOutput(Output):
         if (shown := getattr(item, "shown_metadata", None)) is not None:
             return shown
         said: dict[str, Any] = item.content.metadata
-        if said and "history" not in self.context:
-            self.context["history"] = labels.current(self.context["member"].project)  # of all rows of the answer
-        return visibility.without_labels(said, self.context["history"]) if said else said
+        return visibility.without_labels(said, self._history) if said else said
+
+    @cached_property
+    def _history(self) -> LabelHistory:
+        """Read once for all rows of the answer."""
+        return labels.current(self.context["member"].project)
 
     def _sees_all(self) -> bool:
         """What may hold a machine's label, as an export does."""
