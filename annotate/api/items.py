@@ -1,6 +1,6 @@
 """What is labeled: lists and single items, taking some out."""
 
-from typing import Any
+from typing import Any, cast
 
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
@@ -52,9 +52,10 @@ class ItemOutput(Output):
         if (shown := getattr(item, "shown_metadata", None)) is not None:
             return shown
         said: dict[str, Any] = item.content.metadata
-        if said and "history" not in self.context:
-            self.context["history"] = labels.current(self.context["member"].project)  # of all rows of the answer
-        return visibility.without_labels(said, self.context["history"]) if said else said
+        shared = cast(dict[str, Any], self.context)  # of all rows of the answer
+        if said and "history" not in shared:
+            shared["history"] = labels.current(shared["member"].project)
+        return visibility.without_labels(said, shared["history"]) if said else said
 
     def _sees_all(self) -> bool:
         """What may hold a machine's label, as an export does."""
