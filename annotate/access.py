@@ -62,6 +62,22 @@ def require(user: User, project: Project, *, to: str) -> Member:
     return _checked(member, to)
 
 
+def require_site_owner(by: User) -> None:
+    """AccessDenied unless `by` owns this site."""
+    if not (by.is_active and by.is_site_owner):
+        raise AccessDenied(_("Only those who run this site may do this."))
+
+
+def require_hand_over(by: User, project: Project) -> None:
+    """AccessDenied unless `by` may make somebody else the project's owner: its owner may, and, where that account is
+    deactivated, owners of the site. For others who are no members the project does not exist.
+    """
+    owner = Member.objects.select_related("user").filter(project=project, role=Role.OWNER).first()
+    if by.is_active and by.is_site_owner and (owner is None or not owner.user.is_active):
+        return
+    require(by, project, to="own")
+
+
 def _member(*, slug: Value, person: Value) -> QuerySet[Member]:
     members = Member.objects.select_related("project").filter(project__slug=slug, user=person, user__is_active=True)
     schemas = LabelSchema.objects.filter(project=OuterRef("project")).order_by("-version")

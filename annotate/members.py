@@ -1,4 +1,4 @@
-"""Lists the members of a project with what each has done; changes a member's role, and removes members."""
+"""Lists the members of a project with what each has done; changes roles, removes members, hands the project over."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from annotate import access, projects
 from annotate.access import MAY
 from annotate.errors import Conflict, NotFound
 from annotate.labeling import leases
-from annotate.models import Annotation, Invitation, Lease, Member, Project, User
+from annotate.models import Annotation, Invitation, Lease, Member, Project, Proof, User
 from annotate.models.base import database_now
 from annotate.models.event import record
 from annotate.models.project import Role
@@ -51,7 +51,7 @@ class Left:
 def in_project(project: Project, now: datetime | None = None) -> list[Person]:
     """All members by role, owner first, then by name. The number of queries does not grow with the members."""
     now = now or database_now()
-    members = project.members.select_related("user")
+    members = project.members.select_related("user__vouched_by")
     answers = {row.pop("annotator"): row for row in _answer_counts(project, now)}
     active = {row.pop("annotator"): row for row in _lease_counts(project, now)}
     invitations = list(_unused(project).filter(expires_at__gt=now).values_list("created_by", "email"))
@@ -120,6 +120,66 @@ def release(*, project: Project, person: str, by: User) -> tuple[User, int]:
     n_released = leases.release_all(project=project, user=user)
     record("member.released", project=project, by=by, user=user.public_id, n_released=n_released)
     return user, n_released
+
+
+@dataclass(frozen=True)
+class HandOver:
+    """Who owned a project, who does now, and what became of the one who did."""
+
+    project: Project
+    old: User
+    new: User
+    left: Left | None  # None: the old owner stays, as an admin
+
+
+def may_own(member: Member) -> bool:
+    """Whether the project can be handed over to this member: somebody who signs in and does not own it."""
+    return member.role != Role.OWNER and member.user.is_active and not member.user.is_simulated
+
+
+def heirs(project: Project) -> QuerySet[Member]:
+    """The members who can be made the owner: everybody who signs in, but the owner."""
+    members = project.members.select_related("user").exclude(role=Role.OWNER)
+    return members.filter(user__is_active=True, user__is_simulated=False).order_by("user__name", "user__email", "pk")
+
+
+@transaction.atomic
+def hand_over(*, project: Project, person: str, by: User, stays: bool = True) -> HandOver:
+    """Make the member `person` (public id) the owner; the owner until now becomes an admin, or leaves.
+
+    `by` owns the project, or owns the site where the owner's account is deactivated. The new owner is trusted.
+    """
+    # Locked first: of two who hand it over at once the later is no longer the owner.
+    Project.objects.select_for_update().get(pk=project.pk)
+    access.require_hand_over(by, project)
+    new = heirs(project).filter(user__public_id=person).first()
+    if new is None:
+        raise NotFound(_("There is nobody in this project who could own it under this name."))
+    return make_owner(project=project, new=new.user, by=by, stays=stays)
+
+
+@transaction.atomic
+def make_owner(*, project: Project, new: User, by: User | None, stays: bool) -> HandOver:
+    """As `hand_over`, where the caller has checked the right to; `by` None: a command. `new` need not be a member."""
+    owner = Member.objects.select_related("user").get(project=project, role=Role.OWNER)
+    if owner.user_id == new.pk:
+        raise Conflict(_("%(person)s owns this project already.") % {"person": new})
+    project.members.filter(pk=owner.pk).update(role=Role.ADMIN)
+    Member.objects.update_or_create(project=project, user=new, defaults={"role": Role.OWNER, "is_trusted": True})
+    facts = {"old": owner.user.public_id, "new": new.public_id, "stays": stays}
+    record("project.handed_over", project=project, by=by, **facts)
+    left = None if stays else remove(project=project, person=owner.user.public_id, by=new)
+    return HandOver(project=project, old=owner.user, new=new, left=left)
+
+
+def n_unproven(members: Iterable[Member]) -> tuple[int, int]:
+    """(n, m): of the m of these who may answer, n accounts prove nothing about who holds them.
+
+    Two of those n may be one person, who then agrees with themselves. Simulated people are left out.
+    """
+    people = [one.user for one in members if one.role in MAY["annotate"]]
+    answering = [user for user in people if user.is_active and not user.is_simulated]
+    return sum(user.proof == Proof.UNPROVEN for user in answering), len(answering)
 
 
 def _find(*, project: Project, person: str, by: User) -> Member:

@@ -222,7 +222,8 @@ outbox.addEventListener("change", () => {
     return view.unsaved(`${words} ${view.say("signedOut")}`, { href: view.words.signInUrl, words: view.say("signIn") });
   }
   if (outbox.halted) return view.unsaved(`${words} ${view.say("otherPerson")}`);
-  view.unsaved(navigator.onLine ? words : `${words} ${view.say("offline")}`);
+  if (!navigator.onLine) return view.unsaved(`${words} ${view.say("offline")}`);
+  view.unsaved(outbox.trouble ? `${words} ${outbox.trouble} ${view.say("sentAgain")}` : words);
 });
 
 window.addEventListener("beforeunload", (event) => {

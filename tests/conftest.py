@@ -4,16 +4,18 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 from django.conf import settings as project_settings
+from django.core import mail as outbox
 from django.db import connection, transaction
 from django.test import override_settings
 from pytest_django import DjangoDbBlocker
 
-from tests import databases, services
+from tests import databases, mails, services
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -152,20 +154,36 @@ def rows_for_all(
         transaction.set_rollback(True)
 
 
+@pytest.fixture
+def has_mail(settings, django_capture_on_commit_callbacks):
+    """A site that sends mail; what is done within `with has_mail() as box` is committed, and its mails are in `box`."""
+    mails.set_up(settings)
+
+    @contextmanager
+    def has_mail():
+        with django_capture_on_commit_callbacks(execute=True):
+            yield outbox.outbox
+
+    return has_mail
+
+
 @pytest.fixture(scope="module")
 def events_can_be_flushed():
     """A test without a transaction around it empties the tables; the event log's triggers step aside for that."""
-    migration = import_module("annotate.migrations.0002_append_only_events")
+    names = ("0002_append_only_events", "0032_seals_so_far")
+    migrations = [import_module(f"annotate.migrations.{name}") for name in names]
     operations = type(connection.ops)
     flush = operations.execute_sql_flush
 
     def flush_all(self, statements):
         with connection.cursor() as cursor:
-            for statement in migration.UNDO[connection.vendor]:
-                cursor.execute(statement)
+            for migration in migrations:
+                for statement in migration.UNDO[connection.vendor]:
+                    cursor.execute(statement)
             flush(self, statements)
-            for statement in (migration.SQLITE if connection.vendor == "sqlite" else migration.POSTGRESQL).values():
-                cursor.execute(statement)
+            for migration in migrations:
+                for statement in (migration.SQLITE if connection.vendor == "sqlite" else migration.POSTGRESQL).values():
+                    cursor.execute(statement)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(operations, "execute_sql_flush", flush_all)

@@ -57,6 +57,17 @@ def test_a_wrong_redis_url_is_named_without_its_password(tmp_path):
         assert "REDIS_URL" in done.stderr and "secret" not in done.stderr
 
 
+def test_mail_that_cannot_work_is_named_without_its_password(tmp_path):
+    done = manage("check", VAR_DIR=str(tmp_path), EMAIL_URL="smtp://me:secret@:25")
+    assert done.returncode == 1
+    assert "EMAIL_URL" in done.stderr and "secret" not in done.stderr
+    done = manage("check", VAR_DIR=str(tmp_path), EMAIL_URL="smtp+tls://me:secret@mail.example.org:587")
+    assert done.returncode == 1
+    assert "EMAIL_FROM is no e-mail address" in done.stderr
+    assert "the reader's own machine" in done.stderr  # SITE_URL is not set
+    assert "secret" not in done.stderr
+
+
 def test_celery_without_redis_is_refused_in_a_sentence(tmp_path):
     environment = {"PATH": os.environ["PATH"], "VAR_DIR": str(tmp_path)}
     words = [sys.executable, "-m", "celery", "-A", "labelapp", "worker"]

@@ -1,23 +1,26 @@
-"""Decides who gets a new password: whoever knows the old one, or whoever has a one-time link made by an admin.
+"""Decides who gets a new password: whoever knows the old one, or has a one-time link, mailed or made by an admin.
 
-Whoever makes a link for a person could use it to become that person. So only owners of the site may make one, and
-those who manage every project that the person belongs to: they can do all that the person can do.
+Whoever makes a link for a person and is shown it could use it to become that person. So only owners of the site may
+make one, and those who manage every project that the person belongs to: they can do all that the person can do.
+A link that is mailed is shown to nobody, so anybody may ask for one.
 """
 
-import hashlib
 import secrets
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.contrib.auth.hashers import make_password
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from annotate import access
 from annotate.access import MAY
-from annotate.accounts import sign_in, tokens
+from annotate.accounts import addresses, mail, sign_in, tokens
+from annotate.accounts.addresses import digest
 from annotate.errors import AccessDenied, NotFound
-from annotate.models import Member, PasswordReset, Project, User
+from annotate.models import MailState, Member, PasswordReset, Project, User
 from annotate.models.base import database_now
 from annotate.models.event import record
 from annotate.models.project import Role
@@ -47,7 +50,7 @@ def change(
         by.save(update_fields=["password"])
         n_tokens = tokens.revoke_all(user=by, now=now) if ends_tokens else 0
         sign_in.end_sessions(user=by, but=session, now=now)
-        _revoke_links(by, now or database_now())
+        revoke_links(by, now or database_now())
         record("password.changed", project=None, by=by, n_tokens=n_tokens)
     return n_tokens
 
@@ -72,10 +75,40 @@ def make_link(*, user: User, by: User, now: datetime | None = None) -> tuple[Pas
         )
     now, token = now or database_now(), secrets.token_urlsafe(32)
     User.objects.select_for_update().get(pk=user.pk)  # of two links made at once only the later one stays open
-    n_revoked = _revoke_links(user, now)
-    link = PasswordReset.objects.create(user=user, token_sha256=_digest(token), created_by=by, expires_at=now + VALID)
+    n_revoked = revoke_links(user, now)
+    link = PasswordReset.objects.create(user=user, token_sha256=digest(token), created_by=by, expires_at=now + VALID)
     record("password.link_made", project=None, by=by, user=user.public_id, link=link.public_id, n_revoked=n_revoked)
     return link, token
+
+
+def ask(*, email: str, client: str, now: datetime | None = None) -> None:
+    """Mail a link for a new password to whoever has an account with this address.
+
+    All that depends on the account happens in the background, so that neither the answer nor its time tells whether
+    there is one. NoMail without a mail server; TooManyMails alike for addresses with and without an account.
+    """
+    if not mail.is_set():
+        raise addresses.NoMail
+    email = email.strip().lower()
+    sign_in.count_mail(kind="password", email=email, client=client, now=now)
+    mail.after_commit(partial(_mail_link, email=email, now=now))
+
+
+def unsent(by: User, now: datetime | None = None) -> QuerySet[PasswordReset]:
+    """The open links that were asked for and not sent, one for a person, for owners of the site to send again."""
+    access.require_site_owner(by)
+    mailed = _open(now or database_now()).exclude(mailed_to="").exclude(mail_state=MailState.SENT)
+    return mailed.select_related("user").order_by("-pk")
+
+
+def send_again(*, public_id: str, by: User, now: datetime | None = None) -> User:
+    """Mail a new link to whoever asked for the one with this public id, which was not sent; returns the person."""
+    link = unsent(by, now).filter(public_id=public_id).first()
+    if link is None:
+        raise NotFound(_("There is no such mail that was not sent."))
+    sign_in.count_mail(kind="password", email=link.mailed_to, now=now)
+    _mail_link(email=link.mailed_to, by=by, now=now)
+    return link.user
 
 
 @transaction.atomic
@@ -91,11 +124,20 @@ def make_link_in(*, project: Project, person: str, by: User) -> tuple[PasswordRe
 def find(*, token: str, now: datetime | None = None) -> PasswordReset:
     """The open link with this token; NotFound, in the same words whatever the reason, if it does not work."""
     links = _open(now or database_now()).select_related("user", "created_by")
-    link = links.filter(token_sha256=_digest(token)).first()
-    # Its author may have lost the right since, for instance because the person owns a project by now.
-    if link is None or not may_be_helped(link.created_by).filter(pk=link.user_id).exists():
+    link = links.filter(token_sha256=digest(token)).first()
+    if link is None or not _is_still_right(link):
         raise _gone()
     return link
+
+
+def _is_still_right(link: PasswordReset) -> bool:
+    """Whether the link may still be used: a mailed one by whoever reads the account's address.
+
+    Who made another may have lost the right since, for instance because the person owns a project by now.
+    """
+    if link.mailed_to:
+        return link.user.is_active and link.user.email == link.mailed_to
+    return may_be_helped(link.created_by).filter(pk=link.user_id).exists()
 
 
 def use(*, token: str, new: str, client: str, now: datetime | None = None) -> User:
@@ -111,10 +153,38 @@ def use(*, token: str, new: str, client: str, now: datetime | None = None) -> Us
         user.save(update_fields=["password"])
         n_sessions = sign_in.end_sessions(user=user, now=now)
         n_tokens = tokens.revoke_all(user=user, now=now)
-        _revoke_links(user, now)
+        revoke_links(user, now)
         sign_in.forget_failures(user.email)
+        if link.mailed_to:
+            addresses.prove(user=user, email=link.mailed_to, how="password", now=now)
+        else:  # whoever made the link was shown it, and may be the one who used it
+            addresses.lose_proof(user=user, why="password link")
         record("password.reset", project=None, by=user, link=link.public_id, n_sessions=n_sessions, n_tokens=n_tokens)
     return user
+
+
+@transaction.atomic
+def _mail_link(*, email: str, by: User | None = None, now: datetime | None = None) -> PasswordReset | None:
+    """Mail a link to the person with this address; None if there is nobody who signs in with it.
+
+    Their older links that were mailed end. `by`: who sends a mail again; None: the person asked.
+    """
+    user = User.objects.select_for_update().filter(email=email, is_active=True, is_simulated=False).first()
+    if user is None:
+        return None
+    now, token = now or database_now(), secrets.token_urlsafe(32)
+    _open(now).filter(user=user).exclude(mailed_to="").update(revoked_at=now)
+    link = PasswordReset.objects.create(
+        user=user,
+        token_sha256=digest(token),
+        mailed_to=email,
+        mail_state=MailState.WAITING,
+        created_by=user,
+        expires_at=now + VALID,
+    )
+    record("password.link_mailed", project=None, by=by or user, user=user.public_id, link=link.public_id)
+    mail.send_after_commit(link, mail.letter(to=email, language=user.language, compose=partial(_letter, email, token)))
+    return link
 
 
 def _is_in_the_hands_of(by: User) -> Q:
@@ -132,13 +202,24 @@ def _open(now: datetime) -> QuerySet[PasswordReset]:
     return PasswordReset.objects.filter(used_at__isnull=True, revoked_at__isnull=True, expires_at__gt=now)
 
 
-def _revoke_links(user: User, now: datetime) -> int:
-    return _open(now).filter(user=user).update(revoked_at=now)
+def open_links(user: User, now: datetime) -> QuerySet[PasswordReset]:
+    """The links of this user that can still be used."""
+    return _open(now).filter(user=user)
+
+
+def revoke_links(user: User, now: datetime) -> int:
+    """End the open links of this user; returns how many."""
+    return open_links(user, now).update(revoked_at=now)
+
+
+def _letter(email: str, token: str) -> tuple[str, list[str]]:
+    return _("A new password"), [
+        _("Somebody, probably you, asked for a new password for %(email)s.") % {"email": email},
+        _("Open this link to choose it; it works once, within 24 hours:"),
+        mail.link(reverse("password-reset", args=[token])),
+        _("If it was not you, do nothing: your password stays as it is."),
+    ]
 
 
 def _gone() -> NotFound:
     return NotFound(_("This link does not work: it was used, replaced or has expired. Ask for a new one."))
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

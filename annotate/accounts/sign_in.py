@@ -9,13 +9,13 @@ from django.contrib.auth import SESSION_KEY, authenticate
 from django.contrib.auth.password_validation import validate_password
 from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import QuerySet
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from annotate.errors import GoldloopError, InvalidInput
+from annotate.errors import GoldloopError, InvalidInput, NotStored
 from annotate.models import SignInFailure, User, bulk
 from annotate.models.base import database_now, is_storable, time_zones
 from annotate.models.event import record
@@ -23,6 +23,9 @@ from annotate.models.event import record
 WINDOW = timedelta(minutes=15)
 PER_ADDRESS = 5  # failures for one e-mail address within WINDOW
 PER_CLIENT = 20  # failures from one network address within WINDOW; an office may share one
+MAILS_PER_ADDRESS = 3  # of each kind, within WINDOW: nobody fills somebody's mailbox
+MAILS_PER_CLIENT = 20  # asked for from one network address within WINDOW
+MAILS_PER_PERSON = 100  # to others, by somebody who is signed in, within WINDOW: a class or a team is invited at once
 
 
 class TooManyAttempts(GoldloopError):
@@ -31,12 +34,39 @@ class TooManyAttempts(GoldloopError):
     def __init__(self, seconds: int) -> None:
         self.seconds = seconds
         minutes = math.ceil(seconds / 60)
-        sentence = ngettext(
+        super().__init__(self._sentence(minutes) % {"minutes": minutes})
+
+    @staticmethod
+    def _sentence(minutes: int) -> str:
+        return ngettext(
             "Too many attempts that failed. Try again in %(minutes)d minute.",
             "Too many attempts that failed. Try again in %(minutes)d minutes.",
             minutes,
         )
-        super().__init__(sentence % {"minutes": minutes})
+
+
+class TooManyMails(TooManyAttempts):
+    """Too many mails were asked for; the next one can be asked for after `seconds` seconds."""
+
+    @staticmethod
+    def _sentence(minutes: int) -> str:
+        return ngettext(
+            "Too many mails were asked for. Try again in %(minutes)d minute.",
+            "Too many mails were asked for. Try again in %(minutes)d minutes.",
+            minutes,
+        )
+
+
+class SignInClosed(NotStored):
+    """Guesses cannot be counted, so that none is looked at: else passwords could be guessed without end."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            _(
+                "Nobody can sign in at the moment, because this site cannot store anything. Whoever is signed in stays "
+                "so. Try again when whoever runs the site has looked at it."
+            )
+        )
 
 
 class WrongPassword(InvalidInput):
@@ -52,7 +82,8 @@ def guessing(
 ) -> Iterator[None]:
     """Limit guesses: the body is one guess by `client` (at the account `email`), wrong if it raises one of `failures`.
 
-    TooManyAttempts, before the body runs, after too many wrong guesses within WINDOW. Each guess is counted as wrong
+    TooManyAttempts, before the body runs, after too many wrong guesses within WINDOW; SignInClosed where the guess
+    cannot be counted. Each guess is counted as wrong
     before it is looked at, and uncounted if it was right: of many guesses at the same moment each sees all others,
     so no more than the limit get through. Guesses refused here are not counted: a lock lasts WINDOW at most.
     """
@@ -60,12 +91,13 @@ def guessing(
     limits = {_key("client", client): PER_CLIENT}
     if email:
         limits[_key("address", email)] = PER_ADDRESS
-    recorded = SignInFailure.objects.bulk_create(SignInFailure(key=key, at=now) for key in limits)
-    rows = SignInFailure.objects.filter(pk__in=[row.pk for row in recorded])
-    free_at = max(_free_at(key, limit, rows, now) for key, limit in limits.items())
     try:
-        if free_at > now:
-            raise TooManyAttempts(math.ceil((free_at - now).total_seconds()))
+        rows, seconds = _count(limits, now)
+    except DatabaseError as error:
+        raise SignInClosed from error
+    try:
+        if seconds:
+            raise TooManyAttempts(seconds)
         yield
     except failures:
         SignInFailure.objects.filter(at__lte=now - WINDOW).delete()
@@ -74,6 +106,25 @@ def guessing(
         rows.delete()
         raise
     rows.delete()
+
+
+def count_mail(*, kind: str, email: str, client: str = "", by: User | None = None, now: datetime | None = None) -> None:
+    """Count a mail of this kind to `email`; TooManyMails, and nothing counted, if there were too many within WINDOW.
+
+    `client`: the network address of somebody who is not signed in; `by`: who is. Counts alike whether or not `email`
+    has an account.
+    """
+    now = now or database_now()
+    limits = {_key(f"mail.{kind}", email.strip().lower()): MAILS_PER_ADDRESS}
+    if client:
+        limits[_key("mail.client", client)] = MAILS_PER_CLIENT
+    if by is not None:
+        limits[_key("mail.person", by.public_id)] = MAILS_PER_PERSON
+    SignInFailure.objects.filter(at__lte=now - WINDOW).delete()
+    rows, seconds = _count(limits, now)
+    if seconds:
+        rows.delete()
+        raise TooManyMails(seconds)
 
 
 def verify(*, email: str, password: str, client: str, now: datetime | None = None) -> User:
@@ -109,9 +160,13 @@ def end_sessions(*, user: User, but: str = "", now: datetime | None = None) -> i
     A session's row does not name its user, so every session that has not expired is read: 10,000 took 0.9 s on two
     busy cores. That is only done on request and with a new password.
     """
-    alive = Session.objects.filter(expire_date__gt=now or database_now()).exclude(session_key=but)
-    keys = [row.session_key for row in alive.iterator() if row.get_decoded().get(SESSION_KEY) == str(user.pk)]
+    keys = [key for key in _sessions(user, now or database_now()) if key != but]
     return sum(Session.objects.filter(session_key__in=part).delete()[0] for part in bulk.parts(keys))
+
+
+def n_sessions(*, user: User, now: datetime | None = None) -> int:
+    """In how many places `user` is signed in; reads every session, as `end_sessions` does."""
+    return len(_sessions(user, now or database_now()))
 
 
 @transaction.atomic
@@ -134,6 +189,23 @@ def change_profile(*, by: User, name: str, time_zone: str) -> User:
     by.name, by.time_zone = name, time_zone
     record("profile.changed", project=None, by=by)
     return by
+
+
+def _count(limits: dict[str, int], now: datetime) -> tuple[QuerySet[SignInFailure], int]:
+    """Store one row for each key; returns them, and in how many seconds all keys are below their limits without them.
+
+    Stored before others are counted: of many at the same moment each sees all others, so no more than the limit pass.
+    """
+    recorded = SignInFailure.objects.bulk_create(SignInFailure(key=key, at=now) for key in limits)
+    rows = SignInFailure.objects.filter(pk__in=[row.pk for row in recorded])
+    free_at = max(_free_at(key, limit, rows, now) for key, limit in limits.items())
+    return rows, max(0, math.ceil((free_at - now).total_seconds()))
+
+
+def _sessions(user: User, now: datetime) -> list[str]:
+    """The keys of all sessions of `user` that have not expired."""
+    alive = Session.objects.filter(expire_date__gt=now)
+    return [row.session_key for row in alive.iterator() if row.get_decoded().get(SESSION_KEY) == str(user.pk)]
 
 
 def _free_at(key: str, limit: int, mine: QuerySet[SignInFailure], now: datetime) -> datetime:

@@ -11,7 +11,7 @@ from annotate.api.http.endpoint import Endpoint
 from annotate.api.http.fields import Output, PageQuery
 from annotate.api.http.operations import operation
 from annotate.api.labeling import content
-from annotate.api.runs import PersonOutput
+from annotate.api.runs import ProvenPersonOutput
 from annotate.models import Annotation, Member, QueueEntry, Round
 from annotate.models.annotation import SkipReason
 
@@ -19,7 +19,7 @@ from annotate.models.annotation import SkipReason
 class RemarkOutput(Output):
     item = serializers.CharField(source="item.public_id")
     payload = serializers.SerializerMethodField(help_text="The fields of the project's modality.")
-    person = PersonOutput(source="annotator")
+    person = ProvenPersonOutput(source="annotator")
     reason = serializers.ChoiceField(
         source="skip_reason", choices=SkipReason.choices, allow_null=True, help_text="Why it was skipped."
     )

@@ -12,7 +12,7 @@ from annotate.access import MAY
 from annotate.api.http.endpoint import Endpoint
 from annotate.api.http.fields import Input, Output, PageQuery, PublicId, Text
 from annotate.api.http.operations import operation
-from annotate.api.runs import PersonOutput
+from annotate.api.runs import ProvenPersonOutput
 from annotate.errors import NotFound
 from annotate.labeling import visibility
 from annotate.modalities import modality
@@ -88,7 +88,7 @@ class HappeningOutput(Output):
 
     at = serializers.DateTimeField()
     kind = serializers.CharField()
-    by = PersonOutput(allow_null=True)
+    by = ProvenPersonOutput(allow_null=True)
     label = serializers.CharField(allow_null=True)  # type: ignore[assignment]
     round = serializers.IntegerField(allow_null=True)
     other = serializers.CharField(allow_null=True, help_text="The item that it replaces, or is replaced by.")

@@ -1,4 +1,4 @@
-"""Members and invitations."""
+"""Members, invitations, and who owns a project."""
 
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,9 +12,11 @@ from annotate import members
 from annotate.accounts import invitations, passwords
 from annotate.accounts.invitations import GIVABLE, MAX_DAYS
 from annotate.api.http.endpoint import Endpoint
-from annotate.api.http.fields import Choice, Flag, Input, Integer, Output
+from annotate.api.http.fields import Choice, Flag, Input, Integer, Output, PublicId
 from annotate.api.http.operations import operation
 from annotate.api.labeling_serializers import ReleasedOutput
+from annotate.members import HandOver
+from annotate.models import MailState, Proof
 from annotate.models.project import Role
 
 _GIVABLE = [role.value for role in GIVABLE]
@@ -25,6 +27,11 @@ class MemberOutput(Output):
     name = serializers.CharField(source="user.name")
     email = serializers.CharField(source="user.email")
     is_active = serializers.BooleanField(source="user.is_active")
+    proof = serializers.ChoiceField(
+        source="user.proof",
+        choices=Proof.choices,
+        help_text="What says that one person holds the account: a link that was mailed and used, or somebody's word.",
+    )
     role = serializers.ChoiceField(choices=Role.choices)
     is_trusted = serializers.BooleanField()
     created_at = serializers.DateTimeField()
@@ -33,6 +40,20 @@ class MemberOutput(Output):
 class MemberInput(Input):
     role = Choice(choices=_GIVABLE)
     is_trusted = Flag()
+
+
+class OwnerInput(Input):
+    person = PublicId(help_text="A member who signs in.")
+    stays = Flag(required=False, help_text="False: the owner until now leaves; else they become an admin.")
+
+
+class OwnerOutput(Output):
+    owner = serializers.CharField(source="new.public_id")
+    before = serializers.CharField(source="old.public_id")
+    has_left = serializers.SerializerMethodField()
+
+    def get_has_left(self, done: HandOver) -> bool:
+        return done.left is not None
 
 
 class LeftOutput(Output):
@@ -55,13 +76,17 @@ class InvitationOutput(Output):
     email = serializers.CharField(help_text="Empty: for whoever holds the link.")
     created_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField()
+    mail = serializers.ChoiceField(
+        source="mail_state", choices=MailState.choices, help_text="`none`: the link was shown, to be passed on."
+    )
+    mail_problem = serializers.CharField(help_text="Why the mail was not sent; empty where nothing failed.")
 
 
 class InvitationLinkOutput(InvitationOutput):
     link = serializers.CharField(
         source="own_link",
         allow_null=True,
-        help_text="Shown once, and null in an answer that is replayed. Pass it on yourself; nothing is sent.",
+        help_text="Shown once, to pass on. Null where it is mailed, and in an answer that is replayed.",
     )
 
 
@@ -70,6 +95,7 @@ class InvitationInput(Input):
     email = serializers.EmailField(max_length=254, required=False, allow_blank=True)
     days = Integer(required=False, min_value=1, max_value=MAX_DAYS)
     is_trusted = Flag(required=False)
+    by_hand = Flag(required=False, help_text="Show the link even where it could be mailed; it then proves no address.")
 
 
 class Members(Endpoint):
@@ -130,16 +156,50 @@ class Invitations(Endpoint):
         hidden=("link",),
     )
     def post(self, request: Request) -> Any:
-        made: Any
+        """Where the site sends mail and an address is named, the link goes there and is shown to nobody else."""
         made, token = invitations.invite(project=self.member.project, by=self.me, **self.body)
-        made.own_link = _site(request) + reverse("invitation-accept", args=[token])
-        return made
+        return _with_link(request, made, token)
 
 
 class OneInvitation(Endpoint):
     @operation("Revoke an invitation", scope="manage", needs="manage", status=204)
     def delete(self, request: Request, invitation: str) -> Any:
         invitations.revoke(project=self.member.project, public_id=invitation, by=self.me)
+
+
+class SendInvitation(Endpoint):
+    @operation("Mail an invitation again", scope="manage", needs="manage", returns=InvitationOutput, may_fail=False)
+    def post(self, request: Request, invitation: str) -> Any:
+        """With a new link; the one before ends."""
+        return invitations.send_again(project=self.member.project, public_id=invitation, by=self.me)
+
+
+class ShowInvitation(Endpoint):
+    @operation(
+        "Show a new link of an invitation",
+        scope="manage",
+        needs="manage",
+        returns=InvitationLinkOutput,
+        status=201,
+        makes=True,
+        hidden=("link",),
+    )
+    def post(self, request: Request, invitation: str) -> Any:
+        """To pass on by hand: it proves no address, and the link before ends."""
+        made, token = invitations.show_link(project=self.member.project, public_id=invitation, by=self.me)
+        return _with_link(request, made, token)
+
+
+class Owner(Endpoint):
+    @operation("Hand a project over", scope="manage", needs="own", body=OwnerInput, returns=OwnerOutput)
+    def put(self, request: Request) -> Any:
+        """Another member owns it from now on, and is trusted; you become an admin, or leave."""
+        return members.hand_over(project=self.member.project, by=self.me, **self.body)
+
+
+def _with_link(request: Request, made: Any, token: str | None) -> Any:
+    made.own_link = _site(request) + reverse("invitation-accept", args=[token]) if token else None
+    return made
 
 
 def _site(request: Request) -> str:

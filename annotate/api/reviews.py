@@ -12,7 +12,7 @@ from annotate.api.http.endpoint import Endpoint
 from annotate.api.http.fields import Input, Integer, Output, PublicId, Text
 from annotate.api.http.operations import operation
 from annotate.api.labeling import content
-from annotate.api.runs import PersonOutput
+from annotate.api.runs import ProvenPersonOutput
 from annotate.labeling import adjudication
 from annotate.labeling.adjudication import Dispute, ReviewedAnswer
 from annotate.labels import LabelHistory
@@ -27,7 +27,7 @@ class DisputeOutput(Output):
 class VoiceOutput(Output):
     """What one person said; who they are is told to those who manage the project."""
 
-    person = PersonOutput(allow_null=True)
+    person = ProvenPersonOutput(allow_null=True)
     label = serializers.IntegerField(allow_null=True)  # type: ignore[assignment]
     reason = serializers.CharField(allow_null=True, help_text="Why it was skipped.")
     later_label = serializers.IntegerField(allow_null=True, help_text="Said since, where it differs.")
@@ -48,7 +48,7 @@ class AdjudicationOutput(Output):
     reason = serializers.CharField()
     is_blind = serializers.BooleanField()
     is_current = serializers.BooleanField()
-    created_by = PersonOutput()
+    created_by = ProvenPersonOutput()
     created_at = serializers.DateTimeField()
 
     def get_label(self, row: Adjudication) -> int | None:

@@ -1,5 +1,6 @@
 """Long work: what there was, what it says, starting it, and steering what is under way."""
 
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -15,7 +16,7 @@ from annotate.api.http.operations import operation
 from annotate.dataset.export import FORMATS
 from annotate.errors import InvalidInput
 from annotate.learning import named
-from annotate.models import Project, Run, User
+from annotate.models import Project, Proof, Run, User
 from annotate.runs import lifecycle
 from models_ml import methods
 
@@ -26,6 +27,15 @@ _ON_THE_SERVER = ("folder",)  # parts of results that say where a file lies
 class PersonOutput(Output):
     id = serializers.CharField(source="public_id")
     name = serializers.CharField(source="__str__")
+
+
+class ProvenPersonOutput(PersonOutput):
+    """Somebody who answered or decided. Of two whose `proof` is `unproven` nothing says that they are not one."""
+
+    proof = serializers.ChoiceField(
+        choices=Proof.choices,
+        help_text="What says that one person holds the account: a link that was mailed and used, or somebody's word.",
+    )
 
 
 class RunOutput(Output):
@@ -124,6 +134,13 @@ class TrainInput(Input):
     parameters = serializers.DictField(required=False, help_text="By name; the search chooses those left out.")
 
 
+class StopInput(Input):
+    now = Flag(
+        required=False,
+        help_text="Do not wait for calls in flight: they are broken off, and written off at the most they can cost.",
+    )
+
+
 class LineOutput(Output):
     attempt = serializers.IntegerField()
     text = serializers.CharField()
@@ -186,23 +203,27 @@ class _Steering(Endpoint):
 
 
 class PauseRun(_Steering):
-    @operation("Pause a run", scope="manage", needs="manage", returns=RunOutput)
+    @operation("Pause a run", scope="manage", needs="manage", body=StopInput, returns=RunOutput)
     def post(self, request: Request, run: str) -> Any:
-        """It stops within seconds, keeps what is finished, and waits to be resumed."""
-        return self.act(run, lifecycle.pause)
+        """It stops within seconds, keeps what is finished, and waits to be resumed.
+
+        One that asks an LLM server sends nothing more and ends when the calls in flight have ended (`result.finishing`
+        counts them), so that each is paid at its price.
+        """
+        return self.act(run, partial(lifecycle.pause, now=self.body.get("now", False)))
 
 
 class ResumeRun(_Steering):
     @operation("Resume a run", scope="manage", needs="manage", returns=RunOutput, may_fail=False)
     def post(self, request: Request, run: str) -> Any:
-        return self.act(run, lifecycle.resume)
+        return self.act(run, tasks.resume)
 
 
 class CancelRun(_Steering):
-    @operation("Cancel a run", scope="manage", needs="manage", returns=RunOutput)
+    @operation("Cancel a run", scope="manage", needs="manage", body=StopInput, returns=RunOutput)
     def post(self, request: Request, run: str) -> Any:
-        """It ends; what is finished is kept."""
-        return self.act(run, tasks.cancel)
+        """It ends; what is finished is kept, and calls in flight end as when it is paused."""
+        return self.act(run, partial(tasks.cancel, now=self.body.get("now", False)))
 
 
 class RetryRun(_Steering):

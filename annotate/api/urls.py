@@ -4,6 +4,7 @@ from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
 from annotate.api import (
+    accounts,
     annotations,
     budgets,
     connections,
@@ -22,6 +23,7 @@ from annotate.api import (
     rounds,
     runs,
     schemas,
+    seals,
 )
 
 
@@ -50,12 +52,21 @@ register_converter(FileNameConverter, "file")
 register_converter(MoneyConverter, "money")
 
 _P = "api/v1/projects/<slug:project>"
+_A = "api/v1/accounts/<id:account>"
 _C = "api/v1/connections/<id:connection>"
 
 urlpatterns = [
     path("api/v1/schema", reference.Document.as_view(), name="api-schema"),
     path("api/v1/docs", reference.page, name="api-docs"),
     path("api/v1/me", me.Me.as_view(), name="api-me"),
+    path("api/v1/me/address", me.MyAddress.as_view(), name="api-me-address"),
+    path("api/v1/accounts", accounts.Accounts.as_view(), name="api-accounts"),
+    path("api/v1/accounts/mails", accounts.Mails.as_view(), name="api-mails"),
+    path("api/v1/accounts/mails/<id:mail>/send", accounts.SendMail.as_view(), name="api-mail-send"),
+    path(_A, accounts.OneAccount.as_view(), name="api-account"),
+    path(f"{_A}/active", accounts.Active.as_view(), name="api-account-active"),
+    path(f"{_A}/vouch", accounts.Vouch.as_view(), name="api-account-vouch"),
+    path(f"{_A}/projects/<slug:slug>/owner", accounts.OwnerOfGone.as_view(), name="api-account-project-owner"),
     path("api/v1/connections", connections.Connections.as_view(), name="api-connections"),
     path(_C, connections.OneConnection.as_view(), name="api-connection"),
     path(f"{_C}/active", connections.SwitchConnection.as_view(), name="api-connection-active"),
@@ -77,6 +88,7 @@ urlpatterns = [
     path(f"{_P}/items/<id:item>/bring-back", items.BringBack.as_view(), name="api-item-bring-back"),
     path(f"{_P}/quote", budgets.Quote.as_view(), name="api-quote"),
     path(f"{_P}/uploads", imports.Uploads.as_view(), name="api-uploads"),
+    path(f"{_P}/uploads/quota", imports.UploadQuota.as_view(), name="api-upload-quota"),
     path(f"{_P}/uploads/<id:upload>", imports.OneUpload.as_view(), name="api-upload"),
     path(f"{_P}/uploads/<id:upload>/preview", imports.PreviewUpload.as_view(), name="api-upload-preview"),
     path(f"{_P}/uploads/<id:upload>/count", imports.CountUpload.as_view(), name="api-upload-count"),
@@ -109,6 +121,7 @@ urlpatterns = [
     path(f"{_P}/label/history", labeling.History.as_view(), name="api-label-history"),
     path(f"{_P}/annotations", annotations.Remarks.as_view(), name="api-annotations"),
     path(f"{_P}/rounds", rounds.Rounds.as_view(), name="api-rounds"),
+    path(f"{_P}/seals", seals.Seals.as_view(), name="api-seals"),
     path(f"{_P}/methods", methods.Methods.as_view(), name="api-methods"),
     path(f"{_P}/models", rounds.Models.as_view(), name="api-models"),
     path(f"{_P}/disputes", reviews.Disputes.as_view(), name="api-disputes"),
@@ -125,6 +138,9 @@ urlpatterns = [
     path(f"{_P}/members/<id:person>", people.OneMember.as_view(), name="api-member"),
     path(f"{_P}/members/<id:person>/release", people.ReleaseMember.as_view(), name="api-member-release"),
     path(f"{_P}/members/<id:person>/password", people.PasswordLink.as_view(), name="api-member-password"),
+    path(f"{_P}/owner", people.Owner.as_view(), name="api-owner"),
     path(f"{_P}/invitations", people.Invitations.as_view(), name="api-invitations"),
     path(f"{_P}/invitations/<id:invitation>", people.OneInvitation.as_view(), name="api-invitation"),
+    path(f"{_P}/invitations/<id:invitation>/send", people.SendInvitation.as_view(), name="api-invitation-send"),
+    path(f"{_P}/invitations/<id:invitation>/link", people.ShowInvitation.as_view(), name="api-invitation-link"),
 ]

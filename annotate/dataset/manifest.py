@@ -48,6 +48,7 @@ def build(delivered: DeliveredVersion, counts: Counts, written: list[dict[str, A
         "looks_spent": Estimate.objects.filter(project=project, estimand=_KIND.LOOK).count(),
         "unresolved": next((row.n_unresolved for row in estimates if row.estimand == _KIND.LLM), None),
         "key_commitment": project.key_commitment,
+        **_sealed(delivered),
         "labels": [
             {"index": label.index, "name": label.name, "definition": label.definition}
             for label in delivered.schema.labels.order_by("index")
@@ -114,6 +115,13 @@ def _read(path: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError):
         raise InvalidInput(_("%(path)s is no manifest of an export") % {"path": path}) from None
     return manifest
+
+
+def _sealed(delivered: DeliveredVersion) -> dict[str, Any]:
+    """The head of the project's seals at the freeze; nothing where the version is older than seals."""
+    if not delivered.sealed_head:
+        return {}
+    return {"sealed": {"seal": delivered.sealed_sequence, "head": delivered.sealed_head}}
 
 
 def _estimate(row: Estimate) -> dict[str, Any]:

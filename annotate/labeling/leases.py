@@ -135,9 +135,14 @@ def release(*, project: Project, by: User, public_ids: Sequence[str], now: datet
 
 
 @transaction.atomic
-def release_all(*, project: Project, user: User, now: datetime | None = None) -> int:
-    """End all active leases of `user` in the project, for instance because they leave it; returns how many ended."""
-    leases = Lease.objects.filter(annotator=user, entry__round__project=project)
+def release_all(*, project: Project | None, user: User, now: datetime | None = None) -> int:
+    """End all active leases of `user` in the project (None: everywhere), for instance because they leave it.
+
+    Returns how many ended.
+    """
+    leases = Lease.objects.filter(annotator=user)
+    if project is not None:
+        leases = leases.filter(entry__round__project=project)
     return slots.end(leases, outcome=Lease.Outcome.RELEASED, now=now or database_now())
 
 

@@ -18,6 +18,7 @@ from annotate.models import DeliveredVersion, Item, ModelVersion, Prediction, Pr
 from annotate.models.event import record
 from annotate.models.project import Arm
 from annotate.runs import lifecycle
+from annotate.seals import chain, sealing
 from annotate.silver import prompts
 from models_ml import checkpoints
 from models_ml.arrays import Array, Bools, Floats, Ints, Matrix
@@ -98,6 +99,8 @@ def _fingerprint(project: Project) -> str:
 
 
 def _freeze(project: Project, fingerprint: str, by: User, show: lifecycle.Show | None) -> Frozen:
+    sealing.seal_recent(project)  # so that the head proves the rows on which this version rests
+    head = chain.head_of(project)
     history = labels.current(project)
     prompt = prompts.current_prompt(project)
     model = delivering_model(project, history)
@@ -120,6 +123,7 @@ def _freeze(project: Project, fingerprint: str, by: User, show: lifecycle.Show |
     sha256 = files.save(name, [content])
     try:
         with transaction.atomic():
+            Project.objects.select_for_update(no_key=True).get(pk=project.pk)  # another process may freeze, too
             row = DeliveredVersion.objects.create(
                 project=project,
                 version=(project.delivered_versions.aggregate(last=Max("version"))["last"] or 0) + 1,
@@ -134,6 +138,8 @@ def _freeze(project: Project, fingerprint: str, by: User, show: lifecycle.Show |
                 file=name,
                 file_sha256=sha256,
                 fingerprint=fingerprint,
+                sealed_head=head.hash if head else "",
+                sealed_sequence=head.sequence if head else None,
             )
             record("delivered.frozen", project=project, by=by, version=row.version, chooser=combination.rule)
     except IntegrityError:  # another process froze the same state of the project at the same moment

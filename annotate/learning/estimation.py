@@ -66,14 +66,17 @@ class Audit:
         return labels[rows] == self.gold[rows]
 
 
-def estimate(*, project: Project, by: User, show: lifecycle.Show | None = None) -> list[Estimate]:
+def estimate(
+    *, project: Project, by: User, show: lifecycle.Show | None = None, frozen: delivery.Frozen | None = None
+) -> list[Estimate]:
     """Compute and store all figures about the project as it is now (docs/loop.md, "Estimates").
 
     Figures that the delivered version has already are returned instead. A figure without a value says the reason.
+    `frozen`: the delivered version that they are about, where one was just frozen; the project may change meanwhile.
     """
     access.require(by, project, to="manage")
     with lifecycle.start(kind="estimate", project=project, by=by, show=show) as attempt:
-        frozen = delivery.current(project=project, by=by)
+        frozen = frozen or delivery.current(project=project, by=by)
         if known := list(frozen.row.estimates.order_by("id")):
             return known
         audit = load_audit(project, frozen)

@@ -12,9 +12,11 @@ from django.db import DatabaseError, connection
 
 from annotate import tasks
 from annotate.management.performer import Performer
+from annotate.management.sealer import Sealer
 from annotate.runs import lifecycle, worker_alive
 
 _log = logging.getLogger(__name__)
+_sealer = Sealer(_log.warning)
 _stopping = multiprocessing.Event()  # made before the pool forks, so that its processes share it
 
 
@@ -31,12 +33,14 @@ def perform(public_id: str) -> None:
 def start_sweeper(**_: Any) -> None:
     """Start the sweeper's thread in the main process, which outlives the processes of its pool."""
     threading.Thread(target=_sweep, name="sweeper", daemon=True).start()
+    _sealer.start()
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def stop(**_: Any) -> None:
     """Tell performers to return their runs to the queue within seconds, instead of finishing them."""
     _stopping.set()
+    _sealer.stop()
     worker_alive.worker_ends()
 
 

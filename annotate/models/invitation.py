@@ -8,12 +8,34 @@ from annotate.models.project import Project, Role
 from annotate.models.user import User
 
 
-class Invitation(models.Model):
-    """A link that lets one person into a project, once. Only the SHA-256 of its token is kept."""
+class MailState(models.TextChoices):
+    """Where the mail with a link is. A mail that stays `waiting` was lost with its process."""
+
+    NONE = "none"  # the link was shown to whoever made it, to pass on
+    WAITING = "waiting"
+    SENT = "sent"  # the mail server took it
+    FAILED = "failed"
+
+
+class MailedLink(models.Model):
+    """A one-time link that may have been mailed. Only the SHA-256 of its token is kept, so a mail cannot be repeated:
+    sending again means another token.
+    """
+
+    token_sha256 = models.CharField(max_length=64, unique=True)
+    mailed_to = models.EmailField(max_length=254, blank=True, default="")  # empty: shown to its maker instead
+    mail_state = models.CharField(max_length=10, choices=MailState.choices, default=MailState.NONE)
+    mail_problem = models.CharField(max_length=200, blank=True, default="")  # why it failed, a sentence
+
+    class Meta:
+        abstract = True
+
+
+class Invitation(MailedLink):
+    """A link that lets one person into a project, once."""
 
     public_id = PublicIdField()
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="invitations")
-    token_sha256 = models.CharField(max_length=64, unique=True)
     role = models.CharField(max_length=20, choices=Role.choices)
     is_trusted = models.BooleanField(default=False)
     email = models.EmailField(max_length=254, blank=True, default="")  # empty: anybody who has the link may use it
@@ -39,7 +61,7 @@ class Invitation(models.Model):
 
 
 class SignInFailure(models.Model):
-    """One failed sign-in. `key`: keyed hash of the e-mail address that was tried, or of the client's IP address."""
+    """One failed sign-in, or one mail that was asked for. `key`: keyed hash of the e-mail or network address."""
 
     key = models.CharField(max_length=64)
     at = models.DateTimeField()
@@ -51,13 +73,26 @@ class SignInFailure(models.Model):
         return str(self.at)
 
 
-class PasswordReset(models.Model):
-    """A link that lets one person choose a new password, once. Only the SHA-256 of its token is kept."""
+class PasswordReset(MailedLink):
+    """A link that lets one person choose a new password, once. Who asks for a mailed one makes it (`created_by`)."""
 
     public_id = PublicIdField()
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="password_resets")
-    token_sha256 = models.CharField(max_length=64, unique=True)
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"for {self.user}"
+
+
+class AddressLink(MailedLink):
+    """A link that proves the address that it is mailed to, once; where that is another one, it becomes the user's."""
+
+    public_id = PublicIdField()
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="address_links")
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True)

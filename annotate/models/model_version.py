@@ -58,6 +58,9 @@ class DeliveredVersion(models.Model):
     file = models.CharField(max_length=200)  # arrays by ordinal: machine label, probability, A, …
     file_sha256 = models.CharField(max_length=64)
     fingerprint = models.CharField(max_length=64)
+    # The head of the project's seals when this was frozen (docs/seals.md); "" where the version is older than seals.
+    sealed_head = models.CharField(max_length=64, default="", blank=True)
+    sealed_sequence = models.PositiveBigIntegerField(null=True, blank=True)
     frozen_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -99,6 +99,8 @@ class Project(models.Model):
     human_price_micros = models.PositiveBigIntegerField(default=0)  # paid per answer
 
     time_zone = models.CharField(max_length=64, default="UTC")
+    # False: the project is older than the chain of seals, whose first seal then vouches for nothing (docs/seals.md).
+    is_sealed_from_start = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

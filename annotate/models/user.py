@@ -24,6 +24,15 @@ class UserManager(BaseUserManager["User"]):
         return self.get(email=(username or "").strip().lower())
 
 
+class Proof(models.TextChoices):
+    """What says that one person, and nobody else, holds an account (docs/decisions/018-what-proves-an-address.md)."""
+
+    MAILED = "mailed"  # somebody used a link that was mailed to the account's address, and shown to nobody else
+    VOUCHED = "vouched"  # an owner of the site, or a command on the server, says who it is
+    UNPROVEN = "unproven"  # nothing: two such accounts may be one person
+    SIMULATED = "simulated"  # no person at all
+
+
 class User(AbstractBaseUser):
     """A person of the site. What a user may do in a project is in Member.role."""
 
@@ -36,6 +45,9 @@ class User(AbstractBaseUser):
     is_site_owner = models.BooleanField(default=False)
     is_simulated = models.BooleanField(default=False)  # answers come from a file, never from a person
     created_at = models.DateTimeField(auto_now_add=True)
+    proven_at = models.DateTimeField(null=True)  # when a link that was mailed to `email` was used; NULL: unproven
+    vouched_at = models.DateTimeField(null=True)
+    vouched_by = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="+")  # NULL: a command
 
     objects = UserManager()
 
@@ -47,3 +59,12 @@ class User(AbstractBaseUser):
 
     def __str__(self) -> str:
         return self.name or self.email
+
+    @property
+    def proof(self) -> Proof:
+        """What says that one person holds this account. A mailed link counts for more than somebody's word."""
+        if self.is_simulated:
+            return Proof.SIMULATED
+        if self.proven_at is not None:
+            return Proof.MAILED
+        return Proof.VOUCHED if self.vouched_at is not None else Proof.UNPROVEN

@@ -121,13 +121,14 @@ def test(*, connection: Connection, by: User) -> Probe:
     """Ask the server one to three small questions, for at most ten seconds. The site pays: no project's cap counts."""
     _require_site_owner(by)
     found = probe.probe(endpoint_of(connection, ignore_prices=True))
-    if found.is_usable and found.n_alternatives < connection.n_alternatives:
-        # Lowered if the server gives fewer, never raised: another number is another prompt version, under which all
-        # items would be asked again.
-        Connection.objects.filter(pk=connection.pk).update(n_alternatives=found.n_alternatives)
-        connection.n_alternatives = found.n_alternatives
-    record("connection.tested", project=None, by=by, **_facts(connection), is_usable=found.is_usable,
-           n_alternatives=found.n_alternatives, cost_micros=found.cost_micros)  # fmt: skip
+    with transaction.atomic():
+        if found.is_usable and found.n_alternatives < connection.n_alternatives:
+            # Lowered if the server gives fewer, never raised: another number is another prompt version, under which
+            # all items would be asked again.
+            Connection.objects.filter(pk=connection.pk).update(n_alternatives=found.n_alternatives)
+            connection.n_alternatives = found.n_alternatives
+        record("connection.tested", project=None, by=by, **_facts(connection), is_usable=found.is_usable,
+               n_alternatives=found.n_alternatives, cost_micros=found.cost_micros)  # fmt: skip
     return found
 
 

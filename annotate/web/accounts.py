@@ -1,4 +1,4 @@
-"""Pages to sign in and out, to change one's password, and behind invitations and password links."""
+"""Pages to sign in and out, to change or ask for a password, and behind invitations and password links."""
 
 from typing import Any
 
@@ -13,13 +13,13 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from annotate import access
-from annotate.accounts import invitations, passwords, tokens
+from annotate.accounts import invitations, mail, passwords, tokens
 from annotate.accounts import sign_in as signing_in
 from annotate.accounts.invitations import AddressTaken
 from annotate.accounts.sign_in import TooManyAttempts, WrongPassword
 from annotate.errors import GoldloopError, InvalidInput, NotFound
 from annotate.models import Invitation, Member, User
-from annotate.web.forms import Form, NewPasswordForm, NewPersonForm, PasswordForm, SignInForm, role_name
+from annotate.web.forms import ForgottenForm, Form, NewPasswordForm, NewPersonForm, PasswordForm, SignInForm, role_name
 from annotate.web.http.guards import client_address, home_of, own_url
 from annotate.web.http.htmx import go_to
 
@@ -41,7 +41,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
                 return go_to(request, back)
             except (WrongPassword, TooManyAttempts) as error:
                 status = _refuse(form, None, error)
-    return _form_page(request, "annotate/accounts/sign_in.html", form, status, back=back)
+    return _form_page(request, "annotate/accounts/sign_in.html", form, status, back=back, has_mail=mail.is_set())
 
 
 @require_POST
@@ -49,6 +49,23 @@ def sign_out(request: HttpRequest) -> HttpResponse:
     back = own_url(request, request.POST.get("next", ""), default=reverse("sign-in"))
     logout(request)
     return go_to(request, back)
+
+
+@_shown_and_sent
+@never_cache
+def forgotten_password(request: HttpRequest) -> HttpResponse:
+    """Ask for a link by mail. Neither the answer nor its time tells whether the address has an account."""
+    form, status, asked = ForgottenForm(_posted(request)), 200, False
+    if request.method == "POST":
+        status = 422
+        if form.is_valid():
+            try:
+                passwords.ask(client=client_address(request), **form.cleaned_data)
+                status, asked = 200, True
+            except TooManyAttempts as error:
+                status = _refuse(form, None, error)
+    context = {"asked": asked, "has_mail": mail.is_set()}
+    return _form_page(request, "annotate/accounts/forgotten.html", form, status, **context)
 
 
 @_shown_and_sent
@@ -85,7 +102,7 @@ def reset_password(request: HttpRequest, reset: str) -> HttpResponse:
                 return go_to(request, reverse("sign-in"))
             except InvalidInput as error:
                 status = _refuse(form, "new", error)
-    return _private(_form_page(request, "annotate/accounts/reset.html", form, status, link=passwords.find(token=reset)))
+    return private(_form_page(request, "annotate/accounts/reset.html", form, status, link=passwords.find(token=reset)))
 
 
 def _change_password(request: HttpRequest, form: PasswordForm, by: User) -> None:
@@ -144,10 +161,10 @@ def _invitation_page(
         "home": home_of(member) if member else "",
         "is_for_other": by and invitation.email not in ("", by.email),
     }
-    return _private(_form_page(request, "annotate/accounts/invitation.html", form, status, **context))
+    return private(_form_page(request, "annotate/accounts/invitation.html", form, status, **context))
 
 
-def _private(response: HttpResponse) -> HttpResponse:
+def private(response: HttpResponse) -> HttpResponse:
     """Keep the token out of the Referer header, also for our own pages.
 
     "no-referrer" would also remove the Origin header, which the CSRF check needs.

@@ -1,7 +1,6 @@
 """Pages of LLM servers, for owners of the site: register, change, test, lend to projects, switch off."""
 
 from collections.abc import Callable, Iterable
-from functools import wraps
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,30 +16,18 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotate.errors import AccessDenied, Conflict, InvalidInput
+from annotate.errors import Conflict, InvalidInput
 from annotate.models import Connection, Project, Run
 from annotate.models.connection import LIMIT_NAMES
 from annotate.providers.probe import Probe
 from annotate.silver import connections
 from annotate.web.budget import micros_of, plain
 from annotate.web.forms import Form
-from annotate.web.http.guards import View
+from annotate.web.http.guards import site_page
 from annotate.web.http.htmx import go_to
 
 _PAGE = 50  # connections, and projects that one may be lent to
 _NO_ANSWER = "off"  # autocomplete off: a password that a browser fills in here would go to the LLM server
-
-
-def site_page(view: View) -> View:
-    """Decorator: the view is for owners of the site only. The domain functions check it too."""
-
-    @wraps(view)
-    def guarded(request: HttpRequest, **rest: Any) -> HttpResponse:
-        if not _by(request).is_site_owner:
-            raise AccessDenied(_("Connections belong to the site; only its owners register, change and lend them."))
-        return view(request, **rest)
-
-    return guarded
 
 
 def _text(label: Any, most: int, help_text: Any = "", **attrs: Any) -> forms.CharField:

@@ -8,6 +8,7 @@ from django.contrib.auth.password_validation import password_validators_help_tex
 from django.utils.functional import lazy
 from django.utils.translation import gettext_lazy as _
 
+from annotate.accounts import mail
 from annotate.accounts.invitations import GIVABLE, MAX_DAYS
 from annotate.accounts.tokens import MAX_DAYS as MAX_TOKEN_DAYS
 from annotate.models import ApiToken
@@ -65,6 +66,19 @@ class Form(forms.Form):
 class SignInForm(Form):
     email = _email(_("E-mail address"), autocomplete="username", autofocus=True)
     password = _password(_("Password"), "current-password")
+
+
+class ForgottenForm(Form):
+    email = _email(
+        _("E-mail address"), autocomplete="username", autofocus=True, help_text=_("The one with which you sign in.")
+    )
+
+
+class AddressForm(Form):
+    email = _email(
+        _("New address"), autocomplete="off", help_text=_("A link is sent there; once you use it, you sign in with it.")
+    )
+    password = _password(_("Your password"), "current-password")
 
 
 class NewPasswordForm(Form):
@@ -165,6 +179,12 @@ class InviteForm(Form):
         help_text=_("Then only this person can use the link. Nothing is sent: pass the link on yourself."),
         autocomplete="off",
     )
+    by_hand = forms.BooleanField(
+        label=_("Show me the link instead of mailing it"),
+        required=False,
+        help_text=_("You pass it on yourself; it then proves no address."),
+        widget=forms.CheckboxInput(attrs={"class": "checkbox"}),
+    )
     days = forms.IntegerField(
         label=_("Valid for days"),
         initial=7,
@@ -177,6 +197,27 @@ class InviteForm(Form):
         required=False,
         help_text=_("One answer of a trusted person is gold, where the project's rule is one trusted person."),
         widget=forms.CheckboxInput(attrs={"class": "checkbox"}),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if mail.is_set():
+            self.fields["email"].help_text = _(
+                "The link is mailed there and shown to nobody else, which proves the address. Empty: you get the link."
+            )
+        else:
+            del self.fields["by_hand"]
+
+
+class HeirForm(Form):
+    """Whether the owner until now stays, as an admin."""
+
+    stays = forms.TypedChoiceField(
+        label=_("Afterwards"),
+        choices=[("yes", _("You stay, as an admin")), ("no", _("You leave the project"))],
+        coerce=lambda word: word == "yes",
+        initial="yes",
+        widget=forms.RadioSelect(attrs={"class": "radio"}),
     )
 
 

@@ -17,6 +17,7 @@ from annotate.learning import pool
 from annotate.models import Estimate, Member, Project, Round
 from annotate.models.project import Role
 from annotate.reports import confusion, next_step, progress, round_sizes
+from annotate.seals import head
 from annotate.web import charts, run_status
 from annotate.web.fixing import Fixing
 from annotate.web.http.guards import ProjectRequest, project_page
@@ -88,6 +89,7 @@ def show(request: ProjectRequest) -> HttpResponse:
         return go_to(request, reverse("labeling-work", args=[member.project.slug]))
     history = labels.current(member.project)
     context = {**_standing(member, history), **_accuracy(member.project, history)}
+    context["sealed"] = head.standing(member.project)
     return render_page(request, "annotate/overview/show.html", "overview", context)
 
 

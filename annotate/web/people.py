@@ -1,4 +1,4 @@
-"""The page *People*: invite, set role and trust, see agreement, end leases, make password links, remove."""
+"""The page *People*: invite, set role and trust, see agreement, end leases, make password links, remove, hand over."""
 
 from datetime import datetime
 from typing import Any
@@ -14,20 +14,22 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotate import access, members
 from annotate.access import MAY
-from annotate.accounts import invitations, passwords
+from annotate.accounts import invitations, mail, passwords
 from annotate.accounts.invitations import GIVABLE
-from annotate.errors import Conflict, InvalidInput
+from annotate.accounts.sign_in import TooManyAttempts
+from annotate.errors import Conflict, InvalidInput, NotFound
 from annotate.members import Left
-from annotate.models import Member
+from annotate.models import Invitation, Member
 from annotate.models.base import database_now
 from annotate.models.project import Role
 from annotate.reports import agreement
 from annotate.reports.agreement import Agreement
-from annotate.web.forms import ROLES, InviteForm, MemberForm, role_name
+from annotate.web import account_words
+from annotate.web.forms import ROLES, HeirForm, InviteForm, MemberForm, role_name
 from annotate.web.http.guards import ProjectRequest, home_of, project_page
 from annotate.web.http.htmx import go_to
 
@@ -50,12 +52,14 @@ def invite(request: ProjectRequest) -> HttpResponse:
     if not form.is_valid():
         return _page(request, form, status=422)
     try:
-        _made, token = invitations.invite(project=request.member.project, by=request.member.user, **form.cleaned_data)
-    except (InvalidInput, Conflict) as error:
+        made, token = invitations.invite(project=request.member.project, by=request.member.user, **form.cleaned_data)
+    except (InvalidInput, Conflict, TooManyAttempts) as error:
         form.add_error("email", str(error))
-        return _page(request, form, status=422)
-    link = _site(request) + reverse("invitation-accept", args=[token])
-    return _page(request, InviteForm(), status=201, invitation_link=link)
+        return _page(request, form, status=429 if isinstance(error, TooManyAttempts) else 422)
+    if token is None:
+        messages.success(request, _mailed(made))
+        return go_to(request, _back(request))
+    return _page(request, InviteForm(), status=201, invitation_link=_invitation_link(request, token))
 
 
 @require_POST
@@ -108,15 +112,58 @@ def revoke(request: ProjectRequest, invitation: str) -> HttpResponse:
     return go_to(request, _back(request))
 
 
+@require_POST
+@project_page(to="manage")
+def send_invitation(request: ProjectRequest, invitation: str) -> HttpResponse:
+    by = request.member
+    sent = invitations.send_again(project=by.project, public_id=invitation, by=by.user)
+    messages.success(request, _mailed(sent))
+    return go_to(request, _back(request))
+
+
+@require_POST
+@never_cache
+@project_page(to="manage")
+def show_invitation(request: ProjectRequest, invitation: str) -> HttpResponse:
+    """Another link for an open invitation, to pass on by hand, shown in the response itself."""
+    by = request.member
+    _made, token = invitations.show_link(project=by.project, public_id=invitation, by=by.user)
+    return _page(request, InviteForm(), status=201, invitation_link=_invitation_link(request, token))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+@project_page(to="own")
+def hand_over(request: ProjectRequest, person: str) -> HttpResponse:
+    """Make another member the owner. GET says what changes; POST does it."""
+    by = request.member
+    new = members.heirs(by.project).filter(user__public_id=person).first()
+    if new is None:
+        raise NotFound(_("There is nobody in this project who could own it under this name."))
+    form, status = HeirForm(request.POST if request.method == "POST" else None), 200
+    if request.method == "POST":
+        if form.is_valid():
+            done = members.hand_over(project=by.project, person=person, by=by.user, **form.cleaned_data)
+            messages.success(request, _("%(person)s owns this project now.") % {"person": done.new})
+            return go_to(request, _back(request))
+        status = 422
+    mine = next(one for one in members.in_project(by.project) if one.member.pk == by.pk)
+    context = {"new": new, "role": role_name(new.role), "form": form, "mine": mine}
+    return render(request, "annotate/people/hand_over.html", context, status=status)
+
+
 def _page(request: ProjectRequest, form: InviteForm, status: int = 200, **made: Any) -> HttpResponse:
     project = request.member.project
     now = database_now()
     invited = _invitations(request, now)
+    people = members.in_project(project, now)
     context: dict[str, Any] = {
-        "people": Paginator(members.in_project(project, now), _PAGE).get_page(request.GET.get("page")),
+        "people": Paginator(people, _PAGE).get_page(request.GET.get("page")),
         "invitations": invited,
         "roles": [(role.value, ROLES[role]) for role in GIVABLE],
         "owner_role": Role.OWNER.value,
+        "has_mail": mail.is_set(),
+        "unproven": account_words.unproven(person.member for person in people),
         "form": form,
         **made,
     }
@@ -147,6 +194,7 @@ def _rows(member: Member, people: list[members.Person]) -> list[dict[str, Any]]:
             "person": person,
             "role": role_name(person.member.role),
             "agreement": agreements.get(person.member.user_id, Agreement()),
+            "may_own": member.role in MAY["own"] and members.may_own(person.member),
             "may_be_helped": (person.member.user_id,) in helped,
         }
         for person in people
@@ -159,6 +207,14 @@ def _back(request: ProjectRequest) -> str:
     if member is None:
         return reverse("projects-list")
     return reverse("people-list", args=[member.project.slug]) if member.role in MAY["manage"] else home_of(member)
+
+
+def _invitation_link(request: ProjectRequest, token: str) -> str:
+    return _site(request) + reverse("invitation-accept", args=[token])
+
+
+def _mailed(invitation: Invitation) -> str:
+    return _("The invitation is on its way to %(email)s.") % {"email": invitation.email}
 
 
 def _site(request: ProjectRequest) -> str:

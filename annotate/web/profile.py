@@ -1,4 +1,4 @@
-"""The page *Profile*: one's own name and time zone, sessions, and API tokens."""
+"""The page *Profile*: one's own name, time zone and address, sessions, and API tokens."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from annotate.accounts import sign_in, tokens
+from annotate.accounts import addresses, mail, sign_in, tokens
 from annotate.errors import Conflict, InvalidInput
 from annotate.models import User
 from annotate.models.base import database_now, time_zones
-from annotate.web.forms import SCOPES, ProfileForm, TokenForm
+from annotate.web.forms import SCOPES, AddressForm, ProfileForm, TokenForm
 from annotate.web.http.clock import OF_THE_DEVICE, UTC
 from annotate.web.http.htmx import go_to
 
@@ -27,7 +27,7 @@ _FIELD_IDS = "new_%s"  # of the second form: both forms have a field "name"
 def show(request: HttpRequest) -> HttpResponse:
     by = _person(request)
     if request.method != "POST":
-        return _page(request, by)
+        return page(request, by)
     form = ProfileForm(request.POST)
     if form.is_valid():
         try:
@@ -36,7 +36,7 @@ def show(request: HttpRequest) -> HttpResponse:
             return go_to(request, reverse("profile-show"))
         except InvalidInput as error:
             form.add_error("name", str(error))
-    return _page(request, by, profile=form, status=422)
+    return page(request, by, profile=form, status=422)
 
 
 @require_POST
@@ -53,13 +53,13 @@ def create_token(request: HttpRequest) -> HttpResponse:
     """Make a token. The response itself shows the secret; showing it after a redirect would mean storing it."""
     by, form = _person(request), TokenForm(request.POST, auto_id=_FIELD_IDS)
     if not form.is_valid():
-        return _page(request, by, token=form, status=422)
+        return page(request, by, token=form, status=422)
     try:
         made, secret = tokens.create(by=by, **form.cleaned_data)
     except (InvalidInput, Conflict) as error:
         form.add_error("name" if isinstance(error, InvalidInput) else None, str(error))
-        return _page(request, by, token=form, status=422)
-    return _page(request, by, status=201, made=made, secret=secret)
+        return page(request, by, token=form, status=422)
+    return page(request, by, status=201, made=made, secret=secret)
 
 
 @require_POST
@@ -69,14 +69,16 @@ def revoke_token(request: HttpRequest, api_token: str) -> HttpResponse:
     return go_to(request, reverse("profile-show"))
 
 
-def _page(
+def page(
     request: HttpRequest,
     by: User,
     profile: ProfileForm | None = None,
     token: TokenForm | None = None,
+    address: AddressForm | None = None,
     status: int = 200,
     **made: Any,
 ) -> HttpResponse:
+    """The page, with the forms as they were sent where something in them was wrong."""
     now = database_now()
     zone = {OF_THE_DEVICE: "", UTC: "UTC"}.get(by.time_zone, by.time_zone)
     context = {
@@ -85,6 +87,9 @@ def _page(
         "tokens": [{"token": one, "scope": SCOPES[one.Scope(one.scope)]} for one in tokens.live(by, now)],
         "most": tokens.MAX_LIVE,
         "zones": zones(),
+        "has_mail": mail.is_set(),
+        "address": address or AddressForm(auto_id="address_%s"),
+        "link": addresses.open_links(by, now).last(),
         **made,
     }
     return render(request, "annotate/profile/show.html", context, status=status)

@@ -26,7 +26,7 @@ from annotate.errors import Conflict, InvalidInput
 from annotate.labeling import adjudication, disputes
 from annotate.labeling.adjudication import Dispute, ReviewedAnswer
 from annotate.labels import LabelHistory
-from annotate.models import Annotation, Label, Member, Project, QueueEntry
+from annotate.models import Annotation, Label, Member, Project, QueueEntry, User
 from annotate.models.annotation import SkipReason
 from annotate.web.http.guards import ProjectRequest, project_page
 from annotate.web.http.htmx import SeeOther, render_page
@@ -53,6 +53,7 @@ class Voice:
     """One person's answer, under their name or under a letter."""
 
     name: str
+    person: User | None  # None: under a letter
     label: Label | None  # in force, as the answer reads now; as it was said where that is void
     is_void: bool
     skipped: Promise | str
@@ -214,6 +215,7 @@ def _voice(place: int, said: ReviewedAnswer, with_name: bool, history: LabelHist
     letter = ascii_uppercase[place] if place < len(ascii_uppercase) else str(place + 1)
     return Voice(
         name=str(annotation.annotator) if with_name else _("Person %(letter)s") % {"letter": letter},
+        person=annotation.annotator if with_name else None,
         label=now or annotation.label,
         is_void=annotation.label is not None and now is None,
         skipped=_skipped(annotation),

@@ -146,7 +146,9 @@ def prepared(folder: Path, what: str) -> Iterator[tuple[Site, dict[str, Any]]]:
     if chromium_path() is None:  # the tests are left out: no need to work for them
         yield Site(folder), {}
         return
-    site = Site(folder)
+    # Pages show all that a site with mail has; nothing listens there.
+    mail = {"EMAIL_URL": "smtp://127.0.0.1:9", "EMAIL_FROM": "labels@example.org"} if what == "pages" else {}
+    site = Site(folder, **mail)
     databases.copy_to(site.database)
     made = json.loads(site.python("-m", "tests.e2e.prepare", what))
     with site.served():

@@ -96,10 +96,36 @@ def pages(folder: Path) -> dict[str, Any]:
         "sessions": {name: session_cookie(person) for name, person in (people | {"sara": sara}).items()},
         "runs": ids
         | files
+        | shut(people, rich)
         | {"dispute": dispute, "item": rich.items.earliest("pk").public_id, "connection": connection.public_id},
-        "invitation": invitations.invite(project=rich, role="annotator", by=people["olga"], email="new@example.org")[1],
+        "invitation": invitations.invite(
+            project=rich, role="annotator", by=people["olga"], email="new@example.org", by_hand=True
+        )[1],
         "reset": passwords.make_link(user=people["vera"], by=people["olga"])[1],
     }
+
+
+def shut(people: dict[str, Any], rich: Any) -> dict[str, str]:
+    """Mails that were not sent, and a deactivated account that owns a project; what addresses name of them."""
+    from django.utils import timezone
+
+    from annotate import projects
+    from annotate.accounts import addresses, invitations
+    from annotate.models import AddressLink, Invitation, PasswordReset
+
+    failed = {"mail_state": "failed", "mail_problem": "The mail server was not reached, or did not answer in time."}
+    made, _ = invitations.invite(project=rich, role="viewer", by=people["olga"], email="late@example.org", by_hand=True)
+    Invitation.objects.filter(pk=made.pk).update(mailed_to=made.email, **failed)
+    until, olga, proof = timezone.now() + timedelta(days=1), people["olga"], "proof-of-olga"
+    for model, token, more in ((AddressLink, proof, {}), (PasswordReset, "x", {"created_by": olga})):
+        fields = {"user": olga, "token_sha256": addresses.digest(token), "mailed_to": olga.email, "expires_at": until}
+        model.objects.create(**fields, **more, **failed)
+    gone = user("gone")
+    projects.create(name="Left behind", slug="left", labels=[projects.NewLabel(name) for name in "ab"], by=gone)
+    gone.is_active = False
+    gone.save()
+    addresses.vouch(user=people["ann"], by=None)
+    return {"proof": proof, "heir": people["ann"].public_id, "owner": olga.public_id, "gone": gone.public_id}
 
 
 def uploads(folder: Path) -> dict[str, Any]:

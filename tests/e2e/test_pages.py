@@ -16,6 +16,7 @@ NARROW = (320, 360)
 # Who sees which page, by route; {} is filled with the project, {train} and the like with what prepare.py made.
 OPEN = {
     "sign-in": "/sign-in",
+    "password-forgotten": "/forgotten-password",
     "invitation-accept": "/invitation/{invitation}",
     "password-reset": "/new-password/{reset}",
 }
@@ -45,6 +46,8 @@ OWNERS = ANNOTATORS | {
     "runs-list": "/p/{project}/runs",
 }
 RICH_ONLY = {
+    "people-hand-over": "/p/rich/people/{heir}/hand-over",
+    "address-prove": "/prove-address/{proof}",
     "projects-create": "/new",
     "settings-guidelines-version": "/p/rich/settings/guidelines/2",
     "runs-show": "/p/rich/runs/{train}",
@@ -67,18 +70,22 @@ PAID = {
     "prelabel-show paid": "/p/paid/prelabel?look=4",
 }
 SITE_OWNERS = {
+    "accounts-list": "/accounts",
+    "accounts-show": "/accounts/{owner}",
+    "accounts-show deactivated": "/accounts/{gone}",
     "connections-list": "/connections",
     "connections-create": "/connections/new",
     "connections-show": "/connections/{connection}",
 }
 # Not pages: what changes something, files, and what machines ask.
 ACTIONS = {
-    "healthz", "sign-out", "theme-set", "labeling-next", "labeling-submit", "labeling-change", "labeling-renew",
-    "labeling-again",
+    "healthz", "readyz", "sign-out", "theme-set", "labeling-next", "labeling-submit", "labeling-change",
+    "labeling-renew", "labeling-again",
     "labeling-release", "labeling-draft", "labeling-reveal", "labeling-why", "people-invite", "people-set",
     "settings-labels-undo",
     "markdown-preview", "settings-annotator", "people-release", "people-password", "sessions-end", "token-create",
-    "token-revoke",
+    "token-revoke", "address-send", "address-change", "invitation-send", "invitation-link",
+    "accounts-vouch", "accounts-deactivate", "accounts-reactivate", "accounts-hand-over", "mails-send",
     "people-remove", "review-decide", "items-withdraw", "items-bring-back",
     "invitation-revoke", "exports-download", "runs-start", "budget-cap", "budget-stop", "budget-resume",
     "runs-pause", "runs-resume", "runs-cancel", "runs-retry",

@@ -6,10 +6,10 @@ from typing import Any
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from annotate import members, projects
-from annotate.accounts import invitations, passwords, tokens
+from annotate.accounts import addresses, invitations, passwords, tokens
 from annotate.imports import uploads
 from annotate.labeling import leases
-from annotate.models import Connection, Lease, Project, User
+from annotate.models import AddressLink, Connection, Lease, Project, User
 from annotate.models.project import Role
 from annotate.models.run import Run
 from tests.factories import make_member, make_project, make_user, owner_of
@@ -39,6 +39,9 @@ def make_place(name: str = "Walked") -> Place:
     invitation, token = invitations.invite(project=project, role=Role.VIEWER, by=owner, email="frobnitz@example.org")
     [place.lease] = leases.lease_next(project=project, annotator=place.people["annotator"])
     _, reset = passwords.make_link(user=place.people["viewer"], by=owner)
+    proof = f"proof in {name}"
+    expires = {"expires_at": invitation.expires_at, "token_sha256": addresses.digest(proof)}
+    AddressLink.objects.create(user=owner, mailed_to=owner.email, **expires)
     api_token, _ = tokens.create(by=place.people["removed"], name="Quux program", scope="read")
     server = Connection.objects.create(name=f"{name} server", base_url="https://llm.example.org/v1", model="Quux-7b")
     server.lent_to.add(project)
@@ -52,6 +55,9 @@ def make_place(name: str = "Walked") -> Place:
         "token": token,
         "reset": reset,
         "api_token": api_token.public_id,
+        "account": place.people["viewer"].public_id,
+        "proof": proof,
+        "mail": "0" * 20,
         "connection": server.public_id,
         "run": Run.objects.create(project=project, kind="export", **finished).public_id,
         "name": "labels.csv",

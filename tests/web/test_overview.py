@@ -10,6 +10,7 @@ from django.utils import timezone
 from annotate import projects
 from annotate.models import Draw, Gold, Item, Label
 from annotate.models.project import Arm, Role
+from annotate.seals import head, sealing
 from tests.annotate.asking import leave_open, submit, take
 from tests.factories import make_member, make_project, make_user, owner_of
 from tests.rows import (
@@ -190,8 +191,35 @@ class TestShow:
             make_run(project)
         client = signed_in(owner_of(project))
         page(client, project)
-        with django_assert_max_num_queries(30):
+        with django_assert_max_num_queries(32):
             page(client, project)
+
+
+class TestSeals:
+    def said(self, signed_in, project):
+        text = re.sub("<[^>]+>", "", page(signed_in(owner_of(project)), project).content.decode())
+        return " ".join(text.split())
+
+    def test_it_shows_the_head_and_what_came_since(self, signed_in):
+        project = make_project()
+        said = self.said(signed_in, project)
+        assert f"Nothing is sealed yet; {head.n_since(project, None)} rows wait." in said
+        seal = sealing.seal(project)
+        said = self.said(signed_in, project)
+        assert f"(seal 1, {seal.hash[:6]}…), nothing since." in said
+        assert seal.hash in said
+        assert "nobody can vouch" not in said
+        make_items(project, 1)
+        assert f"(seal 1, {seal.hash[:6]}…), 3 rows since." in self.said(signed_in, project)
+
+    def test_of_an_older_project_it_says_what_nobody_vouches_for(self, signed_in):
+        project = make_project(is_sealed_from_start=False)
+        sealing.seal(project)
+        assert "nobody can vouch for what happened to its rows before the first seal" in self.said(signed_in, project)
+
+    def test_who_only_annotates_does_not_see_it(self, signed_in):
+        project = make_project()
+        assert page(signed_in(make_member(project)), project).status_code == 303
 
 
 class TestWithdrawnAudit:

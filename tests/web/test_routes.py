@@ -16,6 +16,7 @@ from annotate.access import MAY
 from annotate.models import Lease
 from annotate.models.project import Role
 from annotate.web.http.guards import PUBLIC_ROUTES
+from tests.refusing import refusing_files, refusing_writes
 from tests.web.site import Place, address, all_routes, make_newcomer, make_place
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
@@ -27,16 +28,28 @@ NEEDS: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "projects-create": (None, FORM),
     "markdown-preview": (None, ACTION),
     "healthz": (None, SAFE),
+    "readyz": (None, SAFE),
     "sign-in": (None, FORM),
     "sign-out": (None, ACTION),
     "password-change": (None, FORM),
     "password-reset": (None, FORM),
+    "password-forgotten": (None, FORM),
+    "address-prove": (None, FORM),
+    "address-send": (None, ACTION),
+    "address-change": (None, ACTION),
     "profile-show": (None, FORM),
     "sessions-end": (None, ACTION),
     "token-create": (None, ACTION),
     "token-revoke": (None, ACTION),
     "invitation-accept": (None, FORM),
     "theme-set": (None, ACTION),
+    "accounts-list": (None, PAGE),
+    "accounts-show": (None, PAGE),
+    "accounts-vouch": (None, ACTION),
+    "accounts-deactivate": (None, ACTION),
+    "accounts-reactivate": (None, ACTION),
+    "accounts-hand-over": (None, ACTION),
+    "mails-send": (None, ACTION),
     "connections-list": (None, PAGE),
     "connections-create": (None, FORM),
     "connections-show": (None, FORM),
@@ -89,6 +102,9 @@ NEEDS: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "people-release": ("manage", ACTION),
     "people-password": ("manage", ACTION),
     "people-remove": ("manage", ACTION),
+    "people-hand-over": ("own", FORM),
+    "invitation-send": ("manage", ACTION),
+    "invitation-link": ("manage", ACTION),
     "invitation-revoke": ("manage", ACTION),
     "budget-show": ("money", PAGE),
     "budget-cap": ("manage", ACTION),
@@ -108,7 +124,8 @@ NEEDS: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "runs-cancel": ("manage", ACTION),
     "runs-retry": ("manage", ACTION),
 }
-PUBLIC = {"healthz", "sign-in", "invitation-accept", "password-reset", "theme-set"}
+PUBLIC = {"healthz", "readyz", "sign-in", "password-forgotten", "invitation-accept", "password-reset", "theme-set"}
+_OF_SITE = ("connections-", "accounts-", "mails-")  # for owners of the site
 IN_PROJECT = sorted(name for name, (needs, _) in NEEDS.items() if needs)
 # Open for the role, but the walk sends nothing that names a question or a file that exists.
 _NAMES_MORE = {"exports-download", *(name for name in NEEDS if name.startswith("labeling-"))}
@@ -193,8 +210,8 @@ def test_outside_projects_nothing_breaks(name, place, signed_in):
         for method in METHODS:
             status = ask(client, method, address(name, place)).status_code
             if method in NEEDS[name][1]:
-                others = {"token-revoke": {404}, "projects-create": {403}}.get(name, set())
-                if name.startswith("connections-"):  # for owners of the site, who are in test_connections
+                others = {"token-revoke": {404}, "projects-create": {403}, "address-prove": {404}}.get(name, set())
+                if name.startswith(_OF_SITE):  # who are in test_connections and test_site_accounts
                     assert status == 403, method
                     continue
                 assert status in {200, 204, 302, 303, 409, 422} | others, (method, status)
@@ -239,6 +256,9 @@ class TestProjectRoutes:
         ("people-release", "person"),
         ("people-password", "person"),
         ("people-remove", "person"),
+        ("people-hand-over", "person"),
+        ("invitation-send", "invitation"),
+        ("invitation-link", "invitation"),
         ("invitation-revoke", "invitation"),
         ("review-show", "item"),
         ("review-decide", "item"),
@@ -272,6 +292,9 @@ def test_every_address_that_names_something_is_tried_with_forged_names():
         "people-release",
         "people-password",
         "people-remove",
+        "people-hand-over",
+        "invitation-send",
+        "invitation-link",
         "invitation-revoke",
         "review-show",
         "review-decide",
@@ -293,6 +316,13 @@ def test_every_address_that_names_something_is_tried_with_forged_names():
         "invitation-accept",  # in test_accounts
         "password-reset",  # in test_accounts
         "token-revoke",  # in test_profile
+        "address-prove",  # in test_addresses
+        "accounts-show",  # in test_site_accounts
+        "accounts-vouch",
+        "accounts-deactivate",
+        "accounts-reactivate",
+        "accounts-hand-over",
+        "mails-send",
         "connections-show",  # in test_connections
         "connections-test",
         "connections-lend",
@@ -344,3 +374,37 @@ def _plain(response: HttpResponse, slug: str) -> bytes:
     text = response.content.decode().replace(slug, "SLUG")
     parts = text.split('name="csrfmiddlewaretoken" value="')
     return "".join([parts[0], *(part.split('"', 1)[1] for part in parts[1:])]).encode()
+
+
+def test_what_is_only_read_is_read_where_nothing_can_be_stored(place, signed_in):
+    """Every page, on a database that refuses writes and a disk that takes no byte."""
+    client = as_person(place, "owner", signed_in)
+    for name, (_, methods) in NEEDS.items():
+        if "GET" in methods and name != "readyz":
+            with undone(), refusing_writes(), refusing_files():
+                response = client.get(address(name, place))
+                body = b"".join(response.streaming_content) if response.streaming else response.content
+            is_other = {"sign-in": 302, "exports-download": 404}.get(name, 200)
+            if name.startswith(_OF_SITE):
+                is_other = 403
+            assert response.status_code == is_other, (name, body)
+
+
+def test_what_cannot_be_stored_is_a_sentence(place, signed_in):
+    client, url = as_person(place, "owner", signed_in), address("settings-guidelines", place)
+    for headers in ({}, {"HX-Request": "true"}, {"Accept": "application/json"}):
+        with undone(), refusing_writes():
+            response = client.post(url, {"guidelines": "Another guideline", "base": "1"}, headers=headers)
+        assert response.status_code == 503
+        assert "Nothing can be stored at the moment: this site can only be read." in response.content.decode()
+        assert response.headers["Retry-After"] == "15"
+        assert ("HX-Retarget" in response.headers) == ("HX-Request" in headers)
+
+
+def test_nobody_guesses_a_password_that_cannot_be_counted(place):
+    client, known = Client(), {"email": place.people["owner"].email, "password": "wrong"}
+    with undone(), refusing_writes():
+        response = client.post("/sign-in", known)
+    assert response.status_code == 503
+    assert "Nobody can sign in at the moment" in response.content.decode()
+    assert response.headers["Retry-After"]

@@ -13,7 +13,6 @@ from rest_framework.views import APIView
 
 from annotate import access
 from annotate.api.http.operations import operation_of
-from annotate.errors import AccessDenied
 from annotate.models import ApiToken, User
 
 _Scope = ApiToken.Scope
@@ -46,8 +45,8 @@ class IsSiteOwner(BasePermission):
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         operation = operation_of(view, request)
-        if operation is not None and operation.for_site_owners and not cast(User, request.user).is_site_owner:
-            raise AccessDenied(_("Connections belong to the site; only its owners register, change and lend them."))
+        if operation is not None and operation.for_site_owners:
+            access.require_site_owner(cast(User, request.user))
         return True
 
 

@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
 from annotate import access, projects
+from annotate.accounts import addresses
 from annotate.errors import Conflict, InvalidInput
 from annotate.management.base import GoldloopCommand
 from annotate.models import User
@@ -44,6 +45,11 @@ class Command(GoldloopCommand):
             action="store_true",
             help="runs this site: makes projects, registers LLM servers, helps who lost a password",
         )
+        parser.add_argument(
+            "--unproven",
+            action="store_true",
+            help="do not vouch for a new person; by default whoever runs this knows who they are, and says so",
+        )
         parser.add_argument("--no-password", action="store_true", help="do not ask for a password")
 
     def run(self, options: dict[str, Any]) -> None:
@@ -55,7 +61,9 @@ class Command(GoldloopCommand):
         user = User.objects.filter(email=email).first()
         if user is None:
             user = self._create(email, options)
-            self.say(f"Made the user {email}.")
+            if not options["unproven"]:
+                user = addresses.vouch(user=user, by=None)
+            self.say(f"Made the user {email}, {'address not proven' if options['unproven'] else 'vouched for'}.")
         elif not options["project"] and not options["site_owner"]:
             raise Conflict(f"There is a user {email} already.")
         if options["site_owner"] and not user.is_site_owner:

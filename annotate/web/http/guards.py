@@ -20,8 +20,11 @@ from annotate.web.http.htmx import wants_fragment
 
 View = Callable[..., HttpResponse]
 
+ALWAYS = frozenset({"healthz", "readyz"})  # answered whatever the state of database and disk
 # The only routes that answer without a sign-in. tests/web/test_routes.py tries every route.
-PUBLIC_ROUTES = frozenset({"healthz", "sign-in", "invitation-accept", "password-reset", "theme-set"})
+PUBLIC_ROUTES = frozenset(
+    {*ALWAYS, "sign-in", "password-forgotten", "invitation-accept", "password-reset", "theme-set"}
+)
 
 
 class ProjectRequest(HttpRequest):
@@ -80,6 +83,18 @@ class SignedInOnly(LoginRequiredMiddleware):
         if request.method not in ("GET", "HEAD"):
             return HttpResponseRedirect(settings.LOGIN_URL)  # the address of an action is no page to come back to
         return super().handle_no_permission(request, view_func)
+
+
+def site_page(view: View) -> View:
+    """Decorator: the view is for owners of the site only. The domain functions check it too."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, **rest: Any) -> HttpResponse:
+        person: Any = request.user  # signed in, by SignedInOnly
+        access.require_site_owner(person)
+        return view(request, **rest)
+
+    return guarded
 
 
 def project_page(to: str, *, by_domain: bool = False) -> Callable[[View], View]:
