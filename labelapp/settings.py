@@ -311,7 +311,7 @@ SPECTACULAR_SETTINGS = {
 }
 # (requests a second, how many at once before that counts) of each token; 0 a second: no limit
 # (docs/api.md). Counted in Redis where REDIS_URL is set, else in rows: on PostgreSQL of the site's database, on SQLite
-# of a database of their own, which no read of the site waits for (docs/decisions/021-counting-requests.md).
+# of a database of their own, which no read of the site waits for (docs/decisions/020-counting-requests.md).
 API_THROTTLES: dict[str, tuple[float, int]] = {"request": (50.0, 100), "submit": (20.0, 60)}
 API_RATES_FILE = VAR_DIR / "rates.sqlite3"
 API_HOURLY = {"import": 6, "export": 12}  # of each person, counted by what there is

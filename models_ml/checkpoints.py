@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import safe_open
-from safetensors.numpy import save
+from safetensors.numpy import load, save
 
 from models_ml.arrays import AnyArray
 
@@ -32,6 +32,13 @@ def load_checkpoint(path: Path, sha256: str | None = None) -> tuple[dict[str, An
     with safe_open(path, framework="numpy") as file:
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         return arrays, json.loads(file.metadata()[CONFIG_KEY])
+
+
+def from_bytes(content: bytes) -> tuple[dict[str, AnyArray], dict[str, Any]]:
+    """The arrays and settings that `to_bytes` was given."""
+    n_header = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + n_header])
+    return load(content), json.loads(header["__metadata__"][CONFIG_KEY])
 
 
 def file_sha256(path: Path) -> str:

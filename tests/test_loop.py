@@ -65,7 +65,7 @@ def test_from_a_file_to_an_export(started, tmp_path, rows):
     assert "delivered labels" in manage("estimate", "banking")
     manage("export", "banking", "--out", tmp_path / "out")
     (manifest,) = (tmp_path / "out").glob("*.manifest.json")
-    assert "everything holds" in manage("verify", "banking", "--rebuild", "--export", manifest)
+    assert "everything that was checked holds" in manage("verify", "banking", "--rebuild", "--export", manifest)
     assert "Next:" in manage("status", "banking")
 
     (data,) = (tmp_path / "out").glob("*.jsonl")

@@ -65,7 +65,7 @@ class TestLoop:
         assert "delivered labels" in manage("estimate", "pairs")
         manage("export", "pairs", "--out", tmp_path / "out")
         (manifest,) = (tmp_path / "out").glob("*.manifest.json")
-        assert "everything holds" in manage("verify", "pairs", "--rebuild", "--export", manifest)
+        assert "everything that was checked holds" in manage("verify", "pairs", "--rebuild", "--export", manifest)
         by_id = {row["id"]: row for row in rows}
         (data,) = (tmp_path / "out").glob("*.jsonl")
         exported = [json.loads(line) for line in data.read_text().splitlines()]

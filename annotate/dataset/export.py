@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from annotate import access, failpoints, files
 from annotate.dataset import downloads, manifest
-from annotate.dataset.manifest import verify_export
+from annotate.dataset.manifest import heads, verify_export
 from annotate.dataset.provenance import COLUMNS, Provenance, Row
 from annotate.errors import InvalidInput
 from annotate.formats import csv, jsonl, spreadsheet
@@ -21,7 +21,7 @@ from annotate.models.event import record
 from annotate.models.snapshot import read_snapshot
 from annotate.runs import lifecycle
 
-__all__ = ["FORMATS", "USUAL", "export", "verify_export", "verify_origin"]
+__all__ = ["FORMATS", "USUAL", "export", "heads", "verify_export", "verify_origin"]
 
 # What follows the version in a file's name, by format. CSV for programs holds every cell as it is.
 _ENDINGS = {"jsonl": "jsonl", "csv": "csv", "csv-spreadsheet": "spreadsheet.csv"}

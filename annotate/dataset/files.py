@@ -114,6 +114,12 @@ def problems(exports: QuerySet[Export]) -> Iterator[str]:
             yield f"the file {name} is missing; export it again, or remove its manifest too"
 
 
+def n_not_kept(exports: QuerySet[Export]) -> int:
+    """How many exports `problems` leaves out: written elsewhere, or without their manifest."""
+    manifests = (stored_name(export, export.manifest) for export in exports)
+    return sum(1 for name in manifests if name is None or files.size(name) is None)
+
+
 def _checksums(export: Export) -> dict[str, str]:
     """SHA-256 of each data file, by its name."""
     return {one["name"]: one["sha256"] for one in export.files}

@@ -84,6 +84,16 @@ def verify_export(manifest_path: Path) -> list[str]:
     return [problem for entry in manifest["files"] for problem in _file_problems(folder, entry["name"], entry, n_rows)]
 
 
+def heads(manifest_path: Path) -> list[str]:
+    """The head of the chain of seals that the manifest carries, as one hash; none of an older or unreadable one."""
+    try:
+        sealed = _read(Path(manifest_path)).get("sealed")
+    except InvalidInput:
+        return []
+    head = sealed.get("head") if isinstance(sealed, dict) else None
+    return [head] if isinstance(head, str) and head else []
+
+
 def beside(path: Path) -> tuple[str, ...]:
     """Sentences that say what a manifest in the folder of this data file says of it; none if no manifest names it."""
     for manifest_path in sorted(path.parent.glob("*.manifest.json")):

@@ -90,6 +90,7 @@ class GoldLabels:
     trainable: Ints  # gold of any origin but `audit`: may train
     audit: Ints  # gold of origin `audit`: is reported and delivered, never trains
     blind: Ints  # what the audit counts: blind gold, of origin `audit` where that is blind, else of another arm
+    blind_row: Ints  # primary key of the row that `blind` comes from; -1: none
     blind_trainable: Ints  # blind gold that may train; that of the reference sample fits Ĉ, calibrates and chooses
     is_void: Bools  # has gold, but a change of labels made all of it void
 
@@ -164,19 +165,22 @@ def load_gold(pool: Pool, history: LabelHistory) -> GoldLabels:
     reads = {label: history.gold_index(label) for label in history.label_ids}
     rows = Gold.objects.filter(project=history.schema.project_id).current()
     given: dict[tuple[bool, bool], dict[int, int]] = defaultdict(dict)  # by (is of the audit, is blind)
+    keys: dict[tuple[bool, bool], dict[int, int]] = defaultdict(dict)
     void: set[int] = set()
-    for item, label, origin, is_blind in rows.values_list("item_id", "label_id", "origin", "is_blind"):
+    for key, item, label, origin, is_blind in rows.values_list("pk", "item_id", "label_id", "origin", "is_blind"):
         index = reads.get(label, NO_LABEL)  # labels that were changed since `history` was read are none of these
         if index == NO_LABEL:
             void.add(item)
         else:
             given[origin == Arm.AUDIT, is_blind][item] = index
+            keys[origin == Arm.AUDIT, is_blind][item] = key
     audit, trainable = ({**given[kind, False], **given[kind, True]} for kind in (True, False))
     column = pool.column
     return GoldLabels(
         trainable=column(trainable.items()),
         audit=column(audit.items()),
         blind=column({**given[False, True], **given[True, True]}.items()),
+        blind_row=column({**keys[False, True], **keys[True, True]}.items()),
         blind_trainable=column(given[False, True].items()),
         is_void=pool.mask(void - set(audit) - set(trainable)),
     )

@@ -18,5 +18,5 @@ def cancel_further_counts(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("annotate", "0027_proven_addresses")]
+    dependencies = [("annotate", "0023_proven_addresses")]
     operations = [migrations.RunPython(cancel_further_counts, migrations.RunPython.noop)]

@@ -19,7 +19,7 @@ from annotate.models.invitation import (
 )
 from annotate.models.item import Import, Item, ItemPayload, RejectedRow, Upload, UploadReservation
 from annotate.models.lease import Lease
-from annotate.models.model_version import DeliveredVersion, Estimate, ModelVersion
+from annotate.models.model_version import DeliveredVersion, Estimate, EstimateInputs, ModelVersion
 from annotate.models.prediction import Prediction, PromptVersion
 from annotate.models.project import Member, Project
 from annotate.models.run import Run, RunLine
@@ -40,6 +40,7 @@ __all__ = [
     "Draft",
     "Draw",
     "Estimate",
+    "EstimateInputs",
     "Event",
     "Export",
     "Gold",

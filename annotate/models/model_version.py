@@ -130,3 +130,19 @@ class Estimate(models.Model):
     def share_had_file(self) -> float | None:
         """The share of these answers that people gave who had the machine's labels in a file; None: not known."""
         return self.n_had_file / self.n_answered if self.n_had_file is not None and self.n_answered else None
+
+
+class EstimateInputs(models.Model):
+    """What the figures about one delivered version were computed from, so that `verify` can compute them again.
+
+    Figures of earlier versions of this program have none.
+    """
+
+    delivered_version = models.OneToOneField(DeliveredVersion, on_delete=models.CASCADE, related_name="estimate_inputs")
+    # The audit sample as arrays and its sizes, in safetensors (annotate/learning/audit.py).
+    content = models.BinaryField()
+    sha256 = models.CharField(max_length=64)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"inputs of {self.delivered_version_id}"

@@ -1,7 +1,7 @@
 """Decides whether a chain of seals is whole, and whether the rows are still what it says."""
 
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -41,12 +41,17 @@ def chain_problems(project: Project | None, kept_head: str = "") -> Iterator[str
             yield f"the chain of {name} has no seal {version.sealed_head}, which was the head when {version} was frozen"
 
 
-def row_problems(project: Project | None) -> Iterator[str]:
-    """One sentence for each sealed row that was changed or deleted otherwise than the program does."""
+def row_problems(project: Project | None, waiting: Counter[str] | None = None) -> Iterator[str]:
+    """One sentence for each sealed row that was changed or deleted otherwise than the program does.
+
+    waiting: counts by leaf, as the iteration goes on, the rows and changes that wait for a seal.
+    """
     try:
         known = known_rows.load(project)
         for found in compare.differences(project, known):
             sealed = known.get(found.leaf.name, Sealed())
+            if waiting is not None:
+                waiting[found.leaf.name] += len(found)
             for key, sentence in found.refused.items():
                 yield f"{sentence} since {_sealed_by(project, sealed, key)}"
             yield from _changed(project, found.leaf, known)

@@ -231,6 +231,11 @@ PROJECT: tuple[Leaf, ...] = (
         title=("estimand", "delivered_version__version"),
     ),
     Leaf(
+        "inputs of estimates", models.EstimateInputs, "delivered_version__project",
+        ("delivered_version_id", "sha256", "created_at"), title=("delivered_version__version",),
+        left_out={"content": "verify compares it with its checksum"},
+    ),
+    Leaf(
         "budget", models.Budget, "project", ("project_id", "kind"), ("cap_micros", "is_stopped"),
         transitions.each(
             cap_micros=explained(["budget.capped"], naming="kind", values=""),

@@ -1,19 +1,24 @@
 """Decides whether a project keeps the invariants (docs/invariants.md): the checks that `verify` runs, in this order.
 
-Each check computes a fact anew from the rows and yields one sentence per violation, which names the row.
+Each check computes a fact anew from the rows and yields one sentence per violation, which names the row, and
+`NotChecked` for what it could not look at. Silence of a check about rows means that each row was looked at, be there
+rows or not; a check of things that are made (models, figures, seals) says so while there is none.
 """
-
-from collections.abc import Callable, Iterator
 
 from annotate.errors import GoldloopError
 from annotate.learning import artefacts
 from annotate.models import ModelVersion, Project
-from annotate.models.snapshot import read_snapshot
-from annotate.verification import answers, failures, gold, money, records, samples
+from annotate.verification import answers, estimates, events, failures, gold, money, records, samples, seals
+from annotate.verification.outcome import Check, NotChecked, Outcome, outcome
+from annotate.verification.seals import kept_head
 
-Check = Callable[[Project], Iterator[str]]
+__all__ = ["CHECKS", "Check", "NotChecked", "Outcome", "first_problem", "kept_head", "outcome", "rebuild_problem"]
 
 CHECKS: dict[str, Check] = {
+    "the chain of seals is whole": seals.chain_is_whole,
+    "the site's chain of seals is whole": seals.site_chain_is_whole,
+    "sealed rows are as they were sealed": seals.rows_are_as_sealed,
+    "the site's sealed rows are as they were sealed": seals.site_rows_are_as_sealed,
     "random numbers and folds follow from the key": samples.numbers_follow_from_key,
     "samples are complete up to their marks": samples.samples_are_complete,
     "answers stay within the overlap": answers.answers_within_overlap,
@@ -23,12 +28,16 @@ CHECKS: dict[str, Check] = {
     "blind questions show nothing": answers.blind_arms_show_nothing,
     "who saw a label answers as not blind": answers.who_saw_answers_as_not_blind,
     "who had the file is marked": answers.who_had_the_file_is_marked,
+    "draws came with their round": events.draws_came_with_their_round,
+    "members came by an event": events.members_came_by_an_event,
+    "gold ends for a reason": events.gold_ends_for_a_reason,
     "gold stands in answers": gold.gold_has_its_answer,
     "what reviewers decided stands": gold.decisions_stand,
     "audit gold never trains": gold.audit_gold_never_trains,
     "gold on audited items came before the audit": gold.audited_items_keep_their_gold,
     "failures are labels nowhere": failures.failures_are_no_labels,
-    "figures follow from the audit sample": gold.figures_follow_from_the_audit,
+    "figures follow from the audit sample": estimates.figures_follow_from_the_audit,
+    "figures were computed from the rows of their time": estimates.inputs_are_the_rows_of_their_time,
     "files have their checksums": records.files_have_their_checksums,
     "every run ends": records.every_run_ends,
     "money adds up": money.money_adds_up,
@@ -41,11 +50,7 @@ CHECKS: dict[str, Check] = {
 
 def first_problem(check: Check, project: Project) -> str | None:
     """The first violation that `check` finds in the project, all rows read at one point in time; None without any."""
-    try:
-        with read_snapshot():
-            return next(check(Project.objects.get(pk=project.pk)), None)
-    except GoldloopError as error:  # a damaged file is a violation
-        return str(error)
+    return next(iter(outcome(check, project).problems), None)
 
 
 def rebuild_problem(model: ModelVersion) -> str | None:

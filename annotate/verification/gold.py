@@ -1,17 +1,15 @@
-"""Checks of gold: which answers or decisions it rests on, what trains on it, and which figures it gives (S-2)."""
+"""Checks of gold: which answers or decisions it rests on, and what trains on it (S-2)."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterator
 
 from django.db.models import Exists, OuterRef, Q
 
 from annotate import files, labels
 from annotate.labeling.gold import ADJUDICATED
 from annotate.labels import LabelHistory
-from annotate.learning import delivery, estimation
-from annotate.models import Adjudication, Annotation, Draw, Estimate, Gold, Project, QueueEntry
+from annotate.models import Adjudication, Annotation, Draw, Gold, Project, QueueEntry
 from annotate.models.project import Arm
+from annotate.verification.outcome import Finding, NotChecked
 from models_ml import checkpoints
 
 
@@ -56,12 +54,15 @@ def decisions_stand(project: Project) -> Iterator[str]:
         yield f"item {one.item.public_id} was decided in round {one.entry.round.index}, but is {one.entry.state} there"
 
 
-def audit_gold_never_trains(project: Project) -> Iterator[str]:
+def audit_gold_never_trains(project: Project) -> Iterator[Finding]:
     """S-2: a model's snapshot takes gold only from items that have gold of another origin than the audit.
 
     Its reference items were drawn for the reference sample, and lie in the part that is complete under its labels.
     """
-    for model in project.model_versions.select_related("schema").order_by("version"):
+    models = project.model_versions.select_related("schema").order_by("version")
+    if not models:
+        yield NotChecked("no model is trained yet")
+    for model in models:
         arrays, _ = checkpoints.load_checkpoint(files.checked_path(model.snapshot_file, model.snapshot_sha256))
         trained = set(arrays["ordinal"][arrays["gold"] >= 0].tolist())
         allowed = set(
@@ -94,33 +95,3 @@ def audited_items_keep_their_gold(project: Project) -> Iterator[str]:
     imported = Gold.objects.filter(project=project, origin=Arm.IMPORTED).exclude(Exists(marked))
     if gold := imported.select_related("item").first():
         yield f"item {gold.item.public_id} came with gold and does not belong to A"
-
-
-def figures_follow_from_the_audit(project: Project) -> Iterator[str]:
-    """The stored figures of the delivered version in force, looks aside, equal those computed anew from the rows.
-
-    Figures of an earlier version of this program have Wilson's interval where an exact one is made today.
-    """
-    row = delivery.existing(project)
-    stored = list(row.estimates.exclude(estimand=Estimate.Estimand.LOOK)) if row else []
-    if row is None or not stored:
-        return
-    frozen = delivery.load(row)
-    audit = estimation.load_audit(project, frozen)
-    today = _by_kind(estimation.figures(project, frozen, audit))
-    earlier: dict[Any, Estimate] = {}
-    for kept in stored:
-        kind = (kept.estimand, kept.label_id)
-        if kind in today and _numbers(kept) == _numbers(today[kind]):
-            continue
-        earlier = earlier or _by_kind(estimation.figures(project, frozen, replace(audit, interval="wilson")))
-        if kind not in earlier or _numbers(kept) != _numbers(earlier[kind]):
-            yield f"the stored figure {kept.estimand} of {row} is not the one that its rows give"
-
-
-def _by_kind(figures: Iterable[Estimate]) -> dict[Any, Estimate]:
-    return {(figure.estimand, figure.label and figure.label.pk): figure for figure in figures}
-
-
-def _numbers(figure: Estimate) -> tuple[float | None, float | None, float | None, int]:
-    return figure.value, figure.low, figure.high, figure.n

@@ -67,13 +67,18 @@ def _complete_parts_hold_no_void_gold(project: Project) -> Iterator[str]:
     ):
         drawn = Draw.objects.filter(held, project=project, arm=arm).exclude(round__state=Round.State.OPEN)
         for draw in drawn.select_related("item"):
-            if draw.item_id in void and not _was_withdrawn(draw.item):
+            if draw.item_id in void and not was_withdrawn(draw.item):
                 yield f"the gold of item {draw.item.public_id} is void, and the {arm} sample counts as complete there"
 
 
-def _was_withdrawn(item: Item) -> bool:
+def was_withdrawn(item: Item) -> bool:
+    """Whether the item is or was withdrawn, or may be one of so many that the event does not name them all."""
+    if item.withdrawn_at is not None:
+        return True
     events = Event.objects.filter(project=item.project_id, kind="items.withdrawn")
-    return events.annotate(text=Cast("data", TextField())).filter(text__contains=item.public_id).exists()
+    if events.annotate(text=Cast("data", TextField())).filter(text__contains=item.public_id).exists():
+        return True
+    return any(data.get("n_items", 0) > len(data.get("items", ())) for data in events.values_list("data", flat=True))
 
 
 def _each_part_ends_at_void_gold(project: Project) -> Iterator[str]:

@@ -234,7 +234,7 @@ class TestSamplesCannotBeBent:
         estimation.estimate(project=project, by=owner_of(project))
         frozen = delivery.current(project=project, by=owner_of(project))
         audit = replace(estimation.load_audit(project, frozen), interval="wilson")
-        figures = {row.estimand: row for row in estimation.figures(project, frozen, audit)}
+        figures = {row.estimand: row for row in estimation.figures(frozen.row, audit)}
         kept = project.estimates.get(estimand="delivered")
         assert (kept.low, kept.high) != (figures["delivered"].low, figures["delivered"].high)
         wilson = figures["delivered"]

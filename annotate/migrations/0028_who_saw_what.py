@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotate', '0031_stop_now'),
+        ('annotate', '0027_stop_now'),
     ]
 
     operations = [

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("annotate", "0029_storing"),
+        ("annotate", "0026_storing"),
     ]
 
     operations = [

@@ -21,7 +21,7 @@ def drop_rates(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("annotate", "0024_bounded_work")]
+    dependencies = [("annotate", "0025_bounded_work")]
     operations = [
         migrations.CreateModel(
             name="Heartbeat",

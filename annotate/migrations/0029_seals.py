@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotate', '0025_who_saw_what'),
+        ('annotate', '0028_who_saw_what'),
     ]
 
     operations = [

@@ -1,0 +1,54 @@
+"""Checks of rows that no seal holds yet against the events that were stored with them (S-6)."""
+
+from collections.abc import Iterator
+
+from django.db.models import Count, Exists, OuterRef, Q, TextField
+from django.db.models.functions import Cast
+
+from annotate.models import Adjudication, Annotation, Draw, Event, Gold, Project
+from annotate.models.project import Role
+from annotate.verification.outcome import Finding, NotChecked
+
+_JOINS = ("project.created", "invitation.accepted")  # whose actor becomes a member
+
+
+def members_came_by_an_event(project: Project) -> Iterator[Finding]:
+    """Each member made the project, accepted an invitation, or is named by an event about members."""
+    events = project.events.filter(Q(kind__startswith="member.") | Q(kind__startswith="project."))
+    told = "\n".join(events.annotate(text=Cast("data", TextField())).values_list("text", flat=True))
+    joined = set(project.events.filter(kind__in=_JOINS).values_list("actor_id", flat=True))
+    for member in project.members.select_related("user").order_by("pk"):
+        if member.role == Role.OWNER and not project.events.filter(kind="project.created").exists():
+            yield NotChecked("how the owner came: no event says who made the project", is_part=True)
+        elif member.user_id not in joined and member.user.public_id not in told:
+            yield f"no event says how {member.user.email} (member row {member.pk}) came into the project"
+
+
+def draws_came_with_their_round(project: Project) -> Iterator[Finding]:
+    """A round has at most as many draws of each arm as it was opened with; items that a sample holds need no other."""
+    opened = Event.objects.filter(project=project, kind="round.opened").values_list("data", flat=True)
+    told = {data.get("round"): data["draws"] for data in opened if "draws" in data}
+    rounds = dict(project.rounds.values_list("pk", "index"))
+    counts = Draw.objects.filter(project=project, round__isnull=False).order_by().values_list("round", "arm")
+    for key, arm, n in counts.annotate(n=Count("pk")):
+        if rounds[key] not in told:
+            yield NotChecked(f"draws of the arm {arm} in round {rounds[key]}: no event says how many", is_part=True)
+            continue
+        planned = told[rounds[key]].get(arm, 0)
+        if n > planned:
+            last = Draw.objects.filter(round=key, arm=arm).select_related("item").latest("pk")
+            yield (
+                f"round {rounds[key]} has {n} draws of the arm {arm} and was opened with {planned}; "
+                f"the last is of item {last.item.public_id}"
+            )
+
+
+def gold_ends_for_a_reason(project: Project) -> Iterator[Finding]:
+    """Gold that counts no more was followed by other gold of its item, an answer, a decision, or other labels."""
+    later = {"item": OuterRef("item"), "created_at__gte": OuterRef("created_at")}
+    ended = Gold.objects.filter(project=project, is_current=False)
+    for model in (Annotation, Adjudication):
+        ended = ended.exclude(Exists(model.objects.filter(**later)))
+    ended = ended.exclude(Exists(Gold.objects.filter(item=OuterRef("item"), pk__gt=OuterRef("pk"))))
+    for gold in ended.select_related("item"):
+        yield f"the gold of item {gold.item.public_id} (row {gold.pk}) counts no more, and nothing followed it"
