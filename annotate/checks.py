@@ -45,11 +45,21 @@ def check_at_least_one(**_: Any) -> list[CheckMessage]:
     units = {"RUN_LEASE_SECONDS": "second", "ANSWER_LEASE_SECONDS": "second", "RUN_ATTEMPTS": "attempt"}
     units |= {"SEAL_SECONDS": "second"}
     units |= {"UPLOAD_MAX_BYTES": "byte", "IMPORT_MAX_BYTES": "byte"}
+    units |= {"WORKER_LLM_RUNS": "run", "WORKER_IO_RUNS": "run", "WORKER_ML_RUNS": "run"}
+    units |= {"UPLOAD_DAILY_BYTES": "byte", "UPLOAD_DAILY_FILES": "file"}
     return [
         Error(f"{name} must be at least 1 {unit}.", hint=f"Unset {name} for the default.", id="goldloop.E004")
         for name, unit in units.items()
         if getattr(settings, name) < 1
     ]
+
+
+@register()
+def check_free_share(**_: Any) -> list[CheckMessage]:
+    if 0 <= settings.READY_FREE_SHARE < 1:
+        return []
+    hint = "Give a share of the disk, for instance 0.05; 0: none."
+    return [Error("READY_FREE_SHARE must be from 0 to below 1.", hint=hint, id="goldloop.E007")]
 
 
 @register()

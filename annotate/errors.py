@@ -21,6 +21,10 @@ class Conflict(GoldloopError):
     """The present state of the project does not allow this action."""
 
 
+class NotStored(GoldloopError):
+    """What this needs to store cannot be stored now; nothing was changed, and the same may be tried again."""
+
+
 class LeaseLost(GoldloopError):
     """The annotator no longer holds the lease of the question."""
 
@@ -47,3 +51,23 @@ class FileDamaged(GoldloopError):
 
 class BudgetReached(Conflict):
     """Nothing more can be reserved from the budget: its cap is reached, it has no cap, or somebody stopped spending."""
+
+
+class Busy(GoldloopError):
+    """Too much of this is being done at this moment; `seconds` later it may be tried again."""
+
+    def __init__(self, sentence: str, seconds: int) -> None:
+        super().__init__(sentence)
+        self.seconds = seconds
+
+
+class QuotaReached(GoldloopError):
+    """No more of this is taken today; `seconds` later it is."""
+
+    def __init__(self, sentence: str, seconds: int) -> None:
+        super().__init__(sentence)
+        self.seconds = seconds
+
+
+class NotRecorded(GoldloopError):
+    """Who sees what machines say is recorded first; that was not possible, so nothing is shown."""

@@ -1,6 +1,7 @@
 """Decides how stored files are named, written, read and checked: each is whole or absent, or grows record by record.
 
-Other modules reach a stored file by its name, through these functions.
+Other modules reach a stored file by its name, through these functions. While a backup is taken (`backup_hold`), no
+stored file is deleted or replaced.
 """
 
 import fcntl
@@ -10,7 +11,7 @@ import mmap
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +21,14 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from annotate import failpoints
-from annotate.errors import FileDamaged
+from annotate.errors import Conflict, FileDamaged
 
 EXPORTS = "exports"  # files named exports/... lie in VAR_DIR, where people look for them; all others in FILES_DIR
 _BLOCK = 1 << 20
 _STALE_SECONDS = 24 * 3_600  # the age from which a draft is taken for one that a killed process left
+HOLD = ".backup-lock"  # in FILES_DIR; whoever changes stored files locks it with others, a backup alone
+_SILENT_SECONDS = 3_600  # the age from which the lock of a backup that shows no progress is ignored
+_HOLD_WAIT_SECONDS, _LOOK_SECONDS = 60.0, 0.1
 
 
 def path_of(name: str) -> Path:
@@ -113,9 +117,54 @@ def size(name: str) -> int | None:
     return path.stat().st_size if path.is_file() else None
 
 
-def remove(name: str) -> None:
-    """Delete a stored file, if there is one."""
-    path_of(name).unlink(missing_ok=True)
+def remove(name: str) -> bool:
+    """Delete a stored file, if there is one; False, and the file stays, while a backup is taken."""
+    with _hold_file() as handle:
+        if not _may_change(handle):
+            return False
+        path_of(name).unlink(missing_ok=True)
+        return True
+
+
+@contextmanager
+def changing(wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Around replacing stored files and the commit of the rows that name them: begins when no backup is taken.
+
+    `wait` is called again and again until then.
+    """
+    with _hold_file() as handle:
+        while not _may_change(handle):
+            wait()
+            time.sleep(_LOOK_SECONDS)
+        yield
+
+
+class Hold:
+    """The hold of a backup that is being taken."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+
+    def renew(self) -> None:
+        """Show a sign of life: the hold of a backup without one for an hour is ignored."""
+        os.utime(self._handle)
+
+
+@contextmanager
+def backup_hold() -> Iterator[Hold]:
+    """In the body no stored file is deleted or replaced by this product; Conflict if another backup holds it.
+
+    The kernel ends the hold with the process, so a killed backup holds nothing up.
+    """
+    with _hold_file() as handle:
+        until = time.monotonic() + _HOLD_WAIT_SECONDS
+        while not _locked(handle, fcntl.LOCK_EX):
+            if time.monotonic() > until:
+                raise Conflict(_("Another backup is being taken; try again when it has ended."))
+            time.sleep(_LOOK_SECONDS)
+        hold = Hold(handle)
+        hold.renew()
+        yield hold
 
 
 class Growing:
@@ -181,6 +230,31 @@ class Folder:
     def remove(self, file_name: str) -> None:
         """Delete a file of this folder, if there is one."""
         (self.path / file_name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _hold_file() -> Iterator[int]:
+    folder = Path(settings.FILES_DIR)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Opened for reading: the backup may be another user's than the site, who could not write the file of the first.
+    handle = os.open(folder / HOLD, os.O_RDONLY | os.O_CREAT, 0o644)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _may_change(handle: int) -> bool:
+    """Whether stored files may be changed now; if so, a backup waits until the handle is closed."""
+    return _locked(handle, fcntl.LOCK_SH) or time.time() - os.fstat(handle).st_mtime > _SILENT_SECONDS
+
+
+def _locked(handle: int, how: int) -> bool:
+    try:
+        fcntl.flock(handle, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _forget_drafts(path: Path) -> None:

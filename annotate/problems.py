@@ -11,8 +11,20 @@ import orjson
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
+from annotate import outages
 from annotate.accounts.sign_in import TooManyAttempts
-from annotate.errors import AccessDenied, Conflict, GoldloopError, InvalidInput, LeaseLost, NotFound
+from annotate.errors import (
+    AccessDenied,
+    Busy,
+    Conflict,
+    GoldloopError,
+    InvalidInput,
+    LeaseLost,
+    NotFound,
+    NotRecorded,
+    NotStored,
+    QuotaReached,
+)
 
 API = "/api/"  # failures below this address are answered as problem documents
 CONTENT_TYPE = "application/problem+json"
@@ -23,8 +35,12 @@ _ANSWERS: tuple[tuple[type[Exception], int, str], ...] = (
     (AccessDenied, 403, "denied"),
     (InvalidInput, 422, "invalid"),
     (TooManyAttempts, 429, "too_many_attempts"),
+    (NotStored, 503, "not_stored"),
+    (QuotaReached, 429, "quota_reached"),
+    (Busy, 503, "busy"),
     (LeaseLost, 409, "lease_lost"),
     (Conflict, 409, "conflict"),
+    (NotRecorded, 503, "not_recorded"),
     (GoldloopError, 409, "failed"),
 )
 
@@ -32,6 +48,13 @@ _ANSWERS: tuple[tuple[type[Exception], int, str], ...] = (
 def answer_to(error: Exception) -> tuple[int, str] | None:
     """(status, type) of an expected failure; None for any other exception, which is a crash."""
     return next(((status, word) for kind, status, word in _ANSWERS if isinstance(error, kind)), None)
+
+
+def retry_after(error: Exception) -> dict[str, str]:
+    """The header that says after how long what failed may be tried again; none where nobody knows."""
+    outage = outages.of(error)
+    seconds = outage.retry_seconds if outage else getattr(error, "seconds", None)
+    return {} if seconds is None else {"Retry-After": str(seconds)}
 
 
 def is_for_programs(request: HttpRequest) -> bool:

@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from annotate import access, modalities
 from annotate.access import MAY
 from annotate.errors import AccessDenied, Conflict, InvalidInput
+from annotate.markdown import check as check_markdown
 from annotate.models import Budget, Event, GuidelineVersion, Label, LabelSchema, Member, Project, User
 from annotate.models.base import is_storable, time_zones
 from annotate.models.event import record
@@ -26,7 +27,6 @@ from models_ml.label_matching import form
 from models_ml.texts import has_text, trimmed
 
 MAX_LABELS = 1_000
-MAX_GUIDELINES = 100_000  # characters: some forty printed pages
 _KEYS = "1234567890"
 _JOINERS = "\u200c\u200d"  # zero width; Persian and Indic words and joined emoji are written with them
 
@@ -260,11 +260,10 @@ def _may_be_in_a_name(character: str) -> bool:
 
 
 def check_guidelines(markdown: str) -> None:
-    """InvalidInput unless the text can be stored as guidelines: some text, not too long, no NUL, no half character."""
+    """InvalidInput unless the text can be stored as guidelines: some text, not too costly to show, no NUL."""
     if not markdown.strip():
         raise InvalidInput(_("The guidelines are empty."))
-    if len(markdown) > MAX_GUIDELINES:
-        raise InvalidInput(_("The guidelines have more than %(n)d characters.") % {"n": MAX_GUIDELINES})
+    check_markdown(markdown)
     if not is_storable(markdown):
         raise InvalidInput(_("The guidelines hold a NUL character or half of one."))
 

@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 
 from annotate import access, labels, projects, samples
 from annotate.errors import Conflict, InvalidInput
-from annotate.labeling import leases, slots
+from annotate.labeling import leases, slots, visibility
 from annotate.learning import delivery, pool
 from annotate.learning import named as naming
 from annotate.models import Draw, Label, Project, QueueEntry, Round, User
@@ -122,6 +122,7 @@ def close_round(*, project: Project, by: User, force: bool = False, attempt: lif
             )
         now = database_now()
         leases.close_questions(waiting, now=now)
+        visibility.record_shown(current)
         advance_cutoffs(current)
         current.state, current.closed_at, current.closed_by = Round.State.CLOSED, now, by
         if attempt:

@@ -7,12 +7,22 @@ every item whose prn is at least the reference cut-off.
 from datetime import datetime
 
 import numpy as np
-from django.db.models import Exists, Max, Min, OuterRef, QuerySet
+from django.db.models import Exists, Max, Min, OuterRef, Q, QuerySet
 
 from annotate import labels
 from annotate.models import Draw, Gold, Item, LabelSchema, Project, QueueEntry, Round, bulk
 from annotate.models.project import Arm
 from models_ml.label_map import NO_LABEL, LabelMap
+
+
+def for_examples() -> Q:
+    """Rows of Item that pages may show as examples, with what machines say of them: the middle third of the prn.
+
+    Neither sample reaches it, each being a third of the pool at most. In a small pool it may by chance: there the
+    sample's items are left out.
+    """
+    drawn = Draw.objects.filter(item=OuterRef("pk"), arm__in=(Arm.AUDIT, Arm.RANDOM))
+    return Q(prn__gte=1 / 3, prn__lt=2 / 3) & ~Q(Exists(drawn))
 
 
 def absorb_late(*, project: Project) -> int:

@@ -1,19 +1,20 @@
 """Decides which kinds of runs there are, and what a worker does for each: KINDS names them, `perform` does one."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.utils.translation import gettext as _
 
 from annotate import access, files, labels, projects, rounds, vectors
+from annotate.accounts import rate_rows
+from annotate.accounts.rate_rows import CannotCount
 from annotate.dataset import export
 from annotate.errors import Conflict, InvalidInput, RunCancelled
-from annotate.formats.dialect import Dialect
-from annotate.imports import counting, ingest, preview, uploads
+from annotate.imports import counting, ingest, preview, uploads, whole_file
 from annotate.learning import delivery, estimation, method_choice, named, training
-from annotate.modalities import modality
-from annotate.models import DeliveredVersion, Estimate, Export, Import, Label, Project, Run, User
+from annotate.models import Estimate, Export, Import, Label, Project, Run, User
 from annotate.money import ledger, payments
 from annotate.reports import round_sizes
 from annotate.runs import lifecycle
@@ -28,7 +29,8 @@ class RunKind:
 
     work: Callable[..., Facts]  # (attempt, by, **parameters)
     defaults: dict[str, Any] = field(default_factory=dict)
-    queue: str = "ml"  # for work that loads torch or reads the whole pool; "io": work that waits for disks or servers
+    # The lane (annotate/runs/lanes.py), by the project where its settings decide what the work needs.
+    queue: str | Callable[[Project], str] = "ml"
     check: Callable[..., Facts] | None = None  # (project, by, parameters) -> parameters; raises what can be refused now
     tidy: Callable[..., None] | None = None  # (attempt, by): clears away what a cancelled run leaves
     is_stored_by_commands: bool = False  # a command's run holds its parameters, too, so that a page can resume it
@@ -44,13 +46,37 @@ def enqueue(
     """
     prepared = prepare(kind=kind, project=project, by=by, parameters=parameters or {})
     return lifecycle.create_queued(
-        kind=kind, project=project, by=by, parameters=prepared, queue=KINDS[kind].queue, retry_of=retry_of
+        kind=kind,
+        project=project,
+        by=by,
+        parameters=prepared,
+        queue=queue_of(kind, project),
+        retry_of=retry_of,
+        continues_commands=_workers_know(kind),
     )
 
 
-def cancel(*, run: Run, by: User) -> Run:
-    """Cancel a run; a running one ends at its next beat. A worker clears away what its kind must not leave."""
-    return lifecycle.cancel(run=run, by=by, needs_tidying=run.kind in KINDS and KINDS[run.kind].tidy is not None)
+def queue_of(kind: str, project: Project) -> str:
+    """The lane that a run of this kind needs in this project as it is now."""
+    queue = KINDS[kind].queue
+    return queue if isinstance(queue, str) else queue(project)
+
+
+def resume(*, run: Run, by: User) -> Run:
+    """Queue a paused run again, in the lane that it needs now; take back the request to pause of one that runs."""
+    if run.kind not in KINDS:
+        return lifecycle.resume(run=run, by=by)
+    queue = queue_of(run.kind, run.project)
+    return lifecycle.resume(run=run, by=by, queue=queue, continues_commands=_workers_know(run.kind))
+
+
+def cancel(*, run: Run, by: User, now: bool = False) -> Run:
+    """Cancel a run; a running one ends at its next beat. A worker clears away what its kind must not leave.
+
+    `now`: it does not wait for calls in flight, which are then written off.
+    """
+    tidies = run.kind in KINDS and KINDS[run.kind].tidy is not None
+    return lifecycle.cancel(run=run, by=by, needs_tidying=tidies, now=now)
 
 
 def retry(*, run: Run, by: User) -> Run:
@@ -87,7 +113,7 @@ def perform(attempt: lifecycle.Attempt) -> None:
         raise InvalidInput(_("Nobody asked for this %(kind)s.") % {"kind": run.kind})
     access.require(run.started_by, run.project, to="manage")
     kind = _kind(run.kind)
-    if kind.defaults and run.performer == Run.Performer.COMMAND and not kind.is_stored_by_commands:
+    if run.performer == Run.Performer.COMMAND and not _workers_know(run.kind):
         # Such a run was paused by its command and resumed on a page; its row does not hold the command's parameters.
         raise InvalidInput(
             _("This %(kind)s was started by a command on the server; start it there again.") % {"kind": run.kind}
@@ -103,16 +129,30 @@ def perform(attempt: lifecycle.Attempt) -> None:
 
 
 def sweep() -> int:
-    """Requeue or end lost runs, and end reservations of attempts and leases that are over; returns how many runs."""
+    """Requeue or end lost runs, and end reservations of attempts and leases that are over; returns how many runs.
+
+    Queued runs whose lane is not the one that they need are moved: the version before, or the project's settings then,
+    had put them there.
+    """
     n_lost = lifecycle.sweep()
+    for run in Run.objects.filter(state=Run.State.QUEUED, kind__in=KINDS).select_related("project"):
+        if (needed := queue_of(run.kind, run.project)) != run.queue:
+            lifecycle.change_queue(run, needed)
     ledger.sweep()
     payments.sweep()
     return n_lost
 
 
 def hourly_cleanup() -> int:
-    """Throw away old uploads that no import needs; returns how many. Workers call it every hour."""
+    """Delete idle counters, and old uploads that no import needs; returns how many uploads. Workers call it hourly."""
+    with suppress(CannotCount):  # the next hour clears them
+        rate_rows.forget_idle()
     return uploads.sweep()
+
+
+def _workers_know(kind: str) -> bool:
+    """Whether a row of this kind tells a worker all that it needs, also where a command had begun it."""
+    return KINDS[kind].is_stored_by_commands or not KINDS[kind].defaults
 
 
 def _kind(name: str) -> RunKind:
@@ -125,7 +165,7 @@ def _kind(name: str) -> RunKind:
 
 
 def _check_import(project: Project, by: User, wanted: Facts) -> Facts:
-    """The parameters of an import with dialect and columns filled in, so that each attempt reads the file alike.
+    """The parameters of an import, with dialect and columns filled in as far as the beginning of the file tells them.
 
     InvalidInput if the file cannot be read so; Conflict if there is no unfinished import to abandon.
     """
@@ -137,18 +177,34 @@ def _check_import(project: Project, by: User, wanted: Facts) -> Facts:
 
 
 def _reading(project: Project, by: User, wanted: Facts) -> Facts:
-    """The dialect and columns by which a file is read: as given where they are complete, else detected from all of it.
+    """The dialect and columns by which a file is read: as given where they are complete, else as the file says.
 
-    InvalidInput if the file cannot be read so.
+    Here only its beginning is read. Of a longer file the run detects what is not given. InvalidInput if the beginning
+    tells already that the file cannot be read so.
     """
     sent = uploads.find(project=project, public_id=wanted["upload"])
-    fields = modality(project.modality).FIELDS
-    if wanted["dialect"].keys() >= Dialect().to_json().keys() and wanted["columns"].keys() >= set(fields):
-        return {"dialect": wanted["dialect"], "columns": wanted["columns"]}
-    seen = preview.of_upload(upload=sent, by=by, dialect=wanted["dialect"], columns=wanted["columns"], is_quick=False)
-    if seen.problem:
+    given = {"dialect": wanted["dialect"], "columns": wanted["columns"]}
+    if whole_file.is_settled(given["dialect"], given["columns"], project):
+        return given
+    seen = preview.of_upload(upload=sent, by=by, dialect=wanted["dialect"], columns=wanted["columns"])
+    if seen.problem and (seen.is_whole or seen.n_checked):
         raise InvalidInput(seen.problem)
-    return {"dialect": seen.dialect.to_json(), "columns": dict(seen.mapping)}
+    return {"dialect": seen.dialect.to_json(), "columns": dict(seen.mapping)} if seen.is_whole else given
+
+
+def _settled(attempt: lifecycle.Attempt, by: User, upload: str, dialect: Facts, columns: Facts) -> Facts:
+    """The complete dialect and columns; what an attempt detects is stored before it is used, so that all read alike."""
+    project = attempt.run.project
+    if whole_file.is_settled(dialect, columns, project):
+        return {"dialect": dialect, "columns": columns}
+    if not attempt.run.findings:
+        attempt.step("Looking at the whole file")
+        attempt.found(
+            whole_file.settle(
+                project=project, by=by, upload=upload, dialect=dialect, columns=columns, beat=attempt.beat
+            )
+        )
+    return attempt.run.findings
 
 
 def _check_count(project: Project, by: User, wanted: Facts) -> Facts:
@@ -156,10 +212,9 @@ def _check_count(project: Project, by: User, wanted: Facts) -> Facts:
 
 
 def _count(attempt: lifecycle.Attempt, by: User, *, upload: str, dialect: Facts, columns: Facts) -> Facts:
+    settled = _settled(attempt, by, upload, dialect, columns)
     attempt.step("Counting")
-    return counting.count(
-        project=attempt.run.project, by=by, upload=upload, dialect=dialect, columns=columns, beat=attempt.beat
-    )
+    return counting.count(project=attempt.run.project, by=by, upload=upload, **settled, beat=attempt.beat)
 
 
 def _import(
@@ -169,8 +224,9 @@ def _import(
     if abandon:
         attempt.step("Giving up the import")
         return {"n_abandoned": ingest.abandon_import(project=project, by=by)}
+    settled = _settled(attempt, by, upload, dialect, columns)
     attempt.step("Importing")
-    done = ingest.import_upload(project=project, by=by, upload=upload, dialect=dialect, columns=columns)
+    done = ingest.import_upload(project=project, by=by, upload=upload, **settled)
     counts = {name: getattr(done, name) for name in ("n_items", "n_revived", "n_duplicates", "n_rejected")}
     export = done.options["dialect"].get("export")
     warnings = done.options.get("warnings", [])
@@ -264,10 +320,10 @@ def _train(attempt: lifecycle.Attempt, by: User, *, method: str, parameters: Fac
     return {"model": model.version, "is_champion": model.is_champion, **facts, **_estimate(attempt, by)}
 
 
-def _estimate(attempt: lifecycle.Attempt, by: User) -> Facts:
-    _freeze(attempt, by)
+def _estimate(attempt: lifecycle.Attempt, by: User, frozen: delivery.Frozen | None = None) -> Facts:
+    frozen = frozen or _freeze(attempt, by)
     attempt.step("Estimating")
-    rows = estimation.estimate(project=attempt.run.project, by=by)
+    rows = estimation.estimate(project=attempt.run.project, by=by, frozen=frozen)
     row = next(row for row in rows if row.estimand == Estimate.Estimand.DELIVERED)
     return {"delivered": {"value": row.value, "low": row.low, "high": row.high, "n": row.n, "reason": row.reason}}
 
@@ -275,10 +331,11 @@ def _estimate(attempt: lifecycle.Attempt, by: User) -> Facts:
 def _export(attempt: lifecycle.Attempt, by: User, *, formats: Sequence[str]) -> Facts:
     exports = Export.objects.filter(run=attempt.run)
     if not exports.exists():
-        _estimate(attempt, by)  # before the export, so that the manifest holds the figures of this very version
-        delivered = _freeze(attempt, by)
+        frozen = _freeze(attempt, by)
+        # Before the export, so that the manifest holds the figures of this very version, whatever arrives meanwhile.
+        _estimate(attempt, by, frozen)
         attempt.step("Writing files")
-        export.export(delivered=delivered, by=by, formats=formats, show=attempt.beat, attempt=attempt)
+        export.export(delivered=frozen.row, by=by, formats=formats, show=attempt.beat, attempt=attempt)
     made = exports.select_related("delivered_version").get()
     written = [{name: file[name] for name in ("name", "bytes", "sha256")} for file in made.files]
     folder = str(files.path_of(made.folder))
@@ -291,10 +348,10 @@ def _read_items(attempt: lifecycle.Attempt) -> None:
     vectors.vectors_of(attempt.run.project, attempt.beat)
 
 
-def _freeze(attempt: lifecycle.Attempt, by: User) -> DeliveredVersion:
+def _freeze(attempt: lifecycle.Attempt, by: User) -> delivery.Frozen:
     """The delivered version of the project as it is now; freezing one, as a step with its own progress, if need be."""
     attempt.step("Applying the model")
-    return delivery.current(project=attempt.run.project, by=by, show=attempt.beat).row
+    return delivery.current(project=attempt.run.project, by=by, show=attempt.beat)
 
 
 KINDS = {
@@ -307,7 +364,11 @@ KINDS = {
     ),
     "count": RunKind(_count, {"upload": "", "dialect": {}, "columns": {}}, queue="io", check=_check_count),
     "prelabel": RunKind(
-        _prelabel, {"failed_again": False, "failed_until": 0}, check=prelabel.check, is_stored_by_commands=True
+        _prelabel,
+        {"failed_again": False, "failed_until": 0},
+        queue=lambda project: "llm" if project.connection_id else "ml",
+        check=prelabel.check,
+        is_stored_by_commands=True,
     ),
     "draw": RunKind(
         _draw, {"batch": 100, "request": -1, "schema": 0, "everything": False, "items": []}, check=_check_draw

@@ -16,9 +16,12 @@ _CSRF = "b" * 32  # any token, as long as cookie and header agree
 
 
 class Crowd:
-    """All simulated people and their measurements. `made` comes from web_project: slug, n_labels, people."""
+    """All simulated people and their measurements. `made` comes from web_project: slug, n_labels, people.
 
-    def __init__(self, url: str, made: dict[str, Any], *, think: float, until_empty: bool) -> None:
+    `made["first"]`: the number of the first person, where others worked before.
+    """
+
+    def __init__(self, url: str, made: dict[str, Any], *, think: float, until_empty: bool, seed: int = 0) -> None:
         self.url, self.slug, self.n_labels = url, made["slug"], made["n_labels"]
         self.think, self.until_empty = think, until_empty
         self.next: Times = []
@@ -29,7 +32,11 @@ class Crowd:
         self.seconds = 0.0
         self.stopped = threading.Event()
         self._measured_from = 0.0
-        self._people = [_Person(self, number, person) for number, person in enumerate(made["people"])]
+        # Another seed makes other keys: a second crowd of the same people repeats no answer of the first.
+        self._people = [
+            _Person(self, f"{seed}/{number}", person)
+            for number, person in enumerate(made["people"], made.get("first", 0))
+        ]
 
     def work(self, *, warm: float, seconds: float) -> None:
         """Label for `warm` seconds that are not measured, then for `seconds`, or until no question is left."""
@@ -55,9 +62,9 @@ class Crowd:
 
 
 class _Person:
-    def __init__(self, crowd: Crowd, number: int, person: dict[str, str]) -> None:
+    def __init__(self, crowd: Crowd, seed: str, person: dict[str, str]) -> None:
         self._crowd, self._id = crowd, person["id"]
-        self._random = random.Random(number)
+        self._random = random.Random(seed)
         self._connection = http.client.HTTPConnection(urlsplit(crowd.url).netloc, timeout=_TIMEOUT_SECONDS)
         self._headers = {
             "Accept": "application/json",

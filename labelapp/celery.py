@@ -1,7 +1,8 @@
 """The Celery app: how processes on other machines hear of new runs. Nobody needs it where REDIS_URL is not set.
 
-`celery -A labelapp worker -Q io` and `-Q ml` start workers. Web processes import this only to ring, and only where
-there is a broker; labelapp/__init__.py must not, or every process would pay for it.
+`celery -A labelapp worker -Q llm`, `-Q io` and `-Q ml` start workers, one for each lane (docs/operations.md). Web
+processes import this only to ring, and only where there is a broker; labelapp/__init__.py must not, or every process
+would pay for it.
 """
 
 import os

@@ -159,7 +159,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_keepalive": True,
     "max_retries": 0,  # else the second ring to a dead broker takes two seconds
 }
-CELERY_TASK_QUEUES: dict[str, dict[str, str]] = {"io": {}, "ml": {}}  # waits for others · keeps a processor busy
+CELERY_TASK_QUEUES: dict[str, dict[str, str]] = {"llm": {}, "io": {}, "ml": {}}  # annotate/runs/lanes.py
 CELERY_TASK_DEFAULT_QUEUE = "io"
 CELERY_TASK_CREATE_MISSING_QUEUES = False
 CELERY_TASK_ACKS_LATE = False
@@ -192,6 +192,7 @@ MIDDLEWARE = [
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django_htmx.middleware.HtmxMiddleware",  # so that refusals come in the form that was asked for
+    "annotate.web.http.errors.OnlyMigrated",
     "annotate.web.http.limits.only_readable",  # before the CSRF check, the first that reads a form
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -274,6 +275,9 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000  # bytes of a request: an answer with a 
 # Uploads (issue 5) need handlers of their own, on their own page and behind its door.
 FILE_UPLOAD_HANDLERS: list[str] = []
 UPLOAD_MAX_BYTES = _read("UPLOAD_MAX_BYTES", env.int, 500_000_000)  # of one file as it is sent, packed or not
+# What may be sent to one project in a day (of UTC), thrown away or not.
+UPLOAD_DAILY_BYTES = _read("UPLOAD_DAILY_BYTES", env.int, 20_000_000_000)
+UPLOAD_DAILY_FILES = _read("UPLOAD_DAILY_FILES", env.int, 200)
 IMPORT_MAX_BYTES = _read("IMPORT_MAX_BYTES", env.int, 2_000_000_000)  # of one uploaded file when it is unpacked
 
 # The API (annotate/api). What every endpoint is allowed, takes and answers it says itself; these are for the rest.
@@ -306,9 +310,10 @@ SPECTACULAR_SETTINGS = {
     },
 }
 # (requests a second, how many at once before that counts) of each token; 0 a second: no limit
-# (docs/api.md). Counted in Redis where REDIS_URL is set, else in a file that the processes of one machine share.
+# (docs/api.md). Counted in Redis where REDIS_URL is set, else in rows: on PostgreSQL of the site's database, on SQLite
+# of a database of their own, which no read of the site waits for (docs/decisions/020-counting-requests.md).
 API_THROTTLES: dict[str, tuple[float, int]] = {"request": (50.0, 100), "submit": (20.0, 60)}
-API_THROTTLE_FILE = VAR_DIR / "throttles.sqlite3"
+API_RATES_FILE = VAR_DIR / "rates.sqlite3"
 API_HOURLY = {"import": 6, "export": 12}  # of each person, counted by what there is
 
 LANGUAGE_CODE = "en"
@@ -318,11 +323,20 @@ USE_I18N = True
 
 # Machine learning
 ENCODER_PATH = env.str("ENCODER_PATH", default="")  # a directory; empty: the packaged MiniLM
+# From less free room than this share of a disk on, the site is not ready (GET /readyz).
+READY_FREE_SHARE = _read("READY_FREE_SHARE", env.float, 0.05)
 REMEMBER_VECTORS = _bool("REMEMBER_VECTORS", False)  # in memory by text, for simulations over several seeds
 # When a paid pre-labeling pauses because answers name no label (annotate/silver/unusable.py).
 PRELABEL_UNUSABLE_IN_A_ROW = _read("PRELABEL_UNUSABLE_IN_A_ROW", env.int, 20)  # 0: never
 PRELABEL_UNUSABLE_SHARE = _read("PRELABEL_UNUSABLE_SHARE", env.float, 0.5)  # more than this; 1: never
 PRELABEL_UNUSABLE_LEAST = _read("PRELABEL_UNUSABLE_LEAST", env.int, 50)  # answers from which the share counts
+# How long a paid pre-labeling waits (annotate/providers/outages.py, annotate/silver/stopping.py).
+PRELABEL_OUTAGE_SECONDS = _read("PRELABEL_OUTAGE_SECONDS", env.float, 600.0)  # for a server that does not answer
+PRELABEL_FINISH_SECONDS = _read("PRELABEL_FINISH_SECONDS", env.float, 60.0)  # for calls in flight when it stops
+# Runs that one worker performs at a time, by what they need (annotate/runs/lanes.py).
+WORKER_LLM_RUNS = _read("WORKER_LLM_RUNS", env.int, 4)
+WORKER_IO_RUNS = _read("WORKER_IO_RUNS", env.int, 2)
+WORKER_ML_RUNS = _read("WORKER_ML_RUNS", env.int, 1)
 RUN_SWEEP_SECONDS = _read("RUN_SWEEP_SECONDS", env.float, 10.0)  # between two looks of a Celery worker for lost runs
 SEAL_SECONDS = _read("SEAL_SECONDS", env.float, 60.0)  # between two rounds of a worker's sealer
 RUN_ATTEMPTS = _read("RUN_ATTEMPTS", env.int, 3)  # a run that kills its worker must not go on for ever

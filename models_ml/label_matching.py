@@ -14,6 +14,7 @@ from unicodedata import category, normalize
 from models_ml.texts import has_text, trimmed
 
 T = TypeVar("T")
+MAX_NAME = 400  # characters; labels have 100 at most, and may be written decomposed
 _MAX_INTEGER = 10**100  # Python writes no integers of thousands of digits, and no label is called like that
 _WHOLE = re.compile(r"(-?[0-9]+)\.0+")
 
@@ -39,9 +40,12 @@ def form(name: str) -> str:
     """What names that differ only in writing have in common.
 
     Without blanks around it, every blank (no-break ones too) as a space, without upper and lower case, composed (NFC).
-    A whole number with decimals of zero is that number: tables often write 1 as 1.0.
+    A whole number with decimals of zero is that number: tables often write 1 as 1.0. A text of more than MAX_NAME
+    characters is no name, and stays as it is: composing takes time by the square of a run of combining marks.
     """
-    spaced = "".join(" " if category(character) == "Zs" else character for character in trimmed(name))
+    if len(name := trimmed(name)) > MAX_NAME:
+        return name
+    spaced = "".join(" " if category(character) == "Zs" else character for character in name)
     # Case is folded on decomposed text: so says Unicode (3.13, D145: canonical caseless matching).
     folded = normalize("NFC", normalize("NFD", spaced).casefold())
     whole = _WHOLE.fullmatch(folded)

@@ -29,7 +29,7 @@ const outbox = new Outbox(server, view.root.dataset.name);
 const buffer = new Buffer(server, outbox);
 const order = new Order(view.root.dataset.name);
 
-const past = []; // my answers, newest first: {lease, node, answer, words, state, isStored, may_reveal}
+const past = []; // my answers, newest first: {lease, node, answer, words, state, isStored}
 let told = null; // the answer that the line under the item speaks of
 let isShut = false; // no longer in this project
 let isRenewing = false; // the labels were changed: this page is being loaded anew
@@ -199,7 +199,6 @@ outbox.addEventListener("settled", ({ detail: { record, reply } }) => {
   const mine = past.find((one) => one.key === record.key);
   if (mine) {
     mine.isStored = reply.ok;
-    mine.may_reveal = Boolean(reply.body.may_reveal);
     mine.state = !reply.ok ? "refused" : reply.body.is_counted === false ? "uncounted" : mine.isChange ? "changed" : "saved";
     if (mine === told) tellOf(mine);
   }
@@ -223,7 +222,8 @@ outbox.addEventListener("change", () => {
     return view.unsaved(`${words} ${view.say("signedOut")}`, { href: view.words.signInUrl, words: view.say("signIn") });
   }
   if (outbox.halted) return view.unsaved(`${words} ${view.say("otherPerson")}`);
-  view.unsaved(navigator.onLine ? words : `${words} ${view.say("offline")}`);
+  if (!navigator.onLine) return view.unsaved(`${words} ${view.say("offline")}`);
+  view.unsaved(outbox.trouble ? `${words} ${outbox.trouble} ${view.say("sentAgain")}` : words);
 });
 
 window.addEventListener("beforeunload", (event) => {
@@ -396,14 +396,13 @@ async function loadPast({ isQuiet = false } = {}) {
   }
 }
 
-/** What was answered last, or is looked at: the one that "why" and "reveal" speak of. */
+/** What was answered last, or is looked at: the one that "why" and "reveal" speak of. The server says when they open. */
 async function tell(action) {
   if (isShut) return;
   if (!past.length) await loadPast();
   const meant = () => past[Math.max(place - 1, 0)];
   const record = meant();
   if (!record) return view.isNoticing || view.notice(view.say("noEarlier"));
-  if (action === "reveal" && record.isStored && !record.may_reveal) return view.notice(view.say("noReveal"));
   try {
     const reply = await server.post(action, { lease: record.lease });
     if (record !== meant()) return; // another item's turn by now

@@ -9,6 +9,12 @@ document.addEventListener("htmx:configRequest", (event) => {
   event.detail.headers["X-CSRFToken"] = cookie("csrftoken");
 });
 
+// What the site says of an outage goes to the top of the page; what a proxy says in its place would replace a part of it.
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  const isOutage = detail.xhr.status === 429 || detail.xhr.status >= 500;
+  if (isOutage && detail.xhr.getResponseHeader("HX-Retarget") === "#message") detail.shouldSwap = true;
+});
+
 // A <details data-closes> is a menu: a click elsewhere or Escape closes it.
 document.addEventListener("click", (event) => {
   for (const menu of document.querySelectorAll("details[data-closes][open]")) {

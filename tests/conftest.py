@@ -170,7 +170,7 @@ def has_mail(settings, django_capture_on_commit_callbacks):
 @pytest.fixture(scope="module")
 def events_can_be_flushed():
     """A test without a transaction around it empties the tables; the event log's triggers step aside for that."""
-    names = ("0002_append_only_events", "0032_seals_so_far")
+    names = ("0002_append_only_events", "0030_seals_so_far")
     migrations = [import_module(f"annotate.migrations.{name}") for name in names]
     operations = type(connection.ops)
     flush = operations.execute_sql_flush
@@ -188,3 +188,28 @@ def events_can_be_flushed():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(operations, "execute_sql_flush", flush_all)
         yield
+
+
+@pytest.fixture
+def unwritable(db):
+    """Tables that the database refuses to write to, as on a full disk: call it with a model."""
+    made: list[str] = []
+
+    def refuse(model) -> None:
+        table, name = model._meta.db_table, f"refuse_{model._meta.db_table}"
+        with connection.cursor() as cursor:
+            if connection.vendor == "sqlite":
+                cursor.execute(
+                    f"CREATE TRIGGER {name} BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+                )
+            else:
+                cursor.execute(
+                    f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS "
+                    "$$ BEGIN RAISE EXCEPTION 'disk full'; END $$"
+                )
+                cursor.execute(
+                    f"CREATE TRIGGER {name} BEFORE INSERT ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {name}()"
+                )
+        made.append(name)
+
+    return refuse

@@ -82,6 +82,7 @@ class Options:
     max_alternatives: int = 20  # fewer are given where more are asked for
     wrappings: Sequence[str] = ("code",)  # of WRAPPINGS; which of them an item gets depends on its text
     says: str | None = None  # to everything that it is asked
+    bill: Path | None = None  # a file that gets a line for each request that is charged
 
     def __post_init__(self) -> None:
         if unknown := set(self.faults) - set(UNCHARGED) - set(CHARGED):
@@ -292,7 +293,11 @@ class Server:
         bill.charged_items[item_id(text)] += 1
         bill.n_input_tokens += n_in
         bill.n_output_tokens += n_out
-        bill.micros += -(-(n_in * price_in + n_out * price_out) // 1_000_000)
+        micros = -(-(n_in * price_in + n_out * price_out) // 1_000_000)
+        bill.micros += micros
+        if self.options.bill is not None:  # a file outlives a server that is killed
+            with self.options.bill.open("a") as file:
+                file.write(json.dumps({"item": item_id(text), "micros": micros}) + "\n")
 
     def _tokens(self, chances: dict[str, float], code: str, tokens: list[str], n: int) -> list[dict[str, Any]]:
         """The entries of the tokens; the first of the code's own has alternatives."""
@@ -395,8 +400,9 @@ def _error(kind: str, headers: Mapping[str, str] | None = None) -> web.Response:
 class Stub:
     """A running server, seen from a test."""
 
-    def __init__(self, server: Server, port: int) -> None:
-        self._server = server
+    def __init__(self, server: Server, runner: web.AppRunner, loop: asyncio.AbstractEventLoop) -> None:
+        self._server, self._runner, self._loop = server, runner, loop
+        self._port = port = runner.addresses[0][1]
         self.root = f"http://127.0.0.1:{port}"
         self.base_url = f"{self.root}/v1"
 
@@ -415,6 +421,15 @@ class Stub:
     def reset(self) -> None:
         self._server.bill = Bill()
 
+    def kill(self) -> None:
+        """Seen from outside, the process is gone: calls in flight are cut off, and nobody listens any more."""
+        asyncio.run_coroutine_threadsafe(_killed(self._runner), self._loop).result(10)
+
+    def restart(self) -> None:
+        """Listen again on the same port; the provider's bill goes on."""
+        site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True)
+        asyncio.run_coroutine_threadsafe(site.start(), self._loop).result(10)
+
     def change(self, **options: Any) -> None:
         """Behave otherwise from now on; the bill goes on."""
         self._server.configure(replace(self._server.options, **options))
@@ -430,12 +445,20 @@ def stub_llm(**options: Any) -> Iterator[Stub]:
     try:
         # In its thread from the start: the calling one may have a loop that runs, as under Playwright.
         asyncio.run_coroutine_threadsafe(_listening(runner, "127.0.0.1", 0), loop).result(10)
-        yield Stub(server, runner.addresses[0][1])
+        yield Stub(server, runner, loop)
     finally:
         asyncio.run_coroutine_threadsafe(_ended(runner), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
+
+
+async def _killed(runner: web.AppRunner) -> None:
+    for site in list(runner.sites):
+        await site.stop()
+    for connection in runner.server.connections if runner.server else ():
+        if connection.transport is not None:
+            connection.transport.abort()
 
 
 async def _ended(runner: web.AppRunner) -> None:
@@ -476,12 +499,13 @@ def main() -> None:
         "--fault", action="append", default=[], metavar="KIND=SHARE", help=", ".join(UNCHARGED + CHARGED)
     )
     parser.add_argument("--fault-attempts", type=int)
+    parser.add_argument("--bill", type=Path, help="a file that gets a line for each request that is charged")
     given = parser.parse_args()
     faults = {kind: float(share) for kind, _, share in (fault.partition("=") for fault in given.fault)}
     options = Options(
         seed=given.seed, accuracy=given.accuracy, latency_seconds=given.latency, input_price=given.input_price,
         output_price=given.output_price, key=given.key, faults=faults, fault_attempts=given.fault_attempts,
-        truth=_truth_in(given.truth) if given.truth else {},
+        truth=_truth_in(given.truth) if given.truth else {}, bill=given.bill,
     )  # fmt: skip
     asyncio.run(serve(options, given.host, given.port))
 

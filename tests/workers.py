@@ -12,7 +12,7 @@ from tests.services import die_with_us
 
 EMBEDDED = [sys.executable, "manage.py", "worker"]
 CELERY = [
-    sys.executable, "-m", "celery", "-A", "labelapp", "worker", "-Q", "io,ml", "-c", "2",
+    sys.executable, "-m", "celery", "-A", "labelapp", "worker", "-Q", "llm,io,ml", "-c", "2",
     "--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "warning",
 ]  # fmt: skip
 

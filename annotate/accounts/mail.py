@@ -20,6 +20,7 @@ from django.db import close_old_connections, connections, transaction
 from django.utils import translation
 from django.utils.translation import gettext as _
 
+from annotate import restored
 from annotate.models.invitation import MailedLink, MailState
 
 _log = logging.getLogger(__name__)
@@ -68,6 +69,8 @@ def _send(model: type[MailedLink], pk: int, token_sha256: str, letter: Letter) -
     """Send the mail, and note in the row whether the mail server took it."""
     state, problem = MailState.SENT, ""
     try:
+        if restored.mail_is_held():
+            raise MailHeld
         EmailMessage(letter.subject, letter.text, settings.DEFAULT_FROM_EMAIL, [letter.to]).send()
     except Exception as error:  # whatever it is, whoever may act must see that nothing was sent
         state, problem = MailState.FAILED, _problem(error)
@@ -77,7 +80,13 @@ def _send(model: type[MailedLink], pk: int, token_sha256: str, letter: Letter) -
     rows.update(mail_state=state, mail_problem=problem)
 
 
+class MailHeld(Exception):
+    """The site was restored from a backup, and nobody has confirmed that yet."""
+
+
 def _problem(error: Exception) -> str:
+    if isinstance(error, MailHeld):
+        return _("This site was restored from a backup, and sends no mail before an operator confirms that.")
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         return _("The mail server refused the address.")
     if isinstance(error, smtplib.SMTPAuthenticationError):

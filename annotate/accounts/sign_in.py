@@ -9,13 +9,13 @@ from django.contrib.auth import SESSION_KEY, authenticate
 from django.contrib.auth.password_validation import validate_password
 from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import QuerySet
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from annotate.errors import GoldloopError, InvalidInput
+from annotate.errors import GoldloopError, InvalidInput, NotStored
 from annotate.models import SignInFailure, User, bulk
 from annotate.models.base import database_now, is_storable, time_zones
 from annotate.models.event import record
@@ -57,6 +57,18 @@ class TooManyMails(TooManyAttempts):
         )
 
 
+class SignInClosed(NotStored):
+    """Guesses cannot be counted, so that none is looked at: else passwords could be guessed without end."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            _(
+                "Nobody can sign in at the moment, because this site cannot store anything. Whoever is signed in stays "
+                "so. Try again when whoever runs the site has looked at it."
+            )
+        )
+
+
 class WrongPassword(InvalidInput):
     """No such person, another password, or an account that cannot sign in. The message does not tell which."""
 
@@ -70,7 +82,8 @@ def guessing(
 ) -> Iterator[None]:
     """Limit guesses: the body is one guess by `client` (at the account `email`), wrong if it raises one of `failures`.
 
-    TooManyAttempts, before the body runs, after too many wrong guesses within WINDOW. Each guess is counted as wrong
+    TooManyAttempts, before the body runs, after too many wrong guesses within WINDOW; SignInClosed where the guess
+    cannot be counted. Each guess is counted as wrong
     before it is looked at, and uncounted if it was right: of many guesses at the same moment each sees all others,
     so no more than the limit get through. Guesses refused here are not counted: a lock lasts WINDOW at most.
     """
@@ -78,7 +91,10 @@ def guessing(
     limits = {_key("client", client): PER_CLIENT}
     if email:
         limits[_key("address", email)] = PER_ADDRESS
-    rows, seconds = _count(limits, now)
+    try:
+        rows, seconds = _count(limits, now)
+    except DatabaseError as error:
+        raise SignInClosed from error
     try:
         if seconds:
             raise TooManyAttempts(seconds)

@@ -12,6 +12,7 @@ from annotate.errors import AccessDenied, Conflict, InvalidInput, NotFound
 from annotate.models import ApiToken, User
 from annotate.models.base import database_now, is_storable
 from annotate.models.event import record
+from annotate.models.incidental import by_the_way
 
 PREFIX = "gl_"  # so that people and scanners of secrets know one when they see one
 MAX_DAYS = 365
@@ -64,9 +65,7 @@ def verify(secret: str, *, now: datetime | None = None) -> ApiToken | None:
         .first()
     )
     if token and (token.last_used_at is None or token.last_used_at <= now - _USED_EVERY):
-        is_due = Q(last_used_at__isnull=True) | Q(last_used_at__lte=now - _USED_EVERY)
-        ApiToken.objects.filter(is_due, pk=token.pk).update(last_used_at=now)
-        token.last_used_at = now
+        by_the_way(lambda: _note_use(token, now))
     return token
 
 
@@ -97,6 +96,12 @@ def _is_live(now: datetime) -> Q:
     again, but not those of joined rows.
     """
     return Q(revoked_at__isnull=True, expires_at__gt=now)
+
+
+def _note_use(token: ApiToken, now: datetime) -> None:
+    is_due = Q(last_used_at__isnull=True) | Q(last_used_at__lte=now - _USED_EVERY)
+    ApiToken.objects.filter(is_due, pk=token.pk).update(last_used_at=now)
+    token.last_used_at = now
 
 
 def _digest(secret: str) -> str:

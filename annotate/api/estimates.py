@@ -21,6 +21,11 @@ class EstimateOutput(Output):
     high = serializers.FloatField(allow_null=True)
     n = serializers.IntegerField()
     n_unresolved = serializers.IntegerField()
+    n_had_file = serializers.IntegerField(
+        allow_null=True,
+        help_text="Answers by people who had the machine's labels in a file or list; null: was not counted.",
+    )
+    share_had_file = serializers.FloatField(allow_null=True, help_text="Of the answers, n without n_unresolved.")
     population = serializers.IntegerField(allow_null=True, help_text="Null: items still to come, without end.")
     method = serializers.CharField()
     reason = serializers.CharField(allow_null=True)

@@ -11,6 +11,7 @@ from annotate.api.http.endpoint import Endpoint
 from annotate.api.http.fields import Output
 from annotate.api.http.operations import operation
 from annotate.api.runs import ExportInput, RunOutput
+from annotate.dataset import downloads
 from annotate.dataset import files as dataset_files
 from annotate.models import Export
 
@@ -68,7 +69,10 @@ class OneExport(Endpoint):
 class ExportFile(Endpoint):
     @operation("Download a file of an export", scope="read", needs="download", media="application/octet-stream")
     def get(self, request: Request, run: str, name: str) -> Any:
-        """JSON Lines, CSV, or the manifest; checked against its checksum before it is sent."""
+        """JSON Lines, CSV, or the manifest; checked against its checksum before it is sent. Who answers questions: that
+        you got a file with labels is recorded before it is sent (503 where that fails), and your later blind answers to
+        its items are marked as given by somebody who had it (`had_file`)."""
         export = dataset_files.find(project=self.member.project, public_id=run)
         file = dataset_files.opened(export, name)
+        downloads.of_file(export, name, by=self.me)
         return FileResponse(file, as_attachment=True, filename=name, content_type="application/octet-stream")

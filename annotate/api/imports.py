@@ -1,5 +1,6 @@
 """Files in: send one, see what an import would make of it, import it, fetch what could not be used."""
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -10,7 +11,7 @@ from rest_framework import serializers
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
-from annotate import tasks
+from annotate import outages, tasks
 from annotate.api.http import hourly
 from annotate.api.http.endpoint import Endpoint
 from annotate.api.http.fields import Choice, Input, Integer, Output, PublicId, Text
@@ -18,7 +19,7 @@ from annotate.api.http.operations import operation
 from annotate.api.runs import RunOutput
 from annotate.errors import Conflict, NotFound
 from annotate.formats.dialect import DELIMITERS, ENCODINGS, EXPORTS, FORMATS
-from annotate.imports import preview, uploads
+from annotate.imports import preview, quotas, uploads
 from annotate.models import Import, Run
 from annotate.silver import quotes
 
@@ -40,6 +41,16 @@ class UploadOutput(Output):
     sha256 = serializers.CharField(source="file_sha256")
     n_bytes = serializers.IntegerField()
     created_at = serializers.DateTimeField()
+
+
+class QuotaOutput(Output):
+    """What was sent to the project today, thrown away or not, and what may be."""
+
+    n_files = serializers.IntegerField()
+    n_bytes = serializers.IntegerField()
+    most_files = serializers.IntegerField()
+    most_bytes = serializers.IntegerField()
+    opens_at = serializers.DateTimeField(help_text="When the next day begins.")
 
 
 class UploadQuery(Input):
@@ -128,6 +139,7 @@ class PreviewOutput(Output):
     n_rows = serializers.IntegerField(help_text="About, where is_whole is false.")
     n_bytes = serializers.IntegerField(help_text="Unpacked; about, where is_whole is false.")
     n_bytes_read = serializers.IntegerField(help_text="Unpacked.")
+    bound = serializers.CharField(help_text="From how many lines all this is; empty where it is from the whole file.")
     n_checked = serializers.IntegerField(help_text="Rows that the figures below speak of: the first ones.")
     n_new = serializers.IntegerField()
     n_duplicates = serializers.IntegerField()
@@ -182,8 +194,21 @@ class Uploads(Endpoint):
     def post(self, request: Request) -> Any:
         """The body is the file itself, of any type, with its length said: JSON Lines or CSV, packed (.gz) or not."""
         project, name = self.member.project, self.query["file_name"]
-        chunks = _pieces(request._request)
-        return uploads.receive(project=project, by=self.me, file_name=name, chunks=chunks)
+        chunks, length = _pieces(request._request), int(request.META.get("CONTENT_LENGTH") or 0)
+        with quotas.reserved(project=project, by=self.me, n_bytes=length) as room:
+            try:
+                return uploads.receive(project=project, by=self.me, file_name=name, chunks=chunks, room=room)
+            except OSError as error:
+                if outages.of(error):  # the rest is read and dropped, so that the program reads the answer
+                    deque(chunks, maxlen=0)
+                raise
+
+
+class UploadQuota(Endpoint):
+    @operation("Read how much may be sent today", scope="read", needs="manage", returns=QuotaOutput)
+    def get(self, request: Request) -> Any:
+        """A day is a day of UTC. Beyond the limits files are refused with 429 until `opens_at`."""
+        return quotas.usage(self.member.project)
 
 
 class OneUpload(Endpoint):
@@ -224,6 +249,7 @@ class PreviewUpload(Endpoint):
             "labels": labels,
             "prelabel_micros": cost,
         }
+        own |= {"bound": seen.bound}
         own |= {"label_columns": [asdict(one) for one in seen.label_columns], "warnings": seen.warnings}
         return {**vars(seen), **own}
 

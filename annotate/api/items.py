@@ -1,5 +1,6 @@
 """What is labeled: lists and single items, taking some out."""
 
+from functools import cached_property
 from typing import Any
 
 from django.db.models import QuerySet
@@ -7,13 +8,15 @@ from django.utils.translation import gettext as _
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from annotate import items
+from annotate import items, labels
 from annotate.access import MAY
 from annotate.api.http.endpoint import Endpoint
 from annotate.api.http.fields import Input, Output, PageQuery, PublicId, Text
 from annotate.api.http.operations import operation
 from annotate.api.runs import ProvenPersonOutput
 from annotate.errors import NotFound
+from annotate.labeling import visibility
+from annotate.labels import LabelHistory
 from annotate.modalities import modality
 from annotate.models import Item, Project
 from annotate.reports import item_history
@@ -24,7 +27,10 @@ _STATES = ("pool", "withdrawn", "all")
 
 
 class ItemOutput(Output):
-    """An item. What its file said of it besides its content is null for those who answer questions blind."""
+    """An item. What its file said of it besides its content is null for those who answer questions blind.
+
+    Lists leave out metadata that may tell of a label; a single item has it, unless you may still be asked about it.
+    """
 
     id = serializers.CharField(source="public_id")
     payload = serializers.SerializerMethodField(help_text="The fields of the project's modality.")
@@ -43,7 +49,17 @@ class ItemOutput(Output):
         return item.external_id if self._sees_all() else None
 
     def get_metadata(self, item: Item) -> dict[str, Any] | None:
-        return item.content.metadata if self._sees_all() else None
+        if not self._sees_all():
+            return None
+        if (shown := getattr(item, "shown_metadata", None)) is not None:
+            return shown
+        said: dict[str, Any] = item.content.metadata
+        return visibility.without_labels(said, self._history) if said else said
+
+    @cached_property
+    def _history(self) -> LabelHistory:
+        """Read once for all rows of the answer."""
+        return labels.current(self.context["member"].project)
 
     def _sees_all(self) -> bool:
         """What may hold a machine's label, as an export does."""
@@ -111,15 +127,21 @@ class Items(Endpoint):
 class OneItem(Endpoint):
     @operation("Read an item", scope="read", needs="evidence", returns=ItemOutput)
     def get(self, request: Request, item: str) -> Any:
-        return find(self.member.project, item)
+        """That you have seen what a machine said of it is recorded: you answer it as not blind from then on."""
+        found: Any = find(self.member.project, item)
+        if self.member.role in MAY["download"]:
+            seen = visibility.look(found, self.member, only_metadata=True)
+            found.shown_metadata = visibility.metadata(found, self.member, seen)
+        return found
 
 
 class ItemHistory(Endpoint):
     @operation("Read what happened to an item", scope="read", needs="evidence", returns=ItemHistoryOutput)
     def get(self, request: Request, item: str) -> Any:
-        """Oldest first."""
+        """Oldest first. That you have seen what a machine said is recorded: you answer the item as not blind from
+        then on."""
         found = items.find(project=self.member.project, public_id=item)
-        told = item_history.load(found, item_history.sight(found, self.member))
+        told = item_history.load(found, visibility.look(found, self.member))
         return {"results": [_happening(one) for one in told]}
 
 

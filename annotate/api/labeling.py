@@ -18,6 +18,7 @@ from annotate.api.labeling_serializers import (
     ChangeInput,
     DraftInput,
     HistoryOutput,
+    HistoryQuery,
     LeaseInput,
     NextInput,
     NextOutput,
@@ -171,24 +172,27 @@ class Draft(Endpoint):
 class Reveal(Endpoint):
     @_asks("See the machine's answer to a question that I have answered", LeaseInput, SuggestionOutput)
     def post(self, request: Request) -> Any:
-        """Where the project allows it; what you say of the question after that is not blind."""
+        """Where the project allows it, once the round is closed: sooner it would tell which questions are always blind.
+        What you say of the item after that is not blind."""
         return suggestions.reveal(lease_id=self.body["lease"], project=self.member.project, by=self.me)
 
 
 class Why(Endpoint):
     @_asks("See why a question that I have answered was asked", LeaseInput, WhyOutput)
     def post(self, request: Request) -> Any:
-        """What you say of the question after that is not blind."""
+        """Once its round is closed, for everybody who answered it."""
         return {"arms": suggestions.why(lease_id=self.body["lease"], project=self.member.project, by=self.me)}
 
 
 class History(Endpoint):
-    @operation("My last answers in the open round", scope="read", needs="annotate", returns=HistoryOutput)
+    @operation("My last answers", scope="read", needs="annotate", query=HistoryQuery, returns=HistoryOutput)
     def get(self, request: Request) -> Any:
-        """At most ten, newest first, each with the lease by which it can be changed."""
+        """At most ten, newest first. Those of the open round have the lease by which they can be changed. Of labels in
+        closed rounds there is besides what you have opened by `why` and `reveal`, which take the same lease."""
         project = self.member.project
-        past = answers.history(project=project, by=self.me)
-        return {"results": [_past(one, project.modality) for one in past]}
+        if self.query["state"] == "open":
+            return {"results": [_past(one, project.modality) for one in answers.history(project=project, by=self.me)]}
+        return {"results": [_closed(one, project.modality) for one in suggestions.past(project=project, by=self.me)]}
 
 
 def content(name: str, payload: dict[str, Any]) -> dict[str, str]:
@@ -200,7 +204,13 @@ def _past(one: answers.OwnAnswer, name: str) -> dict[str, Any]:
     row = one.annotation
     assert row.entry is not None
     shown = {"lease": one.lease_id, "payload": content(name, row.entry.item.content.payload)}
-    return {**_stored(row), "label": one.label or row.label, **shown}
+    closed = {"arms": None, "may_reveal": None, "suggestion": None}
+    return {**_stored(row), "label": one.label or row.label, "round": row.entry.round.index, **shown, **closed}
+
+
+def _closed(one: suggestions.PastAnswer, name: str) -> dict[str, Any]:
+    opened = {"arms": one.arms, "may_reveal": one.may_reveal, "suggestion": one.suggestion}
+    return {**_past(one.answer, name), **opened}
 
 
 def _stored(row: Annotation) -> dict[str, Any]:

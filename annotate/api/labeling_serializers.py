@@ -154,12 +154,28 @@ class WhyOutput(Output):
 class AnswerOutput(StoredOutput):
     lease = serializers.CharField(help_text="Names the answer when it is changed.")
     payload = serializers.DictField(child=serializers.CharField())
+    round = serializers.IntegerField()
+    arms = serializers.ListField(
+        child=serializers.ChoiceField(choices=_ARMS),
+        allow_null=True,
+        help_text="Why it was asked; null while its round is open, and until you have asked by `why`.",
+    )
+    may_reveal = serializers.BooleanField(
+        allow_null=True, help_text="Whether `reveal` opens the machine's answer; null while the round is open."
+    )
+    suggestion = SuggestionOutput(
+        allow_null=True, help_text="The machine's answer; null until you have asked by `reveal`."
+    )
 
 
 class OwnProgressOutput(Output):
     n_left = serializers.IntegerField(help_text="Questions of the open round that you can still answer.")
     n_answered_today = serializers.IntegerField(help_text="In the project's time zone.")
     n_in_round = serializers.IntegerField()
+
+
+class HistoryQuery(Input):
+    state = Choice(choices=["open", "closed"], default="open", help_text="Of the open round, or of closed ones.")
 
 
 class HistoryOutput(Output):

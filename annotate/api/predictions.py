@@ -2,13 +2,16 @@
 
 from typing import Any
 
+from django.db.models import QuerySet
 from rest_framework import serializers
 from rest_framework.request import Request
 
 from annotate.api.http.endpoint import Endpoint
 from annotate.api.http.fields import Output, PageQuery
 from annotate.api.http.operations import operation
-from annotate.models import Prediction
+from annotate.dataset import downloads
+from annotate.labeling import visibility
+from annotate.models import Item, Prediction
 from annotate.reports import replies
 
 
@@ -51,9 +54,20 @@ class Predictions(Endpoint):
         is_paged=True,
     )
     def get(self, request: Request) -> Any:
-        """Newest first, of all prompt versions; of several attempts the one that counts. Not for those who answer
-        questions blind."""
+        """Newest first, of all prompt versions; of several attempts the one that counts. Not for annotators and
+        reviewers. Who answers questions: that you got the list is recorded before it is sent (503 where that fails),
+        and your later blind answers to its items are marked as given by somebody who had them (`had_file`). With
+        `item`: what you have seen so makes you answer that item as not blind; 403 while it is asked blind."""
         names = {"prompt": "prompt__version", "status": "status", "item": "item__public_id"}
         wanted = {field: self.query[name] for name, field in names.items() if name in self.query}
         rows = Prediction.objects.current().filter(prompt__project=self.member.project, **wanted)
+        self._record(rows)
         return replies.with_readable(rows.select_related("item", "prompt"), self.member)
+
+    def _record(self, rows: QuerySet[Prediction]) -> None:
+        project, public_id = self.member.project, self.query.get("item")
+        if public_id is None:
+            narrowed = {name: self.query[name] for name in ("prompt", "status") if name in self.query}
+            downloads.of_predictions(project, rows, narrowed, by=self.me)
+        elif item := Item.objects.filter(project=project, public_id=public_id).first():
+            visibility.require_label(item, self.member)

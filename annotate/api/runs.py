@@ -1,5 +1,6 @@
 """Long work: what there was, what it says, starting it, and steering what is under way."""
 
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -133,6 +134,13 @@ class TrainInput(Input):
     parameters = serializers.DictField(required=False, help_text="By name; the search chooses those left out.")
 
 
+class StopInput(Input):
+    now = Flag(
+        required=False,
+        help_text="Do not wait for calls in flight: they are broken off, and written off at the most they can cost.",
+    )
+
+
 class LineOutput(Output):
     attempt = serializers.IntegerField()
     text = serializers.CharField()
@@ -195,23 +203,27 @@ class _Steering(Endpoint):
 
 
 class PauseRun(_Steering):
-    @operation("Pause a run", scope="manage", needs="manage", returns=RunOutput)
+    @operation("Pause a run", scope="manage", needs="manage", body=StopInput, returns=RunOutput)
     def post(self, request: Request, run: str) -> Any:
-        """It stops within seconds, keeps what is finished, and waits to be resumed."""
-        return self.act(run, lifecycle.pause)
+        """It stops within seconds, keeps what is finished, and waits to be resumed.
+
+        One that asks an LLM server sends nothing more and ends when the calls in flight have ended (`result.finishing`
+        counts them), so that each is paid at its price.
+        """
+        return self.act(run, partial(lifecycle.pause, now=self.body.get("now", False)))
 
 
 class ResumeRun(_Steering):
     @operation("Resume a run", scope="manage", needs="manage", returns=RunOutput, may_fail=False)
     def post(self, request: Request, run: str) -> Any:
-        return self.act(run, lifecycle.resume)
+        return self.act(run, tasks.resume)
 
 
 class CancelRun(_Steering):
-    @operation("Cancel a run", scope="manage", needs="manage", returns=RunOutput)
+    @operation("Cancel a run", scope="manage", needs="manage", body=StopInput, returns=RunOutput)
     def post(self, request: Request, run: str) -> Any:
-        """It ends; what is finished is kept."""
-        return self.act(run, tasks.cancel)
+        """It ends; what is finished is kept, and calls in flight end as when it is paused."""
+        return self.act(run, partial(tasks.cancel, now=self.body.get("now", False)))
 
 
 class RetryRun(_Steering):

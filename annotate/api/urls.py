@@ -88,6 +88,7 @@ urlpatterns = [
     path(f"{_P}/items/<id:item>/bring-back", items.BringBack.as_view(), name="api-item-bring-back"),
     path(f"{_P}/quote", budgets.Quote.as_view(), name="api-quote"),
     path(f"{_P}/uploads", imports.Uploads.as_view(), name="api-uploads"),
+    path(f"{_P}/uploads/quota", imports.UploadQuota.as_view(), name="api-upload-quota"),
     path(f"{_P}/uploads/<id:upload>", imports.OneUpload.as_view(), name="api-upload"),
     path(f"{_P}/uploads/<id:upload>/preview", imports.PreviewUpload.as_view(), name="api-upload-preview"),
     path(f"{_P}/uploads/<id:upload>/count", imports.CountUpload.as_view(), name="api-upload-count"),

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from django.db import transaction
 from django.utils.translation import gettext as _
 
 from annotate import access, failpoints, files
-from annotate.dataset import manifest
+from annotate.dataset import downloads, manifest
 from annotate.dataset.manifest import heads, verify_export
 from annotate.dataset.provenance import COLUMNS, Provenance, Row
 from annotate.errors import InvalidInput
@@ -53,39 +54,56 @@ def export(
     folder = _folder(project, directory)
     target = _manifest_name(delivered)
     fields = modality(project.modality).FIELDS
-    with read_snapshot():
-        provenance = Provenance(delivered)
-        with ExitStack() as open_files:
-            drafts = {name: open_files.enter_context(folder.whole(_file_name(delivered, name))) for name in wanted}
+    if attempt is None:
+        downloads.of_command(delivered, by=by)
+    with ExitStack() as open_files:
+        drafts = {name: open_files.enter_context(folder.whole(_file_name(delivered, name))) for name in wanted}
+        with read_snapshot():
+            provenance = Provenance(delivered)
             for blocks in _blocks(provenance, wanted, fields, delivered.n_pool, show):
                 for name, block in blocks.items():
                     drafts[name].write(block)
+            written = [
+                {"name": _file_name(delivered, name), "format": name, "n_bytes": draft.n_bytes, "sha256": draft.sha256}
+                for name, draft in drafts.items()
+            ]
+            content = manifest.build(delivered, provenance.counts, written)
+        rows = provenance.counts.rows
+        with files.changing(lambda: show(rows, rows) if show else None):  # files and their row, as a backup needs them
             folder.remove(target)  # an older export's manifest: the files that it describes are about to be replaced
-        written = [
-            {"name": _file_name(delivered, name), "format": name, "n_bytes": draft.n_bytes, "sha256": draft.sha256}
-            for name, draft in drafts.items()
-        ]
-        content = manifest.build(delivered, provenance.counts, written)
-    sha256 = folder.save(target, [manifest.dump(content)])
-    failpoints.hit("export.manifest")
-    facts = {"n_rows": provenance.counts.rows, "manifest_sha256": sha256}
+            open_files.close()  # the drafts become the files
+            sha256 = folder.save(target, [manifest.dump(content)])
+            failpoints.hit("export.manifest")
+            _record(delivered, attempt, by, folder, written, sha256, rows)
+    failpoints.hit("export.recorded")
+    return folder.path / target
+
+
+def _record(
+    delivered: DeliveredVersion,
+    attempt: lifecycle.Attempt | None,
+    by: User,
+    folder: files.Folder,
+    written: list[dict[str, Any]],
+    manifest_sha256: str,
+    n_rows: int,
+) -> None:
+    facts = {"n_rows": n_rows, "manifest_sha256": manifest_sha256}
     with transaction.atomic():
         if attempt:
-            attempt.write(provenance.counts.rows, provenance.counts.rows)
+            attempt.write(n_rows, n_rows)
         Export.objects.create(
-            project=project,
+            project=delivered.project,
             delivered_version=delivered,
             run=attempt.run if attempt else None,
             folder=folder.name,
-            manifest=target,
+            manifest=_manifest_name(delivered),
             files=[{"bytes" if key == "n_bytes" else key: one[key] for key in one} for one in written],
             created_by=by,
             created_at=database_now(),
             **facts,
         )
-        record("export.completed", project=project, by=by, version=delivered.version, **facts)
-    failpoints.hit("export.recorded")
-    return folder.path / target
+        record("export.completed", project=delivered.project, by=by, version=delivered.version, **facts)
 
 
 def stored_manifest(delivered: DeliveredVersion) -> Path:

@@ -1,6 +1,7 @@
 """Decides which files of finished exports may be downloaded, and whether stored files are those that were exported."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -76,28 +77,40 @@ def read_manifest(export: Export) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def problems(exports: QuerySet[Export]) -> Iterator[str]:
-    """A sentence for each stored file that is missing or differs from the last export that wrote its name.
+@dataclass
+class Recorded:
+    """What exports have recorded of stored files, by the file's name in the store."""
 
-    Exports of one version share the names of files. Exports without their manifest are not checked: an export removes
-    the manifest while it writes, and so does whoever clears an export away.
+    checksums: dict[str, str] = field(default_factory=dict)
+    required: set[str] = field(default_factory=set)  # the files of the last export that wrote their manifest
+
+
+def recorded(exports: QuerySet[Export]) -> Recorded:
+    """The checksums of the stored files of those exports whose manifest is there.
+
+    Exports of one version share the names of files: the last that wrote a name counts. Exports without their manifest
+    are left out: an export removes the manifest while it writes, and so does whoever clears an export away.
     """
-    checksums: dict[str, str] = {}
-    manifest_of: dict[str, str] = {}
-    required: dict[str, set[str]] = {}  # the files of the last export that wrote this manifest
+    found, required = Recorded(), dict[str, set[str]]()
     for export in exports.order_by("id"):
         manifest = stored_name(export, export.manifest)
         if manifest is not None and files.size(manifest) is not None:
-            recorded = {export.manifest: export.manifest_sha256, **_checksums(export)}
-            named = {f"{export.folder}/{name}": sha256 for name, sha256 in recorded.items()}
-            checksums |= named
-            manifest_of |= dict.fromkeys(named, manifest)
+            checksums = {export.manifest: export.manifest_sha256, **_checksums(export)}
+            named = {f"{export.folder}/{name}": sha256 for name, sha256 in checksums.items()}
+            found.checksums |= named
             required[manifest] = set(named)
-    for name, sha256 in checksums.items():
+    found.required = set().union(*required.values())
+    return found
+
+
+def problems(exports: QuerySet[Export]) -> Iterator[str]:
+    """A sentence for each stored file that is missing or differs from the last export that wrote its name."""
+    known = recorded(exports)
+    for name, sha256 in known.checksums.items():
         if files.size(name) is not None:
             if files.checksum(files.path_of(name)) != sha256:
                 yield f"the file {name} is not the one that was exported; export it again"
-        elif name in required[manifest_of[name]]:
+        elif name in known.required:
             yield f"the file {name} is missing; export it again, or remove its manifest too"
 
 

@@ -145,6 +145,8 @@ def _estimate(row: Estimate) -> dict[str, Any]:
         "high": row.high,
         "n": row.n,
         "n_unresolved": row.n_unresolved,
+        "n_had_file": row.n_had_file,
+        "share_had_file": row.share_had_file,
         "method": row.method,
         "reason": row.reason,
     }

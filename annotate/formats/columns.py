@@ -86,6 +86,12 @@ def label_role(name: str) -> str | None:
     return "silver" if keys & set(_SILVER) else None
 
 
+def tells_of_a_label(name: str) -> bool:
+    """Whether columns of this name usually hold labels, or how sure somebody was of one."""
+    keys = {_key(name), _key(name.rpartition(".")[2])}
+    return label_role(name) is not None or bool(keys & set(_CONFIDENCE))
+
+
 def unnamed_labels(names: Sequence[str], used: Fields, fields: Sequence[str]) -> list[str]:
     """The columns that by their names hold labels, and that nobody gave a role: they become metadata."""
     taken = {used.id, used.gold, used.silver, used.confidence, *map(used.column, fields)}

@@ -20,6 +20,10 @@ from annotate.formats.dialect import DELIMITERS, NO_DELIMITER, Dialect
 
 _HEAD = 256 * 1024  # bytes at the beginning that decide format and delimiter
 _MAX_RECORDS = 500
+_WIDEST = tables.MAX_COLUMNS + 1  # columns of a row
+_MOST_REREAD = (
+    _HEAD // 2
+)  # characters of the beginning that are read again after broken quotes, for each way to read it
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\r\f\x1b\x00"))
 _EVEN = 0.9  # of the rows must be equally wide where no name tells that the first one is a header
 _ARRAY = re.compile(r"\[\s*(\{|\]\s*$|$)")  # an array of objects, or one without elements
@@ -68,14 +72,13 @@ def detect(
     beat: Callable[[], None] = lambda: None,
     *,
     limit: int | None = None,
-    most: int | None = None,
     encoding: str = "",
     choices: Mapping[str, Any] = MappingProxyType({}),
     columns: Collection[str] = (),
 ) -> Detected:
     """Read the whole file once and decide its dialect; InvalidInput says what it is if it is no table and no JSON.
 
-    `limit`: most bytes, unpacked. `most`: read about so many bytes, and decide from them. `choices`: what a person
+    Of a `Beginning` all that is there is read, and decides. `limit`: most bytes, unpacked. `choices`: what a person
     decided of the dialect (its encoding also as `encoding`), and `columns`: the columns that somebody chose.
     """
     head = streams.head(file, name, _HEAD)
@@ -87,7 +90,7 @@ def detect(
         counter: streams.Counter = tables.LineCounter(encoding)
     else:
         encoding, counter = _survey_of(head, name)
-    facts = streams.inspect(file, name, counter, beat, limit=limit, most=most)
+    facts = streams.inspect(file, name, counter, beat, limit=limit)
     is_sure, notes = True, tuple[str, ...]()
     if isinstance(counter, _Survey):
         encoding, is_sure, notes = counter.verdict()
@@ -340,7 +343,9 @@ def _widths(text: str, dialect: Dialect, is_all: bool) -> list[int]:
 
 def _sample(text: str, dialect: Dialect, is_all: bool) -> list[tables.Raw]:
     """The first records of the text."""
-    records = [raw for _, raw in islice(tables.records(StringIO(text, newline=""), dialect), _MAX_RECORDS + 1)]
+    rows = tables.records(StringIO(text, newline=""), dialect, most_reread=_MOST_REREAD)
+    # Of a row with more columns than are taken only these are looked at.
+    records = [raw if isinstance(raw, tables.Broken) else raw[:_WIDEST] for _, raw in islice(rows, _MAX_RECORDS + 1)]
     if len(records) > _MAX_RECORDS or not is_all:
         return records[:-1] or records  # the last record is cut off
     return records

@@ -13,7 +13,7 @@ from django.utils.translation import ngettext
 from annotate.errors import InvalidInput
 from annotate.formats import csv, jsonl, streams
 from annotate.formats.dialect import Dialect
-from annotate.formats.tables import MAX_RECORD, Broken, Table
+from annotate.formats.tables import MAX_RECORD, Broken, Table, reread_of
 
 Raw = list[str | None] | Broken
 
@@ -47,7 +47,8 @@ class OwnCsv:
     def lines(self, file: BinaryIO, *, skip: int = 0) -> Iterator[tuple[int, Raw, bool]]:
         """(line on which the row begins, cells or Broken, True) for each row after line `skip`."""
         self.columns = self.names(file)
-        for number, raw in islice(records(_decoded(file)), 1, None):  # below the header, on whatever line that is
+        most, _cut = reread_of(file)
+        for number, raw in islice(records(_decoded(file), most), 1, None):  # below the header, on whatever line that is
             if number > skip:
                 yield number, raw, True
 
@@ -73,17 +74,18 @@ class OwnCsv:
         return len(raw.text) if isinstance(raw, Broken) else sum(len(cell or "") for cell in raw)
 
 
-def records(stream: TextIO) -> Iterator[tuple[int, Raw]]:
+def records(stream: TextIO, most_reread: int | None = None) -> Iterator[tuple[int, Raw]]:
     """(line on which the record begins, cells or Broken) for each record; empty lines are left out.
 
-    Of a broken record the lines below its first one are read again, since they may be good rows.
+    Of a broken record the lines below its first one are read again, since they may be good rows: `most_reread`
+    characters at most.
     """
     waiting = list[str]()  # lines to be read again, the next one last
     last = n_reread = 0
     while kept := _record(stream, waiting):
         start, last = last + 1, last + len(kept)
         raw = _judged(kept)
-        if isinstance(raw, Broken) and len(kept) > 1 and n_reread < _REREAD:
+        if isinstance(raw, Broken) and len(kept) > 1 and n_reread < (_REREAD if most_reread is None else most_reread):
             waiting += reversed(kept[1:])
             last -= len(kept) - 1
             n_reread += sum(map(len, kept))

@@ -14,11 +14,11 @@ from typing import BinaryIO, Protocol
 from django.utils.translation import gettext as _
 
 from annotate.errors import InvalidInput
+from annotate.formats.beginnings import GZIP, Beginning
 
 BLOCK = 1 << 20
 BOM = b"\xef\xbb\xbf"
-GZIP = b"\x1f\x8b"
-_READ_AHEAD = 1 << 16  # stored bytes that unpacking may read before it needs them
+_PART = 1 << 13  # bytes of a beginning in a block: its clock is looked at between two
 DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error)
 
 
@@ -78,16 +78,13 @@ def inspect(
     beat: Callable[[], None] = lambda: None,
     *,
     limit: int | None = None,
-    most: int | None = None,
 ) -> Facts:
     """Read the whole file once: its checksum and number of lines; InvalidInput if it is empty, damaged or too large.
 
     `name`: the file's name in messages. `limit`: most bytes when unpacked; unpacking stops there, however much more
-    a small archive would unpack to. `beat` is called after each block. `most`: read no more than about so many
-    unpacked bytes; facts of a longer file speak of this beginning, and have no checksum.
+    a small archive would unpack to. `beat` is called after each block. Of a `Beginning` all that is there is read, and
+    the facts speak of it.
     """
-    if most is not None and (facts := _begun(file, name, counter, limit, most)):
-        return facts
     digest, n_bytes, stamp = hashlib.sha256(), 0, _stamp(file)
     file.seek(0)
     while block := file.read(BLOCK):
@@ -97,38 +94,16 @@ def inspect(
         for block in blocks(file):
             n_bytes += len(block)
             if limit is not None and n_bytes > limit:
-                raise InvalidInput(_too_large(name, stamp[0], limit))
+                raise InvalidInput(too_large(name, stamp[0], limit))
             counter.add(block)
             beat()
     except DAMAGE as error:
-        raise InvalidInput(_damaged(name, error, counter.n_lines)) from error
+        raise InvalidInput(damage_sentence(name, error, counter.n_lines)) from error
     if not counter.has_content:
         raise InvalidInput(_("%(name)s is empty.") % {"name": name})
+    if isinstance(file, Beginning) and not file.is_whole:
+        return Facts("", counter.n_lines, stamp, n_bytes, file.share)
     return Facts(digest.hexdigest(), counter.n_lines, stamp, n_bytes)
-
-
-def _begun(file: BinaryIO, name: Path | str, counter: Counter, limit: int | None, most: int) -> Facts | None:
-    """Facts of the first `most` bytes; None, nothing counted, for a file that has to be read whole.
-
-    That is a short one, and one that is packed so densely that all of it may be more than `limit`, or that all of
-    its stored bytes were needed for the beginning.
-    """
-    size, stream, parts = _stamp(file)[0], decompressed(file), list[bytes]()
-    try:
-        while sum(map(len, parts)) < most and (part := stream.read(min(BLOCK, most))):
-            parts.append(part)
-    except DAMAGE:
-        return None
-    n_bytes, share = sum(map(len, parts)), min(1.0, file.tell() / size) if size else 1.0
-    used = max(file.tell() - _READ_AHEAD, 1)  # stored bytes that surely were needed
-    is_dense = share == 1 or (limit is not None and n_bytes * size > limit * used)
-    if n_bytes < most or is_dense or not stream.peek(1):
-        return None
-    for part in parts:
-        counter.add(part)
-    if not counter.has_content:
-        return None
-    return Facts("", counter.n_lines, _stamp(file), n_bytes, share)
 
 
 def head(file: BinaryIO, name: Path | str, n_bytes: int) -> bytes:
@@ -136,7 +111,7 @@ def head(file: BinaryIO, name: Path | str, n_bytes: int) -> bytes:
     try:
         return decompressed(file).read(n_bytes)
     except DAMAGE as error:
-        raise InvalidInput(_damaged(name, error, 0)) from error
+        raise InvalidInput(damage_sentence(name, error, 0)) from error
 
 
 def is_unchanged(file: BinaryIO, facts: Facts) -> bool:
@@ -146,6 +121,8 @@ def is_unchanged(file: BinaryIO, facts: Facts) -> bool:
 
 def decompressed(file: BinaryIO) -> io.BufferedReader:
     """The content from its beginning, unpacked if its first bytes are those of gzip."""
+    if isinstance(file, Beginning):
+        return io.BufferedReader(file.again(), _PART)
     file.seek(0)
     is_gzip = file.read(2) == GZIP
     file.seek(0)
@@ -157,21 +134,26 @@ def decompressed(file: BinaryIO) -> io.BufferedReader:
 def blocks(file: BinaryIO) -> Iterator[bytes]:
     """The content, unpacked, in blocks of at most 1 MiB."""
     stream = decompressed(file)
-    while block := stream.read(BLOCK):
+    n_bytes = _PART if isinstance(file, Beginning) else BLOCK
+    while block := stream.read(n_bytes):
         yield block
 
 
 def _stamp(file: BinaryIO) -> tuple[int, int]:
+    if isinstance(file, Beginning):
+        return file.stamp
     status = os.fstat(file.fileno())
     return status.st_size, status.st_mtime_ns
 
 
-def _damaged(name: Path | str, error: BaseException, n_lines: int) -> str:
+def damage_sentence(name: Path | str, error: BaseException, n_lines: int) -> str:
+    """What people are told of a damaged gzip file."""
     what = "ends too early" if isinstance(error, EOFError) else f"is damaged ({error})"
     return f"{name}: the gzip file {what} after {n_lines:,} readable lines. Nothing of it was imported."
 
 
-def _too_large(name: Path | str, n_stored: int, limit: int) -> str:
+def too_large(name: Path | str, n_stored: int, limit: int) -> str:
+    """What people are told of a file that unpacks to more than is taken."""
     return (
         f"{name} holds more than {limit:,} bytes when it is unpacked ({n_stored:,} as stored); that is the limit. "
         "Split it into several files."

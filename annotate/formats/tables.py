@@ -9,6 +9,7 @@ import codecs
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -20,6 +21,7 @@ from django.utils.translation import ngettext
 
 from annotate.errors import InvalidInput
 from annotate.formats import jsonl, streams
+from annotate.formats.beginnings import Beginning
 from annotate.formats.dialect import DELIMITERS, ENCODINGS, NO_DELIMITER, Dialect
 
 MAX_RECORD = jsonl.MAX_LINE_BYTES  # characters
@@ -29,6 +31,8 @@ _FIRST = "column 1"  # the first column's name where the header leaves it empty,
 
 _LIMIT = MAX_RECORD + 2  # room for CR and LF
 _REREAD = 20_000_000  # characters that are read again after broken quotes, at most: this bounds the time
+_REREAD_OF_BEGINNING = 1_000_000  # the same where only the beginning of a file is looked at, while somebody waits
+_CUT = 50_000  # characters of a record that the end of a beginning may have cut off: a longer one is broken
 _BEGINNING_ROWS = 20  # that are looked at before a file is taken
 _BEGINNING = 500  # characters of a broken record that are kept
 _BAD = re.compile("[\ud800-\udfff]")
@@ -46,6 +50,7 @@ class Broken:
 
     reason: str
     text: str  # its beginning
+    is_too_long: bool = False
 
 
 Raw = list[str] | Broken
@@ -118,7 +123,9 @@ class Table:
         InvalidInput for an unusable header.
         """
         self._swallowing, self._header = (0, 0), []
-        rows = records(_decoded(file, self.dialect.encoding), self.dialect, self._notice)
+        most, cut = reread_of(file)
+        text = _decoded(file, self.dialect.encoding)
+        rows = records(text, self.dialect, self._notice, most_reread=most, cut=cut)
         if self.dialect.header_line:
             header = next(islice(rows, self.dialect.header_line - 1, None), None)
             self._header = _names(header[1] if header else [])
@@ -227,12 +234,16 @@ class LineCounter:
         return self._n_ends + (self._last not in "\r\n")
 
 
-def records(stream: TextIO, dialect: Dialect, notice: Notice | None = None) -> Iterator[tuple[int, Raw]]:
+def records(
+    stream: TextIO, dialect: Dialect, notice: Notice | None = None, *, most_reread: int | None = None, cut: int = 0
+) -> Iterator[tuple[int, Raw]]:
     """(line on which the record begins, cells or Broken) for each record; empty lines are left out.
 
-    `notice` is told of each record that spans several lines: the number of the first, and the lines.
+    `notice` is told of each record that spans several lines: the number of the first, and the lines. `most_reread`:
+    characters that are read again after broken quotes (None: _REREAD). `cut`: where the stream ends before its file
+    does, a last record of fewer characters is none, as its end is not there.
     """
-    lines = _Lines(stream, dialect.encoding)
+    lines = _Lines(stream, dialect.encoding, _REREAD if most_reread is None else most_reread)
     # A line with NUL cannot be used anyway, so NUL may stand for the delimiter that there is not.
     delimiter = "\0" if dialect.delimiter == NO_DELIMITER else dialect.delimiter
     if dialect.quoting:
@@ -247,6 +258,8 @@ def records(stream: TextIO, dialect: Dialect, notice: Notice | None = None) -> I
         except StopIteration:
             return
         except (csv.Error, _TooLong) as error:
+            if lines.n_kept < cut and "unexpected end" in str(error):
+                return
             raw = lines.give_up(error)
         except UnicodeDecodeError:
             yield start, Broken(f"cannot be read as {ENCODINGS[dialect.encoding]}, nor can what follows it", "")
@@ -260,6 +273,11 @@ def records(stream: TextIO, dialect: Dialect, notice: Notice | None = None) -> I
         yield start, raw
 
 
+def is_too_long(raw: Any) -> bool:
+    """Whether a raw row is one line that is longer than MAX_RECORD."""
+    return isinstance(raw, Broken) and raw.is_too_long
+
+
 class _TooLong(Exception):
     """The record is longer than MAX_RECORD."""
 
@@ -267,11 +285,11 @@ class _TooLong(Exception):
 class _Lines:
     """Feeds lines to the csv module, and keeps those of the current record to read them again if it is broken."""
 
-    def __init__(self, stream: TextIO, encoding: str) -> None:
-        self._stream, self._encoding = stream, encoding
+    def __init__(self, stream: TextIO, encoding: str, most_reread: int) -> None:
+        self._stream, self._encoding, self._most_reread = stream, encoding, most_reread
         self._waiting: list[str] = []  # lines to be read again, the next one last
         self.kept: list[str] = []
-        self._n_kept = self._n_reread = self._width = 0
+        self.n_kept = self._n_reread = self._width = 0
         self._number = 0  # of the last line read
         self._problem = ""
         self._is_doubtful = False  # a quote was broken above, and no good row was seen since
@@ -283,8 +301,8 @@ class _Lines:
         line = self._waiting.pop() if self._waiting else self._stream.readline(_LIMIT)
         if not line:
             raise StopIteration
-        self._n_kept += len(line)
-        if self._n_kept > MAX_RECORD:
+        self.n_kept += len(line)
+        if self.n_kept > MAX_RECORD:
             self._check_length(line)
         self.kept.append(line)
         self._number += 1
@@ -296,7 +314,7 @@ class _Lines:
 
     def begin(self) -> int:
         """Begin a new record; returns the line on which it begins."""
-        self.kept, self._n_kept, self._problem = [], 0, ""
+        self.kept, self.n_kept, self._problem = [], 0, ""
         return self._number + 1
 
     def judge(self, cells: list[str]) -> Raw:
@@ -324,12 +342,12 @@ class _Lines:
             reason = f"opens a double quote that seems to close in the middle of a cell on line {last:,}"
         if self._number > last - len(self.kept) + 1:
             reason += f" (with it, everything up to line {last:,} was set aside)"
-        return Broken(reason, beginning)
+        return Broken(reason, beginning, is_too_long=isinstance(error, _TooLong) and is_one_line)
 
     def _read_again(self) -> None:
         below = self.kept[1:]
         self._n_reread += sum(map(len, below))
-        if below and self._n_reread <= _REREAD:
+        if below and self._n_reread <= self._most_reread:
             self._waiting += reversed(below)
             self._number -= len(below)
             self._is_doubtful = True
@@ -366,6 +384,13 @@ class _Lines:
         return f"is not {name}: it holds half a character"
 
 
+def reread_of(file: BinaryIO) -> tuple[int | None, int]:
+    """`most_reread` and `cut` of `records` for this file."""
+    if not isinstance(file, Beginning):
+        return None, 0
+    return _REREAD_OF_BEGINNING, 0 if file.is_whole else _CUT
+
+
 def _decoded(file: BinaryIO, encoding: str) -> TextIO:
     """The content as text with its line ends as they are; a byte that cannot be decoded becomes a lone surrogate."""
     stream = streams.decompressed(file)
@@ -392,7 +417,7 @@ def _names(header: Raw) -> list[str | None]:
                 )
                 % {"number": f"{number:,}", "name": f"{len(name):,}", "max_name": MAX_NAME}
             )
-    twice = next((name for name in names if name and names.count(name) > 1), None)
+    twice = next((name for name, n in Counter(names).items() if name and n > 1), None)
     if twice:
         raise InvalidInput(
             _("The header names two columns %(twice)s; every column needs a name of its own.") % {"twice": repr(twice)}

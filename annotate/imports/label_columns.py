@@ -48,14 +48,19 @@ def find(
     mapping: Chosen,
     matcher: Matcher[Label],
     more: Collection[str] = (),
+    *,
+    is_typed: bool = True,
 ) -> tuple[LabelColumn, ...]:
-    """The columns that may hold labels: by their names, by their values, or because somebody chose them (`more`)."""
+    """The columns that may hold labels: by their names, by their values, or because somebody chose them (`more`).
+
+    `is_typed`: whether the rows are objects, whose fields may lie in others.
+    """
     roles = {column: role for role, column in mapping.items() if column}
     free = [name for name in names if roles.get(name) in (None, "gold", "silver")]
     counts: dict[str, Counter[tuple[str, bool]]] = {name: Counter() for name in free}
     for row in rows:
-        for name in free:
-            if not is_empty(value := nested.value_at(row, name)) and len(counts[name]) <= _MANY:
+        for name, value in nested.values(row, counts, is_flat=not is_typed):
+            if not is_empty(value) and len(counts[name]) <= _MANY:
                 counts[name][shown(value), matcher.find(value) is not None] += 1
     found = (_column(name, roles.get(name), count) for name, count in counts.items())
     return tuple(

@@ -17,25 +17,37 @@ from django.utils.translation import gettext as _
 from annotate import access, files
 from annotate.errors import Conflict, FileDamaged, InvalidInput, NotFound
 from annotate.formats import csv, spreadsheet, streams
-from annotate.models import Import, Project, RejectedRow, Run, Upload, User, bulk
+from annotate.imports import quotas
+from annotate.models import Import, Project, RejectedRow, Run, Upload, UploadReservation, User, bulk
 from annotate.models.base import database_now, make_public_id
 from annotate.models.event import record
 
 KEPT_FOR = timedelta(hours=24)  # longer while an import needs the file
+_HELD_FOR = timedelta(days=7)  # a file whose deletion was held back by a backup is long gone by then
 _MAX_NAME = 200
 
 
 # ---- storing and deleting
 
 
-def receive(*, project: Project, by: User, file_name: str, chunks: Iterable[bytes]) -> Upload:
-    """Store a file sent in chunks, whole or not at all; InvalidInput if it is empty or larger than UPLOAD_MAX_BYTES."""
+def receive(
+    *, project: Project, by: User, file_name: str, chunks: Iterable[bytes], room: UploadReservation | None = None
+) -> Upload:
+    """Store a file sent in chunks, whole or not at all; InvalidInput if it is empty or larger than UPLOAD_MAX_BYTES.
+
+    `room`: reserved for it in the quota of the project, whose end its bytes do not pass; None: as much as a file may
+    have is reserved here. QuotaReached if there is none left.
+    """
     access.require(by, project, to="manage")
+    if room is None:
+        with quotas.reserved(project=project, by=by, n_bytes=settings.UPLOAD_MAX_BYTES) as most:
+            return receive(project=project, by=by, file_name=file_name, chunks=chunks, room=most)
     public_id, name = make_public_id(), base_name(file_name)
     stored, size = f"uploads/{project.public_id}/{public_id}", Counter[str]()
-    sha256 = files.save(stored, _limited(chunks, name, size))
+    sha256 = files.save(stored, _limited(chunks, name, size, min(settings.UPLOAD_MAX_BYTES, room.n_bytes)))
     try:
         with transaction.atomic():
+            room.delete()
             upload = Upload.objects.create(
                 public_id=public_id,
                 project=project,
@@ -47,7 +59,7 @@ def receive(*, project: Project, by: User, file_name: str, chunks: Iterable[byte
             )
             record("upload.received", project=project, by=by, upload=public_id, file_sha256=sha256)
     except BaseException:
-        files.remove(stored)
+        files.path_of(stored).unlink(missing_ok=True)  # no row names it, so no backup needs it
         raise
     return upload
 
@@ -69,8 +81,15 @@ def discard(*, upload: Upload, by: User) -> None:
 
 
 def sweep() -> int:
-    """Delete the files of uploads that are older than a day and that no import needs; returns how many."""
-    old = Upload.objects.filter(deleted_at__isnull=True, created_at__lt=database_now() - KEPT_FOR)
+    """Delete the files of uploads that are older than a day and that no import needs; returns how many.
+
+    Also those that were discarded while a backup was taken, which held the deletion of the file back.
+    """
+    quotas.sweep()
+    now = database_now()
+    for name in Upload.objects.filter(deleted_at__gte=now - _HELD_FOR).order_by("pk").values_list("file", flat=True):
+        files.remove(name)
+    old = Upload.objects.filter(deleted_at__isnull=True, created_at__lt=now - KEPT_FOR)
     return sum(_discard(upload) for upload in old.order_by("pk"))
 
 
@@ -95,13 +114,13 @@ def base_name(file_name: str) -> str:
     return name if name.strip(". ") else "upload"
 
 
-def _limited(chunks: Iterable[bytes], name: str, size: Counter[str]) -> Iterator[bytes]:
+def _limited(chunks: Iterable[bytes], name: str, size: Counter[str], most: int) -> Iterator[bytes]:
     """The same chunks, their bytes counted in `size`; InvalidInput beyond the limit, or if there are no bytes."""
     for chunk in chunks:
         size["bytes"] += len(chunk)
-        if size["bytes"] > settings.UPLOAD_MAX_BYTES:
+        if size["bytes"] > most:
             sentence = _("%(file)s is larger than %(limit)s bytes, the most that is taken. Split it, or pack it (.gz).")
-            raise InvalidInput(sentence % {"file": name, "limit": f"{settings.UPLOAD_MAX_BYTES:,}"})
+            raise InvalidInput(sentence % {"file": name, "limit": f"{most:,}"})
         yield chunk
     if not size["bytes"]:
         raise InvalidInput(_("%(file)s is empty.") % {"file": name})

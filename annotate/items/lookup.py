@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from annotate import labels
 from annotate.errors import NotFound
+from annotate.labeling import visibility
 from annotate.modalities import modality
 from annotate.models import Annotation, Gold, Item, Prediction, Project
 from annotate.models.letter_case import Contains
@@ -25,6 +26,7 @@ class Search:
     state: str = ""  # "pool" or "withdrawn"; empty: both
     has: frozenset[str] = frozenset()  # keys of HAS
     source: int | None = None  # id of an import
+    may_be_asked: bool = False  # by somebody who answers: `silver` finds no item that is open and blind
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ def _narrowed(items: QuerySet[Item], wanted: Search, project: Project) -> QueryS
         items = items.filter(source=wanted.source)
     for name in wanted.has:
         items = items.filter(_has(name, project))
+    if wanted.may_be_asked and "silver" in wanted.has:
+        items = items.exclude(visibility.is_open_blind(project, OuterRef("pk")))
     if wanted.text:
         holds = Q(Contains("external_id", wanted.text)) if wanted.by_external_id else Q()
         for field in modality(project.modality).FIELDS:

@@ -9,11 +9,12 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from annotate import access
+from annotate.dataset import downloads
 from annotate.errors import Conflict, InvalidInput, NotFound
 from annotate.labeling import context, disputes, gold, slots
 from annotate.labeling.context import Answers
 from annotate.labels import Reading
-from annotate.models import Adjudication, Annotation, Gold, Label, Lease, Member, Project, QueueEntry, User
+from annotate.models import Adjudication, Annotation, Gold, Label, Lease, Member, Project, QueueEntry, SeenLabel, User
 from annotate.models.base import database_now, is_storable
 from annotate.models.event import record
 from annotate.models.project import Arm
@@ -128,14 +129,17 @@ def _replace(
 ) -> Adjudication:
     if before:
         Adjudication.objects.filter(pk=before.pk).update(is_current=False)
-    seen = Lease.objects.filter(context.looked(entry.pk), entry__item=entry.item_id, annotator=by)
+    shown = Lease.objects.filter(context.looked(entry.pk), entry__item=entry.item_id, annotator=by)
+    has_seen = shown.exists() or SeenLabel.objects.filter(user=by, item=entry.item_id).exists()
+    had = downloads.had(person=by, project=entry.round.project_id, ordinal=entry.item.ordinal)
     return Adjudication.objects.create(
         project=entry.round.project,
         item=entry.item,
         entry=entry,
         label=label,
         reason=reason,
-        is_blind=not seen.exists(),
+        is_blind=not has_seen,
+        had_file=had.exists(),
         created_by=by,
     )
 

@@ -147,10 +147,19 @@ def change(
 
 def history(*, project: Project, by: User, n: int = 10) -> list[OwnAnswer]:
     """This person's `n` latest current answers and skips in the open round, newest first; one query."""
+    return _own(project, by, Annotation.objects.filter(entry__round__state=Round.State.OPEN), n)
+
+
+def closed_history(*, project: Project, by: User, n: int = 10) -> list[OwnAnswer]:
+    """This person's `n` latest current labels in closed rounds, newest first; one query."""
+    rows = Annotation.objects.filter(entry__round__state=Round.State.CLOSED, label__isnull=False)
+    return _own(project, by, rows, n)
+
+
+def _own(project: Project, by: User, among: QuerySet[Annotation], n: int) -> list[OwnAnswer]:
     lease = Lease.objects.filter(entry=OuterRef("entry"), annotator=by).order_by("-pk")
     rows: Any = (
-        Annotation.objects.filter(annotator=by, is_current=True)
-        .filter(entry__round__project=project, entry__round__state=Round.State.OPEN)
+        among.filter(annotator=by, is_current=True, entry__round__project=project)
         .select_related("entry__item__content", "entry__round", "item", "label__schema")
         .annotate(lease_public_id=Subquery(lease.values("public_id")[:1]), in_force=_in_force(project))
         .order_by("-pk")[:n]
@@ -378,6 +387,7 @@ def _append(
         is_current=is_current,
         is_counted=is_counted,
         is_blind=question.entry.is_blind and not question.has_seen,
+        had_file=question.had_file,
         suggestion=question.entry.suggestion,
         is_flagged=answer.is_flagged,
         comment=answer.comment,

@@ -25,6 +25,7 @@ from django.db.models.functions import Coalesce, Now
 from django.utils.translation import gettext as _
 
 from annotate.access import MAY
+from annotate.dataset import downloads
 from annotate.errors import AccessDenied, NotFound
 from annotate.labeling import queue, slots
 from annotate.labels import Reading
@@ -40,6 +41,7 @@ from annotate.models import (
     Member,
     Project,
     QueueEntry,
+    SeenLabel,
     User,
 )
 from annotate.models.compiled import CompiledQuery
@@ -61,6 +63,7 @@ class AnswerContext:
     label_schema_id: int | None  # the version that it belongs to
     guidelines_id: int | None
     has_seen: bool  # the person has seen the machine's label of the item, or why this question was drawn
+    had_file: bool  # the person has got a file or a list with the machine's label of the item
     has_draft: bool
     has_gold: bool  # the item has current gold, of whatever origin
     origin: str  # the arm that gold of this item would be credited to, see `first_arm`
@@ -241,7 +244,8 @@ def _facts(by: Value, index: Value, version: Value) -> dict[str, Any]:
         "guidelines_id": Subquery(
             GuidelineVersion.objects.filter(project=project).order_by("-version").values("pk")[:1]
         ),
-        "has_seen": Exists(_looks(by)),
+        "has_seen": Q(Exists(_looks(by))) | Q(Exists(SeenLabel.objects.filter(user=by, item=OuterRef("entry__item")))),
+        "had_file": Exists(downloads.had(person=by, project=project, ordinal=OuterRef("entry__item__ordinal"))),
         "has_draft": Exists(Draft.objects.filter(entry=OuterRef("entry"), annotator=by)),
         "has_gold": Exists(Gold.objects.current().filter(item=OuterRef("entry__item"))),
         "origin": Subquery(first_arm(OuterRef("entry__item")).values("arm")[:1]),

@@ -8,7 +8,7 @@ from django.db.models.functions import Coalesce
 from django.db.models.lookups import Exact
 
 from annotate.access import MAY
-from annotate.models import Annotation, Draw, Lease, Member, Project, QueueEntry, Round, User
+from annotate.models import Annotation, Draw, Lease, Member, Project, QueueEntry, Round, SeenLabel, User
 from annotate.models.project import Arm
 
 MANY = 5  # leases: more than a page needs, which holds three and those whose answers are on their way
@@ -35,7 +35,8 @@ def askable(person: User | Value, project: Project | Value | None = None) -> Que
     Only active members with a role that annotates may answer, each until they have responded (`has_responded`), once
     more where a skip comes back to them (`comes_back`), and whenever they hold the question, having taken it again.
     """
-    return _open_to(person, project).filter(~is_done(person) | Q(_held_by(person)))
+    is_for_them = ~is_done(person) & ~is_left_to_others(person)
+    return _open_to(person, project).filter(is_for_them | Q(_held_by(person)))
 
 
 def _open_to(person: User | Value, project: Project | Value | None) -> QuerySet[QueueEntry]:
@@ -71,6 +72,25 @@ def has_responded(person: Any, *, entry: Any, item: Any, round: Any) -> Q:
     is_disputed = Exists(Draw.objects.filter(item=item, round=round, arm=Arm.CONFLICT))
     has_labeled = Exists(mine.filter(item=item, label__isnull=False))
     return Q(Exists(mine.filter(entry=entry))) | Q(has_labeled, is_disputed)
+
+
+def is_left_to_others(person: Any) -> Q:
+    """Whether a row of QueueEntry is blind, `person` has seen the machine's label of its item, and others have not.
+
+    Somebody who has not seen it can still answer it blind. Where nobody is left who could, `person` is asked, and the
+    answer is not blind: it makes no blind gold, and no sample counts it.
+    """
+    seen = SeenLabel.objects.filter(user=person, item=OuterRef("item"))
+    # Inside the row that says so, which hardly anybody has: the members are looked at for those questions alone.
+    return Q(Exists(seen.filter(Exists(_not_seen()))), is_blind=True)
+
+
+def _not_seen() -> QuerySet[Member]:
+    """Members who could answer the question two levels further out, and have not seen the machine's label."""
+    question = {name: OuterRef(OuterRef(OuterRef(field))) for name, field in _FIELDS.items()}
+    others = annotators().filter(project__rounds=OuterRef(OuterRef("round")))
+    seen = SeenLabel.objects.filter(user=OuterRef("user"), item=question["item"])
+    return others.exclude(has_responded(OuterRef("user"), **question)).exclude(Exists(seen))
 
 
 def comes_back(person: Any) -> Q:
@@ -120,7 +140,7 @@ def answerable(person: User | Value, project: Project | Value | None = None) -> 
 
 def free(project: Project | Value, person: User | Value) -> QuerySet[QueueEntry]:
     """Questions with a free slot that `person` has not responded to and does not hold, in the order of asking."""
-    unanswered = _open_to(person, project).exclude(_responded_to(person))
+    unanswered = _open_to(person, project).exclude(_responded_to(person)).exclude(is_left_to_others(person))
     return unanswered.filter(n_taken__lt=F("overlap")).exclude(_held_by(person)).order_by("position")
 
 

@@ -46,6 +46,7 @@ class Audit:
     silver: Ints  # the LLM's label; K: no valid answer, -1: never asked
     model: Ints  # the champion's out-of-fold label; -1: none
     machine: Ints  # the frozen machine label; -1: none
+    had_file: Bools  # was answered by somebody who had the machine's label in a file, see Download
     new_data: Ints  # the label by fits without the item's near-duplicates; -1: none
     parts: Ints  # (P,) ids of imports, ascending
     n_of_part: Ints  # (P,) items of the population
@@ -57,6 +58,11 @@ class Audit:
     def resolved(self) -> Bools:
         """(n,) audited items with a blind gold label."""
         return self.gold != pool.NO_LABEL
+
+    def n_had_file(self, within: Bools | None = None) -> int:
+        """How many of the resolved items `within` (None: of all) people answered who had the file."""
+        rows = self.resolved & self.had_file
+        return int((rows if within is None else rows & within).sum())
 
 
 def load(project: Project, frozen: delivery.Frozen) -> Audit:
@@ -97,12 +103,20 @@ def load(project: Project, frozen: delivery.Frozen) -> Audit:
         silver=silver[sampled],
         model=_frozen_labels(frozen, "model_label", items)[sampled],
         machine=machine[sampled],
+        had_file=items.mask(_had_file(project))[sampled],
         new_data=np.full(int(sampled.sum()), pool.NO_LABEL, dtype=np.int64),
         parts=parts,
         n_of_part=np.bincount(place, minlength=len(parts)),
         n_of_part_in_r=np.bincount(place[~in_a], minlength=len(parts)),
         n_machine=np.bincount(machine[machine >= 0], minlength=history.n_classes),
     )
+
+
+def _had_file(project: Project) -> set[int]:
+    """Ids of items with a counted blind answer or a decision by somebody who had the machine's label in a file."""
+    answers = project.annotations.filter(is_counted=True, is_blind=True, label__isnull=False, had_file=True)
+    decided = project.adjudications.filter(is_current=True, is_blind=True, had_file=True)
+    return {*answers.values_list("item_id", flat=True), *decided.values_list("item_id", flat=True)}
 
 
 def _frozen_labels(frozen: delivery.Frozen, name: str, items: pool.Pool) -> Ints:

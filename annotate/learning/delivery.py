@@ -123,6 +123,7 @@ def _freeze(project: Project, fingerprint: str, by: User, show: lifecycle.Show |
     sha256 = files.save(name, [content])
     try:
         with transaction.atomic():
+            Project.objects.select_for_update(no_key=True).get(pk=project.pk)  # another process may freeze, too
             row = DeliveredVersion.objects.create(
                 project=project,
                 version=(project.delivered_versions.aggregate(last=Max("version"))["last"] or 0) + 1,

@@ -22,14 +22,17 @@ from models_ml.training.new_data import new_data_predictions
 _KIND = Estimate.Estimand
 
 
-def estimate(*, project: Project, by: User, show: lifecycle.Show | None = None) -> list[Estimate]:
+def estimate(
+    *, project: Project, by: User, show: lifecycle.Show | None = None, frozen: delivery.Frozen | None = None
+) -> list[Estimate]:
     """Compute and store all figures about the project as it is now (docs/loop.md, "Estimates"), with their inputs.
 
     Figures that the delivered version has already are returned instead. A figure without a value says the reason.
+    `frozen`: the delivered version that they are about, where one was just frozen; the project may change meanwhile.
     """
     access.require(by, project, to="manage")
     with lifecycle.start(kind="estimate", project=project, by=by, show=show) as attempt:
-        frozen = delivery.current(project=project, by=by)
+        frozen = frozen or delivery.current(project=project, by=by)
         if known := list(frozen.row.estimates.order_by("id")):
             return known
         audit = load_audit(project, frozen)
@@ -75,6 +78,7 @@ def look_at(audit: Audit) -> Estimate | None:
         high=1.0,
         n=sample.size,
         n_unresolved=sample.unresolved,
+        n_had_file=audit.n_had_file(in_r),
         population=audit.sizes.n_items,
         method=f"exact one-sided, look {audit.sizes.n_looks + 1} of {len(sizes)}",
     )
@@ -110,11 +114,13 @@ def _right(audit: Audit, labels: Ints, within: Bools) -> Bools:
 
 
 def _accuracies(audit: Audit) -> Iterator[Estimate]:
-    yield _row(_KIND.LLM, _pool_accuracy(audit, audit.silver, *_is_prelabeled(audit)))
-    yield _row(_KIND.MODEL, _pool_accuracy(audit, audit.model, audit.sizes.has_model, "no model is trained"))
-    yield _row(_KIND.MODEL_NEW_DATA, _new_data(audit), is_pool=False)
+    had = audit.n_had_file()
+    yield _row(_KIND.LLM, _pool_accuracy(audit, audit.silver, *_is_prelabeled(audit)), had)
+    yield _row(_KIND.MODEL, _pool_accuracy(audit, audit.model, audit.sizes.has_model, "no model is trained"), had)
+    yield _row(_KIND.MODEL_NEW_DATA, _new_data(audit), had, is_pool=False)
     # Its sample is one of R, but the figure is about the whole pool.
-    yield _row(_KIND.DELIVERED, replace(_delivered(audit), population=audit.sizes.n_items))
+    delivered = replace(_delivered(audit), population=audit.sizes.n_items)
+    yield _row(_KIND.DELIVERED, delivered, audit.n_had_file(~audit.in_a))
 
 
 def _is_prelabeled(audit: Audit) -> tuple[bool, str]:
@@ -195,14 +201,17 @@ def _per_class(row: DeliveredVersion, audit: Audit) -> Iterator[Estimate]:
         labeled_so = audit.machine == label.index
         right = _right(audit, audit.machine, labeled_so)
         sample = _sample(audit, labeled_so, int(audit.n_machine[label.index]))
-        yield _row(_KIND.PRECISION, estimators.class_precision(sample, right, method=audit.interval), label=label)
+        precision = estimators.class_precision(sample, right, method=audit.interval)
+        yield _row(_KIND.PRECISION, precision, audit.n_had_file(labeled_so), label=label)
         of_class = (audit.gold == label.index) | unresolved
         sample = replace(whole, size=int(of_class.sum()))
         recall = estimators.class_recall(sample, _right(audit, audit.machine, of_class), method=audit.interval)
-        yield _row(_KIND.RECALL, recall, label=label, is_pool=False)
+        yield _row(_KIND.RECALL, recall, audit.n_had_file(of_class), label=label, is_pool=False)
 
 
-def _row(estimand: str, figure: estimators.Estimate, *, is_pool: bool = True, label: Label | None = None) -> Estimate:
+def _row(
+    estimand: str, figure: estimators.Estimate, n_had_file: int, *, is_pool: bool = True, label: Label | None = None
+) -> Estimate:
     """A row to store for a figure; its population is NULL unless it speaks of a known number of items."""
     return Estimate(
         estimand=estimand,
@@ -212,6 +221,7 @@ def _row(estimand: str, figure: estimators.Estimate, *, is_pool: bool = True, la
         high=figure.high,
         n=figure.n,
         n_unresolved=figure.unresolved,
+        n_had_file=n_had_file,
         population=figure.population if is_pool else None,
         method=figure.method,
         reason=figure.reason,

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 from tqdm import tqdm
 
-from annotate import access
+from annotate import access, outages
 from annotate.errors import GoldloopError
 from annotate.management import readiness
 from annotate.models import Project, User
@@ -42,9 +42,11 @@ class GoldloopCommand(BaseCommand):
             self.run(options)
         except GoldloopError as error:
             raise CommandError(str(error)) from error
-        except DatabaseError as error:  # a table or column that a migration makes, perhaps
-            if obstacle := readiness.database_obstacle():
+        except (DatabaseError, OSError) as error:  # a table or column that a migration makes, perhaps; or a full disk
+            if isinstance(error, DatabaseError) and (obstacle := readiness.database_obstacle()):
                 raise CommandError(obstacle) from error
+            if outage := outages.of(error):
+                raise CommandError(f"{outage.sentence} ({error})") from error
             raise
         except KeyboardInterrupt:
             raise CommandError("Stopped. What was finished is kept; the same command goes on from there.") from None

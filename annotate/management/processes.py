@@ -2,11 +2,14 @@
 
 import ctypes
 import os
+import select
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from django.conf import settings
@@ -39,12 +42,13 @@ def spawn(
 
 
 def stop(*children: subprocess.Popen[bytes], seconds: float) -> None:
-    """Send SIGTERM to all children, and SIGKILL to those that still run after `seconds`."""
+    """Send SIGTERM to all children, and SIGKILL to those that still run after `seconds` in all."""
     for child in children:
         child.terminate()
+    until = time.monotonic() + seconds
     for child in children:
         try:
-            child.wait(timeout=seconds)
+            child.wait(timeout=max(0.0, until - time.monotonic()))
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
@@ -56,6 +60,30 @@ def asked_to_stop() -> threading.Event:
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(name, lambda *_: asked.set())
     return asked
+
+
+@contextmanager
+def alarm() -> Iterator[Callable[[float], None]]:
+    """Gives a function that waits so many seconds, but not on after a child ended or a signal came. Main thread only.
+
+    Through a pipe: whoever waits for a lock could meet the handler of the signal that takes the same lock.
+    """
+    reading, writing = os.pipe()
+    for end in (reading, writing):
+        os.set_blocking(end, False)
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # without a handler of Python's nothing is written
+
+    def wait(seconds: float) -> None:
+        if select.select([reading], [], [], seconds)[0]:
+            os.read(reading, 4096)
+
+    try:
+        yield wait
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(reading)
+        os.close(writing)
 
 
 def _die_with(parent: int) -> Callable[[], None] | None:

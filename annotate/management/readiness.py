@@ -6,11 +6,15 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import DatabaseError, connection
-from django.db.migrations.executor import MigrationExecutor
+
+from annotate import restored
+from annotate.models import migrated
 
 
 def folder_obstacle() -> str:
     """Why files cannot be kept, as a sentence that names the folder; empty where they can."""
+    if sentence := restored.unfinished_sentence():
+        return sentence
     database = _database_file()
     for folder in (settings.VAR_DIR, settings.FILES_DIR, *([database.parent] if database else [])):
         if reason := _why_not_writable(folder):
@@ -23,19 +27,13 @@ def folder_obstacle() -> str:
 def database_obstacle() -> str:
     """Why the database cannot serve yet, as a sentence that names the command; empty where it can."""
     try:
-        n_waiting = n_waiting_migrations()
+        n_waiting = migrated.n_waiting()
     except DatabaseError as error:
         return f"The database does not answer: {error}".strip()
     if not n_waiting:
         return ""
     lacking = "1 migration" if n_waiting == 1 else f"{n_waiting} migrations"
     return f"The database lacks {lacking} of this version. Run `manage.py migrate`, then start again."
-
-
-def n_waiting_migrations() -> int:
-    """How many migrations of this version the database has not had yet."""
-    executor = MigrationExecutor(connection)
-    return len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
 
 
 def _database_file() -> Path | None:

@@ -7,6 +7,7 @@ from annotate.models.draw import Draw, QueueEntry, Round
 from annotate.models.event import Event
 from annotate.models.export import Export
 from annotate.models.gold import Adjudication, Gold
+from annotate.models.heartbeat import Heartbeat
 from annotate.models.invitation import (
     AddressLink,
     ApiToken,
@@ -16,7 +17,7 @@ from annotate.models.invitation import (
     PasswordReset,
     SignInFailure,
 )
-from annotate.models.item import Import, Item, ItemPayload, RejectedRow, Upload
+from annotate.models.item import Import, Item, ItemPayload, RejectedRow, Upload, UploadReservation
 from annotate.models.lease import Lease
 from annotate.models.model_version import DeliveredVersion, Estimate, EstimateInputs, ModelVersion
 from annotate.models.prediction import Prediction, PromptVersion
@@ -24,6 +25,7 @@ from annotate.models.project import Member, Project
 from annotate.models.run import Run, RunLine
 from annotate.models.schema import GuidelineVersion, Label, LabelMapping, LabelSchema
 from annotate.models.seal import Seal, SealedRows
+from annotate.models.sight import Download, SeenLabel
 from annotate.models.user import Proof, User
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "Budget",
     "Connection",
     "DeliveredVersion",
+    "Download",
     "Draft",
     "Draw",
     "Estimate",
@@ -67,7 +70,10 @@ __all__ = [
     "RunLine",
     "Seal",
     "SealedRows",
+    "SeenLabel",
     "SignInFailure",
     "Upload",
+    "UploadReservation",
     "User",
+    "Heartbeat",
 ]

@@ -35,6 +35,8 @@ class Annotation(models.Model):
     is_current = models.BooleanField(default=True)
     is_counted = models.BooleanField(default=True)  # for gold; False: came after its lease was lost
     is_blind = models.BooleanField()  # given without the machine's answer in sight
+    # The person had got a file or a list with the machine's label of the item before, see Download.
+    had_file = models.BooleanField(default=False)
     suggestion = models.CharField(  # the question's policy when the answer was given
         max_length=20, choices=SuggestionPolicy.choices, default=SuggestionPolicy.HIDDEN
     )

@@ -62,6 +62,7 @@ class Adjudication(models.Model):
     label = models.ForeignKey(Label, null=True, on_delete=models.PROTECT)  # NULL: cannot be decided
     reason = models.TextField()
     is_blind = models.BooleanField()  # the reviewer had not seen the machine's answer
+    had_file = models.BooleanField(default=False)  # as of an Annotation
     is_current = models.BooleanField(default=True)
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)

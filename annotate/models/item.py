@@ -22,8 +22,22 @@ class Upload(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     deleted_at = models.DateTimeField(null=True)  # when the file was discarded
 
+    class Meta:
+        indexes = [models.Index(fields=["project", "created_at"], name="upload_of_a_day")]
+
     def __str__(self) -> str:
         return self.file_name
+
+
+class UploadReservation(models.Model):
+    """Room in a project's quota for a file that is being sent; the row goes when the file is there, or is refused."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="upload_reservations")
+    n_bytes = models.PositiveBigIntegerField()  # the most that it may have
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.n_bytes} bytes"
 
 
 class Import(models.Model):

@@ -97,6 +97,8 @@ class Estimate(models.Model):
     high = models.FloatField(null=True)
     n = models.PositiveBigIntegerField()
     n_unresolved = models.PositiveBigIntegerField()
+    # Of the resolved ones, those answered by somebody who had the machine's label in a file; NULL: was not counted.
+    n_had_file = models.PositiveBigIntegerField(null=True)
     population = models.PositiveBigIntegerField(null=True)  # number of items; NULL: future items
     method = models.CharField(max_length=60)
     reason = models.CharField(max_length=200, null=True)
@@ -119,6 +121,16 @@ class Estimate(models.Model):
     def __str__(self) -> str:
         return f"{self.estimand}: {self.value}"
 
+    @property
+    def n_answered(self) -> int:
+        """How many audited items have an answer that the figure rests on."""
+        return self.n - self.n_unresolved
+
+    @property
+    def share_had_file(self) -> float | None:
+        """The share of these answers that people gave who had the machine's labels in a file; None: not known."""
+        return self.n_had_file / self.n_answered if self.n_had_file is not None and self.n_answered else None
+
 
 class EstimateInputs(models.Model):
     """What the figures about one delivered version were computed from, so that `verify` can compute them again.
@@ -127,9 +139,8 @@ class EstimateInputs(models.Model):
     """
 
     delivered_version = models.OneToOneField(DeliveredVersion, on_delete=models.CASCADE, related_name="estimate_inputs")
-    content = (
-        models.BinaryField()
-    )  # the audit sample as arrays and its sizes, in safetensors (annotate/learning/audit.py)
+    # The audit sample as arrays and its sizes, in safetensors (annotate/learning/audit.py).
+    content = models.BinaryField()
     sha256 = models.CharField(max_length=64)
     created_at = models.DateTimeField(auto_now_add=True)
 

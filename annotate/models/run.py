@@ -32,15 +32,22 @@ class Run(models.Model):
         NONE = ""
         PAUSE = "pause"
         CANCEL = "cancel"
+        PAUSE_NOW = "pause_now"  # without waiting for calls in flight, which are then written off
+        CANCEL_NOW = "cancel_now"
 
     AT_WORK = (State.QUEUED, State.RUNNING)  # a worker performs it or will take it
     ALIVE = (*AT_WORK, State.PAUSED)  # has not ended; at most one per project and kind
+    TO_PAUSE = (Action.PAUSE, Action.PAUSE_NOW)
+    TO_CANCEL = (Action.CANCEL, Action.CANCEL_NOW)
+    AT_ONCE = (Action.PAUSE_NOW, Action.CANCEL_NOW)
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="runs")
     public_id = PublicIdField()
     kind = models.CharField(max_length=30)
-    queue = models.CharField(max_length=10, default="io")  # which workers may take it: io, or ml with its own memory
+    queue = models.CharField(max_length=10, default="io")  # the lane that may take it: annotate/runs/lanes.py
     parameters = models.JSONField(default=dict)
+    # What an attempt found out before it worked by it, and every later attempt goes by (how a file is read).
+    findings = models.JSONField(default=dict)
     performer = models.CharField(max_length=10, choices=Performer.choices, default=Performer.WORKER)
     state = models.CharField(max_length=20, choices=State.choices, default=State.QUEUED)
     attempt = models.PositiveIntegerField(default=1)
@@ -71,6 +78,12 @@ class Run(models.Model):
                 fields=["project", "kind"],
                 condition=Q(state__in=["queued", "running", "paused"]),
                 name="run_one_of_a_kind",
+            ),
+            # A count reads a whole file: whoever wants another one waits for it, or cancels it.
+            models.UniqueConstraint(
+                fields=["started_by"],
+                condition=Q(kind="count", state__in=["queued", "running"]),
+                name="run_one_count_of_a_person",
             ),
             models.CheckConstraint(
                 condition=Q(state__in=["queued", "running", "paused"], finished_at__isnull=True)

@@ -1,24 +1,14 @@
 """Label schemas and guidelines. A change makes a new version; rows of an older one keep the version they have."""
 
-from collections.abc import Iterable, Iterator
-
-import nh3
 from django.db import models
 from django.db.models import Q
-from django.utils.html import format_html
-from django.utils.translation import gettext as _
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
 
+from annotate.markdown import render
 from annotate.models.base import make_public_id
 from annotate.models.project import Project
 from annotate.models.user import User
 
 N_COLOURS = 12
-_LOWER = {"h1": "h3", "h2": "h4", "h3": "h5", "h4": "h6", "h5": "h6"}
-_TABLE_AREA = '<div class="table-scroll" role="region" tabindex="0" aria-label="{}">'
-_TAGS = nh3.ALLOWED_TAGS - {"img"}
-_ATTRIBUTES = {**nh3.ALLOWED_ATTRIBUTES, "div": {"class", "role", "tabindex", "aria-label"}}  # for _TABLE_AREA
 
 
 class LabelSchema(models.Model):
@@ -103,19 +93,5 @@ class GuidelineVersion(models.Model):
         return f"{self.project} guidelines v{self.version}"
 
     def html(self) -> str:
-        """The guidelines as HTML that is safe to put on a page: no scripts, styles, forms or images."""
-        markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
-        tokens = list(_as_part_of_page(markdown.parse(self.markdown)))
-        rendered: str = markdown.renderer.render(tokens, markdown.options, {})
-        return nh3.clean(rendered, tags=_TAGS, attributes=_ATTRIBUTES)
-
-
-def _as_part_of_page(tokens: Iterable[Token]) -> Iterator[Token]:
-    """The tokens with headings two levels lower, as the page has its own, and each table in an area that scrolls."""
-    for token in tokens:
-        token.tag = _LOWER.get(token.tag, token.tag)
-        if token.type == "table_open":
-            yield Token("html_block", "", 0, content=format_html(_TABLE_AREA, _("Table")))
-        yield token
-        if token.type == "table_close":
-            yield Token("html_block", "", 0, content="</div>")
+        """The guidelines as HTML that is safe to put on a page: rendered once in each process."""
+        return render(self.markdown)

@@ -133,6 +133,14 @@ def sweep() -> int:
     return _write_off_all(LedgerEntry.objects.filter(over, run__isnull=False, state=State.RESERVED))
 
 
+def write_off_sent(reason: str) -> int:
+    """Write off every open reservation of a call, whoever made it, with this reason; returns how many.
+
+    For a restored site: nobody here will hear how those calls ended.
+    """
+    return _write_off_all(LedgerEntry.objects.filter(lease__isnull=True, state=State.RESERVED), reason)
+
+
 def take(project: int, kind: str, micros: int) -> int | None:
     """Reserve `micros` in the budget's sums if cap and kill switch allow it; returns the budget's id, or None if not.
 
@@ -185,20 +193,20 @@ def _take(budget: Budget, amounts: Sequence[int]) -> int:
     raise BudgetReached(_("Too many reserve from this budget at the same time; please try again."))
 
 
-def _write_off_all(entries: QuerySet[LedgerEntry]) -> int:
+def _write_off_all(entries: QuerySet[LedgerEntry], reason: str = "") -> int:
     """Write off these entries in groups, each group in a transaction of its own; returns how many."""
     n_ended = 0
     while some := list(entries.select_related("budget").order_by("budget", "pk")[:_GROUP]):
         for budget in {entry.budget_id: entry.budget for entry in some}.values():
-            n_ended += _write_off_some(budget, [entry.pk for entry in some if entry.budget_id == budget.pk])
+            n_ended += _write_off_some(budget, [one.pk for one in some if one.budget_id == budget.pk], reason)
     return n_ended
 
 
 @transaction.atomic
-def _write_off_some(budget: Budget, ids: Sequence[int]) -> int:
+def _write_off_some(budget: Budget, ids: Sequence[int], reason: str) -> int:
     """Write off those of the entries that are still reserved; another process may have ended some."""
     reserved = LedgerEntry.objects.filter(pk__in=ids, state=State.RESERVED).select_for_update().order_by("pk")
-    reason = _("The attempt that sent it was lost.")
+    reason = reason or _("The attempt that sent it was lost.")
     ends = [End(entry, State.WRITTEN_OFF, reason=reason) for entry in reserved]
     end(budget, ends)
     return len(ends)

@@ -9,8 +9,9 @@ import queue
 import threading
 from collections.abc import Hashable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -79,6 +80,15 @@ class Client:
         self._n_out -= len(ended)
         return ended
 
+    def recall(self) -> None:
+        """Take back what was submitted and not yet sent; its results, which say so, come at once.
+
+        What is being sent goes on. Something submitted later is sent as usual.
+        """
+        with self._door:
+            if not self._is_closed:
+                self._work.loop.call_soon_threadsafe(self._work.recall)
+
     def close(self) -> None:
         """Break off all attempts, within five seconds; `results(0)` then returns each that was still out."""
         with self._door:
@@ -104,6 +114,7 @@ class _Work:
         self.stop = asyncio.Event()
         self._endpoint, self._options, self._results = endpoint, options, results
         self._tasks: dict[asyncio.Task[Attempted], tuple[Hashable, Trip, int]] = {}
+        self._unsent: set[asyncio.Task[Attempted]] = set()  # those of _tasks that wait for a slot or for their turn
         self._slots = asyncio.Semaphore(endpoint.max_concurrency)
         self._seconds_between = 60 / endpoint.requests_per_minute if endpoint.requests_per_minute else 0.0
         self._next_start = self._hold_until = 0.0  # on the loop's clock
@@ -128,21 +139,30 @@ class _Work:
         trip, most = Trip(), openai.most_micros(self._endpoint, messages)
         task = self.loop.create_task(self._attempted(key, messages, trip))
         self._tasks[task] = key, trip, most
+        self._unsent.add(task)
         task.add_done_callback(self._ended)  # called also for a task that is cancelled before it began
+
+    def recall(self) -> None:
+        for task in self._unsent:
+            task.cancel()
 
     def _ended(self, task: asyncio.Task[Attempted]) -> None:
         key, trip, most = self._tasks.pop(task)
+        is_recalled = task in self._unsent and task.cancelled()
+        self._unsent.discard(task)
         is_broken = task.cancelled() or task.exception() is not None
-        self._results.put(openai.lost(key, trip, most, str(_BROKEN_OFF)) if is_broken else task.result())
+        lost = replace(openai.lost(key, trip, most, str(_BROKEN_OFF)), is_recalled=is_recalled) if is_broken else None
+        self._results.put(lost or task.result())
 
     async def _attempted(self, key: Hashable, messages: Sequence[Message], trip: Trip) -> Attempted:
         server = await asyncio.shield(self._server)
         async with self._slots:
             await self._turn()
+            self._unsent.discard(cast("asyncio.Task[Attempted]", asyncio.current_task()))
             attempted, _ = await openai.attempt(
                 self._endpoint, server, key=key, messages=messages, options=self._options, trip=trip
             )
-        if attempted.status == 429 and attempted.retry_after is not None:  # 429 is about all requests, so all wait
+        if attempted.status in (429, 503) and attempted.retry_after is not None:  # about all requests, so all wait
             hold = self.loop.time() + min(attempted.retry_after, MOST_WAIT_SECONDS)
             self._hold_until = max(self._hold_until, hold)
         return attempted

@@ -17,7 +17,16 @@ from django.utils.translation import gettext_lazy
 
 from annotate.errors import InvalidInput
 from annotate.providers import outbound
-from annotate.providers.outbound import AddressRefused, Hidden, NotSent, Outbound, OutcomeUnknown, Response, Trip
+from annotate.providers.outbound import (
+    AddressRefused,
+    ConnectionBroken,
+    Hidden,
+    NotSent,
+    Outbound,
+    OutcomeUnknown,
+    Response,
+    Trip,
+)
 from models_ml.llm import reading
 from models_ml.llm.chat import Message
 from models_ml.llm.reading import Options, Usage
@@ -108,6 +117,8 @@ class Attempted:
     status: int | None = None
     retry_after: float | None = None  # seconds
     is_retryable: bool = False
+    is_broken: bool = False  # the connection ended before the answer was complete
+    is_recalled: bool = False  # the caller took it back before anything was sent
     stops_run: bool = False  # every other item would fail in the same way
     latency_seconds: float | None = None
 
@@ -186,7 +197,8 @@ async def attempt(
     except NotSent as error:
         result = Attempted(key, Outcome.NOT_SENT, str(error), is_retryable=True)
     except OutcomeUnknown as error:
-        result = Attempted(key, Outcome.UNKNOWN, str(error), cost_micros=most, is_retryable=True)
+        is_broken = isinstance(error, ConnectionBroken)
+        result = Attempted(key, Outcome.UNKNOWN, str(error), cost_micros=most, is_retryable=True, is_broken=is_broken)
     except Exception as error:  # a bug here must neither lose this attempt's result nor stop the other attempts
         result = lost(key, trip, most, f"The attempt failed by an error of its own ({type(error).__name__}).")
     return replace(result, latency_seconds=monotonic() - started), response

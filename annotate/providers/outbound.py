@@ -53,6 +53,10 @@ class OutcomeUnknown(OutboundError):
     """A connection was made, so the server may have got the request and worked on it."""
 
 
+class ConnectionBroken(OutcomeUnknown):
+    """The server, or something on the way to it, ended the connection before the answer was complete."""
+
+
 @dataclass(frozen=True)
 class Response:
     """The server's response. `body` is None if it was larger than MAX_BYTES."""
@@ -184,7 +188,9 @@ class Outbound:
             what = f"The server did not answer within {total_seconds:g} s."
             return _by_distance(trip, what, "No connection to the server within the time allowed.")
         except aiohttp.ClientError as error:
-            return _by_distance(trip, "The server broke the connection off.", _why_not_connected(error))
+            if trip.is_connected:
+                return ConnectionBroken(_("The server broke the connection off."))
+            return NotSent(_why_not_connected(error))
         except (OSError, ValueError, UnicodeError) as error:  # also for names that cannot be a host's
             return _by_distance(trip, "The connection failed.", f"No connection to the server: {type(error).__name__}.")
 

@@ -1,4 +1,4 @@
-"""Decides what a member may see of an item's history, and collects it: from import to gold, in the order of time."""
+"""Collects an item's history as far as a member may see it: from import to gold, in the order of time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,8 +9,7 @@ from django.db.models import TextField
 from django.db.models.functions import Cast
 
 from annotate import labels
-from annotate.access import MAY
-from annotate.labeling import disputes
+from annotate.labeling.visibility import Visibility
 from annotate.labels import LabelHistory
 from annotate.models import (
     Adjudication,
@@ -21,26 +20,14 @@ from annotate.models import (
     Item,
     Label,
     Lease,
-    Member,
     Prediction,
     QueueEntry,
-    Round,
     User,
 )
 from models_ml.label_map import NO_LABEL
 
 _MOST = 200  # rows of each kind that are read; usually there are a few
 _EVENTS = ("items.withdrawn", "item.brought_back", "item.corrected")
-
-
-@dataclass(frozen=True)
-class Visibility:
-    """What a member may see of an item. Whoever may still be asked about it must answer uninfluenced."""
-
-    people: bool  # what people answered and decided, and its gold
-    machines: bool  # the machines' labels, and the arms that drew the item
-    work: bool  # when it was asked, and who held it
-    replies: bool = False  # what machines replied instead of a label
 
 
 @dataclass(frozen=True)
@@ -52,25 +39,6 @@ class Happening:
     by: User | None = None
     row: Any = None
     facts: dict[str, Any] = field(default_factory=dict)
-
-
-def sight(item: Item, member: Member) -> Visibility:
-    """What `member` may see of `item`, by role.
-
-    Viewers, who never answer, see everything. Owners and admins see the machines' labels unless the item is being
-    asked or disputed. Reviewers and annotators never see the machines' labels, and see other people's answers only
-    once the item has gold and is not being asked.
-    """
-    if member.role not in MAY["annotate"]:
-        return Visibility(people=True, machines=True, work=True)
-    is_asked = QueueEntry.objects.filter(item=item, round__state=Round.State.OPEN).exists()
-    if member.role in MAY["download"]:
-        is_disputed = not is_asked and disputes.undecided(member.project).filter(item=item).exists()
-        is_open = is_asked or is_disputed
-        replies = member.role in MAY["manage"] and not is_open
-        return Visibility(people=True, machines=not is_open, work=True, replies=replies)
-    is_settled = not is_asked and Gold.objects.current().filter(item=item).exists()
-    return Visibility(people=is_settled, machines=False, work=False)
 
 
 def load(item: Item, seen: Visibility) -> list[Happening]:

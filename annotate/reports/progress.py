@@ -37,8 +37,8 @@ class LoopProgress:
     n_withdrawn: int
     n_silver: int  # items with a valid machine label
     n_failed: int  # items whose answer by a machine gives no label
-    n_gold: int
-    n_audit_gold: int
+    n_gold: int  # that trains; and all of the open round, whichever arm drew it
+    n_audit_gold: int  # that only audits, of closed rounds
     n_answers: int
     n_skips: int
     machine_micros: int
@@ -75,9 +75,14 @@ def progress(project: Project, history: LabelHistory | None = None) -> LoopProgr
     is_void = Q(label__in=(history or labels.current(project)).void_ids)
     current = Gold.objects.filter(project=project, item__withdrawn_at__isnull=True).current().exclude(is_void)
     also_trains = Exists(Gold.objects.filter(item=OuterRef("item")).trainable().exclude(is_void))
-    is_audit = Q(origin=Arm.AUDIT)
-    gold = current.aggregate(n=Count("id", filter=~is_audit), only_audit=Count("id", filter=is_audit & ~Q(also_trains)))
     last = project.rounds.order_by("-index").first()
+    # Gold of the open round counts alike, whichever arm drew it: else answering one question and looking again told.
+    is_open = Q(round=last) if last and last.state == Round.State.OPEN else Q(pk__in=[])
+    only_audit = Q(origin=Arm.AUDIT) & ~Q(also_trains)
+    gold = current.aggregate(
+        n=Count("id", filter=~Q(origin=Arm.AUDIT) | (only_audit & is_open)),
+        only_audit=Count("id", filter=only_audit & ~is_open),
+    )
     state = QueueEntry.State
     by_state, n_for_nobody = _questions(last) if last else ({}, 0)
     return LoopProgress(

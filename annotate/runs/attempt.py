@@ -15,8 +15,9 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, connections
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
-from annotate import failpoints
+from annotate import failpoints, outages
 from annotate.errors import GoldloopError, RunCancelled, RunLost, RunPaused
 from annotate.models import Run, RunLine
 from annotate.models.base import database_now
@@ -26,6 +27,8 @@ Show = Callable[[int, int | None], None]  # called with (done, total), to draw a
 _SECONDS_BETWEEN_BEATS = 2.0  # each heartbeat is a commit of about 4 ms
 SILENT_SECONDS = 3_600  # work that reports no progress for so long counts as hung: its lease is not renewed
 _MOST_LINES = 1_000  # in the log of one run
+CANCELLED = gettext_lazy("Cancelled. What was finished is kept.")
+PAUSED = gettext_lazy("Paused. It goes on from here when somebody resumes it.")
 
 
 class Attempt:
@@ -76,6 +79,11 @@ class Attempt:
         self.say(f"{name}.")
         self._obey()
 
+    def found(self, findings: dict[str, Any]) -> None:
+        """Store what this attempt found out and will work by: later attempts go by it, whatever they would find."""
+        self._renew(findings=findings)
+        self.run.findings = findings
+
     def say(self, text: str) -> None:
         """Write a line into the run's log, for people: facts and counts, never the content of items."""
         write_line(self.run, text)
@@ -96,13 +104,26 @@ class Attempt:
         """From now on requests to pause or cancel are ignored: the work is clearing away what a cancelled run left."""
         self._has_obeyed = True
 
+    def obeys_again(self) -> None:
+        """Requests are followed again: the one that was obeyed was taken back before the work had stopped."""
+        self._has_obeyed = False
+
+    @property
+    def requested_action(self) -> str:
+        """What people ask of the run, as the heartbeat read it last: one of Run.Action."""
+        return self._requested_action
+
+    def show_facts(self, facts: dict[str, Any]) -> None:
+        """Show people these facts as the run's result while it is at work; its end replaces them."""
+        mine(self.run).update(result=facts)
+
     def _obey(self) -> None:
         if self._has_obeyed:
             return
-        if self._requested_action == Run.Action.CANCEL:
-            raise RunCancelled(_("Cancelled. What was finished is kept."))
-        if self._requested_action == Run.Action.PAUSE:
-            raise RunPaused(_("Paused. It goes on from here when somebody resumes it."))
+        if self._requested_action in Run.TO_CANCEL:
+            raise RunCancelled(str(CANCELLED))
+        if self._requested_action in Run.TO_PAUSE:
+            raise RunPaused(str(PAUSED))
 
     def keep_alive(self, stop: threading.Event) -> None:
         """The heartbeat, run in a thread with its own database connection until `stop` is set.
@@ -150,8 +171,10 @@ performing: ContextVar[Attempt | None] = ContextVar("performing", default=None)
 def performed(attempt: Attempt) -> Iterator[Attempt]:
     """Run the body as the work of `attempt`, with a heartbeat, and end the run by how the body ends.
 
-    Normal end: succeeded. GoldloopError: failed. RunPaused and RunCancelled: paused, cancelled. Other exceptions:
-    errored. After a database error nobody knows what was stored: the run keeps its state until it counts as lost.
+    Normal end: succeeded. GoldloopError: failed. RunPaused and RunCancelled: paused, cancelled. A disk or database that
+    takes nothing: paused, with a sentence, so that it goes on from there when there is room. Where not even that can be
+    stored the run keeps its state until it counts as lost, as after other database errors, when nobody knows what was
+    stored. Other exceptions: errored.
     """
     token = performing.set(attempt)
     try:
@@ -165,7 +188,14 @@ def performed(attempt: Attempt) -> Iterator[Attempt]:
     except RunCancelled as error:
         attempt.finish(Run.State.CANCELLED, message=str(error))
         raise
-    except (OperationalError, InterfaceError) as error:
+    except (DatabaseError, InterfaceError, OSError) as error:
+        outage = outages.of(error)
+        if outage and outage.is_lasting:
+            _pause_for(outage, attempt)
+            raise RunPaused(outage.sentence) from error
+        if not isinstance(error, OperationalError | InterfaceError):
+            _end_errored(attempt, error)
+            raise
         connection.close()
         with suppress(DatabaseError):
             attempt.say(f"The database broke off: {error}")
@@ -175,12 +205,24 @@ def performed(attempt: Attempt) -> Iterator[Attempt]:
         raise
     except BaseException as error:
         # KeyboardInterrupt too: otherwise the next start would wait until the lease runs out.
-        attempt.finish(Run.State.ERRORED, message=repr(error)[:500], trace=traceback.format_exc())
+        _end_errored(attempt, error)
         raise
     else:
         attempt.finish(Run.State.SUCCEEDED)
     finally:
         performing.reset(token)
+
+
+def _pause_for(outage: outages.Outage, attempt: Attempt) -> None:
+    if not connection.in_atomic_block:
+        connection.close()
+    with suppress(DatabaseError):
+        said = _("Paused. What was finished is kept; it goes on from there when somebody resumes it.")
+        attempt.finish(Run.State.PAUSED, message=f"{said} {outage.sentence}")
+
+
+def _end_errored(attempt: Attempt, error: BaseException) -> None:
+    attempt.finish(Run.State.ERRORED, message=repr(error)[:500], trace=traceback.format_exc())
 
 
 @contextmanager

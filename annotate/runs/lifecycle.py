@@ -17,15 +17,13 @@ from django.utils.translation import gettext as _
 
 from annotate import access, failpoints
 from annotate.errors import Conflict, NotFound, RunBusy, RunLost
-from annotate.models import Project, Run, RunLine, User
+from annotate.models import Project, Run, RunLine, Upload, User
 from annotate.models.base import database_now
 from annotate.models.event import record
-from annotate.runs import notify
-from annotate.runs.attempt import Attempt, Show, here, lease, mine, performed, performing, write_line
+from annotate.runs import lanes, notify
+from annotate.runs.attempt import PAUSED, Attempt, Show, here, lease, mine, performed, performing, write_line
 
 __all__ = ["Attempt", "Show"]  # the rest is defined here
-
-QUEUES = ("io", "ml")
 
 
 def create_queued(
@@ -36,11 +34,14 @@ def create_queued(
     parameters: dict[str, Any],
     queue: str,
     retry_of: Run | None = None,
+    continues_commands: bool = False,
 ) -> Run:
     """Create a run that waits for a worker.
 
     If a run of this kind with the same parameters is alive (a double click), that run is returned, resumed if it
-    was paused. RunBusy if the run that is alive has other parameters.
+    was paused. RunBusy if the run that is alive has other parameters, or if `by` counts another file already.
+    `continues_commands`: so is one that a command had begun and that was paused, since its row holds all that a worker
+    needs to know.
     """
     fields = {"parameters": parameters, "queue": queue, "started_by": by, "retry_of": retry_of}
     try:
@@ -50,9 +51,14 @@ def create_queued(
             return run
     except IntegrityError:
         alive = Run.objects.filter(project=project, kind=kind, state__in=Run.ALIVE).first()
-    if alive is None or alive.performer == Run.Performer.COMMAND or alive.parameters != parameters:
+    if alive is None and (count := _count_of(by)):
+        raise RunBusy(_counting_sentence(count))
+    if alive is None or alive.parameters != parameters:
         raise RunBusy(_busy_sentence(alive, kind, project))
-    return resume(run=alive, by=by) if alive.state == Run.State.PAUSED else alive
+    is_paused = alive.state == Run.State.PAUSED
+    if alive.performer == Run.Performer.COMMAND and not (continues_commands and is_paused):
+        raise RunBusy(_busy_sentence(alive, kind, project))
+    return resume(run=alive, by=by, queue=queue, continues_commands=continues_commands) if is_paused else alive
 
 
 def find(*, project: Project, public_id: str) -> Run:
@@ -68,14 +74,18 @@ def log(run: Run) -> QuerySet[RunLine]:
     return run.lines.order_by("pk")
 
 
-def pause(*, run: Run, by: User) -> Run:
-    """Pause a queued run, or ask a running one to pause at its next beat, within seconds; `resume` continues it."""
+def pause(*, run: Run, by: User, now: bool = False) -> Run:
+    """Pause a queued run, or ask a running one to pause at its next beat, within seconds; `resume` continues it.
+
+    A run that asks an LLM server sends nothing more and waits for the calls in flight. `now`: it waits no longer.
+    """
     access.require(by, run.project, to="manage")
     queued = Run.objects.filter(pk=run.pk, state=Run.State.QUEUED)
-    running = Run.objects.filter(pk=run.pk, state=Run.State.RUNNING, requested_action=Run.Action.NONE)
-    message = _("Paused. It goes on from here when somebody resumes it.")
-    is_paused = queued.update(state=Run.State.PAUSED, message=message)
-    if not is_paused and not running.update(requested_action=Run.Action.PAUSE):
+    before = [Run.Action.NONE, Run.Action.PAUSE] if now else [Run.Action.NONE]
+    running = Run.objects.filter(pk=run.pk, state=Run.State.RUNNING, requested_action__in=before)
+    is_paused = queued.update(state=Run.State.PAUSED, message=str(PAUSED))
+    action = Run.Action.PAUSE_NOW if now else Run.Action.PAUSE
+    if not is_paused and not running.update(requested_action=action):
         raise Conflict(_("This run does not work now, so it cannot be paused."))
     return _told(run, by, "paused")
 
@@ -101,28 +111,35 @@ def pause_all_of(*, user: User, by: User | None) -> list[Run]:
     return paused
 
 
-def resume(*, run: Run, by: User) -> Run:
+def resume(*, run: Run, by: User, queue: str | None = None, continues_commands: bool = False) -> Run:
     """Queue a paused run again, which continues where it stopped; take back the request to pause of one that runs.
 
     It goes on in the name of `by` where whoever started it may no longer: a run is performed for somebody who manages.
+    `queue`: the lane that it needs now. `continues_commands`: whoever began it, from now on it is a worker's.
     """
     access.require(by, run.project, to="manage")
     paused = Run.objects.filter(pk=run.pk, state=Run.State.PAUSED)
     pausing = Run.objects.filter(
-        pk=run.pk, state__in=[Run.State.RUNNING, Run.State.QUEUED], requested_action=Run.Action.PAUSE
+        pk=run.pk, state__in=[Run.State.RUNNING, Run.State.QUEUED], requested_action__in=Run.TO_PAUSE
     )
     requeued = {"state": Run.State.QUEUED, "requested_action": Run.Action.NONE, "message": "", **_NOBODY, **_NOTHING}
-    with transaction.atomic():
-        if not paused.update(**requeued) and not pausing.update(requested_action=Run.Action.NONE):
-            raise Conflict(_("This run is not paused."))
-        _take_over(run, by)
-        notify.on_commit(run)
-        return _told(run, by, "resumed")
+    requeued |= {"queue": queue} if queue else {}
+    requeued |= {"performer": Run.Performer.WORKER} if continues_commands else {}
+    try:
+        with transaction.atomic():
+            if not paused.update(**requeued) and not pausing.update(requested_action=Run.Action.NONE):
+                raise Conflict(_("This run is not paused."))
+            _take_over(run, by)
+            notify.on_commit(run)
+            return _told(run, by, "resumed")
+    except IntegrityError:  # a count; whoever started it counts another file by now
+        raise RunBusy(_counting_sentence(_count_of(by) or _count_of(run.started_by))) from None
 
 
-def cancel(*, run: Run, by: User, needs_tidying: bool) -> Run:
+def cancel(*, run: Run, by: User, needs_tidying: bool, now: bool = False) -> Run:
     """Cancel a queued or paused run, or ask a running one to end at its next beat; committed work is kept.
 
+    A run that asks an LLM server waits for the calls in flight. `now`: it waits no longer.
     `needs_tidying`: a run of this kind that has begun leaves rows that a worker must clear away, so it is queued once
     more with the request to cancel.
     """
@@ -131,11 +148,14 @@ def cancel(*, run: Run, by: User, needs_tidying: bool) -> Run:
     requeued = {"state": Run.State.QUEUED, "requested_action": Run.Action.CANCEL, **_NOBODY, **_NOTHING}
     idle = Run.objects.filter(pk=run.pk, state__in=[Run.State.QUEUED, Run.State.PAUSED])
     has_begun = Q(attempt__gt=1) | Q(started_at__isnull=False)
+    action = Run.Action.CANCEL_NOW if now else Run.Action.CANCEL
+    running = Run.objects.filter(pk=run.pk, state=Run.State.RUNNING)
+    running = running if now else running.exclude(requested_action=Run.Action.CANCEL_NOW)
     with transaction.atomic():
         n_changed = (
             (idle.filter(has_begun).update(**requeued) if needs_tidying else 0)
             or idle.update(**ended)
-            or Run.objects.filter(pk=run.pk, state=Run.State.RUNNING).update(requested_action=Run.Action.CANCEL)
+            or running.update(requested_action=action)
         )
         if not n_changed:
             raise Conflict(_("This run has ended already."))
@@ -187,13 +207,25 @@ def taken_up(*, public_id: str, attempt: int) -> Iterator[Attempt]:
         yield performing_now
 
 
-def claim_next(queues: Sequence[str] = QUEUES) -> Run | None:
-    """Claim the oldest queued run for this process, after lost runs were queued again; None where none is queued."""
+def claim_next(queues: Sequence[str] = lanes.LANES, *, most_of_a_project: int | None = None) -> Run | None:
+    """Claim the next queued run for this process, after lost runs were queued again; None where none is queued.
+
+    The order is that of lanes.waiting.
+    """
     sweep()
-    for run in Run.objects.filter(state=Run.State.QUEUED, queue__in=queues).order_by("created_at", "pk"):
+    for run in lanes.waiting(queues, most_of_a_project=most_of_a_project):
         if _take(run):
             return run
     return None
+
+
+def change_queue(run: Run, queue: str) -> bool:
+    """Put a queued run into another lane; False if a worker has taken it meanwhile."""
+    if Run.objects.filter(pk=run.pk, state=Run.State.QUEUED).update(queue=queue) != 1:
+        return False
+    run.queue = queue
+    notify.on_commit(run)
+    return True
 
 
 def claim(public_id: str) -> Run | None:
@@ -227,8 +259,8 @@ def requeue_lost(run: Run) -> bool:
 
     It ends where a command performed it, which must be started again by hand, and after RUN_ATTEMPTS lost attempts.
     """
-    if run.requested_action == Run.Action.PAUSE:
-        return _end_lost(run, _("Paused. It goes on from here when somebody resumes it."), state=Run.State.PAUSED)
+    if run.requested_action in Run.TO_PAUSE:
+        return _end_lost(run, str(PAUSED), state=Run.State.PAUSED)
     if run.performer == Run.Performer.COMMAND:
         return _end_lost(run, f"The process of this {run.kind} is gone. Started again, it goes on from there.")
     if run.attempt >= settings.RUN_ATTEMPTS:
@@ -336,6 +368,25 @@ def _busy_sentence(alive: Run | None, kind: str, project: Project) -> str:
         **names,
         "seconds": seconds,
     }
+
+
+def _count_of(person: User | None) -> Run | None:
+    """The count that this person has in the queue or at work, in whatever project."""
+    at_work = Run.objects.filter(kind="count", state__in=Run.AT_WORK, started_by=person)
+    return at_work.select_related("project").first() if person else None
+
+
+def _counting_sentence(count: Run | None) -> str:
+    """Why a person cannot count one more file now. `count`: theirs that is not done; None: it has just ended."""
+    if count is None:
+        return _("Another count has just ended. Try again.")
+    sent = Upload.objects.filter(project=count.project, public_id=count.parameters.get("upload", "")).first()
+    names = {"file": sent.file_name if sent else "?", "project": count.project, "run": count.public_id}
+    sentence = _(
+        "One file is counted at a time for each person, and you are counting %(file)s in %(project)s. Wait until that "
+        "is done, or cancel it: on the preview of that file, or as run %(run)s through the API."
+    )
+    return sentence % names
 
 
 def _a(kind: str) -> str:

@@ -171,8 +171,8 @@ PROJECT: tuple[Leaf, ...] = (
     Leaf(
         "answer", models.Annotation, "project",
         ("public_id", "project_id", "item_id", "entry_id", "annotator_id", "label_id", "skip_reason", "guidelines_id",
-         "revision", "is_blind", "suggestion", "is_flagged", "comment", "seconds", "price_micros", "idempotency_key",
-         "created_at"),
+         "revision", "is_blind", "had_file", "suggestion", "is_flagged", "comment", "seconds", "price_micros",
+         "idempotency_key", "created_at"),
         ("is_current", "is_counted"),
         transitions.each(is_current=_IS_CURRENT, is_counted=explained(_LABELS)),
         title=("public_id", "item__public_id"),
@@ -185,9 +185,17 @@ PROJECT: tuple[Leaf, ...] = (
     ),
     Leaf(
         "decision", models.Adjudication, "project",
-        ("public_id", "project_id", "item_id", "entry_id", "label_id", "reason", "is_blind", "created_by_id",
-         "created_at"),
+        ("public_id", "project_id", "item_id", "entry_id", "label_id", "reason", "is_blind", "had_file",
+         "created_by_id", "created_at"),
         ("is_current",), _IS_CURRENT, title=("public_id", "item__public_id"),
+    ),
+    Leaf(
+        "seen label", models.SeenLabel, "item__project", ("user_id", "item_id", "at"),
+        title=("user__email", "item__public_id"),
+    ),
+    Leaf(
+        "download", models.Download, "project", ("project_id", "user_id", "kind", "what", "last_ordinal", "at"),
+        title=("user__email", "what"),
     ),
     Leaf(
         "prompt", models.PromptVersion, "project",
@@ -219,7 +227,7 @@ PROJECT: tuple[Leaf, ...] = (
     Leaf(
         "estimate", models.Estimate, "project",
         ("project_id", "delivered_version_id", "round_id", "estimand", "label_id", "value", "low", "high", "n",
-         "n_unresolved", "population", "method", "reason", "created_at"),
+         "n_unresolved", "n_had_file", "population", "method", "reason", "created_at"),
         title=("estimand", "delivered_version__version"),
     ),
     Leaf(
@@ -286,6 +294,8 @@ NOT_SEALED: Mapping[type[Model], str] = {
     models.AddressLink: "events say which address was proven or changed",
     models.PasswordReset: "an event says what was made and used",
     models.SignInFailure: "kept for minutes",
+    models.UploadReservation: "kept for a day",
+    models.Heartbeat: "says that a worker lives, or that a write works",
     models.IdempotentRequest: "kept for a day",
     models.Seal: "the chain itself",
     models.SealedRows: "the chain itself",

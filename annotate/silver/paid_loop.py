@@ -5,14 +5,12 @@ their answers, and reserves for the attempts to send next; these are sent after 
 leaves open reservations whose cost nobody knows, and the run's next attempt writes them off (annotate/money/ledger.py).
 """
 
-import heapq
-import itertools
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
@@ -25,33 +23,20 @@ from annotate.money import budgets, ledger
 from annotate.money.ledger import Ask, End, State
 from annotate.providers.client import Client
 from annotate.providers.openai import Attempted, Endpoint, Outcome, most_micros
+from annotate.providers.outages import Outages
 from annotate.providers.outbound import OutboundError
-from annotate.providers.retries import CircuitBreaker, wait_before_retry
 from annotate.runs.attempt import Attempt
 from annotate.silver import connections, prompts
+from annotate.silver.stopping import Stopping
+from annotate.silver.tries import Tries, Try
 from annotate.silver.unusable import UnusableAnswers
 from models_ml.llm import chat
-from models_ml.llm.chat import Message
 from models_ml.types import Failure
 
 _SECONDS_BETWEEN_COMMITS = 0.05  # a commit takes about 4 ms, so that many answers at a time share one
 _MANY = 8  # with so many attempts in flight results wait for a shared commit, with fewer they do not
 _WAIT_SECONDS = 0.25  # for a result, before the clock and people's requests are looked at again
 _CHECK_SECONDS = 1.0  # between checks of the kill switch and the connection
-_GRACE_SECONDS = 1.5  # for attempts in flight to end when the run stops; then they are broken off
-
-
-class _Failed(OutboundError):
-    """The run ends because of the server, whatever the items are."""
-
-
-@dataclass(frozen=True)
-class _Try:
-    """The `number`-th request (from 1) about one item."""
-
-    item: Item
-    messages: Sequence[Message] = field(repr=False)
-    number: int = 1
 
 
 class Asking:
@@ -69,21 +54,21 @@ class Asking:
         self._attempt, self._prompt, self._endpoint, self._items = attempt, prompt, endpoint, items
         self._project = attempt.run.project
         self._budget = budgets.of(self._project, Budget.Kind.MACHINE)
-        self._rng = rng or np.random.default_rng()
-        self._breaker = CircuitBreaker(max_concurrency=endpoint.max_concurrency)
+        rng = rng or np.random.default_rng()
+        self._outages = Outages(
+            max_concurrency=endpoint.max_concurrency, most_seconds=settings.PRELABEL_OUTAGE_SECONDS, rng=rng
+        )
         self._unusable = UnusableAnswers()
-        self._first_tries = self._make_first_tries()
-        self._ready: deque[_Try] = deque()
-        self._retries: list[tuple[float, int, _Try]] = []  # a heap: due time, number that breaks ties, try
-        self._order = itertools.count()
-        self._in_flight: dict[int, tuple[LedgerEntry, _Try]] = {}  # by the entry's id
+        self._tries = Tries(self._make_first_tries(), most_waiting=4 * endpoint.max_concurrency, rng=rng)
+        self._in_flight: dict[int, tuple[LedgerEntry, Try]] = {}  # by the entry's id
+        self._probe: int | None = None  # the id of the entry of the call that looks whether the server is back
         self._ended: list[Attempted] = []  # attempts whose reservations are to be ended
         self._answers: list[tuple[Item, Failure]] = []  # of items that are never sent, to be stored
-        self._stop: GoldloopError | None = None
-        self._stop_at = 0.0  # when attempts in flight are broken off
+        self._stopping = Stopping()
         self._is_blocked = False  # the cap refused a reservation; attempts that end may make room
         self._n_done = 0
-        self._last_commit = self._last_check = 0.0
+        self._last_commit = self._last_check = self._last_told = 0.0
+        self._told: dict[str, Any] = {}
         self._alert: int | None = None
         self._n_total = items.count()
 
@@ -91,22 +76,25 @@ class Asking:
         """Return when each of the items was asked; raise what stopped the run before (paused, cancelled, failed)."""
         names = [label.name for label in prompts.label_specs(self._prompt.schema)]
         with Client(self._endpoint, labels=names) as client:
-            while self._stop is None and not self._is_finished():
+            while self._stopping.why is None and not self._is_finished():
                 self._turn(client)
-            self._wind_up(client)
-        if self._stop is not None:
-            raise self._stop
+                if self._stopping.why is not None:
+                    self._finish(client)  # and go on where the request to pause was taken back meanwhile
+            self._break_off(client)
+        if self._stopping.why is not None:
+            raise self._stopping.why
 
     def _turn(self, client: Client) -> None:
         self._check_requests()
         self._fetch(client)
         self._commit_and_send(client)
+        self._tell()
 
     def _is_finished(self) -> bool:
-        self._fill(1)
-        return not (self._ready or self._retries or self._in_flight or self._ended or self._answers)
+        self._tries.fill(1)
+        return self._tries.is_empty and not (self._in_flight or self._ended or self._answers)
 
-    def _make_first_tries(self) -> Iterator[_Try]:
+    def _make_first_tries(self) -> Iterator[Try]:
         opening = prompts.opening(self._prompt.schema, self._prompt.guidelines)
         for items in prompts.chunks(self._items):
             for item in items:
@@ -114,7 +102,7 @@ class Asking:
                 if failure := chat.without_asking(parts):
                     self._answers.append((item, failure))
                 else:
-                    yield _Try(item, chat.messages(opening, parts))
+                    yield Try(item, chat.messages(opening, parts))
 
     # Attempts that have ended
 
@@ -122,66 +110,71 @@ class Asking:
         """Take the results that have come; with many attempts in flight wait a little, so that more share a commit."""
         if len(self._in_flight) >= _MANY:
             time.sleep(max(0.0, self._last_commit + _SECONDS_BETWEEN_COMMITS - time.monotonic()))
-        has_work = bool(self._ready) and self._n_free(client) > 0 and not self._is_blocked
-        self._take(client.results(0.0 if has_work else self._wait()))
-        if not self._in_flight and self._retries and not has_work:
-            time.sleep(self._wait())  # no result can come: wait for the next retry
+        has_work = bool(self._tries.ready) and self._n_free(client) > 0 and not self._is_blocked
+        self._take(client, client.results(0.0 if has_work else self._wait()))
+        if not (has_work or self._in_flight or self._answers):
+            time.sleep(self._wait())  # no result can come: wait for the next try
 
     def _n_free(self, client: Client) -> int:
-        """How many more attempts may be sent now."""
-        room = self._unusable.room(len(self._in_flight) - len(self._ended))
-        return client.n_free if room is None else min(client.n_free, room)
+        """How many more attempts may be sent now: one while the server is away, when it is time to look again."""
+        n_out = len(self._in_flight) - len(self._ended)
+        rooms = [client.n_free, self._unusable.room(n_out)]
+        if self._outages.is_away:
+            rooms.append(0 if self._probe is not None or self._outages.seconds_left else 1)
+        return min(room for room in rooms if room is not None)
 
     def _wait(self) -> float:
-        due = self._retries[0][0] - time.monotonic() if self._retries else _WAIT_SECONDS
-        return min(max(due, 0.0), _WAIT_SECONDS)
+        """Until something is due; what is due already waits for room, and so for a result."""
+        return min(wait for wait in (self._tries.seconds_left, self._outages.seconds_left, _WAIT_SECONDS) if wait)
 
-    def _take(self, ended: list[Attempted]) -> None:
+    def _take(self, client: Client, ended: list[Attempted]) -> None:
         for one in ended:
             self._ended.append(one)
-            self._breaker.record(one)
+            self._judge(one)
             if one.answer is not None and one.outcome is Outcome.ANSWERED:
                 self._unusable.record(one.answer)
-            if one.answer is None and self._stop is None:
-                self._retry_later(one)
-        if self._breaker.why and self._stop is None:
-            self._halt(_Failed(self._breaker.why))
-        if self._unusable.why and self._stop is None:
-            self._halt(RunPaused(self._unusable.why))
+            if one.answer is None:
+                tried = self._in_flight[_key(one)][1]
+                self._tries.failed(tried, one, is_away=self._outages.is_away)
+        if self._outages.is_away and ended:
+            client.recall()  # what is not sent yet would only break, too
+        if self._outages.why:
+            self._halt(OutboundError(self._outages.why))  # whatever the items are
+        if why := self._outages.gave_up or self._unusable.why:
+            self._halt(RunPaused(why))
 
-    def _retry_later(self, ended: Attempted) -> None:
-        """Plan another try at the item, which needs a reservation of its own, or leave the item without an answer."""
-        before = self._in_flight[_key(ended)][1]
-        wait = wait_before_retry(before.number, ended, self._rng)
-        if wait is not None:
-            due = replace(before, number=before.number + 1)
-            heapq.heappush(self._retries, (time.monotonic() + wait, next(self._order), due))
+    def _judge(self, one: Attempted) -> None:
+        """Whether the server is away, by one more attempt, and whose fault the failures before it were."""
+        was_away, is_probe = self._outages.is_away, _key(one) == self._probe
+        self._outages.record(one, is_probe=is_probe)
+        self._probe = None if is_probe else self._probe
+        if self._outages.is_away and not was_away:
+            self._tries.forgive()
+            self._attempt.say(_("The server does not answer: %(reason)s") % {"reason": one.reason})
+        elif was_away and not self._outages.is_away:
+            self._attempt.say(_("The server answers again."))
+        elif one.answer is not None:
+            self._tries.blame()
 
     # Attempts to send
 
-    def _fill(self, n: int) -> None:
-        """Make up to `n` tries ready: due retries first, then first tries, unless many retries wait already."""
-        now = time.monotonic()
-        while len(self._ready) < n and self._retries and self._retries[0][0] <= now:
-            self._ready.append(heapq.heappop(self._retries)[2])
-        if len(self._retries) < 4 * self._endpoint.max_concurrency:
-            self._ready.extend(itertools.islice(self._first_tries, max(0, n - len(self._ready))))
-
     def _commit_and_send(self, client: Client) -> None:
-        n_free = 0 if self._stop else self._n_free(client)
-        self._fill(n_free)
-        wanted = [] if self._is_blocked and not self._ended else list(itertools.islice(self._ready, n_free))
+        n_free = 0 if self._stopping.why else self._n_free(client)
+        self._tries.fill(n_free)
+        ready = self._tries.ready
+        wanted = [] if self._is_blocked and not self._ended else [ready[n] for n in range(min(n_free, len(ready)))]
         if not (wanted or self._ended or self._answers):
             return
         entries = self._commit(wanted)
         failpoints.hit("prelabel.reserved")
         for entry in entries:
-            one = self._ready.popleft()
+            one = ready.popleft()
             self._in_flight[entry.pk] = entry, one
+            self._probe = entry.pk if self._outages.is_away else self._probe
             client.submit(entry.pk, one.messages)
         failpoints.hit("prelabel.sent")
 
-    def _commit(self, wanted: Sequence[_Try]) -> list[LedgerEntry]:
+    def _commit(self, wanted: Sequence[Try]) -> list[LedgerEntry]:
         """One transaction: end the reservations of ended attempts, store their answers, reserve for `wanted`.
 
         Returns the new entries, for the first of `wanted` as far as the cap has room.
@@ -195,10 +188,10 @@ class Asking:
                 self._attempt.write(n_done, self._n_total)
                 ledger.end(self._budget, ends)
                 prompts.store(prompt=self._prompt, items=[i for i, _a in answered], answers=[a for _i, a in answered])
-                entries = self._reserve(wanted) if self._stop is None else []
+                entries = self._reserve(wanted) if self._stopping.why is None else []
                 failpoints.hit("prelabel.commit")
         except (RunPaused, RunCancelled) as request:  # raised by `write`: the transaction was undone, so commit again
-            self._halt(request)
+            self._halt(request, is_requested=True)
             return self._commit([])
         for one in self._ended:
             del self._in_flight[_key(one)]
@@ -206,7 +199,7 @@ class Asking:
         self._last_commit = time.monotonic()
         return entries
 
-    def _reserve(self, wanted: Sequence[_Try]) -> list[LedgerEntry]:
+    def _reserve(self, wanted: Sequence[Try]) -> list[LedgerEntry]:
         asks = [Ask(most_micros(self._endpoint, one.messages), one.item.pk) for one in wanted]
         try:
             entries = ledger.reserve(self._budget, asks, run=self._attempt.run, prompt=self._prompt)
@@ -240,10 +233,12 @@ class Asking:
                 self._check_budget()
         except RunLost:
             raise  # another attempt has the run: this one must not write any more
+        except (RunPaused, RunCancelled) as request:
+            self._halt(request, is_requested=True)
         except BudgetReached as stopped:
-            self._halt(RunPaused(str(stopped)))
+            self._halt(RunPaused(str(stopped)), is_emergency=True)
         except GoldloopError as why:
-            self._halt(why)
+            self._halt(why, is_emergency=True)
 
     def _check_budget(self) -> None:
         now = budgets.of(self._project, Budget.Kind.MACHINE)
@@ -254,21 +249,39 @@ class Asking:
             self._attempt.say(_("%(percent)d %% of the cap is spent or reserved.") % {"percent": alert})
         self._alert = alert
 
-    def _halt(self, why: GoldloopError) -> None:
-        if self._stop is None:
-            self._stop, self._stop_at = why, time.monotonic() + _GRACE_SECONDS
-            self._attempt.obeyed()  # from here on the attempt only ends its reservations
-            self._ready.clear()
-            self._retries.clear()
+    def _halt(self, why: GoldloopError, *, is_emergency: bool = False, is_requested: bool = False) -> None:
+        if self._stopping.begin(why, is_emergency=is_emergency, is_requested=is_requested):
+            self._attempt.obeyed()  # from here on requests change only how it stops
 
-    def _wind_up(self, client: Client) -> None:
-        """Let attempts in flight end, break off those that take too long, and end all their reservations."""
-        while self._in_flight and (left := self._stop_at - time.monotonic()) > 0:
-            self._take(client.results(min(left, _WAIT_SECONDS)))
+    def _finish(self, client: Client) -> None:
+        """Let the calls in flight end and settle each at its price, for as long as `Stopping` waits."""
+        client.recall()
+        while self._in_flight and self._stopping.seconds_left > 0:
+            self._tell()
+            self._take(client, client.results(min(self._stopping.seconds_left, _WAIT_SECONDS)))
             if self._ended:
                 self._commit([])
+            self._check_requests()
+            if self._stopping.follow(self._attempt.requested_action):
+                self._attempt.obeys_again()
+                return
+
+    def _tell(self) -> None:
+        """Let people see that the server is away, or how many calls are in flight while the run stops."""
+        told: dict[str, Any] = {}
+        if self._stopping.why is not None:
+            told = {"finishing": len(self._in_flight)}
+        elif (waiting := self._outages.waiting) is not None:
+            told = {"waiting": waiting.facts()}
+        now = time.monotonic()
+        if told != self._told and now - self._last_told >= _CHECK_SECONDS / 2:
+            self._told, self._last_told = told, now
+            self._attempt.show_facts(told)
+
+    def _break_off(self, client: Client) -> None:
+        """Break off the calls that are still in flight, and end all reservations."""
         client.close()
-        self._take(client.results(0.0))
+        self._take(client, client.results(0.0))
         if self._ended or self._answers:
             self._commit([])
         if self._in_flight:  # the client did not close in time, so nobody knows how these attempts ended

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
 
-from annotate import access, projects
+from annotate import access, projects, samples
 from annotate.errors import Conflict, InvalidInput
 from annotate.models import Budget, Item, Project, User
 from annotate.money import budgets
@@ -78,7 +78,8 @@ def quote(*, project: Project, by: User, n_previews: int = 3, failed_again: bool
     # The items with the smallest permanent random numbers are a random sample, the same at each call.
     items = list(found.select_related("content").order_by("prn")[:_SAMPLE])
     n_items = len(items) if len(items) < _SAMPLE else found.count()
-    previews = [_preview(project, item, endpoint) for item in items[:n_previews]]
+    shown = found.select_related("content").filter(samples.for_examples()).order_by("prn")[:n_previews]
+    previews = [_preview(project, item, endpoint) for item in shown]
     budget = budgets.of(project, Budget.Kind.MACHINE)
     parts = [prompts.parts_of(item) for item in items]
     inputs, outputs, micros, most = _ranges(project, parts, endpoint, n_items)

@@ -26,6 +26,8 @@ CHECKS: dict[str, Check] = {
     "leases end with their round": answers.leases_end_with_their_round,
     "counted answers had a lease": answers.counted_answers_had_a_lease,
     "blind questions show nothing": answers.blind_arms_show_nothing,
+    "who saw a label answers as not blind": answers.who_saw_answers_as_not_blind,
+    "who had the file is marked": answers.who_had_the_file_is_marked,
     "draws came with their round": events.draws_came_with_their_round,
     "members came by an event": events.members_came_by_an_event,
     "gold ends for a reason": events.gold_ends_for_a_reason,

@@ -1,12 +1,17 @@
 """Checks of questions, leases and answers (I-1, I-2, I-9, S-1)."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from django.db.models import Count, Exists, F, Max, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 
-from annotate.models import Annotation, Draw, Lease, Project, QueueEntry, Round
+from annotate.dataset import downloads
+from annotate.models import Annotation, Draw, Lease, Project, QueueEntry, Round, SeenLabel
 from annotate.models.project import ALWAYS_BLIND, SuggestionPolicy
+
+# What an answer knows of its author is read when its request begins; what is recorded while it is stored is none.
+_UNDER_WAY = timedelta(minutes=1)
 
 
 def answers_within_overlap(project: Project) -> Iterator[str]:
@@ -81,3 +86,26 @@ def blind_arms_show_nothing(project: Project) -> Iterator[str]:
     answers = Annotation.objects.filter(project=project).exclude(suggestion=SuggestionPolicy.HIDDEN)
     if seen := answers.filter(drawn).select_related("item").first():
         yield f"answer {seen.public_id} to item {seen.item.public_id} was given in sight of the machine's"
+
+
+def who_saw_answers_as_not_blind(project: Project) -> Iterator[str]:
+    """S-5: a counted answer to an item whose machine label its author had seen by itself before is not blind."""
+    seen = SeenLabel.objects.filter(item=OuterRef("item"), user=OuterRef("annotator"))
+    before = seen.filter(at__lt=OuterRef("created_at") - _UNDER_WAY)
+    blind = Annotation.objects.filter(project=project, is_blind=True, is_counted=True, entry__isnull=False)
+    if wrong := blind.filter(Exists(before)).select_related("item").first():
+        yield f"answer {wrong.public_id} to item {wrong.item.public_id} is blind, and its author had seen the machine's"
+
+
+def who_had_the_file_is_marked(project: Project) -> Iterator[str]:
+    """S-5: answers and decisions are marked if, and only if, their author had got the machines' labels in a file."""
+    answers = project.annotations.filter(entry__isnull=False)
+    for rows, author in ((answers, "annotator"), (project.adjudications.all(), "created_by")):
+        had = downloads.had(person=OuterRef(author), project=project, ordinal=OuterRef("item__ordinal"))
+        rows = rows.select_related("item").order_by("pk")
+        sure = Exists(had.filter(at__lt=OuterRef("created_at") - _UNDER_WAY))
+        if wrong := rows.filter(sure, had_file=False).first():
+            yield f"{wrong.public_id} on item {wrong.item.public_id} is by somebody who had the file, and is not marked"
+        ever = Exists(had.filter(at__lt=OuterRef("created_at")))
+        if wrong := rows.filter(~ever, had_file=True).first():
+            yield f"{wrong.public_id} on item {wrong.item.public_id} is marked, and its author got no file before"

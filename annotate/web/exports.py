@@ -6,17 +6,19 @@ from typing import Any
 
 import orjson
 from django.core.paginator import Paginator
+from django.db.models import OuterRef
 from django.http import FileResponse, HttpResponse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
-from annotate import files
+from annotate import files, samples
 from annotate.access import MAY
+from annotate.dataset import downloads
 from annotate.dataset import files as dataset_files
 from annotate.dataset.export import FORMATS
-from annotate.labeling import queue
-from annotate.models import Export, Member, Run
+from annotate.labeling import visibility
+from annotate.models import Export, Item, Member, Run
 from annotate.web.fixing import Fixing
 from annotate.web.http.guards import ProjectRequest, project_page
 from annotate.web.http.htmx import render_page
@@ -79,10 +81,12 @@ def list_exports(request: ProjectRequest) -> HttpResponse:
 @require_GET
 @project_page(to="download")
 def download(request: ProjectRequest, run: str, name: str) -> HttpResponse:
-    """Send a file of an export. Only names that the export recorded are served; any other is a 404."""
+    """Send a file of an export, recorded first. Only names that the export recorded are served; others are a 404."""
     export = dataset_files.find(project=request.member.project, public_id=run)
+    file = dataset_files.opened(export, name)
+    downloads.of_file(export, name, by=request.member.user)
     return FileResponse(  # type: ignore[return-value]
-        dataset_files.opened(export, name),
+        file,
         as_attachment=True,
         filename=name,
         content_type=dataset_files.content_type(name),
@@ -95,7 +99,10 @@ def _release(export: Export) -> Release:
 
 
 def _preview(release: Release, member: Member) -> list[list[Any]]:
-    """The first rows of the export's JSON Lines file, shortened, without items that this member may still be asked."""
+    """Some of the first rows of the export's JSON Lines file, shortened: of items that may be examples.
+
+    None of them is open and blind for this member, and that they were seen is recorded first.
+    """
     name = next((file["name"] for file in release.export.files if file["name"].endswith(".jsonl")), "")
     stored = dataset_files.stored_name(release.export, name)
     if stored is None:
@@ -105,18 +112,20 @@ def _preview(release: Release, member: Member) -> list[list[Any]]:
             rows = [orjson.loads(line) for line in itertools.islice(file, _PREVIEW_READ)]
     except (OSError, ValueError):
         return []
-    asked = _asked(rows, member)
-    shown = [row for row in rows if row.get("id") not in asked][:_PREVIEW_ROWS]
+    examples = _examples(rows, member)
+    shown = [row for row in rows if row.get("id") in examples][:_PREVIEW_ROWS]
+    if not visibility.record_seen(items=[examples[row["id"]] for row in shown], by=member.user):
+        return []
     return [[_shown(row.get(column)) for column in _PREVIEW] for row in shown]
 
 
-def _asked(rows: list[dict[str, Any]], member: Member) -> set[str]:
-    """Ids of those rows' items that are questions of the open round for this member."""
-    if member.role not in MAY["annotate"]:
-        return set()
+def _examples(rows: list[dict[str, Any]], member: Member) -> dict[str, int]:
+    """Those of the rows' items that this member may see with a machine's label: the primary key by public id."""
     ids = [row.get("id") for row in rows]
-    questions = queue.of_open_round(member.project)
-    return set(questions.filter(item__public_id__in=ids).values_list("item__public_id", flat=True))
+    items = Item.objects.filter(samples.for_examples(), project=member.project, public_id__in=ids)
+    if member.role in MAY["annotate"]:
+        items = items.exclude(visibility.is_open_blind(member.project, OuterRef("pk")))
+    return dict(items.values_list("public_id", "pk"))
 
 
 def _shown(value: Any) -> str:

@@ -1,5 +1,6 @@
 """Pages to send a file, preview its import, start and watch the import, and download quarantined lines."""
 
+from itertools import islice
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,13 +14,13 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_GET, require_POST
 
 from annotate import projects, tasks
-from annotate.errors import Conflict, InvalidInput, NotFound
+from annotate.errors import Conflict, InvalidInput, NotFound, QuotaReached
 from annotate.formats.dialect import DELIMITERS
 from annotate.imports import preview as upload_preview
-from annotate.imports import uploads
+from annotate.imports import quotas, uploads
 from annotate.items import CORRECTIONS
 from annotate.modalities import modality
-from annotate.models import Import, Project, Run, Upload
+from annotate.models import Import, Project, Run, Upload, UploadReservation
 from annotate.silver import quotes
 from annotate.web import import_choices as choosing
 from annotate.web.fixing import Fixing
@@ -30,6 +31,7 @@ from annotate.web.http.uploading import FIELD, Spool, takes_file
 from annotate.web.run_status import Status, status
 
 _PAGE = 50
+_SHOWN_METADATA = 30  # of a row of the preview
 _PIECE = 1 << 20
 _KEPT = ("format", "encoding", "delimiter", "header_line", "quoting", "column_", "label_", "meaning_")
 
@@ -44,20 +46,35 @@ def list_imports(request: ProjectRequest) -> HttpResponse:
 @require_POST
 @project_page(to="manage")
 def upload(request: ProjectRequest) -> HttpResponse:
-    if takes_file(request):
-        request.upload_handlers = [Spool(request)]
-    return refused_read(request) or _receive(request)
+    """Room for the whole body is reserved before it is read: its length is that of the file and the form around it."""
+    if not takes_file(request):
+        return refused_read(request) or _receive(request, None)
+    length = int(request.META.get("CONTENT_LENGTH") or 0)
+    try:
+        with quotas.reserved(project=request.member.project, by=request.member.user, n_bytes=length) as room:
+            request.upload_handlers = [Spool(request)]
+            return refused_read(request) or _receive(request, room)
+    except QuotaReached as error:
+        request.upload_handlers = [Spool(request, keeps=False)]
+        return refused_read(request) or _beyond_quota(request, error)
 
 
 @csrf_protect
-def _receive(request: ProjectRequest) -> HttpResponse:
+def _beyond_quota(request: ProjectRequest, error: QuotaReached) -> HttpResponse:
+    response = _imports_page(request, str(error), status=429)
+    response.headers["Retry-After"] = str(error.seconds)
+    return response
+
+
+@csrf_protect
+def _receive(request: ProjectRequest, room: UploadReservation | None) -> HttpResponse:
     """Store the file and go to its preview; a file that cannot be used is not kept."""
     project, file = request.member.project, request.FILES.get(FIELD)
     try:
         if file is None:
             raise InvalidInput(_("Choose a file first."))
         name, chunks = file.name or "", file.chunks(_PIECE)
-        sent = uploads.receive(project=project, by=request.member.user, file_name=name, chunks=chunks)
+        sent = uploads.receive(project=project, by=request.member.user, file_name=name, chunks=chunks, room=room)
     except InvalidInput as error:
         is_too_large = file is not None and (file.size or 0) > settings.UPLOAD_MAX_BYTES
         return _imports_page(request, str(error), status=413 if is_too_large else 422)
@@ -181,6 +198,7 @@ def _imports_page(request: ProjectRequest, problem: str = "", status: int = 200)
     context = {
         "problem": problem,
         "limit": settings.UPLOAD_MAX_BYTES,
+        "quota": quotas.usage(project),
         "statuses": statuses,
         "unfinished": None if is_alive else _unfinished(project),
         "waiting": [] if is_alive else waiting,
@@ -212,7 +230,8 @@ def _shown(upload: Upload, seen: upload_preview.Preview, answers: dict[str, str]
         "delimiter_name": choosing.DELIMITER_WORDS[DELIMITERS[seen.dialect.delimiter]],
         "encoding_name": choosing.ENCODING_WORDS[seen.dialect.encoding],
         "columns": [(column, choosing.ROLES.get(column.role or "")) for column in seen.columns],
-        "rows": [(row, list(row.metadata.items())) for row in seen.rows],  # a key "items" would hide dict.items
+        # A key "items" would hide dict.items.
+        "rows": [(row, list(islice(row.metadata.items(), _SHOWN_METADATA))) for row in seen.rows],
         "rejected": seen.rejected[: upload_preview.N_SHOWN],
         "n_sound": seen.n_new + seen.n_revived + seen.n_duplicates,
         "labels": [
@@ -232,10 +251,15 @@ def _shown(upload: Upload, seen: upload_preview.Preview, answers: dict[str, str]
 
 def _counted(upload: Upload, seen: upload_preview.Preview) -> Status | None:
     """The last count of this file as it is read now."""
-    wanted = {"upload": upload.public_id, "dialect": seen.dialect.to_json(), "columns": seen.mapping}
     runs = upload.project.runs.filter(kind="count", parameters__upload=upload.public_id).order_by("-id")[:10]
-    found = next((run for run in runs if run.parameters == wanted), None)
+    found = next((run for run in runs if _reads_like(run, seen)), None)
     return status(found) if found else None
+
+
+def _reads_like(run: Run, seen: upload_preview.Preview) -> bool:
+    """Whether the run reads the file as the preview does; of what it has still to detect nothing is known."""
+    read = run.findings or run.parameters
+    return read["dialect"].items() <= seen.dialect.to_json().items() and read["columns"] == seen.mapping
 
 
 def _statuses(project: Project) -> list[Status]:

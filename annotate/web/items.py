@@ -1,7 +1,6 @@
 """Pages of items: search, one item with its history, withdraw, correct; skipped, flagged and quarantined ones.
 
-The lists show neither machine labels nor metadata. The page of one item shows each member what item_history.sight
-allows.
+The lists show neither machine labels nor metadata. The page of one item shows each member what visibility.look allows.
 """
 
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from annotate import items, labels
 from annotate.access import MAY
 from annotate.errors import Conflict, InvalidInput, NotFound
 from annotate.imports import uploads
+from annotate.labeling import visibility
 from annotate.modalities import modality
 from annotate.models import Annotation, Import, Item, Member, Project, QueueEntry, RejectedRow, Round, User
 from annotate.models.annotation import SkipReason
@@ -102,12 +102,13 @@ def list_items(request: ProjectRequest) -> HttpResponse:
 def show(request: ProjectRequest, item: str) -> HttpResponse:
     project, member = request.member.project, request.member
     found = items.find(project=project, public_id=item)
-    seen = item_history.sight(found, member)
+    seen = visibility.look(found, member)
     context = {
         "item": found,
         "replaced_by": getattr(found, "replaced_by", None),
         "parts": modality(found.modality).screen_parts(found.content.payload),
-        "metadata": found.content.metadata if seen.machines else {},
+        "metadata": visibility.metadata(found, member, seen),
+        "is_marked": member.role in MAY["annotate"] and visibility.seen_by(member.user, found).exists(),
         "seen": seen,
         "happenings": [(one, words(one)) for one in item_history.load(found, seen)],
     }
@@ -243,6 +244,7 @@ def _wanted(request: ProjectRequest, sources: list[Import]) -> tuple[items.Searc
         state=asked.get("state", "") if asked.get("state") in ("pool", "withdrawn") else "",
         has=frozenset(asked.getlist("has")) & allowed,
         source=source.pk if source else None,
+        may_be_asked=request.member.role in MAY["annotate"],
     )
     return wanted, place if source else None
 

@@ -172,40 +172,48 @@ def draft(request: ProjectRequest) -> HttpResponse:
 @project_page(to="annotate")
 @_own_session
 def reveal(request: ProjectRequest) -> HttpResponse:
-    """The machine's label of a question, if its suggestion policy allows that now."""
+    """The machine's label of a question, once its suggestion policy opens it; a form leads to the own history."""
     project = request.member.project
     suggestion = suggestions.reveal(
         lease_id=labeling_io.one_id(request.POST, "lease"), project=project, by=_me(request)
     )
-    return _html(request, labeling_io.suggestion_html(request, suggestion))
+    return _opened(request, labeling_io.suggestion_html(request, suggestion))
 
 
 @require_POST
 @project_page(to="annotate")
 @_own_session
 def why(request: ProjectRequest) -> HttpResponse:
-    """The reasons why a question's item was drawn, once the person has answered it."""
+    """The reasons why a question's item was drawn, once they are open; a form leads to the own history."""
     project = request.member.project
     arms = suggestions.why(lease_id=labeling_io.one_id(request.POST, "lease"), project=project, by=_me(request))
-    return _html(request, labeling_io.reasons_html(request, arms))
+    return _opened(request, labeling_io.reasons_html(request, arms))
 
 
 @require_GET
 @never_cache
 @project_page(to="annotate")
 def history(request: ProjectRequest) -> HttpResponse:
-    """The person's last answers in the open round, newest first, each with what is needed to change it."""
+    """The person's last answers in the open round, newest first, each with what is needed to change it.
+
+    As a page also those of closed rounds, which cannot be changed: there, why they were asked and the machine's label
+    open.
+    """
     project = request.member.project
     past = [labeling_io.past(one, project) for one in answering.history(project=project, by=_me(request))]
     if wants_json(request):
         is_open = bool(past) or queue.of_open_round(project).exists()
         items = [labeling_io.as_json(item) for item in past]
         return JsonResponse({"items": items, "is_open": is_open, "schema": request.member.schema_version})
-    return render(request, "annotate/labeling/history.html", {"past": past})
+    closed = [labeling_io.closed(one, project) for one in suggestions.past(project=project, by=_me(request))]
+    return render(request, "annotate/labeling/history.html", {"past": past, "closed": closed})
 
 
-def _html(request: ProjectRequest, html: str) -> HttpResponse:
-    return JsonResponse({"html": html}) if wants_json(request) else HttpResponse(html)
+def _opened(request: ProjectRequest, html: str) -> HttpResponse:
+    """What was opened, for the script; for a form the page of own answers, which shows it from now on."""
+    if wants_json(request):
+        return JsonResponse({"html": html})
+    return go_to(request, reverse("labeling-history", args=[request.member.project.slug]))
 
 
 def _me(request: ProjectRequest) -> Any:

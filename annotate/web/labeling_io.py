@@ -23,7 +23,7 @@ from annotate.models.annotation import SkipReason
 from annotate.models.project import Arm, SuggestionPolicy
 
 _MANY = 10  # with more labels than this, not every label has a key
-_FOR_SCRIPT = ("lease", "draft", "answer", "words", "may_reveal")
+_FOR_SCRIPT = ("lease", "draft", "answer", "words")
 _ID_LENGTH = 20
 _AT_ONCE = 50  # leases that one request may name
 _MOST_VERSIONS = 2**31 - 1  # of labels: what the column holds
@@ -194,13 +194,22 @@ def past(one: answering.OwnAnswer, project: Project) -> dict[str, Any]:
         "skipped": _skipped(annotation),
         "is_counted": annotation.is_counted,
     }
-    item["may_reveal"] = _may_reveal(annotation)
+    return item
+
+
+def closed(one: suggestions.PastAnswer, project: Project) -> dict[str, Any]:
+    """One of a person's answers of a closed round, with what they have opened of it, as values for the page."""
+    item = past(one.answer, project)
+    assert one.answer.annotation.entry is not None
+    item["round"] = one.answer.annotation.entry.round.index
+    item["reasons"] = _reasons(one.arms) if one.arms is not None else None
+    item["may_reveal"], item["suggestion"] = one.may_reveal, one.suggestion
     return item
 
 
 def stored(annotation: Annotation) -> dict[str, Any]:
     """The script's reply about a stored answer; more queries only if the answer is not counted."""
-    body = {"is_counted": annotation.is_counted, "may_reveal": _may_reveal(annotation)}
+    body: dict[str, Any] = {"is_counted": annotation.is_counted}
     return body if annotation.is_counted else {**body, "why": answering.why_uncounted(annotation)}
 
 
@@ -269,10 +278,12 @@ def empty_html(request: HttpRequest, context: dict[str, Any]) -> str:
 
 
 def reasons_html(request: HttpRequest, arms: Sequence[str]) -> str:
-    reasons = [str(_REASONS[Arm(arm)]) for arm in arms if arm in _REASONS] or [
-        _("It was among the items of this round.")
-    ]
-    return render_to_string("annotate/labeling/_why.html", {"reasons": reasons}, request=request)
+    return render_to_string("annotate/labeling/_why.html", {"reasons": _reasons(arms)}, request=request)
+
+
+def _reasons(arms: Sequence[str]) -> list[str]:
+    found = [str(_REASONS[Arm(arm)]) for arm in arms if arm in _REASONS]
+    return found or [_("It was among the items of this round.")]
 
 
 def suggestion_html(request: HttpRequest, suggestion: suggestions.Suggestion) -> str:
@@ -346,10 +357,6 @@ def _words(one: answering.OwnAnswer) -> str:
 def _skipped(annotation: Annotation) -> str | None:
     """The reason of a skip, in words; None for a label."""
     return str(SKIP_REASONS[SkipReason(annotation.skip_reason)]) if annotation.skip_reason else None
-
-
-def _may_reveal(annotation: Annotation) -> bool:
-    return annotation.suggestion == SuggestionPolicy.REVEALED and annotation.label_id is not None
 
 
 def _clean(form: forms.Form) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
-from django.db.models import Count, F, Q, Sum, Window
+from django.db.models import Count, Exists, F, OuterRef, Q, Sum, Window
 from django.db.models.functions import RowNumber
 from django.http import HttpResponse
 from django.urls import reverse
@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
-from annotate import projects
+from annotate import projects, samples
 from annotate.access import MAY
 from annotate.errors import Conflict, InvalidInput
 from annotate.models import Budget, Connection, Item, LedgerEntry, Member, Prediction, Project, PromptVersion, Run
@@ -240,8 +240,13 @@ def _look(text: str) -> int:
 
 
 def _item(project: Project, look: int) -> tuple[Item | None, int]:
-    """The item at place `look` of a fixed random order, and its place; after the last comes the first."""
-    pool = Item.objects.filter(project=project).in_pool().select_related("content").order_by("prn", "pk")
+    """The example at place `look` of a fixed random order, and its place; after the last comes the first."""
+    pool = (
+        Item.objects.filter(samples.for_examples(), project=project)
+        .in_pool()
+        .select_related("content")
+        .order_by("prn", "pk")
+    )
     found = pool[look : look + 1].first() if look else None
     return (found, look) if found else (pool.first(), 0)
 
@@ -286,12 +291,18 @@ def _chosen(made: list[Made], version: str) -> Made | None:
 
 
 def _failures(made: Made, member: Member) -> list[Failed]:
-    """The failures of a prompt version by kind, the most frequent first, each with a few items."""
+    """The failures of a prompt version by kind, the most frequent first, each with a few items of no sample."""
     kinds = sorted(((n, kind) for kind, n in made.counts.items() if kind != _OK), reverse=True)
     if not kinds:
         return []
     place = Window(RowNumber(), partition_by=F("status"), order_by=F("pk").asc())
-    rows = made.prompt.predictions.failed().annotate(place=place).filter(place__lte=_EXAMPLES)
+    examples_only = Item.objects.filter(samples.for_examples(), pk=OuterRef("item"))
+    rows = (
+        made.prompt.predictions.failed()
+        .filter(Exists(examples_only))
+        .annotate(place=place)
+        .filter(place__lte=_EXAMPLES)
+    )
     examples: dict[str, list[Prediction]] = {}
     for row in replies.with_readable(rows.select_related("item"), member):
         examples.setdefault(row.status, []).append(row)

@@ -9,7 +9,7 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from annotate import projects
+from annotate import markdown, projects
 from annotate.errors import InvalidInput
 from annotate.models import Project
 from annotate.models.base import time_zones
@@ -71,7 +71,7 @@ def long_text(label: Any, help_text: Any = "", required: bool = False, rows: int
 
 
 def _guidelines(help_text: Any = "") -> forms.CharField:
-    return long_text(gettext_lazy("Guidelines, in Markdown"), help_text, rows=16, maxlength=projects.MAX_GUIDELINES)
+    return long_text(gettext_lazy("Guidelines, in Markdown"), help_text, rows=16, maxlength=markdown.MOST_CHARACTERS)
 
 
 class SettingsForm(Form):

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotate import project_settings, projects
+from annotate import markdown, project_settings, projects, turns
 from annotate.errors import Conflict, InvalidInput, NotFound
 from annotate.models import GuidelineVersion, Project
 from annotate.silver import connections
@@ -25,6 +25,7 @@ from annotate.web.project_forms import MODALITIES, GuidelinesForm, SettingsForm,
 
 _shown_and_sent = require_http_methods(["GET", "HEAD", "POST"])
 _PAGE = 25  # versions of the guidelines
+_MOST_COMPARED = 1_000_000  # pairs of lines
 _MOST_VERSIONS = 1_000_000  # larger numbers do not fit into the column
 _FIELD_OF = {"human_price_micros": "human_price"}  # settings whose form field has another name
 
@@ -128,9 +129,10 @@ def guidelines_version(request: ProjectRequest, version: int) -> HttpResponse:
 @require_POST
 def preview(request: HttpRequest) -> HttpResponse:
     """Markdown rendered and sanitized, as pages show it, for people who write guidelines or make a project."""
-    markdown = request.POST.get("guidelines", "")[: projects.MAX_GUIDELINES]
-    context = {"guidelines": GuidelineVersion(markdown=markdown)}
-    return render(request, "annotate/project_settings/_preview.html", context)
+    text = request.POST.get("guidelines", "")[: markdown.MOST_CHARACTERS]
+    context = {"guidelines": GuidelineVersion(markdown=text)}
+    with turns.HEAVY.taken(request.user.pk):
+        return render(request, "annotate/project_settings/_preview.html", context)
 
 
 @dataclass(frozen=True)
@@ -143,9 +145,27 @@ class Line:
 
 def difference(before: str, after: str) -> list[Line]:
     """Both texts as one list of lines; of long equal parts only the lines around a change."""
-    found = list(difflib.unified_diff(before.splitlines(), after.splitlines(), n=3, lineterm=""))
+    old, new = before.splitlines(), after.splitlines()
+    if len(old) * len(new) > _MOST_COMPARED:  # difflib could take minutes; what is equal at both ends is left out
+        old, new = _without_equal_ends(old, new)
+        if len(old) * len(new) > _MOST_COMPARED:
+            return [Line("-", text) for text in old] + [Line("+", text) for text in new]
+    found = list(difflib.unified_diff(old, new, n=3, lineterm=""))
     rows = found[2:]  # without the two lines of file names
     return [Line("…", "") if row.startswith("@@") else Line(row[0].strip(), row[1:]) for row in rows]
+
+
+def _without_equal_ends(old: list[str], new: list[str]) -> tuple[list[str], list[str]]:
+    """Both without the lines that are equal at the beginning and at the end, except the nearest three."""
+    start = max(0, _n_equal(old, new) - 3)
+    old, new = old[start:], new[start:]
+    end = max(0, _n_equal(old[::-1], new[::-1]) - 3)
+    return old[: len(old) - end], new[: len(new) - end]
+
+
+def _n_equal(old: list[str], new: list[str]) -> int:
+    """How many lines are equal at the beginning."""
+    return next((n for n, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
 
 
 def _form(project: Project, posted: Any) -> SettingsForm:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -11,8 +12,8 @@ from django.utils.translation import gettext_lazy, ngettext
 from annotate.models import Project, Run
 from annotate.reports import next_step, round_sizes
 from annotate.templatetags.figures import count, interval, percent
+from annotate.web import live_run
 
-_SECONDS_TO_CLAIM = 15  # workers look every 10 s; a run that is queued for longer lacks a worker
 _SECONDS_NEW = 120
 
 STATES: dict[str, Promise] = {
@@ -27,6 +28,8 @@ STATES: dict[str, Promise] = {
 _REQUESTED: dict[str, Promise] = {
     Run.Action.PAUSE: gettext_lazy("stops in a moment, to pause"),
     Run.Action.CANCEL: gettext_lazy("stops in a moment, for good"),
+    Run.Action.PAUSE_NOW: gettext_lazy("stops now, to pause"),
+    Run.Action.CANCEL_NOW: gettext_lazy("stops now, for good"),
 }
 _STEPS: dict[str, Promise] = {
     "Importing": gettext_lazy("Importing"),
@@ -67,6 +70,11 @@ class Status:
     seen: Seen
 
     @property
+    def worker_command(self) -> str:
+        """What starts a worker for this run."""
+        return f"celery -A labelapp worker -Q {self.run.queue}" if settings.REDIS_URL else "manage.py worker"
+
+    @property
     def is_alive(self) -> bool:
         return self.run.state in Run.AT_WORK
 
@@ -80,11 +88,20 @@ class Status:
 
     @property
     def can_resume(self) -> bool:
-        return self.is_paused or (self.is_alive and self.run.requested_action == Run.Action.PAUSE)
+        return self.is_paused or (self.is_alive and self.run.requested_action in Run.TO_PAUSE)
 
     @property
     def can_cancel(self) -> bool:
-        return self.is_paused or (self.is_alive and self.run.requested_action != Run.Action.CANCEL)
+        return self.is_paused or (self.is_alive and self.run.requested_action not in Run.TO_CANCEL)
+
+    @property
+    def stops_now_by(self) -> str:
+        """The page that stops the run without waiting for its calls in flight; empty where it waits for none."""
+        if self.run.state != Run.State.RUNNING or self.run.requested_action in Run.AT_ONCE:
+            return ""
+        if not self.run.result.get("finishing"):
+            return ""
+        return "runs-cancel" if self.run.requested_action == Run.Action.CANCEL else "runs-pause"
 
     @property
     def can_retry(self) -> bool:
@@ -121,10 +138,10 @@ def status(run: Run, seen: Seen | None = None) -> Status:
             _REQUESTED.get(run.requested_action, STATES[run.state]) if run.state in Run.AT_WORK else STATES[run.state]
         ),
         step=str(_STEPS.get(run.step, run.step)),
-        sentence=_sentence(run),
+        sentence=_sentence(run) or live_run.sentence(run, now),
         took=None if run.state == Run.State.QUEUED else (end - began).total_seconds(),
         left=_left(run, seen, now.timestamp()),
-        has_no_worker=_has_no_worker(run),
+        has_no_worker=live_run.has_no_worker(run, now),
         seen=seen,
     )
 
@@ -135,17 +152,6 @@ def _left(run: Run, seen: Seen, now: float) -> float | None:
     if run.state != Run.State.RUNNING or not run.n_total or done <= 0 or spent < 2:
         return None
     return max(0.0, (run.n_total - run.n_done) * spent / done)
-
-
-def _has_no_worker(run: Run) -> bool:
-    """Whether a queued run lacks a worker: it has waited for longer than workers take to look, and none is busy."""
-    if run.state != Run.State.QUEUED:
-        return False
-    now = timezone.now()
-    last = run.lines.order_by("-pk").values_list("at", flat=True).first()  # it may have been resumed lately
-    if (now - max(run.created_at, last or run.created_at)).total_seconds() < _SECONDS_TO_CLAIM:
-        return False
-    return not Run.objects.filter(state=Run.State.RUNNING, lease_until__gte=now).exists()
 
 
 def _sentence(run: Run) -> str:

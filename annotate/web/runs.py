@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.core.paginator import Paginator
@@ -76,25 +77,30 @@ def start(request: ProjectRequest) -> HttpResponse:
 @require_POST
 @project_page(to="manage")
 def pause(request: ProjectRequest, run: str) -> HttpResponse:
-    return _told(request, run, lifecycle.pause)
+    return _told(request, run, partial(lifecycle.pause, now=_is_now(request)))
 
 
 @require_POST
 @project_page(to="manage")
 def resume(request: ProjectRequest, run: str) -> HttpResponse:
-    return _told(request, run, lifecycle.resume)
+    return _told(request, run, tasks.resume)
 
 
 @require_POST
 @project_page(to="manage")
 def cancel(request: ProjectRequest, run: str) -> HttpResponse:
-    return _told(request, run, tasks.cancel)
+    return _told(request, run, partial(tasks.cancel, now=_is_now(request)))
 
 
 @require_POST
 @project_page(to="manage")
 def retry(request: ProjectRequest, run: str) -> HttpResponse:
     return _told(request, run, tasks.retry)
+
+
+def _is_now(request: ProjectRequest) -> bool:
+    """Whether the run is not to wait for calls in flight."""
+    return request.POST.get("now") == "yes"
 
 
 def _told(request: ProjectRequest, run: str, tell: Callable[..., Run]) -> HttpResponse:

@@ -30,6 +30,7 @@ urlpatterns = [
     path("new", projects.create, name="projects-create"),
     path("preview", project_settings.preview, name="markdown-preview"),
     path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
     path("sign-in", accounts.sign_in, name="sign-in"),
     path("sign-out", accounts.sign_out, name="sign-out"),
     path("password", accounts.change_password, name="password-change"),

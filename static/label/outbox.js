@@ -29,6 +29,7 @@ export class Outbox extends EventTarget {
     this.waiting = new Store(`goldloop.answer.${name}.`);
     this.refused = new Store(`goldloop.refused.${name}.`);
     this.halted = ""; // see haltOf: nothing is sent until somebody acts
+    this.trouble = ""; // in the server's words, why nothing can be stored now; what waits is sent again
     this.failures = 0;
     this.isSending = false;
     this.isStuck = false;
@@ -107,6 +108,7 @@ export class Outbox extends EventTarget {
     try {
       if (!this.#settle(record, await this.server.post(record.action, record.fields))) this.isStuck = true;
     } catch {
+      this.trouble = "";
       this.isStuck = true; // no network: the same key goes out again
     }
   }
@@ -114,6 +116,7 @@ export class Outbox extends EventTarget {
   /** What the reply means for this answer; false: stop sending for now. */
   #settle(record, reply) {
     this.halted = haltOf(reply);
+    this.trouble = reply.status >= 500 ? reply.words : "";
     if (this.halted || isPassing(reply.status) || reply.kind === "stale") return false;
     if (!reply.ok) this.refused.put(record.key, { ...record, kind: reply.kind, reason: reply.words });
     this.waiting.remove(record.key);

@@ -192,19 +192,15 @@ export class View {
     name.textContent = record.words;
     words.append(`${this.say(record.state)} · `, name);
     const acts = isLast ? [["back", "change", "U"]] : [];
-    const seen = this.say("makesNotBlind");
-    if (isLast && record.isStored && record.answer.label !== null) acts.push(["why", "why", "W", seen]);
-    if (isLast && record.isStored && record.may_reveal) acts.push(["reveal", "reveal", "R", seen]);
     line.dataset.state = record.state;
-    line.replaceChildren(words, ...acts.map(([act, name, ...rest]) => this.#act(act, this.say(name), ...rest)));
+    line.replaceChildren(words, ...acts.map(([act, name, key]) => this.#act(act, this.say(name), key)));
   }
 
-  #act(command, words, key, title = "") {
+  #act(command, words, key) {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "last-act";
     button.dataset.command = command;
-    button.title = title;
     const cap = document.createElement("kbd");
     cap.className = "keycap";
     cap.setAttribute("aria-hidden", "true");

@@ -28,7 +28,7 @@ from tests.factories import (
     write_jsonl,
 )
 
-TRIGGERS = ("0002_append_only_events", "0032_seals_so_far", "0035_inputs_stay")
+TRIGGERS = ("0002_append_only_events", "0030_seals_so_far", "0033_inputs_stay")
 
 
 @dataclass(frozen=True)

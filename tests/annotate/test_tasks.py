@@ -5,15 +5,17 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings as project_settings
+from django.db.models import F
 
 from annotate import rounds, tasks
 from annotate.dataset import export
-from annotate.errors import AccessDenied, Conflict
+from annotate.errors import AccessDenied, Conflict, RunBusy, RunPaused
 from annotate.imports import ingest
 from annotate.models import Export, ModelVersion, Project, Round, Run
 from annotate.models.project import Role
 from annotate.runs import lifecycle
-from tests.factories import answer_round, make_member, make_project, owner_of, write_jsonl
+from annotate.silver import connections
+from tests.factories import answer_round, make_member, make_project, make_user, owner_of, write_jsonl
 
 DEMO = Path(project_settings.BASE_DIR) / "annotate" / "demo" / "banking77.jsonl"
 pytestmark = pytest.mark.django_db
@@ -100,6 +102,20 @@ def test_an_export_is_not_written_twice(project):
     assert not written.exists()
 
 
+def test_an_export_has_the_figures_of_its_own_version_whatever_arrives_meanwhile(project, monkeypatch):
+    """An LLM run, or people, may go on beside it."""
+    step = lifecycle.Attempt.step
+
+    def changing(attempt, name):
+        Project.objects.filter(pk=project.pk).update(pool_revision=F("pool_revision") + 1)
+        step(attempt, name)
+
+    monkeypatch.setattr(lifecycle.Attempt, "step", changing)
+    perform(project, "export", formats=["jsonl"])
+    assert Export.objects.get().delivered_version.estimates.exists()
+    assert project.delivered_versions.count() == 1
+
+
 def test_what_a_run_made_says_so(project):
     drawn = perform(project, "draw", batch=5)
     answer_round(project, label="card")
@@ -137,3 +153,56 @@ def test_whoever_asked_must_still_be_allowed_when_it_is_done(project):
 def test_an_estimate_without_a_model_says_why_there_is_no_figure(project):
     rounds.draw_round(project=project, batch=10, by=owner_of(project))
     assert perform(project, "estimate").result["delivered"]["value"] is None
+
+
+class TestLanes:
+    """Which lane a run needs is decided by its project as it is now."""
+
+    @pytest.fixture
+    def paid(self, project) -> Project:
+        owner = make_user("Sara", is_site_owner=True)
+        row = connections.create(
+            name="Stub", base_url="http://127.0.0.1:9/v1", model="stub-1", allows_private=True, input_price_micros=0,
+            output_price_micros=0, by=owner,
+        )  # fmt: skip
+        connections.lend(connection=row, project=project, by=owner)
+        return connections.choose(project=project, connection=row, by=owner_of(project))
+
+    def test_asking_a_server_does_not_wait_for_models(self, paid):
+        run = tasks.enqueue(kind="prelabel", project=paid, by=owner_of(paid))
+        assert run.queue == "llm" and lifecycle.claim_next(["io", "ml"]) is None
+
+    def test_computing_here_does(self, project):
+        assert tasks.enqueue(kind="prelabel", project=project, by=owner_of(project)).queue == "ml"
+        assert {kind: tasks.queue_of(kind, project) for kind in ("import", "count", "close", "draw", "train")} == {
+            "import": "io", "count": "io", "close": "io", "draw": "ml", "train": "ml",
+        }  # fmt: skip
+
+    def test_what_was_queued_before_an_upgrade_is_moved(self, paid):
+        run = tasks.enqueue(kind="prelabel", project=paid, by=owner_of(paid))
+        Run.objects.filter(pk=run.pk).update(queue="ml")  # as the version before had it
+        tasks.sweep()
+        assert lifecycle.claim_next(["llm"]) == run
+
+    def test_a_run_that_is_resumed_goes_where_it_belongs_now(self, paid):
+        by = owner_of(paid)
+        run = tasks.enqueue(kind="prelabel", project=paid, by=by)
+        lifecycle.pause(run=run, by=by)
+        connections.choose_lent(project=paid, public_id="", by=by)
+        assert tasks.resume(run=Run.objects.get(pk=run.pk), by=by).queue == "ml"
+
+    def test_a_pre_label_that_its_command_paused_is_continued_by_starting_it(self, paid):
+        """The row of such a run holds all that a worker needs to know."""
+        by = owner_of(paid)
+        with pytest.raises(RunPaused), lifecycle.start(kind="prelabel", project=paid, by=by):
+            raise RunPaused("No cap is set.")
+        run = tasks.enqueue(kind="prelabel", project=paid, by=by)
+        assert (run.state, run.performer, run.queue) == (Run.State.QUEUED, Run.Performer.WORKER, "llm")
+        assert Run.objects.filter(kind="prelabel").count() == 1
+
+    def test_another_kind_is_not(self, project):
+        by = owner_of(project)
+        with pytest.raises(RunPaused), lifecycle.start(kind="draw", project=project, by=by):
+            raise RunPaused("Paused.")
+        with pytest.raises(RunBusy, match="resume or cancel it first"):
+            tasks.enqueue(kind="draw", project=project, by=by)

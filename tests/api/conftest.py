@@ -18,7 +18,7 @@ from tests.web.labeling.rows import make_round
 def nobody_asks_too_often(settings, tmp_path: Path) -> None:
     """Tests of the limits set their own."""
     settings.API_THROTTLES = {"request": (0, 0), "submit": (0, 0)}
-    settings.API_THROTTLE_FILE = tmp_path / "throttles"
+    settings.API_RATES_FILE = tmp_path / "rates"
 
 
 class Program:

@@ -17,11 +17,13 @@ from annotate.api.http.endpoint import Endpoint
 from annotate.api.http.permissions import SCOPES, HasRole, HasScope, IsKnown, IsSiteOwner
 from annotate.api.http.throttling import TokenThrottle
 from annotate.imports import uploads
-from annotate.models import ApiToken, User
+from annotate.models import ApiToken, GuidelineVersion, User
 from annotate.models.project import Role
 from annotate.silver import connections
 from tests.api.conftest import Program
+from tests.api.http.test_endpoint import is_problem
 from tests.factories import make_user
+from tests.refusing import refusing_files, refusing_writes
 from tests.web.site import Place, api_routes, make_place, make_stranger
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -61,6 +63,7 @@ NEEDS: dict[str, dict[str, tuple[str, str | None]]] = {
     "api-item-bring-back": {"POST": (MANAGE, "manage")},
     "api-quote": {"GET": (READ, "manage")},
     "api-uploads": {"GET": (READ, "manage"), "POST": (MANAGE, "manage")},
+    "api-upload-quota": {"GET": (READ, "manage")},
     "api-upload": {"GET": (READ, "manage"), "DELETE": (MANAGE, "manage")},
     "api-upload-preview": {"POST": (MANAGE, "manage")},
     "api-upload-count": {"POST": (MANAGE, "manage")},
@@ -117,6 +120,10 @@ NEEDS: dict[str, dict[str, tuple[str, str | None]]] = {
     "api-owner": {"PUT": (MANAGE, "own")},
 }
 IN_PROJECT = sorted(name for name, ways in NEEDS.items() if {needs for _, needs in ways.values()} - {None, SITE})
+
+
+# The walk names nothing of these that exists.
+_NAMES_MORE = {"api-dispute", "api-export", "api-export-file", "api-import-quarantine", "api-schema-version"}
 
 
 @pytest.fixture(scope="module")
@@ -288,3 +295,33 @@ def test_tokens_and_keys_are_in_no_answer(place):
             assert "token_sha256" not in body and "key_encrypted" not in body, name
     assert json.loads(Program(owner).get("/api/v1/me").content)["email"] == owner.email
     assert tokens.live(owner).exists()
+
+
+def test_what_is_only_read_is_read_where_nothing_can_be_stored(place, settings):
+    """On a database that refuses writes and a disk that takes no byte; that a token is used is not noted then."""
+    settings.API_THROTTLES = {"request": (1.0, 100_000), "submit": (1.0, 100_000)}
+    programs = [Program(place.people[who]) for who in ("owner", "site owner")]
+    for name, ways in NEEDS.items():
+        if "GET" not in ways:
+            continue
+        needs, url = ways["GET"][1], address(name, place)
+        with transaction.atomic(), refusing_writes(), refusing_files():
+            response = programs[needs == SITE].get(url)
+            body = b"".join(response.streaming_content) if response.streaming else response.content
+        # The project has no connection to quote the price of.
+        usual = {409} if name == "api-quote" else {200, 404} if name in _NAMES_MORE else {200}
+        assert response.status_code in usual, (name, body)
+    assert programs[0].token.last_used_at is None
+
+
+def test_what_cannot_be_stored_is_a_problem(place):
+    program, url = Program(place.people["owner"]), address("api-guidelines", place)
+    before = GuidelineVersion.objects.count()
+    with transaction.atomic(), refusing_writes():
+        response = program.post(url, {"markdown": "Another."}, Idempotency_Key="a")
+        transaction.set_rollback(True)
+    assert is_problem(response, 503)
+    assert response.json()["type"] == "urn:goldloop:problem:read_only"
+    assert response.headers["Retry-After"] == "15"
+    assert GuidelineVersion.objects.count() == before
+    assert program.post(url, {"markdown": "Another."}, Idempotency_Key="a").status_code == 201

@@ -10,6 +10,7 @@ from annotate.runs import lifecycle
 from annotate.seals import sealing
 from tests.api.http.test_endpoint import is_problem
 from tests.factories import make_member, make_user
+from tests.refusing import refusing_files
 from tests.rows import make_run
 
 pytestmark = pytest.mark.django_db
@@ -81,8 +82,24 @@ class TestFiles:
         settings.UPLOAD_MAX_BYTES = 10
         assert is_problem(send(olga, b"x" * 11), 413)
 
+    def test_beyond_the_quota_of_the_day_none_is_taken(self, olga, settings):
+        settings.UPLOAD_DAILY_BYTES = 20
+        assert send(olga, b"text\nx\n").status_code == 201
+        response = send(olga, b"text\n" + b"x" * 10)
+        assert is_problem(response, 429) and int(response.headers["Retry-After"]) > 0
+        body = olga.get("uploads/quota").json()
+        assert (body["n_files"], body["n_bytes"], body["most_bytes"]) == (1, 7, 20)
+
     def test_an_empty_one_is_refused(self, olga):
         assert is_problem(send(olga, b""), 422)
+
+    def test_of_a_file_for_which_there_is_no_room_nothing_is_kept(self, olga):
+        olga.get("uploads")  # that the token is used has been noted
+        with refusing_files():
+            response = send(olga, b"text\n" + b"some text\n" * 300_000)
+        assert is_problem(response, 503)
+        assert response.json()["type"] == "urn:goldloop:problem:full"
+        assert olga.get("uploads").json()["results"] == []
 
     def test_it_is_thrown_away(self, olga):
         sent = send(olga, b"text\nx\n").json()

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+from contextlib import ExitStack
 
 import pytest
 from django.conf import settings as project_settings
@@ -12,9 +13,10 @@ from django.db import connection
 from annotate import tasks
 from annotate.models import Run
 from annotate.runs import lifecycle, notify
-from tests import services
+from tests import services, slow_llm
 from tests.commands.test_worker import at_work, is_gone, project_of, silver, succeeded
 from tests.factories import owner_of
+from tests.stub_llm import stub_llm
 from tests.waiting import wait_until
 from tests.workers import CELERY, environment_for, working
 
@@ -138,6 +140,31 @@ def test_a_worker_that_is_stopped_gives_its_run_back(tmp_path, environment, ring
         assert worker.stop() == 0
         run.refresh_from_db()
         assert (run.state, run.attempt) == (Run.State.QUEUED, 1)
+
+
+@pytest.mark.slow
+def test_a_slow_llm_run_holds_nobody_up(tmp_path, environment, ring):
+    """With the workers of docs/operations.md, one for each lane."""
+    words = {lane: [{"llm,io,ml": lane, "2": "1"}.get(word, word) for word in CELERY] for lane in ("llm", "io", "ml")}
+    with stub_llm(latency_seconds=100) as stub, ExitStack() as workers:
+        slow, other = slow_llm.asking(stub, tmp_path), project_of(40, tmp_path)
+        waiting = asked(slow)
+        for one in words.values():
+            workers.enter_context(working(one, environment))
+        wait_until(lambda: stub.bill().n_requests == 4, seconds=60)
+        for kind in ("prelabel", "train"):
+            run = asked(other, kind)
+            wait_until(lambda run=run: succeeded(run), seconds=90)
+        waiting.refresh_from_db()
+        assert waiting.state == Run.State.RUNNING
+        stub.change(latency_seconds=0)
+        lifecycle.pause(run=waiting, by=waiting.started_by, now=True)
+        wait_until(lambda: waiting.refresh_from_db() or waiting.state == Run.State.PAUSED)
+        tasks.resume(run=waiting, by=waiting.started_by)
+        wait_until(lambda: succeeded(waiting), seconds=60)
+    assert len(silver(slow)) == 12
+    for project in (slow, other):
+        call_command("verify", project.slug)
 
 
 def test_without_a_broker_nobody_who_asks_waits_or_fails(tmp_path, environment, ring, settings):

@@ -15,10 +15,12 @@ from django.db import connection
 from annotate import tasks
 from annotate.imports import ingest
 from annotate.models import Prediction, Run
+from annotate.runs import lifecycle
 from annotate.silver import prelabel
-from tests import services
+from tests import services, slow_llm
 from tests.factories import make_project, owner_of, write_jsonl
 from tests.processes import ROOT, run_manage
+from tests.stub_llm import stub_llm
 from tests.waiting import wait_until
 
 DEMO = Path(project_settings.BASE_DIR) / "annotate" / "demo" / "banking77.jsonl"
@@ -87,6 +89,11 @@ def is_gone(pid):
     return False
 
 
+def ended(run):
+    run.refresh_from_db()
+    return run.finished_at is not None
+
+
 def succeeded(run):
     run.refresh_from_db()
     assert run.state in (Run.State.QUEUED, Run.State.RUNNING, Run.State.SUCCEEDED), run.message
@@ -130,6 +137,71 @@ def test_a_worker_that_is_stopped_gives_its_run_back_and_wastes_no_attempt(tmp_p
     wait_until(lambda: succeeded(run))
     assert run.attempt == 1
     assert len(silver(run.project)) == 40
+
+
+def test_a_slow_llm_run_holds_nobody_up_and_is_given_back(tmp_path, start_worker):
+    with stub_llm(latency_seconds=100) as stub:
+        waiting, worker = asked(slow_llm.asking(stub, tmp_path)), start_worker()
+        wait_until(lambda: stub.bill().n_requests == 4)
+        run = asked(project_of(5, tmp_path), "estimate")
+        wait_until(lambda: succeeded(run))
+        assert at_work(waiting, worker)
+        worker.terminate()
+        assert worker.wait(timeout=30) == 0
+    waiting.refresh_from_db()
+    assert (waiting.state, waiting.attempt, waiting.pid) == (Run.State.QUEUED, 1, None)
+
+
+@pytest.mark.slow
+def test_all_lanes_work_at_once_in_one_project_and_in_others(tmp_path, start_worker):
+    with stub_llm(latency_seconds=100) as stub:
+        slow, second, other = slow_llm.asking(stub, tmp_path), slow_llm.asking(stub, tmp_path), project_of(40, tmp_path)
+        waiting, worker = [asked(slow), asked(second)], start_worker()
+        wait_until(lambda: stub.bill().n_requests == 8)
+        for kind in ("draw", "train", "estimate", "export"):
+            runs = [asked(project, kind) for project in (other, slow)]
+            wait_until(lambda runs=runs: all(ended(run) for run in runs), seconds=120)
+        assert all(at_work(run, worker) for run in waiting)
+        stub.change(latency_seconds=0)
+        for run in waiting:
+            lifecycle.pause(run=run, by=run.started_by, now=True)
+            wait_until(lambda run=run: run.refresh_from_db() or run.state == Run.State.PAUSED)
+            tasks.resume(run=run, by=run.started_by)
+        wait_until(lambda: all(succeeded(run) for run in waiting))
+        assert Prediction.objects.filter(item__project__in=[slow, second], status="ok").count() == 24
+    for project in (slow, second, other):
+        call_command("verify", project.slug)
+
+
+@pytest.mark.slow
+def test_once_it_ends_when_nothing_waits_in_any_lane(tmp_path, environment):
+    with stub_llm() as stub:
+        slow, other = slow_llm.asking(stub, tmp_path), project_of(5, tmp_path)
+        runs = [asked(slow), asked(other, "estimate"), asked(other, "close")]
+        assert run_manage("worker", "--once", environment=environment).returncode == 0
+        assert all(ended(run) for run in runs) and runs[0].state == Run.State.SUCCEEDED
+        slow_llm.assert_asked_once(slow, stub)
+
+
+@pytest.mark.slow
+def test_a_server_killed_three_times_under_a_worker_that_also_trains(tmp_path, start_worker):
+    """The server is a process that is killed with -9; all items are answered once, and the training ends, too."""
+    with slow_llm.server(tmp_path / "bill") as server:
+        slow, other = slow_llm.asking(server, tmp_path, n=200), project_of(40, tmp_path)
+        first, _worker = asked(other, "prelabel"), start_worker()
+        wait_until(lambda: succeeded(first))
+        run, training = asked(slow), asked(other, "train")
+        for n in (1, 2, 3):
+            wait_until(lambda n=n: server.n_charged() >= 40 * n)
+            server.kill()
+            wait_until(lambda n=n: slow_llm.n_outages(run) == n)
+            server.start()
+        wait_until(lambda: succeeded(run) and succeeded(training), seconds=120)
+    assert run.attempt == 1 and run.result["n_unanswered"] == 0
+    assert Prediction.objects.filter(item__project=slow, status="ok").count() == 200
+    slow_llm.assert_no_charge_is_missing(slow, server, n=200)
+    for project in (slow, other):
+        call_command("verify", project.slug)
 
 
 def test_a_failure_is_a_sentence_and_a_crash_keeps_its_trace(environment):

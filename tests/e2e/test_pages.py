@@ -79,8 +79,8 @@ SITE_OWNERS = {
 }
 # Not pages: what changes something, files, and what machines ask.
 ACTIONS = {
-    "healthz", "sign-out", "theme-set", "labeling-next", "labeling-submit", "labeling-change", "labeling-renew",
-    "labeling-again",
+    "healthz", "readyz", "sign-out", "theme-set", "labeling-next", "labeling-submit", "labeling-change",
+    "labeling-renew", "labeling-again",
     "labeling-release", "labeling-draft", "labeling-reveal", "labeling-why", "people-invite", "people-set",
     "settings-labels-undo",
     "markdown-preview", "settings-annotator", "people-release", "people-password", "sessions-end", "token-create",

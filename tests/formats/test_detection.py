@@ -141,19 +141,6 @@ class TestQuoting:
         assert detect(tmp_path, content).dialect.quoting is quoting
 
 
-class TestBeginning:
-    def test_it_reads_no_more_than_it_was_told(self, tmp_path):
-        content = b"text\n" + b"a line that says something\n" * 200_000
-        found = detect(tmp_path, content, most=1 << 20)
-        assert found.facts.n_bytes == 1 << 20 and not found.facts.is_whole
-        assert found.facts.share == pytest.approx(found.facts.n_bytes / len(content))
-        assert detect(tmp_path, content, most=6 << 20).facts.is_whole
-
-    def test_one_that_may_unpack_to_too_much_is_read_up_to_the_limit(self, tmp_path):
-        with pytest.raises(InvalidInput, match="when it is unpacked"):
-            detect(tmp_path, gzip.compress(b"text\n" * 2_000_000), most=1 << 20, limit=5_000_000)
-
-
 class TestPropose:
     @pytest.mark.parametrize(
         ("names", "text", "id"),

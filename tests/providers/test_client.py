@@ -69,6 +69,25 @@ class TestClient:
             assert client.results(timeout=5)
             assert client.n_free > 0
 
+    def test_what_was_not_sent_can_be_taken_back(self, stub, endpoint):
+        stub.change(latency_seconds=0.5)
+        with Client(endpoint(max_concurrency=2), labels=NAMES) as client:
+            for n in range(4):
+                client.submit(n, messages(f"Item {n}"))
+            while stub.bill().n_requests < 2:
+                pass
+            client.recall()
+            found = []
+            while len(found) < 4:
+                found += client.results(timeout=5)
+            client.submit(4, messages())
+            assert client.results(timeout=5)[0].outcome is Outcome.ANSWERED
+        assert {one.key: (one.is_recalled, one.outcome) for one in found} == {
+            0: (False, Outcome.ANSWERED), 1: (False, Outcome.ANSWERED),
+            2: (True, Outcome.NOT_SENT), 3: (True, Outcome.NOT_SENT),
+        }  # fmt: skip
+        assert stub.bill().n_requests == 3
+
     def test_with_nothing_out_it_does_not_wait(self, endpoint):
         with Client(endpoint(), labels=NAMES) as client:
             started = time.monotonic()

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from annotate.providers.openai import Attempted, Outcome
-from annotate.providers.retries import MAX_ATTEMPTS, CircuitBreaker, wait_before_retry
+from annotate.providers.retries import MAX_ATTEMPTS, MAX_BREAKS, MAX_SLOWED, back_off, wait_before_retry
 from models_ml.types import Failure, FailureKind, Judgement
 
 BROKEN = Attempted(1, Outcome.UNKNOWN, "The server had a fault (HTTP 500).", status=500, is_retryable=True)
@@ -37,30 +39,14 @@ class TestWaiting:
     def test_it_asks_again_only_where_that_can_help(self, rng, attempted):
         assert wait_before_retry(1, attempted, rng) is None
 
+    def test_a_broken_connection_is_asked_again_more_often_than_an_error(self, rng):
+        dropped = replace(BROKEN, status=None, is_broken=True)
+        assert wait_before_retry(MAX_ATTEMPTS, dropped, rng) > 0
+        assert wait_before_retry(MAX_BREAKS, dropped, rng) is None
 
-class TestCircuitBreaker:
-    def recorded(self, *attempts, **options):
-        breaker = CircuitBreaker(**options)
-        for attempted in attempts:
-            breaker.record(attempted)
-        return breaker
+    def test_so_is_what_came_too_often(self, rng):
+        assert wait_before_retry(MAX_ATTEMPTS, SLOWED, rng) > 0
+        assert wait_before_retry(MAX_SLOWED, SLOWED, rng) is None
 
-    def test_it_opens_after_five_without_an_answer_and_says_why(self):
-        assert not self.recorded(*[BROKEN] * 4).is_open
-        breaker = self.recorded(*[BROKEN] * 5)
-        assert breaker.why == "5 attempts in a row had no answer. The last: The server had a fault (HTTP 500)."
-
-    @pytest.mark.parametrize("answer", [ANSWERED, TOO_LONG])
-    def test_an_answer_between_starts_the_count_again(self, answer):
-        assert not self.recorded(*[BROKEN] * 4, answer, *[BROKEN] * 4).is_open
-
-    def test_it_opens_at_once_where_all_items_would_meet_the_same(self):
-        assert self.recorded(STOPPED).why == "The server refuses the key."
-
-    def test_being_slowed_down_takes_three_waves(self):
-        assert not self.recorded(*[SLOWED] * 23, max_concurrency=8).is_open
-        assert self.recorded(*[SLOWED] * 24, max_concurrency=8).is_open
-        assert self.recorded(*[SLOWED] * 5).is_open
-
-    def test_it_stays_open(self):
-        assert self.recorded(STOPPED, ANSWERED).is_open
+    def test_no_wait_is_longer_than_a_minute_and_a_half(self, rng):
+        assert max(back_off(n, rng) for n in (6, 60, 6_000)) <= 90

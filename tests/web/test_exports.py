@@ -6,10 +6,10 @@ import json
 import pytest
 from django.urls import reverse
 
-from annotate.models import Export, Run
+from annotate.models import Export, Run, SeenLabel
 from annotate.models.project import Role
 from tests.factories import make_member, make_project, make_user, owner_of
-from tests.rows import make_export, make_run, make_version
+from tests.rows import make_export, make_items, make_run, make_version
 
 pytestmark = [pytest.mark.django_db, pytest.mark.portable]
 ROWS = b'{"external_id":"a","payload":{"text":"<script>alert(1)</script>"},"label":"yes","label_source":"gold"}\n' * 7
@@ -60,11 +60,19 @@ class TestList:
             assert text in body
         assert export.files[0]["sha256"] in body
 
-    def test_the_preview_is_five_rows_and_harmless(self, signed_in, project, settings):
-        exported(project, settings)
+    def test_the_preview_is_five_rows_of_no_sample_and_harmless(self, signed_in, project, settings):
+        items = make_items(project, 9)
+        sampled = items[0]
+        project.items.filter(pk=sampled.pk).update(prn=0.1)
+        row = json.loads(ROWS.splitlines()[0])
+        rows = [json.dumps({"id": item.public_id, **row, "external_id": f"row {item.ordinal}."}) for item in items]
+        exported(project, settings, "\n".join(rows).encode())
         body = listed(signed_in(owner_of(project)), project).content.decode()
         assert body.count("&lt;script&gt;alert(1)") == 5
         assert "<script>alert" not in body
+        assert "row 1." in body
+        assert "row 0." not in body
+        assert set(SeenLabel.objects.values_list("item", flat=True)) == {item.pk for item in items[1:6]}
 
     def test_it_lives_without_files_on_disk(self, signed_in, project, settings):
         exported(project, settings)

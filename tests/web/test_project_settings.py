@@ -76,7 +76,8 @@ class TestCreate:
         [
             ("name", ""), ("name", "日本"), ("slug", "A b"), ("slug", "letters"), ("modality", "smell"),
             ("labels", "one"), ("labels", "a\na"), ("labels", '["a",\n oops]'), ("labels", "[" * 3000),
-            ("guidelines", "a\x00b"), ("guidelines", "x" * 100_001), ("target_accuracy", "100"),
+            ("guidelines", "a\x00b"), ("guidelines", "x" * 100_001), ("guidelines", "[" * 9_000),
+            ("target_accuracy", "100"),
             ("target_accuracy", "x"), ("overlap", "0"), ("gold_rule", "best"), ("currency", "eur"),
             ("human_price", "-1"), ("human_price", "0.0000001"), ("time_zone", "Mars"), ("audit_target", "-1"),
             ("suggestion_active", "loud"),

@@ -16,6 +16,7 @@ from annotate.access import MAY
 from annotate.models import Lease
 from annotate.models.project import Role
 from annotate.web.http.guards import PUBLIC_ROUTES
+from tests.refusing import refusing_files, refusing_writes
 from tests.web.site import Place, address, all_routes, make_newcomer, make_place
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
@@ -27,6 +28,7 @@ NEEDS: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "projects-create": (None, FORM),
     "markdown-preview": (None, ACTION),
     "healthz": (None, SAFE),
+    "readyz": (None, SAFE),
     "sign-in": (None, FORM),
     "sign-out": (None, ACTION),
     "password-change": (None, FORM),
@@ -122,7 +124,7 @@ NEEDS: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "runs-cancel": ("manage", ACTION),
     "runs-retry": ("manage", ACTION),
 }
-PUBLIC = {"healthz", "sign-in", "password-forgotten", "invitation-accept", "password-reset", "theme-set"}
+PUBLIC = {"healthz", "readyz", "sign-in", "password-forgotten", "invitation-accept", "password-reset", "theme-set"}
 _OF_SITE = ("connections-", "accounts-", "mails-")  # for owners of the site
 IN_PROJECT = sorted(name for name, (needs, _) in NEEDS.items() if needs)
 # Open for the role, but the walk sends nothing that names a question or a file that exists.
@@ -372,3 +374,37 @@ def _plain(response: HttpResponse, slug: str) -> bytes:
     text = response.content.decode().replace(slug, "SLUG")
     parts = text.split('name="csrfmiddlewaretoken" value="')
     return "".join([parts[0], *(part.split('"', 1)[1] for part in parts[1:])]).encode()
+
+
+def test_what_is_only_read_is_read_where_nothing_can_be_stored(place, signed_in):
+    """Every page, on a database that refuses writes and a disk that takes no byte."""
+    client = as_person(place, "owner", signed_in)
+    for name, (_, methods) in NEEDS.items():
+        if "GET" in methods and name != "readyz":
+            with undone(), refusing_writes(), refusing_files():
+                response = client.get(address(name, place))
+                body = b"".join(response.streaming_content) if response.streaming else response.content
+            is_other = {"sign-in": 302, "exports-download": 404}.get(name, 200)
+            if name.startswith(_OF_SITE):
+                is_other = 403
+            assert response.status_code == is_other, (name, body)
+
+
+def test_what_cannot_be_stored_is_a_sentence(place, signed_in):
+    client, url = as_person(place, "owner", signed_in), address("settings-guidelines", place)
+    for headers in ({}, {"HX-Request": "true"}, {"Accept": "application/json"}):
+        with undone(), refusing_writes():
+            response = client.post(url, {"guidelines": "Another guideline", "base": "1"}, headers=headers)
+        assert response.status_code == 503
+        assert "Nothing can be stored at the moment: this site can only be read." in response.content.decode()
+        assert response.headers["Retry-After"] == "15"
+        assert ("HX-Retarget" in response.headers) == ("HX-Request" in headers)
+
+
+def test_nobody_guesses_a_password_that_cannot_be_counted(place):
+    client, known = Client(), {"email": place.people["owner"].email, "password": "wrong"}
+    with undone(), refusing_writes():
+        response = client.post("/sign-in", known)
+    assert response.status_code == 503
+    assert "Nobody can sign in at the moment" in response.content.decode()
+    assert response.headers["Retry-After"]

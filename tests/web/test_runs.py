@@ -243,6 +243,53 @@ class TestWaiting:
         run.refresh_from_db()
         assert run_status.status(run).has_no_worker
 
+    def test_it_says_for_what_it_waits_and_names_no_other_project(self):
+        mine, other = make_project(), make_project()
+        make_run(other, kind="import", state="running")
+        first, run = make_run(mine, kind="count", state="queued"), make_run(mine, kind="close", state="queued")
+        said = run_status.status(run).sentence
+        assert "a worker for files and rounds" in said and "for another project" in said and other.name not in said
+        assert "1 other run waits before it." in said
+        assert "waits before it" not in run_status.status(first).sentence
+
+    def test_its_own_project_is_named(self):
+        project = make_project()
+        make_run(project, kind="import", state="running")
+        assert "another project" not in run_status.status(make_run(project, kind="close", state="queued")).sentence
+
+
+class TestStoppingNow:
+    """A run that asks a server waits for its calls in flight, unless somebody cannot wait."""
+
+    def finishing(self, action="pause"):
+        run = make_run(make_project(), kind="prelabel", state="running")
+        Run.objects.filter(pk=run.pk).update(requested_action=action, result={"finishing": 2})
+        run.refresh_from_db()
+        return run
+
+    @pytest.mark.parametrize("action", ["pause", "cancel"])
+    def test_the_page_counts_the_calls_and_offers_it(self, signed_in, action):
+        run = self.finishing(action)
+        client = signed_in(owner_of(run.project))
+        body = show(client, run.project, run).content.decode()
+        assert "2 calls are in flight" in body and "Stop now" in body
+        client.post(reverse(f"runs-{action}", args=[run.project.slug, run.public_id]), {"now": "yes"})
+        run.refresh_from_db()
+        assert run.requested_action == f"{action}_now"
+        assert "Stop now" not in show(client, run.project, run).content.decode()
+
+    def test_a_second_click_on_pause_is_not_meant_so(self, signed_in):
+        run = self.finishing()
+        signed_in(owner_of(run.project)).post(reverse("runs-pause", args=[run.project.slug, run.public_id]))
+        run.refresh_from_db()
+        assert run.requested_action == "pause"
+
+    def test_cancelling_once_more_takes_nothing_back(self, signed_in):
+        run = self.finishing("cancel_now")
+        signed_in(owner_of(run.project)).post(reverse("runs-cancel", args=[run.project.slug, run.public_id]))
+        run.refresh_from_db()
+        assert run.requested_action == "cancel_now"
+
 
 class TestSentences:
     @pytest.mark.parametrize(

@@ -16,8 +16,7 @@ from django.http.multipartparser import MultiPartParserError
 from django.utils.translation import gettext as _
 from rest_framework import exceptions
 
-from annotate import problems
-from annotate.accounts.sign_in import TooManyAttempts
+from annotate import outages, problems
 
 _WORDS = {
     400: "bad_request",
@@ -41,8 +40,8 @@ def handle(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
     request: HttpRequest = context["request"]._request
     if found := problems.answer_to(error):
         response = problems.response(request, *found, str(error))
-        if isinstance(error, TooManyAttempts):
-            response.headers["Retry-After"] = str(error.seconds)
+        for name, value in problems.retry_after(error).items():
+            response.headers[name] = value
         return response
     if isinstance(error, exceptions.ValidationError):
         return _invalid(request, error)
@@ -69,6 +68,11 @@ def _said_by_framework(request: HttpRequest, error: exceptions.APIException) -> 
 
 
 def _low_level(request: HttpRequest, error: Exception) -> HttpResponse | None:
+    if outage := outages.of(error):
+        outages.report(outage, error)
+        response = problems.response(request, 503, outage.word, outage.sentence)
+        response.headers["Retry-After"] = str(outage.retry_seconds)
+        return response
     if isinstance(error, Http404):
         return problems.response(request, 404, "not_found", _("There is no such thing, or none that you may see."))
     if isinstance(error, PermissionDenied):

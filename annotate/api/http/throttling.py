@@ -1,13 +1,12 @@
 """How often a program may ask: each token has a rate and a burst for each kind of request (settings.API_THROTTLES).
 
-Requests are counted in Redis where REDIS_URL names one, for all machines together, and else by each machine for itself.
-A Redis that does not answer takes nothing down: each machine counts for itself until Redis is back. What makes much
-work is counted by its rows instead (hourly.py).
+Where nobody can count them, requests pass, so that reading never depends on a write and people go on labeling; what
+costs money or begins long work waits. What makes much work is counted by its rows as well (hourly.py).
 """
 
+import logging
 import math
-import sqlite3
-from pathlib import Path
+import time
 from typing import Any
 
 from django.conf import settings
@@ -17,9 +16,12 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
-from annotate.api.http import machine_counter
+from annotate.accounts import rates
 from annotate.api.http.operations import operation_of
-from annotate.api.http.rates import Rate
+
+_QUIET_SECONDS = 60.0
+_log = logging.getLogger(__name__)
+_said = {"at": -_QUIET_SECONDS}
 
 
 class Unavailable(APIException):
@@ -49,13 +51,14 @@ class TokenThrottle(BaseThrottle):
     def allow_request(self, request: Request, view: APIView) -> bool:
         operation = operation_of(view, request)
         kind = operation.throttle if operation else "request"
-        rate = Rate(*settings.API_THROTTLES[kind])
+        rate = rates.Rate(*settings.API_THROTTLES[kind])
         who: Any = request.auth or request.user  # a session has no token
         if not rate.per_second:
             return True
         try:
-            self._seconds = _count(f"{kind} {who.public_id}", rate)
-        except (OSError, sqlite3.Error):
+            self._seconds = rates.hit(f"{kind} {who.public_id}", rate)
+        except rates.CannotCount as error:
+            _complain(error)
             if operation is None or operation.may_fail:
                 return True
             raise Unavailable(_("Requests cannot be counted at the moment; what costs money waits.")) from None
@@ -65,12 +68,9 @@ class TokenThrottle(BaseThrottle):
         return self._seconds
 
 
-def _count(key: str, rate: Rate) -> float:
-    """Count one request; seconds until the next may come, 0 where this one is within its rate."""
-    if settings.REDIS_URL:
-        from annotate.api.http import redis_counter  # here: its libraries take a third of a second to import
-
-        seconds = redis_counter.hit(settings.REDIS_URL, key, rate)
-        if seconds is not None:
-            return seconds
-    return machine_counter.hit(Path(settings.API_THROTTLE_FILE), key, rate)
+def _complain(error: rates.CannotCount) -> None:
+    """Say it in the log, once a minute: it meets every request."""
+    now = time.monotonic()
+    if now - _said["at"] >= _QUIET_SECONDS:
+        _said["at"] = now
+        _log.warning("Requests are not counted, and pass: %s", error)

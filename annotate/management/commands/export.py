@@ -34,8 +34,8 @@ class Command(GoldloopCommand):
 
     def run(self, options: dict[str, Any]) -> None:
         # First the figures, so that the manifest states the error of exactly this version.
-        estimation.estimate(project=self.project, by=self.by)
         frozen = delivery.current(project=self.project, by=self.by)
+        estimation.estimate(project=self.project, by=self.by, frozen=frozen)
         path = export.export(
             delivered=frozen.row,
             directory=options["out"],

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.management.base import CommandError
 
+from annotate import restored
 from annotate.management import processes, readiness
 from annotate.management.base import GoldloopCommand
 
@@ -27,6 +28,7 @@ _EXPOSED = (
     "Others can reach this port, and there is no proxy (BEHIND_PROXY): a few slow clients would stop the site. "
     'See "Reachable by others" in docs/operations.md.'
 )
+_RESTORED = "This site was restored from a backup: no mail is sent until `manage.py restore --confirm`."
 
 
 class Command(GoldloopCommand):
@@ -82,6 +84,8 @@ class Command(GoldloopCommand):
             return False
         if is_exposed(listener.getsockname()[0]):
             self.stderr.write(_EXPOSED)
+        if restored.mail_is_held():
+            self.stderr.write(_RESTORED)
         self.say("Ctrl-C stops the site; everything is kept.")
         self.say(f"Serving on {url}" if page == "/" else f"Ready: {url}{page}")
         self.stdout.flush()

@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from annotate.models import User
+from annotate.web.http.guards import ALWAYS
 
 OF_THE_DEVICE = "UTC"  # stored for people who chose none: pages come in UTC, and site.js converts to the device's
 UTC = "Etc/UTC"  # stored for people who chose UTC
@@ -26,6 +27,9 @@ class OwnTimeZone:
             timezone.deactivate()  # the next request in this thread may be another person's
 
     def process_view(self, request: HttpRequest, view_func: Any, view_args: Any, view_kwargs: Any) -> None:
+        match = request.resolver_match
+        if match is not None and match.url_name in ALWAYS:
+            return  # for machines; nothing is read to answer them
         if zone := chosen(request):
             timezone.activate(ZoneInfo(zone))
 

@@ -1,18 +1,37 @@
 """Decides how a failure is answered: as a page, a fragment or JSON with one sentence, never with a traceback."""
 
+import sys
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, TooManyFieldsSent
+from django.db import DatabaseError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 
-from annotate import problems
-from annotate.accounts.sign_in import TooManyAttempts
+from annotate import outages, problems
+from annotate.models import migrated
 from annotate.templatetags.figures import file_size
-from annotate.web.http.guards import wants_json
+from annotate.web.http.guards import ALWAYS, wants_json
 from annotate.web.http.htmx import wants_fragment
+
+
+class OnlyMigrated:
+    """Middleware: no page on a database that lacks migrations of this version; it might store half of a thing."""
+
+    def __init__(self, get_response: Any) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response: HttpResponse = self.get_response(request)
+        return response
+
+    def process_view(self, request: HttpRequest, *_view: Any) -> HttpResponse | None:
+        match = request.resolver_match
+        is_asked_always = match is not None and match.url_name in ALWAYS
+        return not_migrated(request) if migrated.lacked_some() and not is_asked_always else None
 
 
 class ErrorPages:
@@ -32,11 +51,11 @@ class ErrorPages:
             return answer(request, 422, "invalid", _("Something in this text is no character. Nothing was changed."))
         expected = problems.answer_to(error)
         if expected is None:
-            return None
+            return unavailable(request, error)
         status, word = expected
         response = answer(request, status, word, str(error))
-        if isinstance(error, TooManyAttempts):
-            response.headers["Retry-After"] = str(error.seconds)
+        for name, value in problems.retry_after(error).items():
+            response.headers[name] = value
         return response
 
 
@@ -90,12 +109,57 @@ def not_found(request: HttpRequest, exception: Http404) -> HttpResponse:
 
 
 def crashed(request: HttpRequest) -> HttpResponse:
-    """Django's handler500."""
+    """Django's handler500: what views raise and nobody expects, and what middleware raises before and after them."""
+    if response := unavailable(request, sys.exc_info()[1]):
+        return response
     sentence = _("Something broke on our side. What was stored before is safe.")
     try:
         return answer(request, 500, "crashed", sentence)
     except Exception:  # the error page may need what broke, for instance the database
         return HttpResponse(sentence, status=500, content_type="text/plain; charset=utf-8")
+
+
+def unavailable(request: HttpRequest, error: BaseException | None) -> HttpResponse | None:
+    """503 where `error` tells of an outage of database or disk; None for any other."""
+    outage = outages.of(error)
+    if outage is None:
+        return None
+    outages.report(outage, error)
+    return _told(request, outage)
+
+
+def _told(request: HttpRequest, outage: outages.Outage) -> HttpResponse:
+    try:
+        response = (answer if outage.has_database else _answer_without_rows)(request, 503, outage.word, outage.sentence)
+    except (DatabaseError, OSError):  # the page needs what is out as well
+        response = _answer_without_rows(request, 503, outage.word, outage.sentence)
+    response.headers["Retry-After"] = str(outage.retry_seconds)
+    return response
+
+
+def _answer_without_rows(request: HttpRequest, status: int, kind: str, sentence: str) -> HttpResponse:
+    """`answer` with a page that reads nothing from the database: neither who is signed in nor their messages."""
+    if problems.is_for_programs(request) or wants_json(request):
+        return answer(request, status, kind, sentence)
+    context = {"sentence": sentence, "title": problems.title(status), "has_no_rows": True}
+    is_part = hasattr(request, "htmx") and wants_fragment(request)
+    html = render_to_string("annotate/error.html#message" if is_part else "annotate/error.html", context)
+    response = HttpResponse(html, status=status)
+    if is_part:
+        response.headers["HX-Retarget"], response.headers["HX-Reswap"] = "#message", "outerHTML"
+    return response
+
+
+def not_migrated(request: HttpRequest) -> HttpResponse | None:
+    """503 where the database lacks migrations of this version; None where it has had them meanwhile."""
+    try:
+        if not migrated.n_waiting():
+            return None
+    except DatabaseError as error:
+        return unavailable(request, error)
+    outage = outages.named(outages.UNMIGRATED)
+    outages.report(outage, "run `manage.py migrate`")
+    return _told(request, outage)
 
 
 def stale_form(request: HttpRequest, reason: str = "") -> HttpResponse:

@@ -20,9 +20,10 @@ from annotate.web.http.htmx import wants_fragment
 
 View = Callable[..., HttpResponse]
 
+ALWAYS = frozenset({"healthz", "readyz"})  # answered whatever the state of database and disk
 # The only routes that answer without a sign-in. tests/web/test_routes.py tries every route.
 PUBLIC_ROUTES = frozenset(
-    {"healthz", "sign-in", "password-forgotten", "invitation-accept", "password-reset", "theme-set"}
+    {*ALWAYS, "sign-in", "password-forgotten", "invitation-accept", "password-reset", "theme-set"}
 )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from annotate import files
 from annotate.errors import AccessDenied, Conflict, FileDamaged, InvalidInput, NotFound
-from annotate.imports import ingest, preview, uploads
+from annotate.imports import file_preview, ingest, preview, uploads
 from annotate.models import Event, Gold, Import, Item, Prediction, RejectedRow, Run, Upload, bulk
 from annotate.runs import lifecycle
 from tests.annotate.imports.taking_in import Stop, interrupt, stop_after
@@ -190,8 +190,9 @@ class TestBadFiles:
         sent = send(project, BAD_FILES["a gzip bomb"].content())
         tracemalloc.start()
         try:
+            assert "It seems to hold about" in look(sent).doubts[0]
             with pytest.raises(InvalidInput, match="more than 30,000,000 bytes"):
-                look(sent)
+                take_in(sent)
             assert tracemalloc.get_traced_memory()[1] < 20_000_000
         finally:
             tracemalloc.stop()
@@ -229,10 +230,10 @@ class TestPreview:
         assert (seen.n_rows, seen.n_checked, seen.n_new, len(seen.rows)) == (2_500, 1_000, 1_000, 20)
 
     def test_it_holds_only_so_much_of_long_rows(self, project, monkeypatch):
-        monkeypatch.setattr(preview, "_SAMPLE_BYTES", 2_000)
+        monkeypatch.setattr(file_preview, "MOST_BYTES", 2_000)
         content = b"".join(b'{"text": "%d %s"}\n' % (n, b"x" * 900) for n in range(10))
         seen = look(send(project, content))
-        assert (seen.n_checked, seen.n_rows, seen.n_new, seen.n_expected) == (3, 10, 3, 10)
+        assert (seen.n_checked, seen.n_rows, seen.n_new, seen.n_expected) == (2, 9, 2, 9)
 
     @pytest.mark.parametrize(
         ("content", "sentence"),

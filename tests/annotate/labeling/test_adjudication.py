@@ -4,7 +4,7 @@ import pytest
 
 from annotate import labels, rounds
 from annotate.errors import AccessDenied, Conflict, InvalidInput, NotFound
-from annotate.labeling import adjudication, answers, disputes, suggestions
+from annotate.labeling import adjudication, answers, disputes, visibility
 from annotate.learning import pool
 from annotate.models import Adjudication, Annotation, Draw, Event, Gold, Lease, Member, QueueEntry
 from annotate.models.project import Arm, Role
@@ -336,8 +336,7 @@ class TestFind:
 
     def test_a_blind_answer_stands_beside_the_one_after_looking(self, disputed):
         project, entry, ann, _ = disputed()
-        lease = Lease.objects.get(entry=entry, annotator=ann)
-        suggestions.why(lease_id=lease.public_id, project=project, by=ann)
+        visibility.record_seen(items=[entry.item_id], by=ann)
         change(entry, ann, "no")
         dispute = adjudication.find(project=project, round_index=1, item=entry.item.public_id, by=owner_of(project))
         hers = next(one for one in dispute.said if one.annotation.annotator == ann)

@@ -4,17 +4,16 @@ import pytest
 
 from annotate import rounds
 from annotate.labeling import gold as gold_rules
-from annotate.labeling import leases, suggestions
-from annotate.models import Draw, Gold, Lease, Member, Project, QueueEntry
+from annotate.labeling import leases, visibility
+from annotate.models import Draw, Gold, Member, Project, QueueEntry
 from annotate.models.project import Arm, GoldRule, Role
 from tests.annotate.asking import answer, change, problems, question, state_of
 from tests.factories import make_member, owner_of
 
 
 def see(entry, person):
-    """Ask why the item was drawn: what this person says from now on is not blind."""
-    lease = Lease.objects.filter(entry=entry, annotator=person).latest("pk")
-    suggestions.why(lease_id=lease.public_id, project=entry.round.project, by=person)
+    """See the machine's label of the item: what this person says from now on is not blind."""
+    assert visibility.record_seen(items=[entry.item_id], by=person)
 
 
 def gold_of(entry):

@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 
 from annotate import items, projects, rounds, verification
 from annotate.errors import AccessDenied, Conflict, LeaseLost
-from annotate.labeling import answers, leases, suggestions
+from annotate.labeling import answers, leases, suggestions, visibility
 from annotate.models import Annotation, Budget, Draw, Gold, Item, Lease, QueueEntry, Round
 from annotate.models.project import ALWAYS_BLIND, Arm, GoldRule
 from tests.factories import make_member, make_project, owner_of
@@ -181,13 +181,20 @@ class Labeling(RuleBasedStateMachine):
     @precondition(lambda self: self.leases)
     @rule(which=ANY)
     def look(self, which):
-        lease_id = self.pick(list(self.leases), which)
-        who, entry = self.leases[lease_id]
-        try:
-            suggestions.why(lease_id=lease_id, project=self.project, by=self.people[who], now=self.now)
-        except AccessDenied:
-            return
+        """See the machine's label of the item, on whatever page."""
+        who, entry = self.leases[self.pick(list(self.leases), which)]
+        item = QueueEntry.objects.get(pk=entry).item_id
+        assert visibility.record_seen(items=[item], by=self.people[who])
         self.seen.add((who, entry))
+
+    @precondition(lambda self: self.leases)
+    @rule(which=ANY)
+    def ask_why(self, which):
+        lease_id = self.pick(list(self.leases), which)
+        who, _entry = self.leases[lease_id]
+        with suppress(AccessDenied):
+            suggestions.why(lease_id=lease_id, project=self.project, by=self.people[who], now=self.now)
+            assert self.is_closed()
 
     @precondition(lambda self: self.leases)
     @rule(which=ANY)

@@ -5,8 +5,8 @@ import pytest
 from annotate import rounds
 from annotate.errors import AccessDenied, NotFound
 from annotate.labeling import leases as leasing
-from annotate.labeling import suggestions
-from annotate.models import Draw, Gold, Lease, Prediction, PromptVersion, QueueEntry
+from annotate.labeling import suggestions, visibility
+from annotate.models import Draw, Gold, Lease, Prediction, PromptVersion, QueueEntry, SeenLabel
 from annotate.models.project import Arm
 from tests.annotate.asking import (
     answer,
@@ -68,8 +68,7 @@ class TestSeen:
     """What was seen makes later answers sighted, and an audit keeps the blind one."""
 
     def seen(self, project, entry, person):
-        lease = Lease.objects.filter(entry=entry, annotator=person).latest("pk")
-        suggestions.why(lease_id=lease.public_id, project=project, by=person)
+        assert visibility.record_seen(items=[entry.item_id], by=person)
 
     @pytest.mark.parametrize("then", ["no", "skip"])
     def test_the_gold_of_a_blind_question_keeps_the_blind_answer(self, asked, then):
@@ -94,28 +93,65 @@ class TestSeen:
         assert [(gold.label.name, gold.is_blind) for gold in Gold.objects.current()] == [("no", False)]
 
 
-class TestWhy:
-    def test_it_names_the_arms(self, asked):
-        project = asked()
-        lease = leasing.lease(entry=question(project, Arm.AUDIT), annotator=owner_of(project))
-        submit(lease)
-        assert suggestions.why(lease_id=lease.public_id, project=project, by=lease.annotator) == ["audit"]
+def close(project):
+    rounds.close_round(project=project, by=owner_of(project), force=True)
 
-    @pytest.mark.parametrize("before", [None, "skip"])
-    def test_not_before_a_label(self, asked, before):
+
+def looked():
+    return Lease.objects.filter(revealed_at__isnull=False).exists()
+
+
+class TestWhy:
+    def why(self, lease, by=None):
+        project = lease.entry.round.project
+        return suggestions.why(lease_id=lease.public_id, project=project, by=by or lease.annotator)
+
+    @pytest.mark.parametrize("arm", [Arm.AUDIT, Arm.RANDOM])
+    def test_it_names_the_arms_once_the_round_is_closed(self, asked, arm):
+        project = asked()
+        lease = leasing.lease(entry=question(project, arm), annotator=owner_of(project))
+        submit(lease)
+        close(project)
+        assert self.why(lease) == [arm.value]
+        assert looked()
+
+    @pytest.mark.parametrize("before", [None, "skip", "yes"])
+    def test_not_while_it_is_open_whatever_was_said(self, asked, before):
         project = asked()
         lease = leasing.lease(entry=question(project), annotator=owner_of(project))
         if before:
             submit(lease, before)
-        with pytest.raises(AccessDenied):
-            suggestions.why(lease_id=lease.public_id, project=project, by=lease.annotator)
-        assert not Lease.objects.filter(revealed_at__isnull=False).exists()
+        with pytest.raises(AccessDenied, match="opens when the round closes"):
+            self.why(lease)
+        assert not looked()
+
+    def test_then_it_is_for_those_who_answered(self, asked):
+        project = asked()
+        lease = leasing.lease(entry=question(project), annotator=owner_of(project))
+        submit(lease, "skip")
+        close(project)
+        with pytest.raises(AccessDenied, match="people who answered"):
+            self.why(lease)
+
+    def test_not_while_the_item_is_asked_again_or_disputed(self, asked):
+        project = asked(overlap=2)
+        entry, ann = question(project, Arm.AUDIT), make_member(project)
+        lease = leasing.lease(entry=entry, annotator=owner_of(project))
+        submit(lease)
+        answer(entry, ann, "no")
+        close(project)
+        with pytest.raises(AccessDenied, match="opens when the round closes"):
+            self.why(lease)  # disputed
+        later = project.rounds.create(index=2, batch=1, shares={}, strategy="margin", seed=1)
+        QueueEntry.objects.create(round=later, item=entry.item, position=1, overlap=2, is_blind=True)
+        with pytest.raises(AccessDenied, match="opens when the round closes"):
+            self.why(lease)
 
     def test_other_peoples_questions_are_not_found(self, asked):
         project = asked()
         lease = leasing.lease(entry=question(project), annotator=owner_of(project))
         with pytest.raises(NotFound):
-            suggestions.why(lease_id=lease.public_id, project=project, by=make_member(project))
+            self.why(lease, by=make_member(project))
 
 
 class TestWhoeverSawTheMachine:
@@ -147,21 +183,39 @@ class TestReveal:
         project = lease.entry.round.project
         return suggestions.reveal(lease_id=lease.public_id, project=project, by=lease.annotator)
 
-    def test_it_comes_after_the_answer(self, asked):
+    def test_it_opens_when_the_round_closes(self, asked):
         lease = self.ask(asked(), "revealed")
-        with pytest.raises(AccessDenied, match="after your answer, if at all"):
+        project, olga = lease.entry.round.project, lease.annotator
+        with pytest.raises(AccessDenied, match="opens when the round closes"):
             self.reveal(lease)
         submit(lease)
+        with pytest.raises(AccessDenied, match="opens when the round closes"):
+            self.reveal(lease)
+        close(project)
+        [before] = suggestions.past(project=project, by=olga)
+        assert (before.may_reveal, before.arms, before.suggestion) == (True, None, None)
         assert self.reveal(lease).label.name == "no"
-        assert not change(lease.entry, lease.annotator, "no").is_blind
+        assert list(SeenLabel.objects.values_list("user", "item")) == [(olga.pk, lease.entry.item_id)]
+        [after] = suggestions.past(project=project, by=olga)
+        assert (after.arms, after.suggestion.label.name) == (["random"], "no")
 
-    def test_hidden_is_never_shown(self, asked):
+    def test_hidden_is_refused_in_the_same_words_and_never_shown(self, asked):
         lease = self.ask(asked(), "hidden")
         submit(lease)
+        with pytest.raises(AccessDenied, match="opens when the round closes"):
+            self.reveal(lease)
+        close(lease.entry.round.project)
         with pytest.raises(AccessDenied, match="not shown"):
             self.reveal(lease)
-        assert not Lease.objects.filter(revealed_at__isnull=False).exists()
+        assert not looked()
+        assert not SeenLabel.objects.exists()
         assert suggestions.by_entry(project=lease.entry.round.project, entries=[lease.entry]) == {}
+
+    def test_what_was_shown_from_the_start_counts_as_seen_when_the_round_closes(self, asked):
+        lease = self.ask(asked(), "shown")
+        submit(lease)
+        close(lease.entry.round.project)
+        assert list(SeenLabel.objects.values_list("user", "item")) == [(lease.annotator_id, lease.entry.item_id)]
 
     def test_a_failure_says_which(self, asked):
         lease = self.ask(asked(), "shown", index=None, status="refusal")

@@ -51,7 +51,7 @@ def found(project, name):
 def bend(**changes):
     """Keep other inputs instead, with their right checksum, as who may change the database could."""
     with connection.cursor() as cursor:
-        for statement in import_module("annotate.migrations.0035_inputs_stay").UNDO[connection.vendor]:
+        for statement in import_module("annotate.migrations.0033_inputs_stay").UNDO[connection.vendor]:
             cursor.execute(statement)
     kept = EstimateInputs.objects.select_related("delivered_version").get()
     audit = audits.read(kept)

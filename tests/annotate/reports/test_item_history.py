@@ -4,7 +4,8 @@ import pytest
 
 from annotate import items, label_changes, rounds
 from annotate.label_changes import NextLabel
-from annotate.labeling import adjudication
+from annotate.labeling import adjudication, visibility
+from annotate.labeling.visibility import Visibility
 from annotate.models.project import Role
 from annotate.projects import NewLabel
 from annotate.reports import item_history
@@ -13,7 +14,7 @@ from tests.factories import make_member, owner_of
 from tests.rows import make_silver
 
 pytestmark = pytest.mark.django_db
-ALL = item_history.Visibility(people=True, machines=True, work=True)
+ALL = Visibility(people=True, machines=True, work=True)
 
 
 def member_of(project, role):
@@ -69,8 +70,8 @@ class TestLoad:
         entry = question(project)
         make_silver(project, [entry.item])
         answer(entry, owner_of(project))
-        assert kinds(entry.item, item_history.Visibility(people=False, machines=False, work=False)) == ["imported"]
-        nothing_of_machines = kinds(entry.item, item_history.Visibility(people=True, machines=False, work=True))
+        assert kinds(entry.item, Visibility(people=False, machines=False, work=False)) == ["imported"]
+        nothing_of_machines = kinds(entry.item, Visibility(people=True, machines=False, work=True))
         assert not {"predicted", "drawn"} & set(nothing_of_machines)
 
     @pytest.mark.parametrize("n", [2, 6])
@@ -86,7 +87,7 @@ class TestLoad:
 
 class TestSight:
     def sees(self, project, entry, role):
-        seen = item_history.sight(entry.item, member_of(project, role))
+        seen = visibility.sight(entry.item, member_of(project, role))
         return seen.people, seen.machines, seen.work
 
     def test_while_the_round_is_open(self, asked):

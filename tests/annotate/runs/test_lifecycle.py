@@ -6,16 +6,17 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import connections
+from django.db import connections, transaction
 
 from annotate import tasks
-from annotate.errors import AccessDenied, InvalidInput, NotFound, RunBusy, RunLost
+from annotate.errors import AccessDenied, InvalidInput, NotFound, RunBusy, RunLost, RunPaused
 from annotate.models import Run
 from annotate.models.base import database_now
 from annotate.models.snapshot import read_snapshot
 from annotate.runs import attempt as attempt_module
 from annotate.runs import lifecycle
 from tests.factories import make_member, make_project, make_user, owner_of
+from tests.refusing import refusing_files, refusing_writes
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db
@@ -46,6 +47,27 @@ def test_a_crash_keeps_its_trace():
     run = Run.objects.get()
     assert run.state == Run.State.ERRORED
     assert "ZeroDivisionError" in run.trace
+
+
+def test_a_full_disk_pauses_it_with_a_sentence(tmp_path):
+    project = make_project()
+    with pytest.raises(RunPaused), lifecycle.start(kind="train", project=project, by=None), refusing_files():
+        (tmp_path / "model").write_bytes(b"x")
+    run = Run.objects.get()
+    assert (run.state, run.trace, run.finished_at) == (Run.State.PAUSED, "", None)
+    assert "the disk of this site is full" in run.message
+    resumed = lifecycle.resume(run=run, by=owner_of(project))
+    assert resumed.state == Run.State.QUEUED
+
+
+def test_a_database_that_takes_nothing_pauses_it_with_a_sentence():
+    project = make_project()
+    is_performed = lifecycle.start(kind="train", project=project, by=None)
+    with pytest.raises(RunPaused), is_performed as attempt, transaction.atomic(), refusing_writes():
+        attempt.say("x")
+    run = Run.objects.get()
+    assert (run.state, run.trace) == (Run.State.PAUSED, "")
+    assert "this site can only be read" in run.message
 
 
 def test_an_interrupt_ends_it_too():

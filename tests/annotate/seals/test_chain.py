@@ -59,7 +59,7 @@ class TestHashes:
 @pytest.fixture
 def unguarded(db):
     """The database without the triggers that hold the chain; the test's transaction takes them back."""
-    migration = import_module("annotate.migrations.0032_seals_so_far")
+    migration = import_module("annotate.migrations.0030_seals_so_far")
     with connection.cursor() as cursor:
         for statement in migration.UNDO[connection.vendor]:
             cursor.execute(statement)

@@ -8,12 +8,13 @@ import pytest
 from django.db import connections as databases
 from django.db.models import Sum
 
-from annotate import tasks
+from annotate import tasks, verification
 from annotate.errors import BudgetReached, Conflict, GoldloopError, RunPaused
-from annotate.models import Budget, LedgerEntry, Prediction, Project, Run
+from annotate.models import Budget, LedgerEntry, Prediction, Project, Run, RunLine
 from annotate.money import budgets, ledger
 from annotate.runs import lifecycle
 from annotate.silver import connections, prelabel, prompts, quotes
+from annotate.web.run_status import status
 from tests.factories import make_project, make_user, owner_of
 from tests.rows import make_items
 from tests.stub_llm import CHARGED, UNCHARGED, stub_llm
@@ -30,7 +31,7 @@ def own_folder(settings, tmp_path):
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
-    monkeypatch.setattr("annotate.providers.retries._FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("annotate.providers.retries.FIRST_WAIT_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -61,6 +62,26 @@ def ask(project):
     with suppress(GoldloopError):
         prelabel.prelabel(project=project, by=owner_of(project))
     return project.runs.filter(kind="prelabel").latest("pk")
+
+
+def asking(project):
+    """A thread that asks, with a database connection of its own."""
+
+    def work():
+        try:
+            ask(Project.objects.get(pk=project.pk))
+        finally:
+            databases.close_all()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+def perform_next():
+    claimed = lifecycle.claim_next()
+    with lifecycle.taken_up(public_id=claimed.public_id, attempt=claimed.attempt) as attempt:
+        tasks.perform(attempt)
 
 
 def money(project):
@@ -159,12 +180,18 @@ class TestFaults:
         assert not Prediction.objects.exists()
         assert_sums_are_right(project)
 
-    def test_a_dead_server_opens_the_circuit(self, stub):
+    def test_a_dead_server_is_waited_for_and_then_the_run_pauses(self, stub, settings):
+        settings.PRELABEL_OUTAGE_SECONDS = 0.1
         project = paid_project(stub, base_url="http://127.0.0.1:9/v1")
         run = ask(project)
-        assert run.state == "failed" and "5 attempts in a row had no answer" in run.message
-        assert LedgerEntry.objects.count() <= 40 and money(project).spent_micros == 0
+        assert run.state == "paused" and "has not answered for 0 s" in run.message
+        assert "does not accept connections" in run.message
+        assert LedgerEntry.objects.count() <= 80 and money(project).spent_micros == 0
         assert_sums_are_right(project)
+        connections.change(connection=project.connection, base_url=stub.base_url, key=KEY, by=owner_of(project))
+        tasks.resume(run=run, by=owner_of(project))
+        perform_next()
+        assert Prediction.objects.filter(status="ok").count() == 20 == stub.bill().n_charged
 
 
 @pytest.mark.django_db
@@ -181,10 +208,8 @@ class TestCap:
         assert stub.bill().micros <= money(project).spent_micros <= need // 2
         assert_sums_are_right(project)
         budgets.set_cap(project=project, kind="machine", cap_micros=need * 20, by=owner_of(project))
-        lifecycle.resume(run=run, by=owner_of(project))
-        claimed = lifecycle.claim_next()
-        with lifecycle.taken_up(public_id=claimed.public_id, attempt=claimed.attempt) as attempt:
-            tasks.perform(attempt)
+        tasks.resume(run=run, by=owner_of(project))
+        perform_next()
         assert Prediction.objects.count() == 40 == stub.bill().n_charged
         assert Run.objects.get(pk=run.pk).state == "succeeded"
 
@@ -237,8 +262,7 @@ class TestStopping:
     )
     def test_it_stops_within_five_seconds(self, slow, how, state, sentence):
         project = paid_project(slow, n=400)
-        thread = threading.Thread(target=self.work, args=(project.pk,))
-        thread.start()
+        thread = asking(project)
         wait_until(lambda: slow.bill().n_requests > 20)
         began = time.monotonic()
         self.stop(project, how)
@@ -251,13 +275,6 @@ class TestStopping:
         assert_sums_are_right(project)
 
     @staticmethod
-    def work(pk):
-        try:
-            ask(Project.objects.get(pk=pk))
-        finally:
-            databases.close_all()
-
-    @staticmethod
     def stop(project, how):
         run, by = project.runs.get(kind="prelabel"), owner_of(project)
         if how == "pause":
@@ -268,6 +285,134 @@ class TestStopping:
             budgets.stop(project=project, kind="machine", by=by)
         else:
             connections.set_active(connection=project.connection, is_active=False, by=by)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("events_can_be_flushed")
+class TestFinishing:
+    """A run that stops sends nothing more, waits for the calls in flight, and settles each at its price."""
+
+    @pytest.fixture(autouse=True)
+    def quick_beats(self, monkeypatch):
+        monkeypatch.setattr("annotate.runs.attempt._SECONDS_BETWEEN_BEATS", 0.05)
+
+    @pytest.fixture
+    def slow(self):
+        with stub_llm(key=KEY, latency_seconds=2.5) as running:
+            yield running
+
+    @pytest.fixture
+    def project(self, slow):
+        return paid_project(slow, n=40, timeout_seconds=60)
+
+    @staticmethod
+    def finishing(project):
+        """The run, once it was asked to pause with calls in flight, and says how many there are."""
+        run = project.runs.get(kind="prelabel")
+        lifecycle.pause(run=run, by=owner_of(project))
+        wait_until(lambda: run.refresh_from_db() or run.result.get("finishing") == 8)
+        return run
+
+    def test_a_pause_costs_what_the_provider_charges(self, slow, project):
+        thread = asking(project)
+        wait_until(lambda: slow.bill().n_requests == 8)
+        run = self.finishing(project)
+        thread.join()
+        run.refresh_from_db()
+        assert run.state == "paused" and "finishing" not in run.result
+        assert Prediction.objects.count() == 8 == slow.bill().n_requests
+        assert money(project).spent_micros == slow.bill().micros and not money(project).written_off_micros
+        assert_sums_are_right(project)
+
+    @pytest.mark.parametrize(
+        ("how", "state"),
+        [("pause", "paused"), pytest.param("cancel", "cancelled", marks=pytest.mark.slow)],
+    )
+    def test_whoever_cannot_wait_stops_it_now(self, slow, project, how, state):
+        slow.change(latency_seconds=50)
+        thread = asking(project)
+        wait_until(lambda: slow.bill().n_requests == 8)
+        run, stop = self.finishing(project), lifecycle.pause if how == "pause" else tasks.cancel
+        stop(run=run, by=owner_of(project), now=True)
+        thread.join(10)
+        run.refresh_from_db()
+        assert run.state == state and not thread.is_alive()
+        assert slow.bill().micros <= money(project).written_off_micros == money(project).spent_micros
+        assert_sums_are_right(project)
+
+    def test_taken_back_meanwhile_it_goes_on(self, slow, project):
+        thread = asking(project)
+        wait_until(lambda: slow.bill().n_requests == 8)
+        lifecycle.resume(run=self.finishing(project), by=owner_of(project))
+        slow.change(latency_seconds=0)
+        thread.join()
+        assert project.runs.get(kind="prelabel").state == "succeeded"
+        assert Prediction.objects.count() == 40 == slow.bill().n_requests
+        assert money(project).spent_micros == slow.bill().micros
+
+    def test_cancelled_meanwhile_it_ends_as_cancelled(self, slow, project):
+        thread = asking(project)
+        wait_until(lambda: slow.bill().n_requests == 8)
+        run = self.finishing(project)
+        tasks.cancel(run=run, by=owner_of(project))
+        thread.join()
+        run.refresh_from_db()
+        assert run.state == "cancelled"
+        assert money(project).spent_micros == slow.bill().micros and not money(project).written_off_micros
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("events_can_be_flushed")
+class TestOutages:
+    """A server that goes away in mid-run and comes back."""
+
+    def test_killed_and_restarted_three_times_it_has_answered_each_item_once(self):
+        with stub_llm(key=KEY, latency_seconds=0.05) as stub:
+            project = paid_project(stub, n=120, max_concurrency=8)
+            thread = asking(project)
+            for n in (1, 2, 3):
+                wait_until(lambda n=n: stub.bill().n_charged >= 25 * n)
+                stub.kill()
+                wait_until(lambda n=n: self.n_outages() == n)
+                stub.restart()
+            thread.join()
+        run = project.runs.get(kind="prelabel")
+        assert (run.state, run.attempt, run.result["n_unanswered"]) == ("succeeded", 1, 0)
+        assert Prediction.objects.filter(status="ok").values("item").distinct().count() == 120
+        assert Prediction.objects.count() == 120
+        self.assert_the_bill_is_exact(project, stub)
+        for name in ("money adds up", "each attempt to spend ends once", "every run ends"):
+            assert verification.first_problem(verification.CHECKS[name], project) is None
+
+    @staticmethod
+    def n_outages():
+        return RunLine.objects.filter(text__startswith="The server does not answer").count()
+
+    @staticmethod
+    def assert_the_bill_is_exact(project, stub):
+        """An answer that came is settled at its price; one that was cut off is written off, once for each charge."""
+        assert_sums_are_right(project)
+        entries = LedgerEntry.objects.filter(budget__project=project)
+        settled = entries.filter(state="settled")
+        assert settled.values("item").distinct().count() == settled.count() == 120
+        assert money(project).settled_micros == Prediction.objects.aggregate(n=Sum("cost_micros"))["n"]
+        n_cut_off = entries.filter(state="written_off").count()
+        assert 120 < stub.bill().n_charged <= 120 + n_cut_off and n_cut_off <= 3 * 8
+        assert stub.bill().micros <= money(project).spent_micros
+
+    def test_it_says_since_when_and_until_when(self, stub, settings):
+        settings.PRELABEL_OUTAGE_SECONDS = 60
+        project = paid_project(stub, n=20, base_url="http://127.0.0.1:9/v1")
+        thread = asking(project)
+        wait_until(lambda: project.runs.filter(kind="prelabel", result__has_key="waiting").exists())
+        run = project.runs.get(kind="prelabel")
+        said = status(run).sentence
+        assert "has not answered for" in said and "is asked again in" in said
+        assert "The server does not accept connections." in said
+        tasks.cancel(run=run, by=owner_of(project))
+        thread.join()
+        run.refresh_from_db()
+        assert run.state == "cancelled" and status(run).sentence == run.message
 
 
 @pytest.mark.django_db

@@ -1,17 +1,23 @@
 """The annotating screen in a real browser: nothing is lost and nothing doubled, whatever the network and others do."""
 
 import re
+from urllib.parse import parse_qs
 
 from django.contrib.sessions.models import Session
 from django.utils import timezone
-from playwright.sync_api import expect
+from playwright.sync_api import Request, expect
 
 from annotate import members
 from annotate.models import Annotation, Lease
 from tests.e2e.in_page import next_frame
 from tests.e2e.labeling.screen import answer, holds, item, open_screen, press, ready, saved, stored
 from tests.factories import make_member, make_project, owner_of
+from tests.refusing import refusing_files
 from tests.web.labeling.rows import close, make_round
+
+
+def key_of(request: Request) -> str:
+    return parse_qs(request.post_data or "")["key"][0]
 
 
 class TestNothingIsLost:
@@ -31,6 +37,23 @@ class TestNothingIsLost:
         assert stored() == pressed
         expect(label.locator("#unsaved")).to_be_hidden()
         ready(label)
+
+    def test_what_the_server_cannot_store_waits_and_is_sent_with_the_same_key(self, label, browsing):
+        browsing.expect("503")
+        keys = []
+        label.on("request", lambda one: one.url.endswith("/submit") and keys.append(key_of(one)))
+        first = item(label)
+        with refusing_files():
+            press(label, "Digit2")
+            expect(label.locator("#unsaved")).to_contain_text("1 answer not saved yet", timeout=2_000)
+            expect(label.locator("#unsaved")).to_contain_text("the disk of this site does not take it", timeout=2_000)
+            expect(label.locator("#unsaved")).to_contain_text("kept in this browser and sent again")
+            assert not Annotation.objects.exists()
+        saved(label)
+        assert stored() == {first: "no"}
+        expect(label.locator("#unsaved")).to_be_hidden()
+        assert len(keys) > 1
+        assert len(set(keys)) == 1
 
     def test_a_reload_keeps_what_was_not_sent(self, label, project, browsing):
         browsing.expect("Failed to load|request failed|ERR_FAILED")

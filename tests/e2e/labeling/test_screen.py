@@ -11,37 +11,40 @@ from tests.e2e.in_page import settled, within
 from tests.e2e.labeling.screen import holds, item, open_screen, press, saved, stored
 from tests.factories import make_project, owner_of
 from tests.waiting import wait_until
-from tests.web.labeling.rows import make_round
+from tests.web.labeling.rows import close, make_round
 from tests.web.labeling.test_work import predict
 
 
 class TestAfterwards:
-    def test_why_and_reveal(self, page_for, transactional_db):
+    def test_why_and_reveal_open_when_the_round_closes(self, page_for, transactional_db):
         project = make_project()
         make_round(project, ["one", "two", "three"] * 4, suggestion=SuggestionPolicy.REVEALED, arm=Arm.ACTIVE)
         predict(project)
-        page = page_for(owner_of(project))
+        olga = owner_of(project)
+        page = page_for(olga)
         open_screen(page, project)
         assert page.locator("#item").get_by_text("suggests").count() == 0
         press(page, "Digit1")
         saved(page)
-        page.keyboard.press("w")
-        expect(page.locator("#reasons")).to_contain_text("least sure")
-        expect(page.locator("#reasons h3")).to_have_text("Why you were asked the last item: “one”")
-        page.keyboard.press("r")
-        expect(page.locator("#reasons h3")).to_have_text("What the machine says of the last item: “one”")
-        expect(page.locator("#reasons")).to_contain_text("maybe")
-        press(page, "u")
-        expect(page.locator("#last")).to_be_hidden()
-        press(page, "Escape")
-        expect(page.locator("#last")).to_be_visible()
-        expect(page.locator("#last button").first).to_have_text("ChangeU")
+        expect(page.locator("#last button")).to_have_text("ChangeU")
+        for key in ("w", "r"):
+            page.keyboard.press(key)
+            expect(page.locator("#notice")).to_contain_text("opens when the round closes")
+            page.keyboard.press("ArrowLeft")
+            page.keyboard.press("Escape")
+            expect(page.locator("#notice")).to_be_hidden()
+        close(project.rounds.get(), olga)
+        page.goto(f"/p/{project.slug}/label/history")
+        page.get_by_role("button", name="Why this item?").click()
+        expect(page.locator(".past-list")).to_contain_text("least sure")
+        page.get_by_role("button", name="What the machine says").click()
+        expect(page.locator(".past-list")).to_contain_text("maybe")
 
     def test_a_notice_goes_with_its_item(self, label):
         press(label, "Digit1")
         saved(label)
         label.keyboard.press("r")
-        expect(label.locator("#notice")).to_contain_text("not shown to anybody who labels")
+        expect(label.locator("#notice")).to_contain_text("opens when the round closes")
         press(label, "Digit1")
         expect(label.locator("#notice")).to_be_hidden()
 

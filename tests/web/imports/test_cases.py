@@ -5,7 +5,6 @@ import re
 
 import pytest
 
-from annotate.imports import preview
 from annotate.models import Run, Upload
 from tests.cases import CASES, check, check_counted, content, project_for
 from tests.factories import owner_of
@@ -102,8 +101,7 @@ class TestTheQuestion:
         text = self.look(client, project, {"quoting": "on"})
         assert "3 rows" in text and "perhaps a double quote is a character like others" in text
 
-    def test_a_long_file_is_read_in_part(self, signed_in, monkeypatch):
-        monkeypatch.setattr(preview, "QUICK_BYTES", 1 << 20)
+    def test_a_long_file_is_read_in_part(self, signed_in):
         project = project_for("unnamed_label.csv")
         client = signed_in(owner_of(project))
         rows = b"".join(b"a text of some length, %08d\n" % n for n in range(100_000))

@@ -5,7 +5,8 @@ import re
 import pytest
 
 from annotate import files
-from annotate.imports import preview
+from annotate.errors import InvalidInput
+from annotate.imports import file_preview
 from annotate.models import Import, Item, Run, Upload
 from annotate.silver import quotes
 from tests.bad_files import BAD_FILES, GOOD_CSV, GOOD_JSONL, ODD_FILES
@@ -43,7 +44,7 @@ class TestPreview:
         assert re.search("would cost about <span[^>]*>3.00.USD</span>", text_of(self.look(olga, project, upload)))
 
     def test_a_sample_is_not_taken_for_the_file(self, olga, project, monkeypatch):
-        monkeypatch.setattr(preview, "N_CHECKED", 3)
+        monkeypatch.setattr(file_preview, "N_CHECKED", 3)
         content = b"id,text\n" + b"".join(b"%d,text %d\n" % (n, n) for n in range(6))
         text = text_of(self.look(olga, project, sent(project, content)))
         assert "Only the first 3 rows were read so far" in text
@@ -114,7 +115,18 @@ class TestPreview:
 
 @pytest.mark.portable
 class TestEveryBadFile:
-    @pytest.mark.parametrize("case", [name for name, bad in BAD_FILES.items() if bad.expect == "refused"])
+    def test_a_bomb_is_looked_at_in_part_and_refused_by_the_run(self, olga, project, settings):
+        settings.IMPORT_MAX_BYTES = 50_000_000
+        response = olga.get(send(olga, project, BAD_FILES["a gzip bomb"].content(), "items.csv.gz").url)
+        assert response.status_code == 200 and "It seems to hold about" in text_of(response)
+        assert olga.post(page(project, "start", Upload.objects.get().public_id)).status_code == 303
+        with pytest.raises(InvalidInput, match="when it is unpacked"):
+            perform(Run.objects.get())
+        assert not any(rows.objects.exists() for rows in (Import, Item))
+
+    @pytest.mark.parametrize(
+        "case", [name for name, bad in BAD_FILES.items() if bad.expect == "refused" and name != "a gzip bomb"]
+    )
     def test_what_cannot_be_read_is_a_sentence(self, olga, project, settings, case):
         settings.IMPORT_MAX_BYTES = 50_000_000
         bad = BAD_FILES[case]

@@ -13,6 +13,7 @@ from annotate.models import Import, Item, Run, Upload
 from annotate.models.project import Role
 from tests.bad_files import GOOD_CSV
 from tests.factories import make_member, make_user, owner_of
+from tests.refusing import refusing_files
 from tests.web.imports.sending import kept, page, send, sent, text_of
 
 pytestmark = pytest.mark.django_db
@@ -43,6 +44,14 @@ class TestSending:
         send(olga, project, content)
         [path, upload] = kept()
         assert path.read_bytes() == content and upload.n_bytes == len(content) > 2_000_000
+
+    @pytest.mark.parametrize("content", [GOOD_CSV, b"id,text\n" + b"1,some text of a row\n" * 10_000])
+    def test_of_a_file_for_which_there_is_no_room_nothing_is_kept(self, olga, project, content):
+        with refusing_files():
+            response = send(olga, project, content)
+        assert response.status_code == 503
+        assert "the disk of this site is full" in text_of(response)
+        assert kept() == []
 
     @pytest.mark.parametrize(
         ("name", "expected"),
@@ -89,6 +98,14 @@ class TestSending:
         response = send(olga, project, b"x" * 300_000)
         assert (response.status_code, kept()) == (413, [])
         assert "items.csv is larger than 100,000 bytes, the most that is taken." in text_of(response)
+
+    def test_beyond_the_quota_nothing_is_kept_and_it_says_when_it_opens(self, olga, project, settings):
+        settings.UPLOAD_DAILY_FILES = 1
+        assert send(olga, project).status_code == 303
+        before = kept()
+        response = send(olga, project)
+        assert (response.status_code, kept()) == (429, before) and int(response.headers["Retry-After"]) > 0
+        assert "Files: 1 of 1." in text_of(response) and "files: 1 of 1" in text_of(olga.get(page(project)))
 
     def test_a_file_at_the_limit_is_taken(self, olga, project, settings):
         settings.UPLOAD_MAX_BYTES = len(GOOD_CSV)

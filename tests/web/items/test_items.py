@@ -4,7 +4,8 @@ import pytest
 from django.urls import reverse
 
 from annotate import items
-from annotate.models import Item
+from annotate.access import MAY
+from annotate.models import Item, SeenLabel
 from annotate.models.project import Arm, Role
 from tests.factories import make_member, make_project, make_user, owner_of
 from tests.rows import make_items, make_round, make_silver
@@ -143,10 +144,23 @@ class TestShow:
     def test_while_it_is_asked_no_machine_speaks_to_who_may_answer(self, signed_in, role):
         project = make_project(labels=("yes", "machine-said-this"))
         item = self.make(project, is_closed=False)
+        item.content.metadata = {"gpt_label": "secret", "from": "the shop"}
+        item.content.save()
         person = owner_of(project) if role == Role.OWNER else make_member(project, role=role)
         body = self.page(signed_in(person), project, item)
         for words in ("machine-<wbr>said-<wbr>this", "least sure", "secret"):
             assert words not in body
+        assert ("the shop" in body) == (role in MAY["download"])
+        assert not SeenLabel.objects.exists()
+
+    def test_that_somebody_saw_a_machines_label_is_recorded_first(self, signed_in):
+        project = make_project(labels=("yes", "machine-said-this"))
+        item, olga = self.make(project), owner_of(project)
+        make_gold(project, item)
+        client = signed_in(olga)
+        for _ in range(2):
+            assert "you have seen a machine" in self.page(client, project, item)
+        assert list(SeenLabel.objects.values_list("user", "item")) == [(olga.pk, item.pk)]
 
     def test_reviewers_see_answers_once_there_is_gold_and_never_a_machine(self, signed_in):
         project = make_project(labels=("yes", "machine-said-this"))
@@ -174,7 +188,7 @@ class TestShow:
             make_annotation(project, item, make_member(project))
         client = signed_in(owner_of(project))
         self.page(client, project, item)
-        with django_assert_num_queries(20):
+        with django_assert_num_queries(23):
             self.page(client, project, item)
 
 

@@ -47,7 +47,7 @@ class TestAnswer:
         lease = ann_asks.hold()
         change_labels(project, NO_MAYBE)
         told = ann_asks.post("submit", lease=lease, label=2, schema=1, key="k").json()
-        assert told == {"is_counted": False, "may_reveal": False, "why": "labels_changed"}
+        assert told == {"is_counted": False, "why": "labels_changed"}
         again = ann_asks.post("submit", lease=lease, label=2, schema=1, key="k").json()
         assert again == told
 

@@ -68,16 +68,29 @@ class TestReveal:
         predict(project)
         return asking(owner_of(project), project)
 
-    def test_before_the_answer_it_is_refused(self, olga_asks):
-        assert olga_asks.post("reveal", lease=olga_asks.hold()).status_code == 403
+    def test_while_the_round_is_open_it_is_refused(self, olga_asks):
+        for lease in (olga_asks.hold(), olga_asks.answered()):
+            assert olga_asks.post("reveal", lease=lease).status_code == 403
 
-    def test_after_the_answer_it_is_shown(self, olga_asks):
-        lease = olga_asks.hold()
-        assert olga_asks.post("submit", lease=lease, label=0, key="k1").json()["may_reveal"] is True
+    def test_once_it_is_closed_it_is_shown_and_stays_in_the_history(self, olga_asks):
+        lease = olga_asks.answered()
+        close(olga_asks.project.rounds.get(), olga_asks.user)
+        assert "What the machine says" in olga_asks.get("history").content.decode()
+        assert "The machine says" not in olga_asks.get("history").content.decode()
         assert "maybe" in olga_asks.post("reveal", lease=lease).json()["html"]
+        assert "The machine says" in olga_asks.get("history").content.decode()
 
-    def test_a_blind_question_never_is(self, ann_asks):
-        assert ann_asks.post("reveal", lease=ann_asks.answered()).status_code == 403
+    def test_a_form_leads_to_the_history(self, olga_asks):
+        lease = olga_asks.answered()
+        close(olga_asks.project.rounds.get(), olga_asks.user)
+        assert olga_asks.form("reveal", lease=lease).url == olga_asks.url("history")
+
+    def test_a_blind_question_never_is(self, ann_asks, project):
+        lease = ann_asks.answered()
+        assert ann_asks.post("reveal", lease=lease).status_code == 403
+        close(project.rounds.get(), owner_of(project))
+        assert ann_asks.post("reveal", lease=lease).status_code == 403
+        assert "What the machine says" not in ann_asks.get("history").content.decode()
 
     def test_others_questions_are_not_found(self, ann_asks, asking, project):
         theirs = asking(make_member(project, "Ben")).answered(key="k-ben")
@@ -91,13 +104,15 @@ class TestWhy:
     @pytest.mark.parametrize(
         "arm, words", [(Arm.AUDIT, "measure"), (Arm.ACTIVE, "least sure"), (Arm.CONFLICT, "do not agree")]
     )
-    def test_after_the_answer_it_is_told_in_words(self, asking, arm, words):
+    def test_once_the_round_is_closed_it_is_told_in_words(self, asking, arm, words):
         project = make_project()
         make_round(project, arm=arm)
         olga = asking(owner_of(project), project)
-        html = olga.post("why", lease=olga.answered()).json()["html"]
-        assert words in html
-        assert "not blind" in html
+        lease = olga.answered()
+        assert olga.post("why", lease=lease).status_code == 403
+        close(project.rounds.get(), owner_of(project))
+        assert words in olga.post("why", lease=lease).json()["html"]
+        assert words in olga.get("history").content.decode()
 
     def test_every_arm_has_its_words(self):
         from annotate.web import labeling_io
@@ -132,5 +147,5 @@ class TestHistory:
     def test_its_queries_do_not_grow(self, ann_asks, at_most):
         for n in range(3):
             ann_asks.answered(key=f"k{n}")
-        with at_most(6):
+        with at_most(11):
             ann_asks.get("history")

@@ -14,7 +14,7 @@ class TestSubmit:
         answer = ann_asks.post(
             "submit", lease=ann_asks.hold(), label=1, key="k1", seconds="2.5", is_flagged="1", comment="a\r\nb"
         )
-        assert answer.json() == {"is_counted": True, "may_reveal": False}
+        assert answer.json() == {"is_counted": True}
         row = Annotation.objects.get()
         assert (row.label.index, row.seconds, row.is_flagged, row.comment) == (1, 2.5, True, "a\nb")
 

@@ -4,10 +4,15 @@ import threading
 
 import pytest
 
-from annotate.api.http import machine_counter, redis_counter
-from annotate.api.http.rates import Rate
+from annotate.accounts import rate_redis, rate_rows
+from annotate.accounts.rates import Rate
 from tests import services
 from tests.api.http.test_endpoint import is_problem
+
+
+def hit(url: str, key: str, rate: Rate) -> float | None:
+    return rate_redis.hit(url, key, rate.per_window, rate.window_seconds)
+
 
 NOBODY = "redis://127.0.0.1:1/0"
 
@@ -15,9 +20,9 @@ NOBODY = "redis://127.0.0.1:1/0"
 @pytest.fixture(autouse=True)
 def nothing_is_known_of_any_redis():
     """As in a new process; addresses come again in other tests."""
-    redis_counter._counter.cache_clear()
+    rate_redis._counter.cache_clear()
     yield
-    redis_counter._counter.cache_clear()
+    rate_redis._counter.cache_clear()
 
 
 @pytest.fixture
@@ -44,11 +49,11 @@ def test_a_window_holds_the_burst_and_no_less_than_the_rate(rate, window, n):
 
 def test_a_burst_passes_and_what_is_more_waits_for_the_window(redis_server, key, frozen_clock):
     rate = Rate(0.5, 3)
-    assert [redis_counter.hit(redis_server.url, key, rate) for _ in range(3)] == [0, 0, 0]
+    assert [hit(redis_server.url, key, rate) for _ in range(3)] == [0, 0, 0]
     frozen_clock["now"] += 2
-    assert redis_counter.hit(redis_server.url, key, rate) == pytest.approx(4.0)
+    assert hit(redis_server.url, key, rate) == pytest.approx(4.0)
     frozen_clock["now"] += 4.1
-    assert redis_counter.hit(redis_server.url, key, rate) == 0
+    assert hit(redis_server.url, key, rate) == 0
 
 
 def test_of_many_at_once_exactly_the_burst_passes(redis_server, key):
@@ -56,9 +61,9 @@ def test_of_many_at_once_exactly_the_burst_passes(redis_server, key):
     started, results = threading.Barrier(8), []
 
     def try_often() -> None:
-        counter = redis_counter._Counter(redis_server.url)
+        counter = rate_redis._Counter(redis_server.url)
         started.wait()
-        results.append([counter.hit(key, Rate(0.01, 25)) for _ in range(20)])
+        results.append([counter.hit(key, 25, 2_500) for _ in range(20)])
 
     threads = [threading.Thread(target=try_often) for _ in range(8)]
     for thread in threads:
@@ -73,11 +78,11 @@ def test_of_many_at_once_exactly_the_burst_passes(redis_server, key):
 def test_a_redis_that_is_gone_is_left_alone_for_a_while(key, caplog, monkeypatch):
     now = 100.0
     monkeypatch.setattr("time.monotonic", lambda: now)
-    counter = redis_counter._Counter(NOBODY)
-    assert [counter.hit(key, Rate(1.0, 1)) for _ in range(3)] == [None, None, None]
+    counter = rate_redis._Counter(NOBODY)
+    assert [counter.hit(key, 1, 1) for _ in range(3)] == [None, None, None]
     assert len(caplog.records) == 1
     now = 106.0
-    assert counter.hit(key, Rate(1.0, 1)) is None
+    assert counter.hit(key, 1, 1) is None
     assert len(caplog.records) == 2
 
 
@@ -88,14 +93,14 @@ class TestTheApi:
         settings.API_THROTTLES = {"request": (0.1, 3), "submit": (0.1, 1)}
 
     def test_it_counts_in_redis(self, olga, settings, redis_server, monkeypatch):
-        monkeypatch.setattr(machine_counter, "hit", lambda *args: pytest.fail("this machine counted"))
+        monkeypatch.setattr(rate_rows, "hit", lambda *args: pytest.fail("rows counted"))
         settings.REDIS_URL = redis_server.url
         assert [olga.get("").status_code for _ in range(4)] == [200, 200, 200, 429]
         response = olga.get("")
         assert is_problem(response, 429)
         assert 25 <= int(response.headers["Retry-After"]) <= 31
 
-    def test_without_redis_each_machine_counts_for_itself(self, olga, settings):
+    def test_without_redis_rows_count(self, olga, settings):
         settings.REDIS_URL = NOBODY
         assert [olga.get("").status_code for _ in range(4)] == [200, 200, 200, 429]
         assert is_problem(olga.get(""), 429)
@@ -113,10 +118,10 @@ class TestTheApi:
             assert olga.get("").status_code == 200
 
     def test_a_redis_that_hangs_is_asked_once(self, olga, settings, caplog, monkeypatch):
-        monkeypatch.setattr(redis_counter, "_PAUSE_SECONDS", 600.0)
+        monkeypatch.setattr(rate_redis, "_PAUSE_SECONDS", 600.0)
         with services.running(services.Redis) as server:
             settings.REDIS_URL = server.url
             assert olga.get("").status_code == 200
             with server.frozen():
                 assert [olga.get("").status_code for _ in range(3)] == [200, 200, 200]
-        assert len([one for one in caplog.records if one.name == redis_counter.__name__]) == 1
+        assert len([one for one in caplog.records if one.name == rate_redis.__name__]) == 1

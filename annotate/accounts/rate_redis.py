@@ -1,7 +1,7 @@
 """Counts requests for all machines together, in Redis, through the library limits: one script per request.
 
 The library's moving window lets `Rate.per_window` requests through in any `Rate.window_seconds`: the same burst and, in
-the long run, the same rate as machine_counter.py, which spaces requests evenly.
+the long run, the same rate as rate_rows.py, which spaces requests evenly.
 """
 
 import logging
@@ -14,8 +14,6 @@ from limits.storage import RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-
-from annotate.api.http.rates import Rate
 
 _ANSWER_SECONDS = 0.5  # a request waits no longer for Redis
 _PAUSE_SECONDS = 5.0  # after a failure, so that it is not every request that waits
@@ -37,19 +35,19 @@ class _Counter:
         self._limiter = MovingWindowRateLimiter(storage)
         self._ask_again_at = 0.0
 
-    def hit(self, key: str, rate: Rate) -> float | None:
+    def hit(self, key: str, n: int, seconds: int) -> float | None:
         if time.monotonic() < self._ask_again_at:
             return None
         try:
-            return self._counted(key, rate)
+            return self._counted(key, n, seconds)
         except StorageError as error:
             self._ask_again_at = time.monotonic() + _PAUSE_SECONDS
             reason = error.storage_error
-            _log.warning("Redis does not answer (%s); this machine counts requests for itself meanwhile.", reason)
+            _log.warning("Redis does not answer (%s); requests are counted in rows meanwhile.", reason)
             return None
 
-    def _counted(self, key: str, rate: Rate) -> float:
-        item = RateLimitItemPerSecond(rate.per_window, rate.window_seconds)
+    def _counted(self, key: str, n: int, seconds: int) -> float:
+        item = RateLimitItemPerSecond(n, seconds)
         if self._limiter.hit(item, key):
             return 0.0
         oldest_leaves_at = self._limiter.get_window_stats(item, key).reset_time
@@ -59,6 +57,9 @@ class _Counter:
 _counter = cache(_Counter)  # by address
 
 
-def hit(url: str, key: str, rate: Rate) -> float | None:
-    """Count one request of `key`; seconds to wait, 0 where it is within its rate, None where Redis does not answer."""
-    return _counter(url).hit(key, rate)
+def hit(url: str, key: str, n: int, seconds: int) -> float | None:
+    """Count one request of `key`, which may make `n` in any `seconds`; seconds to wait, 0 where it is within that.
+
+    None where Redis does not answer.
+    """
+    return _counter(url).hit(key, n, seconds)

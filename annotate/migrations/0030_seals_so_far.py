@@ -49,7 +49,7 @@ def note_age(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("annotate", "0023_seals"), ("annotate", "0027_proven_addresses")]
+    dependencies = [("annotate", "0029_seals")]
     operations = [
         migrations.RunPython(note_age, migrations.RunPython.noop),
         migrations.RunPython(forbid, allow),

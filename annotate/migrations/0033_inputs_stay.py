@@ -31,5 +31,5 @@ def allow(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("annotate", "0034_inputs_of_estimates")]
+    dependencies = [("annotate", "0032_inputs_of_estimates")]
     operations = [migrations.RunPython(forbid, allow)]

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotate', '0033_sealed_heads'),
+        ('annotate', '0031_sealed_heads'),
     ]
 
     operations = [

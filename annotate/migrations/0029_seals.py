@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotate', '0022_asked_again'),
+        ('annotate', '0028_who_saw_what'),
     ]
 
     operations = [

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("annotate", "0032_seals_so_far")]
+    dependencies = [("annotate", "0030_seals_so_far")]
     operations = [
         migrations.AddField("deliveredversion", "sealed_head", models.CharField(blank=True, default="", max_length=64)),
         migrations.AddField("deliveredversion", "sealed_sequence", models.PositiveBigIntegerField(blank=True, null=True)),

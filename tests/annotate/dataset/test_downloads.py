@@ -1,0 +1,152 @@
+"""Who gets machines' labels of many items: recorded before the first byte; what they answer after that is marked."""
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from annotate import files, rounds, verification
+from annotate.dataset import downloads
+from annotate.dataset.export import export
+from annotate.errors import NotRecorded
+from annotate.learning import delivery, estimation
+from annotate.models import Annotation, Download
+from annotate.models.base import database_now
+from annotate.models.project import Arm, Role
+from tests.annotate.asking import answer, change, problems, question
+from tests.factories import make_member, owner_of
+from tests.rows import make_export, make_run, make_silver
+
+pytestmark = pytest.mark.django_db
+MARKED = "who had the file is marked"
+
+
+def signed_in(user):
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def exported(asked, settings, tmp_path):
+    """A project with an open round, and an export of version 1 with one data file and a manifest."""
+    settings.FILES_DIR = tmp_path / "files"
+
+    def make():
+        project = asked()
+        folder = files.path_of(f"exports/{project.slug}")
+        folder.mkdir(parents=True)
+        (folder / "data.csv").write_text("label\nyes\n")
+        (folder / "it.manifest.json").write_text("{}")
+        sums = {name: files.checksum(folder / name) for name in ("data.csv", "it.manifest.json")}
+        fields = {"folder": f"exports/{project.slug}", "manifest": "it.manifest.json"}
+        fields |= {"manifest_sha256": sums["it.manifest.json"], "run": make_run(project, kind="export")}
+        data = [{"name": "data.csv", "bytes": 10, "sha256": sums["data.csv"]}]
+        return make_export(project.delivered_versions.get(), files=data, **fields)
+
+    return make
+
+
+class TestAPage:
+    def download(self, client, export, name="data.csv"):
+        return client.get(reverse("exports-download", args=[export.project.slug, export.run.public_id, name]))
+
+    def test_a_file_is_recorded_once_and_a_manifest_is_not(self, exported):
+        made = exported()
+        olga = owner_of(made.project)
+        client = signed_in(olga)
+        assert self.download(client, made, "it.manifest.json").status_code == 200
+        assert not Download.objects.exists()
+        for _ in range(2):
+            response = self.download(client, made)
+            assert Download.objects.filter(user=olga, last_ordinal=made.project.next_ordinal - 1).count() == 1
+            assert b"".join(response.streaming_content) == b"label\nyes\n"
+
+    def test_what_cannot_be_recorded_is_not_sent(self, exported, unwritable):
+        made = exported()
+        client = signed_in(owner_of(made.project))
+        unwritable(Download)
+        response = self.download(client, made)
+        assert response.status_code == 503
+        assert b"yes" not in response.content
+
+    def test_who_may_answer_is_warned_before(self, exported):
+        made = exported()
+        url = reverse("exports-list", args=[made.project.slug])
+        assert "later blind answers by you" in signed_in(owner_of(made.project)).get(url).content.decode()
+        viewer = make_member(made.project, role=Role.VIEWER)
+        assert "later blind answers by you" not in signed_in(viewer).get(url).content.decode()
+
+
+class TestMarks:
+    def test_later_answers_to_items_of_the_file_are_marked(self, exported):
+        made = exported()
+        project, olga, ann = made.project, owner_of(made.project), make_member(made.project)
+        before, after, others = question(project, Arm.AUDIT), question(project, Arm.RANDOM), None
+        answer(before, olga)
+        downloads.of_file(made, "data.csv", by=olga)
+        assert answer(after, olga).had_file
+        others = answer(question(project, Arm.RANDOM), ann)
+        assert not others.had_file
+        assert [row.had_file for row in Annotation.objects.filter(item=before.item)] == [False]
+        assert change(before, olga, "no").had_file
+        assert problems(project) == {}
+
+    def test_an_item_that_came_later_was_in_no_file(self, exported):
+        made = exported()
+        entry, olga = question(made.project), owner_of(made.project)
+        made.delivered_version.last_ordinal = entry.item.ordinal - 1
+        downloads.of_file(made, "data.csv", by=olga)
+        assert not answer(entry, olga).had_file
+
+    def test_their_share_stands_beside_each_figure(self, asked):
+        project = asked(batch=20)
+        olga, ann = owner_of(project), make_member(project)
+        make_silver(project, project.items.all())
+        frozen = delivery.current(project=project, by=olga).row
+        downloads.of_command(frozen, by=ann)
+        first = True
+        while entry := question(project, Arm.AUDIT):
+            answer(entry, ann if first else olga)
+            first = False
+        rounds.close_round(project=project, by=olga, force=True)
+        rows = {row.estimand: row for row in estimation.estimate(project=project, by=olga) if row.label is None}
+        llm = rows["llm"]
+        assert (llm.n_had_file, llm.share_had_file) == (1, 1 / llm.n_answered)
+        url = reverse("overview-show", args=[project.slug])
+        assert f"1 of {llm.n_answered} answers" in signed_in(olga).get(url).content.decode()
+        assert problems(project) == {}
+
+
+class TestACommand:
+    def test_what_it_writes_is_recorded_as_by_whoever_ran_it(self, asked, tmp_path):
+        project = asked()
+        make_silver(project, project.items.all())
+        olga = owner_of(project)
+        export(delivered=delivery.current(project=project, by=olga).row, by=olga, directory=tmp_path / "own")
+        assert list(Download.objects.values_list("user", "kind")) == [(olga.pk, "command")]
+
+    def test_without_a_record_it_writes_nothing(self, asked, tmp_path, unwritable):
+        project = asked()
+        olga = owner_of(project)
+        version = delivery.current(project=project, by=olga).row
+        unwritable(Download)
+        with pytest.raises(NotRecorded):
+            export(delivered=version, by=olga, directory=tmp_path / "own")
+        assert not list((tmp_path / "own").iterdir())
+
+
+class TestVerify:
+    """Each check has been seen to fail."""
+
+    def test_it_sees_a_mark_that_is_gone_or_was_never_earned(self, exported):
+        made = exported()
+        olga = owner_of(made.project)
+        downloads.of_file(made, "data.csv", by=olga)
+        row = answer(question(made.project), olga)
+        assert problems(made.project) == {}
+        Annotation.objects.filter(pk=row.pk).update(had_file=False)
+        Download.objects.update(at=database_now().replace(year=2020))
+        assert "is not marked" in verification.first_problem(verification.CHECKS[MARKED], made.project)
+        Annotation.objects.filter(pk=row.pk).update(had_file=True)
+        Download.objects.all().delete()
+        assert "got no file" in verification.first_problem(verification.CHECKS[MARKED], made.project)
