@@ -143,7 +143,9 @@ def read(row: EstimateInputs) -> Audit:
             % {"version": row.delivered_version}
         )
     arrays, sizes = checkpoints.from_bytes(content)
-    columns = {name: array.astype(bool) if array.dtype == np.uint8 else array for name, array in arrays.items()}
+    columns: dict[str, Any] = {
+        name: array.astype(bool) if array.dtype == np.uint8 else array for name, array in arrays.items()
+    }
     return Audit(sizes=Sizes(**sizes), **columns)
 
 

@@ -1,6 +1,7 @@
 """Checks of stored files, runs, the counters of imports, and keys of connections (I-8, I-9, I-10)."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 from django.db.models import Count, Q, TextField
@@ -34,10 +35,10 @@ def files_have_their_checksums(project: Project) -> Iterator[Finding]:
     Also: the vectors are still those that the newest model saw; a delivered version lists its items in order.
     """
     for upload in project.uploads.filter(deleted_at__isnull=True).order_by("pk"):
-        yield from _damage(lambda upload=upload: files.checked_path(upload.file, upload.file_sha256))
+        yield from _damage(partial(files.checked_path, upload.file, upload.file_sha256))
     for model in project.model_versions.order_by("version"):
-        yield from _damage(lambda model=model: files.checked_path(model.snapshot_file, model.snapshot_sha256))
-        yield from _damage(lambda model=model: files.checked_path(model.artefact_file, model.artefact_sha256))
+        yield from _damage(partial(files.checked_path, model.snapshot_file, model.snapshot_sha256))
+        yield from _damage(partial(files.checked_path, model.artefact_file, model.artefact_sha256))
     if last := project.model_versions.order_by("-version").first():
         yield from _vectors(last)
     for row in project.delivered_versions.order_by("version"):
