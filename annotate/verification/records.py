@@ -1,7 +1,7 @@
 """Checks of stored files, runs, the counters of imports, and keys of connections (I-8, I-9, I-10)."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from typing import Any
 
 import numpy as np
 from django.db.models import Count, Q, TextField
@@ -35,10 +35,10 @@ def files_have_their_checksums(project: Project) -> Iterator[Finding]:
     Also: the vectors are still those that the newest model saw; a delivered version lists its items in order.
     """
     for upload in project.uploads.filter(deleted_at__isnull=True).order_by("pk"):
-        yield from _damage(partial(files.checked_path, upload.file, upload.file_sha256))
+        yield from _damage(files.checked_path, upload.file, upload.file_sha256)
     for model in project.model_versions.order_by("version"):
-        yield from _damage(partial(files.checked_path, model.snapshot_file, model.snapshot_sha256))
-        yield from _damage(partial(files.checked_path, model.artefact_file, model.artefact_sha256))
+        yield from _damage(files.checked_path, model.snapshot_file, model.snapshot_sha256)
+        yield from _damage(files.checked_path, model.artefact_file, model.artefact_sha256)
     if last := project.model_versions.order_by("-version").first():
         yield from _vectors(last)
     for row in project.delivered_versions.order_by("version"):
@@ -47,9 +47,9 @@ def files_have_their_checksums(project: Project) -> Iterator[Finding]:
     yield from _not_kept(project)
 
 
-def _damage(check: Callable[[], object]) -> Iterator[str]:
+def _damage(check: Callable[..., object], *arguments: Any) -> Iterator[str]:
     try:
-        check()
+        check(*arguments)
     except FileDamaged as error:
         yield str(error)
 
@@ -65,7 +65,7 @@ def _vectors(model: ModelVersion) -> Iterator[Finding]:
             f"the vectors that {model} saw: {name} is not there, and is made when it is needed", is_part=True
         )
         return
-    yield from _damage(lambda: artefacts.load_snapshot(model))
+    yield from _damage(artefacts.load_snapshot, model)
 
 
 def encoder_obstacle(project: Project) -> str:
