@@ -3,8 +3,12 @@
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
 
 from django.db import connection, transaction
+
+from annotate.imports import quotas
 
 
 @contextmanager
@@ -34,3 +38,17 @@ def refusing_files() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@contextmanager
+def refusing_uploads() -> Iterator[None]:
+    """Inside, an upload gets its room in the quota, and then finds the disk full."""
+    given = quotas.reserved
+
+    @contextmanager
+    def reserved(**words: Any) -> Iterator[Any]:
+        with given(**words) as room, refusing_files():
+            yield room
+
+    with patch.object(quotas, "reserved", reserved):
+        yield

@@ -10,7 +10,7 @@ from annotate.runs import lifecycle
 from annotate.seals import sealing
 from tests.api.http.test_endpoint import is_problem
 from tests.factories import make_member, make_user
-from tests.refusing import refusing_files
+from tests.refusing import refusing_uploads
 from tests.rows import make_run
 
 pytestmark = pytest.mark.django_db
@@ -95,7 +95,7 @@ class TestFiles:
 
     def test_of_a_file_for_which_there_is_no_room_nothing_is_kept(self, olga):
         olga.get("uploads")  # that the token is used has been noted
-        with refusing_files():
+        with refusing_uploads():
             response = send(olga, b"text\n" + b"some text\n" * 300_000)
         assert is_problem(response, 503)
         assert response.json()["type"] == "urn:goldloop:problem:full"

@@ -180,10 +180,10 @@ class TestSilver:
 
 class TestSamples:
     def test_each_is_complete_up_to_the_cut_off_of_the_labels(self, project):
-        items = make_items(project, 6)  # their random numbers are 0, .001, ... .005
+        items = make_items(project, 6)  # in the order of their random numbers
         draw(items[:3], Arm.AUDIT)
         draw(items[3:], Arm.RANDOM)
-        LabelSchema.objects.update(audit_cutoff=0.001, reference_cutoff=0.004)
+        LabelSchema.objects.update(audit_cutoff=items[1].prn, reference_cutoff=items[4].prn)
         found, history = pool.load(project), labels.current(project)
         assert np.flatnonzero(pool.sample(found, history, Arm.AUDIT)).tolist() == [0, 1]
         assert np.flatnonzero(pool.sample(found, history, Arm.RANDOM)).tolist() == [4, 5]

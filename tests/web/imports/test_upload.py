@@ -13,7 +13,7 @@ from annotate.models import Import, Item, Run, Upload
 from annotate.models.project import Role
 from tests.bad_files import GOOD_CSV
 from tests.factories import make_member, make_user, owner_of
-from tests.refusing import refusing_files
+from tests.refusing import refusing_uploads
 from tests.web.imports.sending import kept, page, send, sent, text_of
 
 pytestmark = pytest.mark.django_db
@@ -47,7 +47,7 @@ class TestSending:
 
     @pytest.mark.parametrize("content", [GOOD_CSV, b"id,text\n" + b"1,some text of a row\n" * 10_000])
     def test_of_a_file_for_which_there_is_no_room_nothing_is_kept(self, olga, project, content):
-        with refusing_files():
+        with refusing_uploads():
             response = send(olga, project, content)
         assert response.status_code == 503
         assert "the disk of this site is full" in text_of(response)
