@@ -341,7 +341,7 @@ class Labeling(RuleBasedStateMachine):
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("n_walks", [40, pytest.param(400, marks=[pytest.mark.slow, pytest.mark.timeout(1_800)])])
+@pytest.mark.parametrize("n_walks", [20, pytest.param(400, marks=[pytest.mark.slow, pytest.mark.timeout(1_800)])])
 def test_whatever_people_do_the_rows_add_up(n_walks):
     project = make_project(suggestion_policy={"active": "shown", "start": "revealed", "conflict": "hidden"})
     make_items(project, N_ITEMS)
@@ -350,6 +350,6 @@ def test_whatever_people_do_the_rows_add_up(n_walks):
     schema = projects.current_schema(project)
     Labeling.label_of = {"skip": None, **dict(schema.labels.values_list("name", "pk"))}
     # The rules are searched on SQLite; on PostgreSQL, where it is the slowest test, only that the statements hold.
-    n = n_walks if connection.vendor == "sqlite" else n_walks // 10
+    n = n_walks if connection.vendor == "sqlite" else n_walks // 5
     walks = settings(max_examples=n, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(Labeling, settings=walks)
