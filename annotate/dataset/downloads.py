@@ -10,7 +10,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.utils.translation import gettext as _
 
 from annotate.errors import NotRecorded
-from annotate.models import DeliveredVersion, Download, Export, Item, Prediction, Project, User
+from annotate.models import DeliveredVersion, Download, Export, Import, Item, Prediction, Project, User
 from annotate.models.write_lock import sqlite_write_lock
 
 
@@ -37,6 +37,24 @@ def of_predictions(project: Project, rows: QuerySet[Prediction], wanted: dict[st
     if last is not None:
         what = ", ".join(f"{name} {value}" for name, value in sorted(wanted.items()))
         _write(Download(project=project, user=by, kind=Download.Kind.PREDICTIONS, what=what, last_ordinal=last))
+
+
+def of_quarantine(source: Import, *, by: User) -> None:
+    """Record that `by` gets the lines of an import that made no item; NotRecorded if it cannot be.
+
+    Such a line may have the content of an item that is there, with a machine's label beside it.
+    """
+    last = Item.objects.filter(project=source.project_id).order_by("-ordinal").values_list("ordinal", flat=True).first()
+    if may_tell(source) and last is not None and source.rejected_rows.exists():
+        what = f"lines of import {source.public_id} that made no item"
+        kind = Download.Kind.PREDICTIONS
+        _write(Download(project=source.project, user=by, kind=kind, what=what, last_ordinal=last))
+
+
+def may_tell(source: Import) -> bool:
+    """Whether lines of this import may hold machines' labels: a column of its file was said to, or looked so."""
+    fields, dialect = source.options.get("fields", {}), source.options.get("dialect", {})
+    return any((fields.get("silver"), fields.get("confidence"), dialect.get("export"), source.options.get("warnings")))
 
 
 def had(*, person: Any, project: Any, ordinal: Any) -> QuerySet[Download]:
