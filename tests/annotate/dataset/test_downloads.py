@@ -33,7 +33,7 @@ def signed_in(user):
 @pytest.fixture
 def exported(asked, settings, tmp_path):
     """A project with an open round, and an export of version 1 with one data file and a manifest."""
-    settings.FILES_DIR = tmp_path / "files"
+    settings.FILES_DIR, settings.VAR_DIR = tmp_path / "files", tmp_path  # exports lie beside the other files
 
     def make():
         project = asked()
