@@ -44,10 +44,18 @@ def of_quarantine(source: Import, *, by: User) -> None:
 
     Such a line may have the content of an item that is there, with a machine's label beside it.
     """
-    last = Item.objects.filter(project=source.project_id).order_by("-ordinal").values_list("ordinal", flat=True).first()
+    last = _last_ordinal(source)
     if may_tell(source) and last is not None and source.rejected_rows.exists():
         what = f"lines of import {source.public_id} that made no item"
         kind = Download.Kind.PREDICTIONS
+        _write(Download(project=source.project, user=by, kind=kind, what=what, last_ordinal=last))
+
+
+def of_import(source: Import, *, by: User) -> None:
+    """Record that `by` had the machine's labels that this import brought; NotRecorded if it cannot be."""
+    last = _last_ordinal(source)
+    if source.options.get("fields", {}).get("silver") and last is not None:
+        what, kind = f"file of import {source.public_id}", Download.Kind.PREDICTIONS
         _write(Download(project=source.project, user=by, kind=kind, what=what, last_ordinal=last))
 
 
@@ -63,6 +71,11 @@ def had(*, person: Any, project: Any, ordinal: Any) -> QuerySet[Download]:
     An item that was withdrawn at that time, and was brought back since, counts as one that the file held.
     """
     return Download.objects.filter(project=project, user=person, last_ordinal__gte=ordinal)
+
+
+def _last_ordinal(source: Import) -> int | None:
+    items = Item.objects.filter(project=source.project_id)
+    return items.order_by("-ordinal").values_list("ordinal", flat=True).first()
 
 
 def _record(delivered: DeliveredVersion, by: User, kind: str, what: str) -> None:

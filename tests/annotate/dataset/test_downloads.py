@@ -6,16 +6,17 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from annotate import files, rounds, verification
+from annotate import files, rounds, tasks, verification
 from annotate.accounts import tokens
 from annotate.dataset import downloads
 from annotate.dataset.export import export
 from annotate.errors import NotRecorded
-from annotate.imports import ingest
+from annotate.imports import ingest, uploads
 from annotate.learning import delivery, estimation
 from annotate.models import Annotation, Download
 from annotate.models.base import database_now
 from annotate.models.project import Arm, Role
+from annotate.runs import lifecycle
 from tests.annotate.asking import answer, change, problems, question
 from tests.factories import make_member, owner_of
 from tests.rows import make_export, make_run, make_silver
@@ -201,3 +202,21 @@ class TestLinesThatMadeNoItem:
         source, _ = imported()
         assert signed_in(owner_of(source.project)).get(self.urls(source)[0]).status_code == 200
         assert not Download.objects.exists()
+
+
+class TestAnImport:
+    def test_who_sent_and_who_imported_machines_labels_had_them(self, asked, settings, tmp_path):
+        settings.FILES_DIR = tmp_path / "files"
+        project = asked()
+        entry, olga, adam = question(project, Arm.AUDIT), owner_of(project), make_member(project, role=Role.ADMIN)
+        row = json.dumps({"text": entry.item.content.payload["text"], "machine": "yes"}).encode()
+        sent = uploads.receive(project=project, by=adam, file_name="a.jsonl", chunks=[row])
+        for columns, n in (({"text": "text"}, 0), ({"text": "text", "silver": "machine"}, 2)):
+            wanted = {"upload": sent.public_id, "columns": columns}
+            tasks.enqueue(kind="import", project=project, by=olga, parameters=wanted)
+            run = lifecycle.claim_next()
+            with lifecycle.taken_up(public_id=run.public_id, attempt=run.attempt) as attempt:
+                tasks.perform(attempt)
+            assert Download.objects.count() == n
+        assert answer(entry, adam).had_file
+        assert problems(project) == {}
