@@ -73,8 +73,9 @@ class Preview:
     fates: tuple[Fate, ...]  # in the order of today's labels
     added: tuple[str, ...]
     n_void: int  # gold labels that become void
-    n_asked_again: int  # of them, items of the audit and reference samples, which the next rounds ask again
+    n_asked_again: int  # of them, items of the samples, which the next rounds ask again; with `is_at_most` at most
     keeps_models: bool  # whether the model in use delivers before it is trained again
+    is_at_most: bool = False  # while a round is open: which of its questions are of a sample is told to nobody
     n_settled: int = field(default=0)  # disputes that the gold rule settles, because the labels at odds are one now
 
     @property
@@ -253,6 +254,7 @@ def _preview(project: Project, schema: LabelSchema, new: Sequence[NextLabel], fa
         n_void=sum(fate.n_gold for fate in counted if not fate.keeps_gold),
         n_asked_again=samples.n_void_after(schema, step),
         keeps_models=step.keeps_models,
+        is_at_most=project.rounds.filter(state=Round.State.OPEN).exists(),
         n_settled=gold.n_settled_by(project, history, step),
     )
 

@@ -111,11 +111,15 @@ def to_ask_again(schema: LabelSchema) -> set[int]:
 
 
 def n_void_after(schema: LabelSchema, step: LabelMap) -> int:
-    """How many audit and reference items would be asked again, were the labels of `schema` changed by `step` now.
+    """At most how many audit and reference items would be asked again, were the labels of `schema` changed by `step`.
 
-    Those of the open round count, too: their samples hold them once it is closed.
+    Those of the open round count, too: their samples hold them once it is closed. All of its questions count alike,
+    whichever arm drew them: else answering one and looking again told. Exact where no round is open.
     """
-    return len(_in_samples(schema, _void(schema, step), with_open=True))
+    void = _void(schema, step)
+    asked = QueueEntry.objects.filter(round__project=schema.project_id, round__state=Round.State.OPEN)
+    in_round = set(asked.filter(item__withdrawn_at__isnull=True).values_list("item", flat=True)) & void
+    return len(_in_samples(schema, void, with_open=True) | in_round)
 
 
 def _in_samples(schema: LabelSchema, ids: set[int], *, with_open: bool = False) -> set[int]:

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from annotate import access, files, labels, projects, rounds, vectors
 from annotate.accounts import rate_rows
 from annotate.accounts.rate_rows import CannotCount
-from annotate.dataset import export
+from annotate.dataset import downloads, export
 from annotate.errors import Conflict, InvalidInput, RunCancelled
 from annotate.imports import counting, ingest, preview, uploads, whole_file
 from annotate.learning import delivery, estimation, method_choice, named, training
@@ -227,6 +227,9 @@ def _import(
     settled = _settled(attempt, by, upload, dialect, columns)
     attempt.step("Importing")
     done = ingest.import_upload(project=project, by=by, upload=upload, **settled)
+    sender = done.upload.created_by if done.upload else None
+    for person in {by, sender or by}:
+        downloads.of_import(done, by=person)
     counts = {name: getattr(done, name) for name in ("n_items", "n_revived", "n_duplicates", "n_rejected")}
     export = done.options["dialect"].get("export")
     warnings = done.options.get("warnings", [])

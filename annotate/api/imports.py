@@ -17,6 +17,7 @@ from annotate.api.http.endpoint import Endpoint
 from annotate.api.http.fields import Choice, Input, Integer, Output, PublicId, Text
 from annotate.api.http.operations import operation
 from annotate.api.runs import RunOutput
+from annotate.dataset import downloads
 from annotate.errors import Conflict, NotFound
 from annotate.formats.dialect import DELIMITERS, ENCODINGS, EXPORTS, FORMATS
 from annotate.imports import preview, quotas, uploads
@@ -322,8 +323,10 @@ class AbandonImport(Endpoint):
 class Quarantine(Endpoint):
     @operation("Download the lines of an import that made no item", scope="read", needs="download", media="text/csv")
     def get(self, request: Request, source: str) -> Any:
-        """With the reason of each, as CSV."""
+        """With the reason of each, as CSV. Of a file with machines' labels it is one, too: that you got it is recorded
+        before it is sent (503 where that fails), and your later blind answers are marked (`had_file`)."""
         found = _find(self, source)
+        downloads.of_quarantine(found, by=self.me)
         lines = uploads.quarantine(found.rejected_rows.all(), is_for_programs=True)
         response = StreamingHttpResponse(lines, content_type="text/csv")
         name = f"{self.member.project.slug}-{found.public_id}-quarantine.csv"

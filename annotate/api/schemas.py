@@ -104,7 +104,9 @@ class ChangePreviewOutput(Output):
     labels = FateOutput(many=True, source="fates")
     added = serializers.ListField(child=serializers.CharField())
     n_void = serializers.IntegerField(help_text="Gold labels that become void.")
-    n_asked_again = serializers.IntegerField(help_text="Audit and reference items that the next rounds ask again.")
+    n_asked_again = serializers.IntegerField(
+        help_text="Audit and reference items that the next rounds ask again; while a round is open: at most so many."
+    )
     n_settled = serializers.IntegerField(help_text="Disputes that end, because the labels at odds are one now.")
     keeps_models = serializers.BooleanField(help_text="Whether the model in use delivers before it is trained again.")
 

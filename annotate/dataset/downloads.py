@@ -10,7 +10,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.utils.translation import gettext as _
 
 from annotate.errors import NotRecorded
-from annotate.models import DeliveredVersion, Download, Export, Item, Prediction, Project, User
+from annotate.models import DeliveredVersion, Download, Export, Import, Item, Prediction, Project, User
 from annotate.models.write_lock import sqlite_write_lock
 
 
@@ -39,12 +39,43 @@ def of_predictions(project: Project, rows: QuerySet[Prediction], wanted: dict[st
         _write(Download(project=project, user=by, kind=Download.Kind.PREDICTIONS, what=what, last_ordinal=last))
 
 
+def of_quarantine(source: Import, *, by: User) -> None:
+    """Record that `by` gets the lines of an import that made no item; NotRecorded if it cannot be.
+
+    Such a line may have the content of an item that is there, with a machine's label beside it.
+    """
+    last = _last_ordinal(source)
+    if may_tell(source) and last is not None and source.rejected_rows.exists():
+        what = f"lines of import {source.public_id} that made no item"
+        kind = Download.Kind.PREDICTIONS
+        _write(Download(project=source.project, user=by, kind=kind, what=what, last_ordinal=last))
+
+
+def of_import(source: Import, *, by: User) -> None:
+    """Record that `by` had the machine's labels that this import brought; NotRecorded if it cannot be."""
+    last = _last_ordinal(source)
+    if source.options.get("fields", {}).get("silver") and last is not None:
+        what, kind = f"file of import {source.public_id}", Download.Kind.PREDICTIONS
+        _write(Download(project=source.project, user=by, kind=kind, what=what, last_ordinal=last))
+
+
+def may_tell(source: Import) -> bool:
+    """Whether lines of this import may hold machines' labels: a column of its file was said to, or looked so."""
+    fields, dialect = source.options.get("fields", {}), source.options.get("dialect", {})
+    return any((fields.get("silver"), fields.get("confidence"), dialect.get("export"), source.options.get("warnings")))
+
+
 def had(*, person: Any, project: Any, ordinal: Any) -> QuerySet[Download]:
     """The downloads by which this person got machines' labels of the item with this ordinal.
 
     An item that was withdrawn at that time, and was brought back since, counts as one that the file held.
     """
     return Download.objects.filter(project=project, user=person, last_ordinal__gte=ordinal)
+
+
+def _last_ordinal(source: Import) -> int | None:
+    items = Item.objects.filter(project=source.project_id)
+    return items.order_by("-ordinal").values_list("ordinal", flat=True).first()
 
 
 def _record(delivered: DeliveredVersion, by: User, kind: str, what: str) -> None:

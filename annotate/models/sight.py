@@ -30,7 +30,7 @@ class Download(models.Model):
     class Kind(models.TextChoices):
         EXPORT = "export"  # a file of an export
         COMMAND = "command"  # an export that a command wrote on the server
-        PREDICTIONS = "predictions"  # the list of machines' answers
+        PREDICTIONS = "predictions"  # the list of machines' answers, or lines of a file that had some
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="downloads", db_index=False)
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")

@@ -14,6 +14,7 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_GET, require_POST
 
 from annotate import projects, tasks
+from annotate.dataset import downloads
 from annotate.errors import Conflict, InvalidInput, NotFound, QuotaReached
 from annotate.formats.dialect import DELIMITERS
 from annotate.imports import preview as upload_preview
@@ -171,11 +172,12 @@ def give_up(request: ProjectRequest) -> HttpResponse:
 @require_GET
 @project_page(to="download")  # raw lines may hold machine labels, as an export does
 def quarantine(request: ProjectRequest, source: str) -> HttpResponse:
-    """The quarantined lines of an import as CSV, streamed."""
+    """The quarantined lines of an import as CSV, streamed; who gets machines' labels by it is recorded first."""
     project = request.member.project
     found = project.imports.filter(public_id=source).first()
     if found is None:
         raise NotFound(_("There is no such import."))
+    downloads.of_quarantine(found, by=request.member.user)
     response = StreamingHttpResponse(
         uploads.quarantine(found.rejected_rows.all()), content_type="text/csv; charset=utf-8"
     )
@@ -204,6 +206,7 @@ def _imports_page(request: ProjectRequest, problem: str = "", status: int = 200)
         "waiting": [] if is_alive else waiting,
         "page": page,
         "imports": [(places[source.pk], source) for source in page],  # items-quarantined takes this number
+        "may_tell": any(map(downloads.may_tell, page)),
     }
     return render_page(request, "annotate/imports/list.html", "imports", context, status=status)
 

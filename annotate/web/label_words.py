@@ -82,6 +82,15 @@ def _asked_again(effect: Preview) -> str:
     if not n:
         sentence = _("Nothing is asked again by itself: none of it is in the audit or the reference sample.")
         return sentence if effect.n_void else ""
+    if effect.is_at_most:
+        sentence = ngettext(
+            "When the open round is closed, the next rounds ask people at most %(n)s item of the audit and reference "
+            "samples again, blind. Until then figures speak of the part of the samples before it.",
+            "When the open round is closed, the next rounds ask people at most %(n)s items of the audit and reference "
+            "samples again, blind. Until then figures speak of the part of the samples before the first of them.",
+            n,
+        )
+        return sentence % {"n": count(n)}
     sentence = ngettext(
         "The next rounds ask people %(n)s item of the audit and reference samples again, blind. Until then figures "
         "speak of the part of the samples before it.",

@@ -46,7 +46,7 @@ ABOUT_NO_ITEM = {
     "people-remove", "invitation-revoke", "budget-cap", "budget-stop", "budget-resume", "prelabel-choose", "runs-start",
     "runs-pause", "runs-resume", "runs-cancel", "runs-retry",
     "api-connections", "api-connection", "api-connection-active", "api-connection-test", "api-connection-project",
-    "api-projects", "api-project", "api-schemas", "api-schema-preview", "api-schema-version", "api-guidelines",
+    "api-projects", "api-project", "api-schemas", "api-schema-version", "api-guidelines",
     "api-items-withdraw", "api-item-correct", "api-item-bring-back", "api-uploads", "api-upload", "api-upload-preview",
     "api-upload-count", "api-imports", "api-import-abandon", "api-runs", "api-run-pause", "api-run-resume",
     "api-run-cancel", "api-run-retry", "api-exports", "api-adjudications", "api-annotator", "api-budget",
@@ -58,7 +58,7 @@ ANSWERING = {
     "labeling-next", "labeling-again", "labeling-submit", "labeling-change", "labeling-renew", "labeling-release",
     "labeling-draft", "labeling-reveal", "labeling-why",
     "api-label-next", "api-label-submit", "api-label-skip", "api-label-change", "api-label-renew", "api-label-release",
-    "api-label-draft", "api-label-reveal", "api-label-why",
+    "api-label-draft", "api-label-reveal", "api-label-why", "api-schema-preview",
 }  # fmt: skip
 # Pages and lists about items, answers and what machines say: those that are walked each time.
 ABOUT_ITEMS = {
@@ -130,6 +130,7 @@ class Walk:
         self.client = Client()
         self.client.force_login(self.person)
         things = [*place.people.values(), *place.project.items.all(), place.project, *place.project.runs.all()]
+        self.labels = list(place.project.schemas.latest("version").labels.values_list("name", flat=True))
         self.known = {*map(str, place.ids.values()), *(one.public_id for one in things)}
         self.headers = {"Authorization": f"Bearer {tokens.create(by=self.person, name='walk', scope='manage')[1]}"}
 
@@ -180,6 +181,7 @@ class Walk:
             self._program("PUT", "draft", lease=lease, comment="hm")
         self._page("submit", lease=first, label=1, key="walk 1")
         self._looking("in between", COUNTERS)
+        self._thinking_of_labels()
         self._program("POST", "submit", lease=second, label=1)
         for lease in (first, second):
             self._curious(lease, "answered")
@@ -196,6 +198,12 @@ class Walk:
         self._program("POST", "skip", lease=second, reason="unclear")
         self._page("release", lease=first)
         self._program("POST", "release", leases=[second])
+
+    def _thinking_of_labels(self) -> None:
+        """What a change of labels would do to what was just answered: counts, of which nothing is stored."""
+        new = [{"name": name, "new_meaning": True} for name in self.labels]
+        body = json.dumps({"labels": new})
+        self._ask("labels preview", "POST", self._url("api-schema-preview"), self.headers, body)
 
     def _curious(self, lease: str, when: str) -> None:
         for what in ("reveal", "why"):

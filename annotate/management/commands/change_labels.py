@@ -51,7 +51,8 @@ class Command(GoldloopCommand):
         for name in effect.added:
             self.say(f"{name}: new")
         self.say(
-            f"Void: {effect.n_void:,} gold labels. Asked again: {effect.n_asked_again:,} items of the samples. "
+            f"Void: {effect.n_void:,} gold labels. Asked again: "
+            f"{'at most ' if effect.is_at_most else ''}{effect.n_asked_again:,} items of the samples. "
             f"Settled: {effect.n_settled:,} disputes. "
             f"Models {'go on delivering' if effect.keeps_models else 'deliver again after training'}."
         )

@@ -4,7 +4,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from annotate.dataset import manifest
+from annotate.dataset import downloads, manifest
 from annotate.errors import InvalidInput
 from annotate.formats import detection, streams
 from annotate.formats.columns import propose
@@ -101,6 +101,7 @@ class Command(GoldloopCommand):
             silver_confidence_field=options["silver_confidence_field"],
             show=self.progress("Import", "lines"),
         )
+        downloads.of_import(done, by=self.by)
         self._tell(done)
 
     def _dialect(self, options: dict[str, Any]) -> Dialect:

@@ -1,17 +1,22 @@
 """Who gets machines' labels of many items: recorded before the first byte; what they answer after that is marked."""
 
+import json
+
 import pytest
 from django.test import Client
 from django.urls import reverse
 
-from annotate import files, rounds, verification
+from annotate import files, rounds, tasks, verification
+from annotate.accounts import tokens
 from annotate.dataset import downloads
 from annotate.dataset.export import export
 from annotate.errors import NotRecorded
+from annotate.imports import ingest, uploads
 from annotate.learning import delivery, estimation
 from annotate.models import Annotation, Download
 from annotate.models.base import database_now
 from annotate.models.project import Arm, Role
+from annotate.runs import lifecycle
 from tests.annotate.asking import answer, change, problems, question
 from tests.factories import make_member, owner_of
 from tests.rows import make_export, make_run, make_silver
@@ -29,7 +34,7 @@ def signed_in(user):
 @pytest.fixture
 def exported(asked, settings, tmp_path):
     """A project with an open round, and an export of version 1 with one data file and a manifest."""
-    settings.FILES_DIR = tmp_path / "files"
+    settings.FILES_DIR, settings.VAR_DIR = tmp_path / "files", tmp_path  # exports lie beside the other files
 
     def make():
         project = asked()
@@ -150,3 +155,68 @@ class TestVerify:
         Annotation.objects.filter(pk=row.pk).update(had_file=True)
         Download.objects.all().delete()
         assert "got no file" in verification.first_problem(verification.CHECKS[MARKED], made.project)
+
+
+class TestLinesThatMadeNoItem:
+    """A file with machines' labels whose texts are there already: its lines come back with the labels."""
+
+    @pytest.fixture
+    def imported(self, asked, tmp_path):
+        def make(**labels):
+            project = asked()
+            entry = question(project, Arm.AUDIT)
+            row = {"text": entry.item.content.payload["text"], "machine": "yes", "gpt_label": "yes"}
+            path = tmp_path / "again.jsonl"
+            path.write_text(json.dumps(row if labels else {"text": row["text"]}) + "\n")
+            return ingest.import_items(project=project, path=path, by=owner_of(project), **labels), entry
+
+        return make
+
+    def urls(self, source):
+        return (
+            reverse("imports-quarantine", args=[source.project.slug, source.public_id]),
+            reverse("api-import-quarantine", args=[source.project.slug, source.public_id]),
+        )
+
+    def test_they_are_recorded_before_they_are_sent(self, imported):
+        source, entry = imported(silver_field="machine")
+        olga = owner_of(source.project)
+        listed = signed_in(olga).get(reverse("imports-list", args=[source.project.slug]))
+        assert "later blind answers by you" in listed.content.decode()
+        bearer = {"Authorization": f"Bearer {tokens.create(by=olga, name='x', scope='read')[1]}"}
+        for url in self.urls(source):
+            Download.objects.all().delete()
+            response = signed_in(olga).get(url, headers=bearer)
+            assert Download.objects.filter(user=olga, last_ordinal__gte=entry.item.ordinal).count() == 1
+            assert b"gpt_label" in b"".join(response.streaming_content)
+        assert answer(entry, olga).had_file
+        assert problems(source.project) == {}
+
+    def test_what_cannot_be_recorded_is_not_sent(self, imported, unwritable):
+        source, _ = imported(silver_field="machine")
+        unwritable(Download)
+        response = signed_in(owner_of(source.project)).get(self.urls(source)[0])
+        assert (response.status_code, b"gpt_label" in response.content) == (503, False)
+
+    def test_lines_of_a_file_without_labels_are_no_labels(self, imported):
+        source, _ = imported()
+        assert signed_in(owner_of(source.project)).get(self.urls(source)[0]).status_code == 200
+        assert not Download.objects.exists()
+
+
+class TestAnImport:
+    def test_who_sent_and_who_imported_machines_labels_had_them(self, asked, settings, tmp_path):
+        settings.FILES_DIR = tmp_path / "files"
+        project = asked()
+        entry, olga, adam = question(project, Arm.AUDIT), owner_of(project), make_member(project, role=Role.ADMIN)
+        row = json.dumps({"text": entry.item.content.payload["text"], "machine": "yes"}).encode()
+        sent = uploads.receive(project=project, by=adam, file_name="a.jsonl", chunks=[row])
+        for columns, n in (({"text": "text"}, 0), ({"text": "text", "silver": "machine"}, 2)):
+            wanted = {"upload": sent.public_id, "columns": columns}
+            tasks.enqueue(kind="import", project=project, by=olga, parameters=wanted)
+            run = lifecycle.claim_next()
+            with lifecycle.taken_up(public_id=run.public_id, attempt=run.attempt) as attempt:
+                tasks.perform(attempt)
+            assert Download.objects.count() == n
+        assert answer(entry, adam).had_file
+        assert problems(project) == {}
