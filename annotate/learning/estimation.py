@@ -52,6 +52,11 @@ def load_audit(project: Project, frozen: delivery.Frozen) -> Audit:
     """The audit of the project's current delivered version, read at one point in time."""
     with read_snapshot():
         audit = audits.load(project, frozen)
+    return with_new_data(frozen, audit)
+
+
+def with_new_data(frozen: delivery.Frozen, audit: Audit) -> Audit:
+    """The audit with the labels by fits without near-duplicates, which take a while: outside of the snapshot."""
     return replace(audit, new_data=_new_data_labels(frozen, audit))
 
 
