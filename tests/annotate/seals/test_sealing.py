@@ -8,6 +8,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection, connections
 
 from annotate import project_settings, projects
+from annotate.accounts import addresses
 from annotate.dataset import manifest
 from annotate.dataset.provenance import Counts
 from annotate.imports import ingest
@@ -83,6 +84,14 @@ class TestSeal:
         llm_servers.choose(project=project, connection=lent, by=by)
         assert sealing.seal_all(project).refused == []
         assert problems(project) == []
+
+    def test_the_first_event_of_a_chain_explains_what_it_came_with(self):
+        ann = make_user("Ann")
+        sealing.seal(None)
+        addresses.vouch(user=ann, by=None)
+        assert problems(None) == []
+        assert sealing.seal_all(None).refused == []
+        assert problems(None) == []
 
     def test_a_change_by_hand_is_left_out_and_found_again(self):
         project = make_project()
