@@ -51,6 +51,7 @@ def filled(tmp_path):
     _newest()
 
 
+@pytest.mark.slow
 def test_of_a_filled_project_nothing_is_wrong_before_or_after_its_first_seal(filled):
     def findings():
         return {name: verification.outcome(check, filled) for name, check in verification.CHECKS.items()}
