@@ -179,9 +179,9 @@ def _label(project: Any, owner: Any) -> Any:
         bulk.insert(
             Annotation,
             ("public_id", "project", "item", "annotator", "label", "revision", "is_current", "is_counted", "is_blind",
-             "suggestion", "is_flagged", "comment", "price_micros", "idempotency_key", "created_at"),
-            ((f"{project.pk}-{i}", project.pk, ids[i], owner.pk, labels[said[i]], 1, True, True, True, "hidden", False,
-              "", 0, f"{project.pk}-{i}", now) for i in some),
+             "had_file", "suggestion", "is_flagged", "comment", "price_micros", "idempotency_key", "created_at"),
+            ((f"{project.pk}-{i}", project.pk, ids[i], owner.pk, labels[said[i]], 1, True, True, True, False, "hidden",
+              False, "", 0, f"{project.pk}-{i}", now) for i in some),
         )  # fmt: skip
     arrays = {
         "ordinal": np.arange(n, dtype=np.int64),

@@ -16,7 +16,8 @@ from tests.web.labeling.test_work import predict
 
 
 class TestAfterwards:
-    def test_why_and_reveal_open_when_the_round_closes(self, page_for, transactional_db):
+    def test_why_and_reveal_open_when_the_round_closes(self, browsing, page_for, transactional_db):
+        browsing.expect("403")  # asked for too early
         project = make_project()
         make_round(project, ["one", "two", "three"] * 4, suggestion=SuggestionPolicy.REVEALED, arm=Arm.ACTIVE)
         predict(project)
@@ -40,7 +41,8 @@ class TestAfterwards:
         page.get_by_role("button", name="What the machine says").click()
         expect(page.locator(".past-list")).to_contain_text("maybe")
 
-    def test_a_notice_goes_with_its_item(self, label):
+    def test_a_notice_goes_with_its_item(self, browsing, label):
+        browsing.expect("403")  # asked for too early
         press(label, "Digit1")
         saved(label)
         label.keyboard.press("r")
