@@ -30,7 +30,7 @@ class Aftermath:
     n_written_off: int = 0
     n_runs: int = 0  # given back to the queue, or ended
     paused: list[str] = field(default_factory=list)  # public ids of runs that cost money
-    n_keys_forgotten: int = 0
+    keys_forgotten: list[str] = field(default_factory=list)  # public ids of connections
 
 
 @transaction.atomic
@@ -49,7 +49,8 @@ def settle(*, made_at: str, forgets_keys: bool) -> Aftermath:
     payments.sweep()
     if forgets_keys:
         with_key = Connection.objects.exclude(key_encrypted=b"")
-        done.n_keys_forgotten = with_key.update(key_encrypted=b"", key_hint="")
+        done.keys_forgotten = list(with_key.values_list("public_id", flat=True))  # the event explains it to the seals
+        with_key.update(key_encrypted=b"", key_hint="")
     restored.note(made_at=made_at, **asdict(done))
     return done
 

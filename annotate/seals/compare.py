@@ -43,9 +43,8 @@ class Chain:
 def differences(project: Project | None, known: Known) -> Iterator[Difference]:
     """How each leaf differs from what is known of all. Call it inside one read snapshot, and after `load` in it."""
     log = leaves.of(project)[0]
-    sealed = known.get(log.name)
-    # Where nothing is sealed, nothing changed since.
-    new = _new_keys(log, project, sealed) if sealed is not None else []
+    # Where nothing is sealed, nothing changed since. A chain may hold rows, and no event yet.
+    new = _new_keys(log, project, known.get(log.name, Sealed())) if known else []
     of = Chain(project, _happened(new))
     for leaf in leaves.of(project):
         yield _difference(leaf, of, known.get(leaf.name, Sealed()))

@@ -75,6 +75,7 @@ _SETTINGS = (
     "name", "slug", "overlap", "gold_rule", "agree_k", "suggestion_policy", "strategy", "audit_target",
     "reference_target", "target_accuracy", "currency", "human_price_micros", "time_zone",
 )  # fmt: skip
+_CHOSEN = ("annotator", "connection_id")
 _CUTOFFS = "verify derives it from the rounds that are closed"
 _RECOUNTED = "verify counts it again"
 
@@ -86,10 +87,11 @@ PROJECT: tuple[Leaf, ...] = (
         "project", models.Project, "pk",
         ("public_id", "modality", "is_simulated", "key", "key_commitment", "seed", "n_folds", "created_at",
          "audit_share", "encoder", "is_sealed_from_start"),
-        (*_SETTINGS, "annotator", "connection_id"),
-        transitions.any_of(
-            explained(["settings.changed"], values="after"),
-            explained(["annotator.chosen"], fields=["annotator", "connection_id"]),
+        (*_SETTINGS, *_CHOSEN),
+        # Each field by itself: between two seals there may have been several changes, each with an event of its own.
+        transitions.each(
+            **dict.fromkeys(_SETTINGS, explained(["settings.changed"], values="after")),
+            **dict.fromkeys(_CHOSEN, explained(["annotator.chosen"])),
         ),
         title=("slug",),
         left_out={"audit_cutoff": _CUTOFFS, "reference_cutoff": _CUTOFFS, "next_ordinal": _RECOUNTED,
@@ -274,8 +276,11 @@ SITE: tuple[Leaf, ...] = (
         ("name", "base_url", "key_hint", "model", "currency", "input_price_micros", "output_price_micros",
          "max_concurrency", "requests_per_minute", "timeout_seconds", "n_alternatives", "limit_name",
          "sends_temperature", "allows_private", "is_active"),
-        explained(["connection.changed", "connection.tested", "connection.activated", "connection.deactivated"],
-                  naming="public_id"),
+        transitions.any_of(
+            explained(["connection.changed", "connection.tested", "connection.activated", "connection.deactivated"],
+                      naming="public_id"),
+            explained(["site.restored"], naming="public_id", fields=["key_hint"]),
+        ),
         title=("name",), names=("public_id",),
         left_out={"key_encrypted": "secret, and encrypted anew when keys rotate"},
     ),

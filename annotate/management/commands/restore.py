@@ -70,8 +70,8 @@ class Command(GoldloopCommand):
             f"Ended: {ended.n_leases} leases, {ended.n_sessions} sessions, {ended.n_written_off} calls in flight "
             f"(written off); {len(ended.paused)} paid runs paused, {ended.n_runs} given back to the queue or ended."
         )
-        if ended.n_keys_forgotten:
-            self.say(f"{ended.n_keys_forgotten} keys of LLM servers were deleted: enter them again.")
+        if ended.keys_forgotten:
+            self.say(f"Keys of LLM servers that were deleted, to be entered again: {len(ended.keys_forgotten)}.")
         self._verify()
         self.say("Restored. Mail is held, and paid runs wait, until `manage.py restore --confirm`.")
 

@@ -10,6 +10,7 @@ from annotate.errors import Conflict
 from annotate.labeling import leases
 from annotate.models import Budget, Connection, Lease, LedgerEntry, PasswordReset, Run
 from annotate.money import ledger
+from annotate.seals import checking, sealing
 from annotate.verification import CHECKS, first_problem
 from tests.factories import make_connection, make_member, make_project, make_user
 from tests.rows import make_items, make_round, make_run
@@ -94,10 +95,13 @@ def test_sessions_end(client):
     assert not Session.objects.exists()
 
 
-def test_keys_that_nobody_can_read_are_deleted(paid):
-    assert settle().n_keys_forgotten == 0
-    assert settle(forgets_keys=True).n_keys_forgotten == 1
+def test_keys_that_nobody_can_read_are_deleted_and_the_seals_know(paid):
+    connection = Connection.objects.get()
+    sealing.seal(None)
+    assert settle().keys_forgotten == []
+    assert settle(forgets_keys=True).keys_forgotten == [connection.public_id]
     assert bytes(Connection.objects.get().key_encrypted) == b""
+    assert (sealing.seal_all(None).refused, list(checking.row_problems(None))) == ([], [])
 
 
 class TestConfirm:

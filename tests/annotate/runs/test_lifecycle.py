@@ -10,7 +10,7 @@ from django.db import connections, transaction
 
 from annotate import tasks
 from annotate.errors import AccessDenied, InvalidInput, NotFound, RunBusy, RunLost, RunPaused
-from annotate.models import Run
+from annotate.models import Project, Run
 from annotate.models.base import database_now
 from annotate.models.snapshot import read_snapshot
 from annotate.runs import attempt as attempt_module
@@ -271,6 +271,22 @@ class TestWithOtherProcesses:
                 Run.objects.get()
                 attempt.beat(3, 7)
             wait_until(lambda: Run.objects.get().n_done == 3)
+
+    def test_a_snapshot_inside_a_snapshot_is_part_of_it(self):
+        with read_snapshot():
+            with read_snapshot():
+                assert not Run.objects.exists()
+            with ThreadPoolExecutor(1) as other:
+                other.submit(self._make_a_project_elsewhere).result()
+            assert not Project.objects.exists()
+        with read_snapshot():
+            assert Project.objects.exists()
+
+    def _make_a_project_elsewhere(self):
+        try:
+            make_project()
+        finally:
+            connections.close_all()
 
     def test_the_heartbeat_renews_the_lease_of_silent_work(self, monkeypatch, settings):
         monkeypatch.setattr(attempt_module, "_SECONDS_BETWEEN_BEATS", 0.01)

@@ -7,7 +7,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, connections
 
-from annotate import projects
+from annotate import project_settings, projects
+from annotate.accounts import addresses
 from annotate.dataset import manifest
 from annotate.dataset.provenance import Counts
 from annotate.imports import ingest
@@ -19,9 +20,10 @@ from annotate.models.event import Event, record
 from annotate.models.project import Arm, Role
 from annotate.money import budgets
 from annotate.seals import chain, checking, head, sealing
+from annotate.silver import connections as llm_servers
 from tests.annotate.asking import answer, change, label, question
 from tests.annotate.imports.taking_in import Stop, stop_after
-from tests.factories import make_member, make_project, owner_of, rows_of, write_jsonl
+from tests.factories import make_connection, make_member, make_project, make_user, owner_of, rows_of, write_jsonl
 from tests.rows import make_items, make_round
 
 
@@ -70,6 +72,26 @@ class TestSeal:
         budgets.stop(project=project, kind="machine", by=owner_of(project))
         assert leaves_in(sealing.seal(project)) == {"budget", "event"}
         assert problems(project) == []
+
+    def test_fields_of_a_row_that_changed_by_several_events_are_sealed(self):
+        project = make_project()
+        sealing.seal(project)
+        by = owner_of(project)
+        project_settings.change(project=project, by=by, name="Letters of spring")
+        project_settings.change(project=project, by=by, audit_target=700)
+        lent = make_connection(make_user("Root", is_site_owner=True))
+        llm_servers.lend(connection=lent, project=project, by=lent.created_by)
+        llm_servers.choose(project=project, connection=lent, by=by)
+        assert sealing.seal_all(project).refused == []
+        assert problems(project) == []
+
+    def test_the_first_event_of_a_chain_explains_what_it_came_with(self):
+        ann = make_user("Ann")
+        sealing.seal(None)
+        addresses.vouch(user=ann, by=None)
+        assert problems(None) == []
+        assert sealing.seal_all(None).refused == []
+        assert problems(None) == []
 
     def test_a_change_by_hand_is_left_out_and_found_again(self):
         project = make_project()
