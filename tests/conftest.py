@@ -22,6 +22,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
 _SLOW = {"chaos", "e2e", "commands", "benchmarks"}  # start processes, browsers, servers
+# Pages make the statements of API and domain: on PostgreSQL all are walked, and the busiest tested whole.
+_PORTABLE = Path(__file__).parent / "web"
+_NOT_PORTABLE = ("web/labeling/", "web/test_overview.py", "web/test_translation.py")
 _WITHOUT_DATABASE = {"models_ml", "formats", "modalities"}  # like the code they test
 
 
@@ -60,7 +63,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not config.getoption("--slow"):
         _leave_out(config, items, [item for item in items if item.get_closest_marker("slow")])
     if connection.vendor == "postgresql" and not config.getoption("--portable"):
-        _leave_out(config, items, [item for item in items if item.get_closest_marker("portable")])
+        _leave_out(config, items, [item for item in items if _is_portable(item)])
     if config.getoption("--only-database"):
         _leave_out(config, items, [item for item in items if not _touches_the_database(item)])
 
@@ -72,6 +75,13 @@ def _leave_out(config: pytest.Config, items: list[pytest.Item], others: list[pyt
         config.hook.pytest_deselected(items=others)
         gone = set(others)
         items[:] = [item for item in items if item not in gone]
+
+
+def _is_portable(item: pytest.Item) -> bool:
+    if item.get_closest_marker("portable"):
+        return True
+    place = item.path.relative_to(_PORTABLE.parent).as_posix()
+    return item.path.is_relative_to(_PORTABLE) and not place.startswith(_NOT_PORTABLE)
 
 
 def _is_for_this_database(item: pytest.Item) -> bool:

@@ -12,7 +12,12 @@ from django.db.migrations.executor import MigrationExecutor
 
 BEFORE, AFTER = "0010_fewer_indexes", "0018_pool_revisions_so_far"
 BY_HAND = {"by_hand": True}
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("events_can_be_flushed")]
+# Migrations that have landed never change: the slow suite tests these, each run that of the newest.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("events_can_be_flushed"),
+]
 
 
 def migrate(name):

@@ -11,7 +11,12 @@ from annotate.projects import NewLabel
 from tests.test_migrations import migrate
 
 BEFORE = "0019_plain_names"
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("events_can_be_flushed")]
+# Migrations that have landed never change: the slow suite tests these, each run that of the newest.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("events_can_be_flushed"),
+]
 
 
 @pytest.fixture

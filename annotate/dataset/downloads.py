@@ -80,7 +80,8 @@ def _last_ordinal(source: Import) -> int | None:
 
 def _record(delivered: DeliveredVersion, by: User, kind: str, what: str) -> None:
     project, last = delivered.project, delivered.last_ordinal
-    _write(Download(project=project, user=by, kind=kind, what=what, last_ordinal=last))
+    if last >= 0:  # a file of an empty pool holds no item
+        _write(Download(project=project, user=by, kind=kind, what=what, last_ordinal=last))
 
 
 def _write(row: Download) -> None:

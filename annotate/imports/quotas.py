@@ -61,8 +61,14 @@ def reserved(*, project: Project, by: User, n_bytes: int) -> Iterator[UploadRese
         yield room
     except BaseException:
         with suppress(DatabaseError):  # what the body met says more; a reservation that stays counts for a day
-            UploadReservation.objects.filter(pk=room.pk).delete()
+            _give_back(room)
         raise
+    _give_back(room)
+
+
+def _give_back(room: UploadReservation) -> None:
+    """Delete the reservation, if the body did not."""
+    UploadReservation.objects.filter(pk=room.pk).delete()
 
 
 def sweep() -> int:

@@ -98,17 +98,22 @@ class TestRows:
         cut = "id,text\n1,x\n2,a".encode("utf-16") + b"\n"
         assert "cannot be read as UTF-16" in rows_of(tmp_path, cut, encoding="utf-16")[-1][1]
 
-    def test_it_stays_quick_and_small_when_every_line_breaks_a_quote(self, tmp_path):
-        path = put(tmp_path / "x.csv", b"a,b\n" + b'a","b\n' * 60_000)
+    def test_it_stays_quick_when_every_line_breaks_a_quote(self, tmp_path):
+        path = put(tmp_path / "x.csv", b"a,b\n" + b'a","b\n' * 250_000)
         start = time.process_time()
+        found = read_all(path, Dialect("csv"))[2]
+        assert time.process_time() - start < 15
+        assert "everything up to line" in found[-1][1].reason
+
+    @pytest.mark.slow  # tracing memory makes it five times slower
+    def test_it_stays_small_when_every_line_breaks_a_quote(self, tmp_path):
+        path = put(tmp_path / "x.csv", b"a,b\n" + b'a","b\n' * 250_000)
         tracemalloc.start()
         try:
-            found = read_all(path, Dialect("csv"))[2]
-            assert tracemalloc.get_traced_memory()[1] < 30_000_000
+            read_all(path, Dialect("csv"))
+            assert tracemalloc.get_traced_memory()[1] < 50_000_000
         finally:
             tracemalloc.stop()
-        assert time.process_time() - start < 5
-        assert "everything up to line" in found[-1][1].reason
 
     def test_it_does_not_hold_a_long_line_in_memory(self, tmp_path):
         content = gzip.compress(b"id,text\n1," + b"x" * 100_000_000 + b"\n2,b\n", 1, mtime=0)

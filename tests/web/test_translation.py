@@ -15,8 +15,6 @@ from django.utils import translation
 from tests.web.site import Place, address, all_routes, make_newcomer, make_place
 from tests.web.test_routes import NEEDS
 
-pytestmark = pytest.mark.portable
-
 _SAID = ("placeholder", "aria-label", "title", "alt", "aria-description", "data-done")
 # What stands in a field somebody has typed; a paper is cited as it is called.
 _SILENT = {"script", "style", "code", "kbd", "samp", "textarea", "cite"}

@@ -39,7 +39,8 @@ rows = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.portable
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(before=st.lists(rows, max_size=5), now=st.lists(rows, min_size=1, max_size=25), size=st.integers(1, 30))
 def test_it_says_what_the_import_gives(tmp_path_factory, before, now, size):
     project = make_project()

@@ -226,6 +226,7 @@ class TestForNobody:
         assert waiting.waiting(project=project, person=ann) == Waiting(n=1, n_for_nobody=1)
 
 
+@pytest.mark.portable
 def test_the_rule_agrees_with_a_recount_in_plain_words(asked):
     """Who is asked, over every mix of responses of three members to one question wanted twice."""
     project = asked(overlap=2)
