@@ -47,14 +47,20 @@ def test_of_a_bomb_only_so_much_is_unpacked():
     assert beginnings.stated_bytes(io.BytesIO(stored)) == 50_000_000
 
 
-@pytest.mark.parametrize("stored", [gzip.compress(b"") * 9_000, b"\x1f\x8b\x08\x08\0\0\0\0\0\x03" + b"n" * 200_000])
+@pytest.mark.parametrize(
+    "stored",
+    [gzip.compress(b"") * 9_000, b"\x1f\x8b\x08\x08\0\0\0\0\0\x03" + b"n" * 200_000],
+    ids=["members", "name"],
+)
 def test_of_what_unpacks_to_nothing_only_so_much_is_read(stored):
     file = Source(stored)
     start, damage = beginnings.beginning(file, most=100_000, reading=Clock(60.0))
     assert file.n_read <= 100_001 and not start.is_whole and damage is None and start.n_bytes == 0
 
 
-@pytest.mark.parametrize("stored", [gzip.compress(LINE * 100)[:-20], gzip.compress(LINE) + b"garbage"])
+@pytest.mark.parametrize(
+    "stored", [gzip.compress(LINE * 100)[:-20], gzip.compress(LINE) + b"garbage"], ids=["cut", "followed"]
+)
 def test_damage_is_known(stored):
     _, damage = beginnings.beginning(io.BytesIO(stored), most=100_000, reading=Clock(60.0))
     assert isinstance(damage, streams.DAMAGE)
