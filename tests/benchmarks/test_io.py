@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.slow
 def test_it_prints_every_figure_as_one_json_line():
     words = [sys.executable, "-m", "benchmarks.io", "--rows", "1500", "--repeats", "1"]
     env = {name: value for name, value in os.environ.items() if name not in ("VAR_DIR", "TEST_DATABASE")}

@@ -102,7 +102,7 @@ def work_until_it_rests(run, folder, *, kill_after=None):
 @pytest.mark.only_on("sqlite")
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("events_can_be_flushed")
-@pytest.mark.parametrize("seed", [*range(2), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 10))])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 10))])
 def test_the_bill_is_never_above_the_cap(seed, tmp_path, settings):
     settings.VAR_DIR = tmp_path
     rng = random.Random(seed)

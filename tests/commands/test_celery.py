@@ -66,6 +66,7 @@ def test_a_run_is_performed_because_the_bell_rang(tmp_path, environment, ring):
     assert run.notified_at is not None
 
 
+@pytest.mark.slow
 def test_rung_for_five_times_it_is_performed_once(tmp_path, environment, ring):
     project = project_of(40, tmp_path)
     run = asked(project)

@@ -21,6 +21,11 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.only_on("sqlite")  # slow, and about processes rather than rows
 
 
+def slow(*values):
+    """Another of a kind of which each run tests one."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory, database_url):
     """A migrated database of its own and a port that was free a moment ago."""
@@ -184,7 +189,7 @@ def test_nobody_without_a_proxy_says_how_they_came(site, environment):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-@pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("name", [slow(signal.SIGINT), signal.SIGTERM, signal.SIGKILL])
 def test_nothing_is_left_when_it_ends(own_site, name):
     below = children_of(own_site.pid)
     assert len(below) >= 3  # gunicorn, its process, the worker
@@ -204,7 +209,7 @@ def test_a_worker_that_dies_is_started_again(site, environment):
     wait_until(sign.exists)
 
 
-@pytest.mark.parametrize(("variable", "value"), [("PORT", "http"), ("PORT", "99999"), ("WEB_THREADS", "many")])
+@pytest.mark.parametrize(("variable", "value"), [("PORT", "http"), slow("PORT", "99999"), slow("WEB_THREADS", "many")])
 def test_a_wrong_setting_is_a_sentence(elsewhere, variable, value):
     done = run_manage("serve", environment={**elsewhere, variable: value})
     assert done.returncode == 1
@@ -226,7 +231,7 @@ def unmigrated(environment, folder):
     return {**environment, "DATABASE_URL": f"sqlite:///{folder / 'empty.sqlite3'}"}
 
 
-@pytest.mark.parametrize("command", [("serve",), ("worker", "--once"), ("status",)])
+@pytest.mark.parametrize("command", [("serve",), slow(("worker", "--once")), slow(("status",))])
 def test_a_database_that_lacks_migrations_is_refused_with_the_command_that_helps(elsewhere, tmp_path, command):
     done = run_manage(*command, environment=unmigrated(elsewhere, tmp_path))
     assert done.returncode == 1
@@ -235,7 +240,7 @@ def test_a_database_that_lacks_migrations_is_refused_with_the_command_that_helps
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a folder that nobody can write to, not even root")
-@pytest.mark.parametrize("command", [("serve",), ("serve", "--check"), ("worker", "--once")])
+@pytest.mark.parametrize("command", [("serve",), slow(("serve", "--check")), slow(("worker", "--once"))])
 def test_a_folder_that_cannot_be_written_is_named_at_once(elsewhere, command):
     done = run_manage(*command, environment={**elsewhere, "VAR_DIR": "/proc/self", "SECRET_KEY": "x" * 50})
     assert done.returncode == 1

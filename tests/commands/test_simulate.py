@@ -69,6 +69,7 @@ class TestSimulate:
             figure = record["delivered_estimate"]
             assert figure["gold_rule"] == figure["truth"]
 
+    @pytest.mark.slow
     def test_a_source_among_annotations_is_read(self, tmp_path):
         said = [{**row, "annotations": [{"annotator": "m", "label": row["machine"]}]} for row in rows()]
         by_column = list(simulation.simulate(setup_of(), 1, tmp_path))
@@ -80,6 +81,7 @@ class TestSimulate:
         with pytest.raises(InvalidInput, match="gives no row a label"):
             simulation.check_noisy_field(rows(), setup_of().labels, field)
 
+    @pytest.mark.slow
     def test_it_repeats_with_its_seed(self, tmp_path):
         first = list(simulation.simulate(setup_of(human_accuracy=0.8), 3, tmp_path))
         again = list(simulation.simulate(setup_of(human_accuracy=0.8), 3, tmp_path))

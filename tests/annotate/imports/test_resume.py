@@ -206,6 +206,7 @@ make_project(name="Killed", by=make_user("Olga"))
 """
 
 
+@pytest.mark.portable  # on SQLite, wherever the tests run
 class TestKill:
     """A real process, a real kill -9."""
 
