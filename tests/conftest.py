@@ -22,9 +22,15 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
 _SLOW = {"chaos", "e2e", "commands", "benchmarks"}  # start processes, browsers, servers
-# Pages make the statements of API and domain: on PostgreSQL all are walked, and the busiest tested whole.
-_PORTABLE = Path(__file__).parent / "web"
-_NOT_PORTABLE = ("web/labeling/", "web/test_overview.py", "web/test_translation.py")
+# Pages and API make the statements of the domain: on PostgreSQL all are walked, and the busiest tested whole.
+_PORTABLE = ("web/", "api/")
+_NOT_PORTABLE = (
+    "web/labeling/",
+    "web/test_overview.py",
+    "web/test_translation.py",
+    "api/test_routes.py",
+    "api/test_labeling.py",
+)
 _WITHOUT_DATABASE = {"models_ml", "formats", "modalities"}  # like the code they test
 
 
@@ -80,8 +86,8 @@ def _leave_out(config: pytest.Config, items: list[pytest.Item], others: list[pyt
 def _is_portable(item: pytest.Item) -> bool:
     if item.get_closest_marker("portable"):
         return True
-    place = item.path.relative_to(_PORTABLE.parent).as_posix()
-    return item.path.is_relative_to(_PORTABLE) and not place.startswith(_NOT_PORTABLE)
+    place = item.path.relative_to(Path(__file__).parent).as_posix()
+    return place.startswith(_PORTABLE) and not place.startswith(_NOT_PORTABLE)
 
 
 def _is_for_this_database(item: pytest.Item) -> bool:

@@ -1,6 +1,6 @@
 """Whatever the description allows, and what it does not: no 5xx, no status, type or shape that it does not name.
 
-Examples per operation and person: API_EXAMPLES (4; `make test-api` asks for 100).
+Examples per operation and person: API_EXAMPLES (3; `make test-api` asks for 100).
 """
 
 import copy
@@ -24,7 +24,7 @@ from tests.api.conftest import Program
 from tests.factories import make_project, owner_of
 from tests.web.site import Place, make_place
 
-_EXAMPLES = int(os.environ.get("API_EXAMPLES", "4"))
+_EXAMPLES = int(os.environ.get("API_EXAMPLES", "3"))
 _CHECKS = [
     checks.not_a_server_error,
     checks.status_code_conformance,
