@@ -56,6 +56,7 @@ def one_round(tmp_path, rows, index):
     return said
 
 
+@pytest.mark.portable  # tests/annotate/test_tasks.py has each step on both databases
 def test_from_a_file_to_an_export(started, tmp_path, rows):
     assert "240 items" in manage("prelabel", "banking")
     assert "40 answers stored" in one_round(tmp_path, rows, 1)
