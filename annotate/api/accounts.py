@@ -1,6 +1,5 @@
 """Accounts of the site, for its owners: who is proven, vouching, deactivating, projects without an owner."""
 
-from functools import partial
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -11,7 +10,7 @@ from annotate import deactivation
 from annotate.accounts import addresses, passwords
 from annotate.api.http.endpoint import Endpoint
 from annotate.api.http.fields import Flag, Input, Output, PublicId
-from annotate.api.http.operations import operation
+from annotate.api.http.operations import site_operation
 from annotate.api.people import OwnerOutput
 from annotate.deactivation import Deactivated
 from annotate.errors import InvalidInput, NotFound
@@ -86,20 +85,15 @@ class MailOutput(Output):
     created_at = serializers.DateTimeField()
 
 
-_site_operation = partial(operation, for_site_owners=True)
-
-
 class Accounts(Endpoint):
-    @_site_operation(
-        "List accounts of the site", scope="read", returns=AccountOutput, is_paged=True, newest_first=False
-    )
+    @site_operation("List accounts of the site", scope="read", returns=AccountOutput, is_paged=True, newest_first=False)
     def get(self, request: Request) -> Any:
         """For owners of the site; simulated people are left out."""
         return deactivation.accounts(self.me)
 
 
 class OneAccount(Endpoint):
-    @_site_operation("Read an account, and what deactivating it would do", scope="read", returns=OneAccountOutput)
+    @site_operation("Read an account, and what deactivating it would do", scope="read", returns=OneAccountOutput)
     def get(self, request: Request, account: str) -> Any:
         """For owners of the site."""
         found: Any = deactivation.find(public_id=account, by=self.me)
@@ -108,19 +102,19 @@ class OneAccount(Endpoint):
 
 
 class Vouch(Endpoint):
-    @_site_operation("Vouch for an account", scope="manage", returns=AccountOutput)
+    @site_operation("Vouch for an account", scope="manage", returns=AccountOutput)
     def put(self, request: Request, account: str) -> Any:
         """For owners of the site who know the person. Twice is once; nobody vouches for themselves."""
         return addresses.vouch(user=deactivation.find(public_id=account, by=self.me), by=self.me)
 
-    @_site_operation("Take back what was vouched", scope="manage", returns=AccountOutput)
+    @site_operation("Take back what was vouched", scope="manage", returns=AccountOutput)
     def delete(self, request: Request, account: str) -> Any:
         """For owners of the site."""
         return addresses.take_back_vouch(user=deactivation.find(public_id=account, by=self.me), by=self.me)
 
 
 class Active(Endpoint):
-    @_site_operation(
+    @site_operation(
         "Deactivate an account, or open it again", scope="manage", body=AccountStateInput, returns=DeactivatedOutput
     )
     def put(self, request: Request, account: str) -> Any:
@@ -135,7 +129,7 @@ class Active(Endpoint):
 
 
 class OwnerOfGone(Endpoint):
-    @_site_operation(
+    @site_operation(
         "Hand over a project whose owner is deactivated", scope="manage", body=HeirInput, returns=OwnerOutput
     )
     def put(self, request: Request, account: str, slug: str) -> Any:
@@ -148,16 +142,14 @@ class OwnerOfGone(Endpoint):
 
 
 class Mails(Endpoint):
-    @_site_operation(
-        "List links for a new password that were not sent", scope="read", returns=MailOutput, is_paged=True
-    )
+    @site_operation("List links for a new password that were not sent", scope="read", returns=MailOutput, is_paged=True)
     def get(self, request: Request) -> Any:
         """For owners of the site."""
         return passwords.unsent(self.me)
 
 
 class SendMail(Endpoint):
-    @_site_operation("Mail a link for a new password again", scope="manage", status=204, may_fail=False)
+    @site_operation("Mail a link for a new password again", scope="manage", status=204, may_fail=False)
     def post(self, request: Request, mail: str) -> Any:
         """For owners of the site. It is a new link, mailed to the same address."""
         passwords.send_again(public_id=mail, by=self.me)

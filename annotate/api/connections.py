@@ -1,6 +1,5 @@
 """LLM servers: owners of the site keep and lend them, admins of a project choose one that was lent."""
 
-from functools import partial
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -9,7 +8,7 @@ from rest_framework.request import Request
 
 from annotate.api.http.endpoint import Endpoint
 from annotate.api.http.fields import Choice, Flag, Input, Integer, Output, PublicId, Text
-from annotate.api.http.operations import operation
+from annotate.api.http.operations import operation, site_operation
 from annotate.errors import NotFound
 from annotate.models import Connection, Project, User
 from annotate.models.connection import LIMIT_NAMES
@@ -105,18 +104,15 @@ class AnnotatorInput(Input):
     connection = PublicId(required=False, allow_null=True, help_text="One that was lent to this project.")
 
 
-_site_operation = partial(operation, for_site_owners=True)
-
-
 class Connections(Endpoint):
-    @_site_operation(
+    @site_operation(
         "List connections of the site", scope="read", returns=ConnectionOutput, is_paged=True, newest_first=False
     )
     def get(self, request: Request) -> Any:
         """For owners of the site."""
         return connections.all_of_site(self.me)
 
-    @_site_operation(
+    @site_operation(
         "Register a connection", scope="manage", body=ConnectionInput, returns=ConnectionOutput, status=201, makes=True
     )
     def post(self, request: Request) -> Any:
@@ -125,12 +121,12 @@ class Connections(Endpoint):
 
 
 class OneConnection(Endpoint):
-    @_site_operation("Read a connection", scope="read", returns=ConnectionOutput)
+    @site_operation("Read a connection", scope="read", returns=ConnectionOutput)
     def get(self, request: Request, connection: str) -> Any:
         """For owners of the site."""
         return connections.find(public_id=connection, by=self.me)
 
-    @_site_operation("Change a connection", scope="manage", body=ConnectionChangeInput, returns=ConnectionOutput)
+    @site_operation("Change a connection", scope="manage", body=ConnectionChangeInput, returns=ConnectionOutput)
     def patch(self, request: Request, connection: str) -> Any:
         """For owners of the site. Only what is named changes."""
         found = connections.find(public_id=connection, by=self.me)
@@ -138,7 +134,7 @@ class OneConnection(Endpoint):
 
 
 class SwitchConnection(Endpoint):
-    @_site_operation("Switch a connection on or off", scope="manage", body=ActiveInput, returns=ConnectionOutput)
+    @site_operation("Switch a connection on or off", scope="manage", body=ActiveInput, returns=ConnectionOutput)
     def put(self, request: Request, connection: str) -> Any:
         """For owners of the site. Switched off, nobody asks it any more, at once."""
         found = connections.find(public_id=connection, by=self.me)
@@ -146,20 +142,20 @@ class SwitchConnection(Endpoint):
 
 
 class TryConnection(Endpoint):
-    @_site_operation("Ask a connection a small question", scope="manage", returns=ProbeOutput, may_fail=False)
+    @site_operation("Ask a connection a small question", scope="manage", returns=ProbeOutput, may_fail=False)
     def post(self, request: Request, connection: str) -> Any:
         """For owners of the site, which pays. Takes up to ten seconds."""
         return connections.test(connection=connections.find(public_id=connection, by=self.me), by=self.me)
 
 
 class LendConnection(Endpoint):
-    @_site_operation("Lend a connection to a project", scope="manage", status=204)
+    @site_operation("Lend a connection to a project", scope="manage", status=204)
     def put(self, request: Request, connection: str, slug: str) -> Any:
         """For owners of the site."""
         found = connections.find(public_id=connection, by=self.me)
         connections.lend(connection=found, project=_project(slug), by=self.me)
 
-    @_site_operation("Take a connection back from a project", scope="manage", status=204)
+    @site_operation("Take a connection back from a project", scope="manage", status=204)
     def delete(self, request: Request, connection: str, slug: str) -> Any:
         """For owners of the site. What it was answered stays."""
         found = connections.find(public_id=connection, by=self.me)

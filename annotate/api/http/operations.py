@@ -6,7 +6,7 @@ by it, the OpenAPI description is written from it, and tests/api/test_routes.py 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 from django.http.response import HttpResponseBase
@@ -71,6 +71,9 @@ def operation(summary: str, *, scope: str, **declared: Any) -> Callable[[_Method
         return perform
 
     return decorate
+
+
+site_operation = partial(operation, for_site_owners=True)  # of what belongs to the site, not to a project
 
 
 def operation_of(view: APIView, request: Request) -> Operation | None:
