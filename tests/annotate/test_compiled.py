@@ -63,7 +63,7 @@ def people(asked):
 
 
 class TestHotPath:
-    @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
     @given(steps=STEPS)
     def test_it_finds_the_same(self, people, steps):
         project, persons = people

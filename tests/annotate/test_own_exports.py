@@ -283,7 +283,7 @@ def known_of(project) -> list[tuple]:
     return [(*row[:2], *row[3:]) for row in contents(project)]
 
 
-@pytest.mark.parametrize("n_examples", [50, pytest.param(500, marks=[pytest.mark.slow, pytest.mark.timeout(1_800)])])
+@pytest.mark.parametrize("n_examples", [25, pytest.param(500, marks=[pytest.mark.slow, pytest.mark.timeout(1_800)])])
 def test_whatever_is_exported_comes_back_byte_by_byte(n_examples, tmp_path_factory):
     # Texts are searched on SQLite; on PostgreSQL, where it takes longest, only that the statements hold.
     n = n_examples if connection.vendor == "sqlite" else n_examples // 10

@@ -118,6 +118,7 @@ def test_a_killed_child_is_missed_and_the_run_finished(tmp_path, environment, ri
     call_command("verify", project.slug)
 
 
+@pytest.mark.slow  # test_kills.py kills one of Celery's in every run
 def test_a_killed_worker_with_its_whole_pool_is_followed_by_another(tmp_path, environment, ring):
     project = project_of(1_500, tmp_path)
     with working(CELERY, environment) as worker:

@@ -42,6 +42,13 @@ def test_it_runs_the_loop_and_a_second_start_does_nothing_twice(demo):
     assert table
     assert table == [line for line in second.splitlines() if "after round" in line]
     assert (before["n_answers"], before["n_waiting"]) == (300, 30)
+    assert "everything that was checked holds" in manage("verify", "demo-banking")
+
+
+@pytest.mark.slow
+def test_its_models_can_be_made_again_bit_for_bit(demo):
+    manage, _ = demo
+    manage("demo")
     assert "simulated" in manage("status", "demo-banking")
     assert "everything that was checked holds" in manage("verify", "demo-banking", "--rebuild")
 

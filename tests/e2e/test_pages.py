@@ -93,17 +93,30 @@ ACTIONS = {
     "imports-count",
     "prelabel-spent", "prelabel-choose", "connections-test", "connections-lend", "connections-switch",
 }  # fmt: skip
-VISITS = [
+VISITS = [  # each page once, the annotating screen in all its shapes
     *((None, name, path, "") for name, path in OPEN.items()),
     *(("ann", name, path, "rich") for name, path in ANNOTATORS.items()),
     *(("ann", "labeling-work", ANNOTATORS["labeling-work"], project) for project in ("pairs", "many-labels")),
-    ("ann", "guidelines-show", EVERYBODY["guidelines-show"], "many-labels"),
-    *(("olga", name, path, "rich") for name, path in OWNERS.items() if name not in ("password-change",)),
-    *(("olga", name, path, "empty") for name, path in OWNERS.items() if name not in EVERYBODY),
+    *(("olga", name, path, "rich") for name, path in OWNERS.items() if name not in ANNOTATORS),
+    ("olga", "overview-show", OWNERS["overview-show"], "empty"),
     *(("olga", name, path, "") for name, path in (RICH_ONLY | PAID).items()),
     *(("sara", name, path, "") for name, path in SITE_OWNERS.items()),
 ]
-_ids = [" ".join(filter(None, (who or "visitor", name, project))) for who, name, _, project in VISITS]
+AGAIN = [  # as others see them, and where there is nothing
+    ("ann", "guidelines-show", EVERYBODY["guidelines-show"], "many-labels"),
+    *(("olga", name, path, "rich") for name, path in ANNOTATORS.items() if name != "password-change"),
+    *(("olga", name, path, "empty") for name, path in OWNERS.items() if name not in {*EVERYBODY, "overview-show"}),
+]
+
+
+def _id(who: str | None, name: str, path: str, project: str) -> str:
+    return " ".join(filter(None, (who or "visitor", name, project)))
+
+
+_CASES = [
+    *(pytest.param(*visit, id=_id(*visit)) for visit in VISITS),
+    *(pytest.param(*visit, id=_id(*visit), marks=pytest.mark.slow) for visit in AGAIN),
+]
 
 OVERFLOW = """() => {
   const width = document.documentElement.clientWidth;
@@ -178,7 +191,7 @@ def test_every_route_is_a_page_here_or_an_action() -> None:
     assert {pattern.name for pattern in urlpatterns} == known
 
 
-@pytest.mark.parametrize("who, name, path, project", VISITS, ids=_ids)
+@pytest.mark.parametrize("who, name, path, project", _CASES)
 def test_a_page_shuts_nobody_out(visit, axe, who, name, path, project):
     """In one visit, because a visit costs more than its checks."""
     page = visit(who, path, project)

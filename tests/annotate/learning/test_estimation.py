@@ -111,6 +111,7 @@ class TestVersions:
         again = estimation.estimate(project=labeled, by=owner_of(labeled))
         assert [row.pk for row in first] == [row.pk for row in again]
 
+    @pytest.mark.portable
     @pytest.mark.parametrize("change", ["answer", "withdraw", "import", "train"])
     def test_whatever_changes_a_row_makes_a_new_version(self, labeled, change, tmp_path):
         play_round(labeled)

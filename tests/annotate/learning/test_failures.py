@@ -40,6 +40,7 @@ def exported(project):
 
 
 class TestNothingButFailures:
+    @pytest.mark.portable
     def test_training_refuses(self, project):
         with pytest.raises(Conflict, match="neither silver nor gold"):
             training.train(project=project, by=owner_of(project))

@@ -146,6 +146,7 @@ class TestOnce:
         assert ask(project).state == "succeeded"
 
 
+@pytest.mark.portable  # the faults differ, the statements do not
 @pytest.mark.django_db
 class TestFaults:
     @pytest.mark.parametrize("kind", sorted({*CHARGED, *UNCHARGED} - {"timeout", "slow_drip", "huge", "gzip_bomb"}))

@@ -69,8 +69,15 @@ class TestWithoutScript:
 
 
 class TestForEverybody:
-    @pytest.mark.parametrize("scheme", ["light", "dark"])
-    @pytest.mark.parametrize("width", [320, 1280])
+    @pytest.mark.parametrize(
+        "width, scheme",
+        [
+            (320, "dark"),
+            (1280, "light"),
+            pytest.param(320, "light", marks=pytest.mark.slow),
+            pytest.param(1280, "dark", marks=pytest.mark.slow),
+        ],
+    )
     def test_it_passes_axe_and_fits(self, page_for, ann, project, axe, width, scheme):
         projects.set_guidelines(project=project, markdown="Read it.", by=owner_of(project))
         options = {"viewport": {"width": width, "height": 700}, "color_scheme": scheme, "reduced_motion": "reduce"}
