@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,8 +18,8 @@ from models_ml.methods.corrected import Corrected
 class Backward(Corrected):
     """λ·Σ_gold CE + Σ_silver Σ_j (Ĉ⁻¹)_ỹj · -log p_j, whose mean over ỹ given the truth is the loss on the truth.
 
-    The inverse has negative entries, and so may the loss be negative; it is convex in the logits, and l2 keeps it
-    bounded. Failures are left out, which the inverse of Ĉ without its last column makes good for (`inverse`).
+    The inverse has negative entries, and so may the loss be negative; l2 keeps it bounded. An error of Ĉ costs more
+    than in forward correction (`corrected`). Failures are left out, which `inverse` makes up for.
     """
 
     name: ClassVar[str] = "backward"
@@ -29,8 +30,18 @@ class Backward(Corrected):
     )
     source: ClassVar[str] = "Patrini et al. 2017, arXiv:1609.03683"
 
+    # Labels that weigh 2 and more, or less than 0, make noise that only l2 takes away: with the true Ĉ it lay 5 to 12
+    # points behind forward correction at an l2 of 1, and 0 to 4 at 10 (simulated, 6 classes).
+    grid: ClassVar[Mapping[str, Sequence[float]]] = {
+        **Corrected.grid,
+        "l2": (30.0, 10.0, 3.0, 1.0),
+        "max_condition": (2.0, 10.0),
+    }
+
+    l2: float = parameter(10.0, "How strongly weights are held near zero.", low=1e-4, high=1e4)
+    # In the same place 10 was up to 2 points better than 2 with the true Ĉ, up to 10 worse with Ĉ from 60 gold items.
     max_condition: float = parameter(
-        10.0,
+        2.0,
         "What the machine hardly tells apart is inverted no further than this many times what it tells apart best.",
         low=1.0,
         high=1e6,

@@ -35,7 +35,8 @@ class Curriculum(SilverLoss):
     )
     source: ClassVar[str] = "Lyu & Tsang 2020, arXiv:1905.10045"
 
-    # Published: 5 or 10 of 200 epochs, for networks that begin without a notion of what is easy. So does a linear one.
+    # Published: 5 or 10 of 200 epochs, for networks that begin without a notion of what is easy. For a linear one 0, 2
+    # and 5 of 20 were within .5 points (simulated, 6 classes).
     burn_in: int = parameter(2, "How many epochs see all labels before any is left out.", low=0, high=10_000)
 
     def begin(self, data: TrainingData, networks: Sequence[Network], rng: np.random.Generator) -> State:

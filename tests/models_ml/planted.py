@@ -54,3 +54,14 @@ def on_far_outliers(name, share=0.1, **parameters):
         data, _, x, truth = far_outliers(seed, share=share)
         right.append(accuracy(name, data, x, truth, **parameters))
     return float(np.mean(right))
+
+
+def called_the_next(seed, k=6, n=1500, d=20, rate=0.35, n_gold=60):
+    """k classes, each called by the next one's name where the rate says so: data, new items, their truth."""
+    rng = np.random.default_rng(seed)
+    truth, centers = rng.integers(0, k, 2 * n), rng.standard_normal((k, d))
+    x = 1.4 * rng.standard_normal((2 * n, d)) + centers[truth]
+    x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+    silver = np.where(rng.random(2 * n) < rate, (truth + 1) % k, truth)
+    gold = np.where(np.arange(2 * n) < n_gold, truth, -1)
+    return make_data(x[:n], silver[:n], k, gold[:n]), x[n:], truth[n:]

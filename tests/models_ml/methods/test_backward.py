@@ -93,11 +93,12 @@ def called_the_other(seed, n=1500):
 
 class TestFit:
     def test_it_undoes_what_misleads_cross_entropy(self):
-        plain, backward = (
-            np.mean([accuracy(name, *called_the_other(seed)) for seed in SEEDS])
-            for name in ("cross-entropy", "backward")
+        """The condition of this Ĉ is 4: the default of 2 leaves some of its error."""
+        plain, clipped, exact = (
+            np.mean([accuracy(name, *called_the_other(seed), **limit) for seed in SEEDS])
+            for name, limit in (("cross-entropy", {}), ("backward", {}), ("backward", {"max_condition": 10.0}))
         )
-        assert plain < 0.75 and backward > 0.9
+        assert plain < 0.75 < clipped and exact > 0.9
 
     def test_each_item_is_read_by_the_matrix_of_its_stratum(self):
         data, _, _ = called_the_other(0, n=6)

@@ -12,7 +12,7 @@ from models_ml.losses import curriculum
 from models_ml.methods.curriculum import threshold
 from models_ml.methods.npcl import NPCL
 from models_ml.seeds import generator
-from tests.models_ml.planted import far_outliers, on_far_outliers
+from tests.models_ml.planted import SEEDS, accuracy, called_the_next, far_outliers, on_far_outliers
 
 
 def value(losses, v, c):
@@ -75,3 +75,13 @@ class TestNoiseRate:
 def test_far_wrong_labels_do_not_turn_it():
     assert on_far_outliers("cross-entropy") < 0.65
     assert on_far_outliers("npcl") > 0.92
+
+
+@pytest.mark.slow
+def test_where_many_labels_are_wrong_the_noise_rate_helps():
+    """As published: the curriculum loss alone leaves out too little."""
+    plain, curriculum_loss, pruned = (
+        np.mean([accuracy(name, *called_the_next(seed), gold_weight=5.0) for seed in SEEDS])
+        for name in ("cross-entropy", "curriculum", "npcl")
+    )
+    assert plain + 0.05 < curriculum_loss < pruned - 0.02
