@@ -24,6 +24,12 @@ METHODS = {  # by the name that is stored; models_ml.methods.build makes one fro
     "cross_entropy": "models_ml.methods.cross_entropy:CrossEntropy",
     "gold_only": "models_ml.methods.gold_only:GoldOnly",
     "gce": "models_ml.methods.gce:GCE",
+    "mae": "models_ml.methods.mae:MAE",
+    "truncated_gce": "models_ml.methods.truncated_gce:TruncatedGCE",
+    "curriculum": "models_ml.methods.curriculum:Curriculum",
+    "npcl": "models_ml.methods.npcl:NPCL",
+    "backward": "models_ml.methods.backward:Backward",
+    "bootstrapping": "models_ml.methods.bootstrapping:Bootstrapping",
 }
 NETWORKS = {
     "linear": "models_ml.networks.linear:LinearNetwork",

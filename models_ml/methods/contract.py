@@ -29,6 +29,7 @@ class Need(StrEnum):
     SILVER = "silver"
     SOFT_SILVER = "soft_silver"
     NOISE_MATRIX = "noise_matrix"
+    NOISE_RATE = "noise_rate"
 
     @property
     def sentence(self) -> str:
@@ -40,6 +41,7 @@ _SENTENCES = {
     Need.SILVER: "It needs machine labels.",
     Need.SOFT_SILVER: "It needs machine labels with a probability for every class.",
     Need.NOISE_MATRIX: "It uses the noise matrix, which is as good as the reference sample is large.",
+    Need.NOISE_RATE: "It uses the share of machine labels that are wrong, which the reference sample shows.",
 }
 
 
@@ -56,10 +58,11 @@ class Diverged(ValueError):
 def unmet(needs: frozenset[Need], *, n_gold: int, n_silver: int, n_soft_silver: int) -> list[Need]:
     """Which needs a project cannot serve, given how many labels that may train it has.
 
-    n_silver: valid machine labels; n_soft_silver: those of them with a distribution. The noise matrix is always
-    there: without a reference sample it is a prior.
+    n_silver: valid machine labels; n_soft_silver: those of them with a distribution. The noise matrix and the
+    noise rate are always there: without a reference sample they are priors.
     """
-    held = {Need.GOLD: n_gold, Need.SILVER: n_silver, Need.SOFT_SILVER: n_soft_silver, Need.NOISE_MATRIX: 1}
+    held = {Need.GOLD: n_gold, Need.SILVER: n_silver, Need.SOFT_SILVER: n_soft_silver}
+    held |= {Need.NOISE_MATRIX: 1, Need.NOISE_RATE: 1}
     return [need for need in Need if need in needs and not held[need]]
 
 
