@@ -24,6 +24,12 @@ METHODS = {  # by the name that is stored; models_ml.methods.build makes one fro
     "cross_entropy": "models_ml.methods.cross_entropy:CrossEntropy",
     "gold_only": "models_ml.methods.gold_only:GoldOnly",
     "gce": "models_ml.methods.gce:GCE",
+    "co_teaching": "models_ml.methods.co_teaching:CoTeaching",
+    "early_learning": "models_ml.methods.early_learning:EarlyLearning",
+    "noisy_label_annealing": "models_ml.methods.noisy_label_annealing:NoisyLabelAnnealing",
+    "distillation": "models_ml.methods.distillation:Distillation",
+    "self_training": "models_ml.methods.self_training:SelfTraining",
+    "label_propagation": "models_ml.methods.label_propagation:LabelPropagation",
 }
 NETWORKS = {
     "linear": "models_ml.networks.linear:LinearNetwork",
