@@ -40,6 +40,19 @@ def make_groups(seed=0, n=600, k=3, n_gold=24, noise=0.4, failed=0.9):
     return TrainingData(x, gold, gold >= 0, silver, transition[None], k), x_test, of_test % k
 
 
+def make_tree(seed=0, n=600, n_gold=24, noise=0.5):
+    """Twelve classes in four groups of three; wrong silver names a class of another group, and the graph the groups."""
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_normal((4, 20)).repeat(3, axis=0) + 0.45 * rng.standard_normal((12, 20))
+    truth, test = rng.integers(0, 12, n), rng.integers(0, 12, 1000)
+    x, x_test = (_unit(centres[y] + 0.35 * rng.standard_normal((len(y), 20))) for y in (truth, test))
+    elsewhere = (truth // 3 * 3 + 3 + rng.integers(0, 9, n)) % 12
+    silver = np.where(rng.random(n) < noise, elsewhere, truth)
+    gold = np.where(np.arange(n) < n_gold, truth, -1)
+    graph, transition = np.kron(np.eye(4), np.full((3, 3), 1 / 3)), direct_transition(gold, silver, 12)
+    return TrainingData(x, gold, gold >= 0, silver, transition[None], 12, label_graph=graph), x_test, test
+
+
 def _unit(x):
     return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
 

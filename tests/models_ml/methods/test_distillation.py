@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score
 from models_ml import methods
 from models_ml.methods.distillation import average_precision, risk_share
 from models_ml.seeds import generator
-from tests.models_ml.methods.held_out import accuracy, make_data
+from tests.models_ml.methods.held_out import accuracy, make_data, make_tree
 
 
 def method(**parameters):
@@ -93,8 +93,8 @@ class TestSoftLabels:
         (data, _, _), *_ = flipped(0.2)
         data = replace(data, reference=np.zeros(400, bool))  # so that the share stays what it is
         share = 0.5 / 0.9
-        plain, is_gold = self.labels(data)
-        swapped, _ = self.labels(replace(data, label_graph=np.array([[0.0, 1.0], [1.0, 0.0]])))
+        plain, is_gold = self.labels(data, graph_share=0.3)
+        swapped, _ = self.labels(replace(data, label_graph=np.array([[0.0, 1.0], [1.0, 0.0]])), graph_share=0.3)
         silver = np.eye(2)[data.silver[plain.rows[~is_gold]]]
         s, passed_on = ((soft.labels[~is_gold] - share * silver) / (1 - share) for soft in (plain, swapped))
         np.testing.assert_allclose(passed_on, 0.7 * s + 0.3 * (1 - s), atol=1e-5)
@@ -113,3 +113,9 @@ def test_it_beats_taking_silver_at_its_word_and_the_published_weights_where_most
     published = accuracy("distillation", problems, gold_weight=1.0, trust="published")
     assert plain < 0.5 and ours > 0.75
     assert ours > published + 0.04
+
+
+def test_the_label_graph_helps_where_gold_tells_groups_of_classes_apart_better_than_classes():
+    problems = [make_tree(seed) for seed in range(2)]
+    alone, passed_on = (accuracy("distillation", problems, graph_share=share) for share in (0.0, 1.0))
+    assert passed_on > alone + 0.1
