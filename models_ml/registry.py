@@ -30,6 +30,12 @@ METHODS = {  # by the name that is stored; models_ml.methods.build makes one fro
     "npcl": "models_ml.methods.npcl:NPCL",
     "backward": "models_ml.methods.backward:Backward",
     "bootstrapping": "models_ml.methods.bootstrapping:Bootstrapping",
+    "co_teaching": "models_ml.methods.co_teaching:CoTeaching",
+    "early_learning": "models_ml.methods.early_learning:EarlyLearning",
+    "noisy_label_annealing": "models_ml.methods.noisy_label_annealing:NoisyLabelAnnealing",
+    "distillation": "models_ml.methods.distillation:Distillation",
+    "self_training": "models_ml.methods.self_training:SelfTraining",
+    "label_propagation": "models_ml.methods.label_propagation:LabelPropagation",
 }
 NETWORKS = {
     "linear": "models_ml.networks.linear:LinearNetwork",

@@ -73,7 +73,9 @@ class TrainingData:
     inputs float32[n, d]; gold int[n], -1: none; reference bool[n]: gold of the reference sample, which alone may
     estimate noise, serve as meta set or stop early, where other gold only trains; silver int[n], K: no valid answer,
     -1: never asked; transitions float64[G, K, K+1]: Ĉ per stratum, estimated without the held-out fold, G = 1: one for
-    all; strata int[n] in 0..G-1, or None; silver_probability float32[n, K], NaN rows where unknown, or None.
+    all; strata int[n] in 0..G-1, or None; silver_probability float32[n, K], NaN rows where unknown, or None;
+    label_graph float64[K, K], or None where nothing is known of how classes relate: row i says how belief in class i is
+    shared out among the classes, and sums to one.
     """
 
     inputs: Array
@@ -84,6 +86,22 @@ class TrainingData:
     n_classes: int
     silver_probability: Array | None = None
     strata: Ints | None = None
+    label_graph: Matrix | None = None
+
+    def __post_init__(self) -> None:
+        check_label_graph(self.label_graph, self.n_classes)
+
+
+def check_label_graph(graph: Matrix | None, n_classes: int) -> None:
+    """ValueError, with what is wrong, unless the graph is none or float[K, K] whose rows are distributions."""
+    if graph is None:
+        return
+    if graph.shape != (n_classes, n_classes):
+        raise ValueError(f"a label graph of {n_classes} classes has {n_classes} rows and columns, not {graph.shape}")
+    if not (graph >= 0).all():  # NaN too
+        raise ValueError("a label graph has entries that are negative or no numbers")
+    if wrong := np.flatnonzero(np.abs(graph.sum(axis=1) - 1) > 1e-6).tolist():
+        raise ValueError(f"row {wrong[0]} of the label graph sums to {graph[wrong[0]].sum():g}, not to 1")
 
 
 def parameter(

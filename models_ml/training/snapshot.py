@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models_ml.arrays import AnyArray, Array, Bools, Matrix
-from models_ml.methods.contract import TrainingData
+from models_ml.methods.contract import TrainingData, check_label_graph
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Snapshot:
     asked); gold int[N] (class or -1; only gold that may train, so never an audit answer); reference
     bool[N]: drawn for the reference sample, so its gold may also fit Ĉ, calibrate and choose.
     silver_probability float32[N, K], NaN rows where unknown; strata int[N], from 0: observable strata of the noise
-    (prompt version, confidence bin, text length, source); None where nobody recorded them. ValueError where shapes or
-    ranges do not fit.
+    (prompt version, confidence bin, text length, source); label_graph float64[K, K], rows sum to 1: how classes relate;
+    None where nobody recorded them. ValueError where shapes or ranges do not fit.
     """
 
     x: Array
@@ -30,6 +30,7 @@ class Snapshot:
     n_classes: int
     silver_probability: Array | None = None
     strata: AnyArray | None = None
+    label_graph: Matrix | None = None
 
     def __post_init__(self) -> None:
         n = len(self.x)
@@ -42,6 +43,7 @@ class Snapshot:
             raise ValueError("a label below -1 or a negative fold")
         if self.silver_probability is not None and self.silver_probability.shape != (n, self.n_classes):
             raise ValueError("silver probabilities must have one column per class")
+        check_label_graph(self.label_graph, self.n_classes)
 
     @property
     def has_reference_gold(self) -> Bools:
@@ -65,4 +67,5 @@ class Snapshot:
             n_classes=self.n_classes,
             silver_probability=None if soft is None else soft[seen],
             strata=None if strata is None else strata[seen],
+            label_graph=self.label_graph,
         )
