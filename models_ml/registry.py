@@ -30,6 +30,7 @@ METHODS = {  # by the name that is stored; models_ml.methods.build makes one fro
     "npcl": "models_ml.methods.npcl:NPCL",
     "backward": "models_ml.methods.backward:Backward",
     "bootstrapping": "models_ml.methods.bootstrapping:Bootstrapping",
+    "importance": "models_ml.methods.importance:Importance",
     "learning_to_reweight": "models_ml.methods.learning_to_reweight:LearningToReweight",
     "random_weights": "models_ml.methods.random_weights:RandomWeights",
 }
