@@ -33,6 +33,7 @@ METHODS = {  # by the name that is stored; models_ml.methods.build makes one fro
     "importance": "models_ml.methods.importance:Importance",
     "learning_to_reweight": "models_ml.methods.learning_to_reweight:LearningToReweight",
     "random_weights": "models_ml.methods.random_weights:RandomWeights",
+    "mentornet": "models_ml.methods.mentornet:MentorNet",
 }
 NETWORKS = {
     "linear": "models_ml.networks.linear:LinearNetwork",
