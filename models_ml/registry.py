@@ -34,6 +34,7 @@ METHODS = {  # by the name that is stored; models_ml.methods.build makes one fro
     "learning_to_reweight": "models_ml.methods.learning_to_reweight:LearningToReweight",
     "random_weights": "models_ml.methods.random_weights:RandomWeights",
     "mentornet": "models_ml.methods.mentornet:MentorNet",
+    "meta_label_correction": "models_ml.methods.meta_label_correction:MetaLabelCorrection",
 }
 NETWORKS = {
     "linear": "models_ml.networks.linear:LinearNetwork",
