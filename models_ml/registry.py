@@ -35,6 +35,7 @@ METHODS = {  # by the name that is stored; models_ml.methods.build makes one fro
     "random_weights": "models_ml.methods.random_weights:RandomWeights",
     "mentornet": "models_ml.methods.mentornet:MentorNet",
     "meta_label_correction": "models_ml.methods.meta_label_correction:MetaLabelCorrection",
+    "fasten": "models_ml.methods.fasten:FasTEN",
 }
 NETWORKS = {
     "linear": "models_ml.networks.linear:LinearNetwork",
