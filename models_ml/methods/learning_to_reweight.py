@@ -30,7 +30,7 @@ class LearningToReweight(Minibatch):
     name: ClassVar[str] = "learning_to_reweight"
     title: ClassVar[str] = "Learning to reweight"
     sentence: ClassVar[str] = (
-        "Learns from gold, and in each step from those machine labels whose pull also helps on the reference sample."
+        "Learns from gold, and in each step from those machine labels that also help to predict the reference sample."
     )
     source: ClassVar[str] = "Ren et al. 2018, arXiv:1803.09050"
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GOLD})

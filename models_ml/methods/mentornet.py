@@ -38,20 +38,20 @@ class MentorNet(Minibatch):
     name: ClassVar[str] = "mentornet"
     title: ClassVar[str] = "MentorNet"
     sentence: ClassVar[str] = (
-        "Learns from gold, and from machine labels that count less the more their loss looks like that of a wrong one."
+        "Learns from gold, and from machine labels that count less the harder they are to learn, as wrong ones are."
     )
     source: ClassVar[str] = "Jiang et al. 2018, arXiv:1712.05055"
 
     curriculum: str = parameter(
         "learned",
-        "What tells right labels from wrong ones: a network that learned it on the reference sample (learned; below "
-        "ten such items it is the other), or whether their loss is among the lower ones (predefined).",
+        "What tells right labels from wrong ones: a network that learned it on the reference sample (learned), or "
+        "whether a label is among those that are easy to learn (predefined, and below ten reference items).",
         choices=("learned", "predefined"),
     )
     # The paper's 75 and 70 where two and four of ten labels were wrong.
     percentile: float = parameter(
         75.0,
-        "How many of 100 machine labels have a loss that counts as low: about as many as are right.",
+        "How many of 100 machine labels count as easy to learn: about as many as are right.",
         low=1.0,
         high=100.0,
     )

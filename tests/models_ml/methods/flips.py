@@ -41,9 +41,13 @@ class Flipped:
         self.truth_of_data, self.new, self.truth = truth[:n], x[n:], truth[n:]
 
     def accuracy(self, name, **parameters):
-        """The share of new items that a method is right about."""
-        classifier = methods.build(name, {**SETTINGS, **parameters}).fit(self.data, generator(0))
-        return float((classifier.logits(self.new).argmax(axis=1) == self.truth).mean())
+        return accuracy(name, self.data, self.new, self.truth, **parameters)
+
+
+def accuracy(name, data, x, truth, **parameters):
+    """The share of new items that a method is right about once it has learned from the data."""
+    classifier = methods.build(name, {**SETTINGS, **parameters}).fit(data, generator(0))
+    return float((classifier.logits(x).argmax(axis=1) == truth).mean())
 
 
 def fitted_bits(name, data, **parameters):
