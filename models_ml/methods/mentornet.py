@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from models_ml.methods.contract import TrainingData, parameter
+from models_ml.methods.contract import Need, TrainingData, parameter
 from models_ml.networks.mentor import N_STAGES, Mentor, Traces, fit_mentor
 from models_ml.networks.network import Network
+from models_ml.noise.rate import pooled_noise_rate
 from models_ml.training.loop import Batch, Minibatch, State
 from models_ml.training.loss_traces import silver_losses
 
@@ -27,11 +28,11 @@ MIN_ITEMS = 10
 class MentorNet(Minibatch):
     """λ·Σ_gold CE + Σ_silver v·CE with v by a curriculum (Jiang et al. 2018) that sees the loss ℓ of each label.
 
-    predefined: v = 1 where ℓ is at most ℓ_pt, the running percentile of the batches' losses (self-paced learning);
-    right where about `percentile` of 100 machine labels are. learned: v = g(ℓ, ℓ - ℓ_pt, ỹ, stage of the training),
-    a small network fitted beforehand to tell right labels from wrong ones in a training on silver alone, on the items
-    of the reference sample, whose truth is known. It is as good as these items are many, and holds for the noise rate
-    that they show. Left out of the paper: its recurrent layer (its authors found that architectures matter little) and
+    predefined: v = 1 where ℓ is at most ℓ_pt, below which lies as large a share of a batch's losses as labels are
+    right, averaged over batches (self-paced learning). learned: v = g(ℓ, ℓ - ℓ_pt, ỹ, stage of the training), a small
+    network fitted beforehand to tell right labels from wrong ones in a training on silver alone, on the items of the
+    reference sample, whose truth is known. It is as good as these items are many, and holds for the noise rate that
+    they show. Left out of the paper: its recurrent layer (its authors found that architectures matter little) and
     leaving out examples at random.
     """
 
@@ -41,6 +42,7 @@ class MentorNet(Minibatch):
         "Learns from gold, and from machine labels that count less the harder they are to learn, as wrong ones are."
     )
     source: ClassVar[str] = "Jiang et al. 2018, arXiv:1712.05055"
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.NOISE_RATE})
 
     curriculum: str = parameter(
         "learned",
@@ -48,12 +50,14 @@ class MentorNet(Minibatch):
         "whether a label is among those that are easy to learn (predefined, and below ten reference items).",
         choices=("learned", "predefined"),
     )
-    # The paper's 75 and 70 where two and four of ten labels were wrong.
-    percentile: float = parameter(
-        75.0,
-        "How many of 100 machine labels count as easy to learn: about as many as are right.",
-        low=1.0,
-        high=100.0,
+    noise_rate: str = parameter(
+        "auto",
+        "How many machine labels are wrong: as many as the reference sample shows (auto), or the share given below "
+        "(given).",
+        choices=("auto", "given"),
+    )
+    given_noise_rate: float = parameter(
+        0.2, "The share of machine labels that are wrong; used where the noise rate is given.", low=0.0, high=0.95
     )
     burn_in: float = parameter(
         0.2,
@@ -64,7 +68,9 @@ class MentorNet(Minibatch):
 
     def begin(self, data: TrainingData, networks: Sequence[Network], rng: np.random.Generator) -> State:
         state = super().begin(data, networks, rng)
-        state.memory["mentor"] = self._mentor(data, rng) if self.curriculum == "learned" else None
+        rate = pooled_noise_rate(data) if self.noise_rate == "auto" else self.given_noise_rate
+        state.memory["share_right"] = 1 - rate
+        state.memory["mentor"] = self._mentor(data, 1 - rate, rng) if self.curriculum == "learned" else None
         return state
 
     def step(
@@ -94,11 +100,11 @@ class MentorNet(Minibatch):
 
     def _threshold(self, state: State, losses: Tensor) -> Tensor:
         """ℓ_pt after the losses of this batch."""
-        now = losses.quantile(self.percentile / 100)
+        now = losses.quantile(state.memory["share_right"])
         state.memory["threshold"] = MEMORY * state.memory.get("threshold", now) + (1 - MEMORY) * now
         return state.memory["threshold"]
 
-    def _mentor(self, data: TrainingData, rng: np.random.Generator) -> Mentor | None:
+    def _mentor(self, data: TrainingData, share_right: float, rng: np.random.Generator) -> Mentor | None:
         """What tells right from wrong where reference gold says which is which; None: too little of it."""
         import torch
 
@@ -110,7 +116,7 @@ class MentorNet(Minibatch):
         n, stages = len(losses), torch.tensor([self.stage(epoch) for epoch in range(len(losses))])
         traces = Traces(
             loss=losses[:, torch.from_numpy(rows)].flatten(),
-            threshold=losses.nanquantile(self.percentile / 100, dim=1).repeat_interleave(len(rows)),
+            threshold=losses.nanquantile(share_right, dim=1).repeat_interleave(len(rows)),
             label=torch.from_numpy(data.silver[rows].astype(np.int64)).repeat(n),
             stage=stages.repeat_interleave(len(rows)),
             right=torch.from_numpy(right.astype(np.float32)).repeat(n),

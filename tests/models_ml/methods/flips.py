@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from models_ml import methods
-from models_ml.methods.contract import TrainingData
 from models_ml.noise.transition import direct_transition
 from models_ml.seeds import generator
+from tests.models_ml.planted import accuracy, make_data
 
 # Two classes, one of which the machine takes for the other nearly every second time.
 LOPSIDED = ((0.95, 0.05), (0.45, 0.55))
@@ -15,8 +15,6 @@ LOPSIDED = ((0.95, 0.05), (0.45, 0.55))
 MOSTLY_WRONG = ((0.35, 0.65, 0.0), (0.0, 0.9, 0.1), (0.05, 0.05, 0.9))
 # Three classes, four of ten labels wrong, at random.
 RANDOM = ((0.6, 0.2, 0.2), (0.2, 0.6, 0.2), (0.2, 0.2, 0.6))
-# One λ and one l2 for all, so that methods differ in nothing else.
-SETTINGS = {"gold_weight": 1.0, "l2": 1.0}
 
 
 class Flipped:
@@ -30,29 +28,17 @@ class Flipped:
         x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
         silver = np.array([rng.choice(k, p=transition[y]) for y in truth[:n]])
         gold = np.where(np.arange(n) < n_gold, truth[:n], -1)
-        self.data = TrainingData(
-            inputs=x[:n],
-            gold=gold,
-            reference=gold >= 0,
-            silver=silver,
-            transitions=direct_transition(gold, silver, k)[None],
-            n_classes=k,
-        )
+        self.data = make_data(x[:n], silver, k, gold, direct_transition(gold, silver, k))
         self.truth_of_data, self.new, self.truth = truth[:n], x[n:], truth[n:]
 
     def accuracy(self, name, **parameters):
+        """The share of new items that a method is right about, with λ and l2 at 1."""
         return accuracy(name, self.data, self.new, self.truth, **parameters)
-
-
-def accuracy(name, data, x, truth, **parameters):
-    """The share of new items that a method is right about once it has learned from the data."""
-    classifier = methods.build(name, {**SETTINGS, **parameters}).fit(data, generator(0))
-    return float((classifier.logits(x).argmax(axis=1) == truth).mean())
 
 
 def fitted_bits(name, data, **parameters):
     """What a method makes of the data, to compare byte for byte."""
-    classifier = methods.build(name, {**SETTINGS, **parameters}).fit(data, generator(0))
+    classifier = methods.build(name, parameters).fit(data, generator(0))
     return [array.tobytes() for array in classifier.state().values()]
 
 

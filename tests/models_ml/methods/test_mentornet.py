@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from models_ml.methods.mentornet import MentorNet
+from models_ml.networks.linear import LinearNetwork
 from models_ml.networks.mentor import Traces, fit_mentor
+from models_ml.noise.transition import pooled_error
 from models_ml.seeds import generator
 from models_ml.training.loop import State
 from models_ml.training.loss_traces import silver_losses
@@ -21,24 +23,33 @@ def make_batch(is_gold=(False,) * 4, epoch=10):
 
 
 def weights(method, losses, batch, state=None):
-    return method._weights(state or State([], {"mentor": None}), torch.tensor(losses), batch)
+    return method._weights(state or new_state(), torch.tensor(losses), batch)
+
+
+def networks_for(data):
+    return [LinearNetwork(data.inputs.shape[1], data.n_classes, torch.Generator())]
+
+
+def new_state():
+    """No mentor; half of the labels are right."""
+    return State([], {"mentor": None, "share_right": 0.5})
 
 
 class TestPredefined:
-    METHOD = MentorNet(curriculum="predefined", percentile=50)
+    METHOD = MentorNet(curriculum="predefined")
 
-    def test_labels_up_to_the_percentile_count(self):
+    def test_the_easier_half_counts_where_half_are_right(self):
         assert weights(self.METHOD, [0.1, 3.0, 0.2, 4.0], make_batch()).tolist() == [1, 0, 1, 0]  # the median is 1.6
 
-    def test_the_percentile_runs_over_batches(self):
+    def test_the_threshold_is_averaged_over_batches(self):
         """Medians 1 and 3: the threshold is ½·1 + ½·3 = 2, then ½·2 + ½·5 = 3.5."""
-        state = State([], {"mentor": None})
+        state = new_state()
         for losses, threshold in (([1.0] * 4, 1.0), ([3.0] * 4, 2.0), ([5.0] * 4, 3.5)):
             weights(self.METHOD, losses, make_batch(), state)
             assert float(state.memory["threshold"]) == threshold
 
     def test_gold_counts_whatever_its_loss_and_moves_no_threshold(self):
-        state = State([], {"mentor": None})
+        state = new_state()
         batch = make_batch((True, False, False, False))
         assert weights(self.METHOD, [9.0, 1.0, 2.0, 3.0], batch, state).tolist() == [1, 1, 1, 0]
         assert float(state.memory["threshold"]) == 2.0
@@ -50,11 +61,18 @@ class TestPredefined:
         assert weights(self.METHOD, [0.1, 3.0], make_batch((True, True))).tolist() == [1, 1]
 
     def test_it_beats_cross_entropy_where_labels_are_wrong_at_random(self):
-        """60 features for 300 items: cross entropy learns wrong labels by heart; 60 of 100 are right."""
+        """60 features for 300 items: cross entropy learns wrong labels by heart; four of ten are wrong."""
         case = Flipped(RANDOM, n=300, d=60, spread=0.5, seed=1)
         plain = case.accuracy("cross-entropy")
         assert plain < 0.92
-        assert case.accuracy("mentornet", curriculum="predefined", percentile=60) > plain + 0.04
+        assert case.accuracy("mentornet", curriculum="predefined") > plain + 0.04
+
+    def test_the_share_that_counts_is_as_many_as_are_right(self):
+        data = Flipped(RANDOM, n=200).data
+        method = MentorNet(curriculum="predefined")
+        given = replace(method, noise_rate="given", given_noise_rate=0.1)
+        shares = [m.begin(data, networks_for(data), generator(0)).memory["share_right"] for m in (method, given)]
+        assert shares == [1 - pooled_error(data.gold, data.silver), 0.9]
 
 
 class TestMentor:
@@ -115,7 +133,7 @@ class TestLearned:
     def test_a_machine_that_was_always_right_is_believed_and_one_that_never_was_is_not(self, shift, low, high):
         data = Flipped(RANDOM, n=100).data
         silver = np.where(data.gold >= 0, (data.gold + shift) % 3, data.silver)
-        mentor = MentorNet(epochs=6)._mentor(replace(data, silver=silver), generator(0))
+        mentor = MentorNet(epochs=6)._mentor(replace(data, silver=silver), 0.5, generator(0))
         losses, labels = torch.linspace(0, 2, 30), torch.arange(30) % 3
         v = mentor.logits(losses, torch.ones(30), labels, torch.arange(30) % 6 * 16).sigmoid()
         assert low <= float(v.min()) and float(v.max()) <= high
@@ -123,8 +141,8 @@ class TestLearned:
     def test_gold_outside_the_reference_sample_teaches_no_mentor(self):
         data = Flipped(RANDOM, n=100).data
         no_reference = replace(data, reference=np.zeros(100, np.bool_))
-        assert MentorNet()._mentor(no_reference, generator(0)) is None
-        assert MentorNet(epochs=3)._mentor(data, generator(0)) is not None
+        assert MentorNet()._mentor(no_reference, 0.5, generator(0)) is None
+        assert MentorNet(epochs=3)._mentor(data, 0.5, generator(0)) is not None
 
 
 @pytest.mark.parametrize("curriculum", ["learned", "predefined"])

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from models_ml.methods.contract import TrainingData
 from models_ml.noise.transition import direct_transition
-from tests.models_ml.methods.flips import accuracy
+from tests.models_ml.planted import accuracy, make_data
 
 K, N_TRAINED, N_GOLD = 10, 1400, 100
 NEXT = np.roll(np.eye(K), 1, axis=1)
@@ -36,8 +35,7 @@ def digits(transition, seed):
     x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
     silver = np.array([rng.choice(K, p=transition[y]) for y in truth[:N_TRAINED]])
     gold = np.where(np.arange(N_TRAINED) < N_GOLD, truth[:N_TRAINED], -1)
-    transitions = direct_transition(gold, silver, K)[None]
-    data = TrainingData(x[:N_TRAINED], gold, gold >= 0, silver, transitions, K)
+    data = make_data(x[:N_TRAINED], silver, K, gold, direct_transition(gold, silver, K))
     return data, x[N_TRAINED:], truth[N_TRAINED:]
 
 
