@@ -36,6 +36,12 @@ METHODS = {  # by the name that is stored; models_ml.methods.build makes one fro
     "distillation": "models_ml.methods.distillation:Distillation",
     "self_training": "models_ml.methods.self_training:SelfTraining",
     "label_propagation": "models_ml.methods.label_propagation:LabelPropagation",
+    "importance": "models_ml.methods.importance:Importance",
+    "learning_to_reweight": "models_ml.methods.learning_to_reweight:LearningToReweight",
+    "random_weights": "models_ml.methods.random_weights:RandomWeights",
+    "mentornet": "models_ml.methods.mentornet:MentorNet",
+    "meta_label_correction": "models_ml.methods.meta_label_correction:MetaLabelCorrection",
+    "fasten": "models_ml.methods.fasten:FasTEN",
 }
 NETWORKS = {
     "linear": "models_ml.networks.linear:LinearNetwork",
