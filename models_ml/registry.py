@@ -30,6 +30,8 @@ METHODS = {  # by the name that is stored; models_ml.methods.build makes one fro
     "npcl": "models_ml.methods.npcl:NPCL",
     "backward": "models_ml.methods.backward:Backward",
     "bootstrapping": "models_ml.methods.bootstrapping:Bootstrapping",
+    "noise_layer": "models_ml.methods.noise_layer:NoiseLayer",
+    "adaptation_layer": "models_ml.methods.adaptation_layer:AdaptationLayer",
 }
 NETWORKS = {
     "linear": "models_ml.networks.linear:LinearNetwork",
