@@ -70,7 +70,8 @@ def choose_strata(
     candidates: name -> stratum int[N]. A candidate is chosen if it predicts the silver of the reference sample better
     than one Ĉ for all by more than one standard error of the paired differences; of several, the one that gains most.
     One Ĉ for all is the pooled one or, if that is better, the pooled one moved to the counts as strata move it: where
-    the prior spreads errors wrongly, that alone made 3 to 4 in 10 useless candidates look better.
+    the prior spreads errors wrongly, that alone got useless strata chosen in 29 to 42 of 100 runs, and now in 5 to 11.
+    A training that looks at three useless candidates lost 0.0 ± 0.02 points (made up, 50 to 200 gold, 20 pairs).
     """
     for name, stratum in candidates.items():
         check_strata(name, stratum, len(gold))
