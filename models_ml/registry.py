@@ -42,6 +42,8 @@ METHODS = {  # by the name that is stored; models_ml.methods.build makes one fro
     "mentornet": "models_ml.methods.mentornet:MentorNet",
     "meta_label_correction": "models_ml.methods.meta_label_correction:MetaLabelCorrection",
     "fasten": "models_ml.methods.fasten:FasTEN",
+    "noise_layer": "models_ml.methods.noise_layer:NoiseLayer",
+    "adaptation_layer": "models_ml.methods.adaptation_layer:AdaptationLayer",
 }
 NETWORKS = {
     "linear": "models_ml.networks.linear:LinearNetwork",

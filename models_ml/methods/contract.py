@@ -73,9 +73,9 @@ class TrainingData:
     inputs float32[n, d]; gold int[n], -1: none; reference bool[n]: gold of the reference sample, which alone may
     estimate noise, serve as meta set or stop early, where other gold only trains; silver int[n], K: no valid answer,
     -1: never asked; transitions float64[G, K, K+1]: Ĉ per stratum, estimated without the held-out fold, G = 1: one for
-    all; strata int[n] in 0..G-1, or None; silver_probability float32[n, K], NaN rows where unknown, or None;
-    label_graph float64[K, K], or None where nothing is known of how classes relate: row i says how belief in class i is
-    shared out among the classes, and sums to one.
+    all, whatever the strata; strata int[n], in 0..G-1 where G > 1, or None; silver_probability float32[n, K], NaN rows
+    where unknown, or None; label_graph float64[K, K], or None where nothing is known of how classes relate: row i says
+    how belief in class i is shared out among the classes, and sums to one.
     """
 
     inputs: Array
@@ -163,7 +163,8 @@ class Method(ABC):
     def targets(self, data: TrainingData) -> Targets:
         """The rows that train, and what their labels say: a method that needs the noise matrix reads silver by it."""
         transitions = data.transitions if Need.NOISE_MATRIX in self.needs else None
-        return make_targets(data.gold, data.silver, data.n_classes, self.gold_weight, transitions, data.strata)
+        strata = data.strata if len(data.transitions) > 1 else None
+        return make_targets(data.gold, data.silver, data.n_classes, self.gold_weight, transitions, strata)
 
     @property
     def penalty(self) -> float:

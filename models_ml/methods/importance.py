@@ -12,6 +12,7 @@ from models_ml.arrays import Floats, Ints, Matrix
 from models_ml.losses import Targets, make_targets, marginal_likelihood
 from models_ml.methods.contract import Need, TrainingData, parameter
 from models_ml.networks.linear import LinearClassifier, zero_classifier
+from models_ml.noise.choice import KINDS
 from models_ml.training.full_batch import ROUGH, FullBatch, SolverConfig, fit_linear
 
 # Of the model of machine labels: a middle value, as of the one that Gold Loss Correction averages.
@@ -43,8 +44,10 @@ class Importance(FullBatch):
     transition: str = parameter(
         "auto",
         "How the noise matrix is estimated: from counts (direct), from a model of the machine labels (glc), or by "
-        "whichever predicts the machine's labels of the reference sample better (auto).",
-        choices=("auto", "direct", "glc"),
+        "whichever of these predicts the machine's labels of the reference sample better (auto). For comparison: from "
+        "counts that nothing is assumed beside (counts), or without gold, from the items that a model of the machine "
+        "labels is surest about (anchor), also with counts of what it says (dual-t).",
+        choices=KINDS,
     )
     # On eight made-up sets (2-4 classes, 300-900 items, 60 gold) 3 rounds were .2 to 5 points better than none, never
     # worse; ten added 2 points on two of them.

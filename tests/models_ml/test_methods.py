@@ -227,7 +227,11 @@ class TestBuild:
             ("corrected", {"l2": True}, "l2 must be a number, not True"),
             ("corrected", {"l2": float("nan")}, "l2 must be a number"),
             ("corrected", {"l2": None}, "l2 must be a number"),
-            ("corrected", {"transition": "best"}, "transition must be one of auto, direct, glc, not 'best'"),
+            (
+                "corrected",
+                {"transition": "best"},
+                "transition must be one of auto, direct, glc, counts, anchor, dual-t, not 'best'",
+            ),
             ("corrected", {"transition": ["glc"]}, "transition must be one of"),
         ],
     )
