@@ -97,7 +97,7 @@ class TestList:
         make_export(make_version(project, version=4), folder="elsewhere", n_rows=12)
         body = " ".join(listed(signed_in(owner_of(project)), project).content.decode().split())
         assert "Nothing was exported" not in body and "elsewhere" not in body
-        assert "A command on the server exported version 4 with 12 rows" in body
+        assert "a command on the server exported version 4 with 12 rows." in body
 
     def test_a_run_under_way_is_watched(self, signed_in, project):
         run = make_run(project, kind="export", state="running")
