@@ -21,8 +21,12 @@ from models_ml.calibration import (
 from models_ml.metrics import item_log_loss
 from models_ml.noise.transition import direct_transition, pooled_error, silver_marginal
 
-# The default first; another replaces it only when clearly better.
-RULES = ("combiner", "llm", "model", "posterior")
+# The default first; another replaces it only when clearly better. Without a stack there is no blend, and the default is
+# the combiner.
+RULES = ("blend", "combiner", "llm", "model", "posterior")
+# Of the stack in the blend: .6 points on TREC, nothing elsewhere. Chosen on the reference sample it came out as 0 too
+# often (docs/decisions/006).
+STACK_WEIGHT = 0.5
 # With fewer paired items one standard error is itself a guess, and the default stays.
 MIN_PAIRED = 20
 
@@ -45,7 +49,7 @@ class LabelCombination:
 
     rule: which of RULES labels the items that have both a valid silver label and a prediction; table:
     how each candidate did in cross-validation (name, log_loss, better_by, standard_error; nats), n: items
-    compared.
+    compared; stack_weight: of the stack in the rule "blend", 0 for rules fitted without one.
     """
 
     n_classes: int
@@ -53,26 +57,38 @@ class LabelCombination:
     parts: FittedParts
     table: tuple[dict[str, Any], ...]
     n: int
+    stack_weight: float = 0.0
 
-    def posterior(self, silver: Ints, silver_probability: Floats | None = None, p_oof: Floats | None = None) -> Matrix:
+    def posterior(
+        self,
+        silver: Ints,
+        silver_probability: Floats | None = None,
+        p_oof: Floats | None = None,
+        stack: Floats | None = None,
+    ) -> Matrix:
         """Calibrated probabilities float64[N, K].
 
         silver int[N] (K: no valid answer, -1: never asked); silver_probability float[N, K], NaN rows where
         confidence is unknown; p_oof float[N, K], NaN rows where no model has predicted. Without a prediction the LLM
         speaks alone, without silver the model; where the LLM was asked and failed, the model times Ĉ[:, K], for what
         an LLM refuses is no random choice (real refusals: log-loss .691 against .721, better in 15 of 15 rounds).
-        Without both nothing is known, and the row is uniform.
+        Without both nothing is known, and the row is uniform. The rule "blend" needs stack float[N, K], the
+        out-of-fold probabilities of models_ml/stacking.py, and blends it into all rows of which something is known;
+        other rules ignore it.
         """
         has_llm, has_model = _present(silver, p_oof, self.n_classes)
         result = np.full((len(silver), self.n_classes), 1.0 / self.n_classes)
         for name, rows in (
-            (self.rule, has_llm & has_model),
+            ("combiner" if self.rule == "blend" else self.rule, has_llm & has_model),
             ("llm", has_llm & ~has_model),
             ("model", (silver < 0) & has_model),
             ("posterior", (silver == self.n_classes) & has_model),
         ):
             if rows.any():
                 result[rows] = _predict(self.parts, name, *_take(rows, silver, silver_probability, p_oof))
+        if self.rule == "blend":
+            known = has_llm | has_model
+            result[known] = _blend(result[known], _checked(stack, result.shape)[known], self.stack_weight)
         return result
 
     def to_dict(self) -> dict[str, Any]:
@@ -89,6 +105,7 @@ class LabelCombination:
             "model_temperature": p.model_temperature,
             "combiner": {"a": p.combiner.a, "b": p.combiner.b, "c": p.combiner.c.tolist()},
             "transition": p.transition.tolist(),
+            **({"stack_weight": self.stack_weight} if self.stack_weight else {}),
         }
 
     @classmethod
@@ -103,7 +120,8 @@ class LabelCombination:
             Combiner(c["a"], c["b"], np.array(c["c"], np.float64)),
             np.array(v["transition"], np.float64),
         )
-        return cls(v["n_classes"], v["chooser"], parts, tuple(v["table"]), v["n"])
+        weight = v.get("stack_weight", 0.0)  # rules that were frozen before there was a stack have none
+        return cls(v["n_classes"], v["chooser"], parts, tuple(v["table"]), v["n"], weight)
 
 
 def fit_label_combination(
@@ -115,27 +133,39 @@ def fit_label_combination(
     reference: Bools,
     fold: Ints,
     n_classes: int,
+    stack: Floats | None = None,
 ) -> LabelCombination:
     """Fit the rule on the reference sample and choose the candidate.
 
     silver int[N] (K: no valid answer, -1: never asked); silver_probability float[N, K] or None, NaN rows
     where confidence is unknown; p_oof float[N, K] out-of-fold probabilities or None, NaN rows where there
     are none; gold int[N] (-1: none) counts only where reference bool[N]; fold int[N] makes the cross-
-    validation, and each of its fits (temperatures, combiner, Ĉ) sees only the other folds. The combiner is
-    replaced by the best of the others that are better by more than one standard error of the paired
-    difference.
+    validation, and each of its fits (temperatures, combiner, Ĉ) sees only the other folds; stack float[N, K]
+    out-of-fold probabilities of a stack, or None where there is too little gold for one. The default, the blend or
+    without a stack the combiner, is replaced by the best of the others that are better by more than one standard error
+    of the paired difference.
     """
+    if stack is not None:
+        _checked(stack, (len(silver), n_classes))
     known = np.where(reference, gold, -1)
     data = (silver, silver_probability, p_oof)
     has_llm, has_model = _present(silver, p_oof, n_classes)
     both = has_llm & has_model & (known >= 0)
     parts = _fit(*data, known, n_classes)
+    weight = 0.0 if stack is None else STACK_WEIGHT
     if not both.any():
-        rule = "model" if has_model.any() and not has_llm.any() else "combiner"
-        return LabelCombination(n_classes, rule if has_model.any() else "llm", parts, (), 0)
-    losses = _cross_validate(data, known, both, fold, n_classes)
-    rule, table = _choose(losses)
-    return LabelCombination(n_classes, rule, parts, table, int(both.sum()))
+        return LabelCombination(n_classes, _uncompared(has_llm, has_model, stack), parts, (), 0, weight)
+    rule, table = _choose(_cross_validate(data, known, both, fold, n_classes, stack))
+    return LabelCombination(n_classes, rule, parts, table, int(both.sum()), weight)
+
+
+def _uncompared(has_llm: Bools, has_model: Bools, stack: Floats | None) -> str:
+    """The rule where no item has all that a comparison needs."""
+    if not has_model.any():
+        return "llm"
+    if stack is not None:
+        return "blend"
+    return "combiner" if has_llm.any() else "model"
 
 
 def _fit(
@@ -205,31 +235,53 @@ def _log_model(parts: FittedParts, p_oof: Floats | None, n: int = 0) -> Matrix:
 
 
 def _cross_validate(
-    data: tuple[Ints, Floats | None, Floats | None], gold: Ints, both: Bools, fold: Ints, n_classes: int
+    data: tuple[Ints, Floats | None, Floats | None],
+    gold: Ints,
+    both: Bools,
+    fold: Ints,
+    n_classes: int,
+    stack: Floats | None = None,
 ) -> dict[str, Matrix]:
-    """Log-loss per compared item and candidate, everything fitted without the item's fold."""
-    losses = {name: np.zeros(len(gold)) for name in RULES}
+    """Log-loss per compared item and candidate, everything fitted without the item's fold; the default first."""
+    losses = {name: np.zeros(len(gold)) for name in RULES[stack is None :]}
     for f in np.unique(fold[both]):
         parts = _fit(*data, np.where(fold == f, -1, gold), n_classes)
         held = both & (fold == f)
-        for name in RULES:
-            p = _predict(parts, name, *_take(held, *data))
-            losses[name][held] = item_log_loss(p, gold[held])
+        p = {name: _predict(parts, name, *_take(held, *data)) for name in RULES[1:]}
+        if stack is not None:
+            p["blend"] = _blend(p["combiner"], stack[held], STACK_WEIGHT)
+        for name, loss in losses.items():
+            loss[held] = item_log_loss(p[name], gold[held])
     return {name: loss[both] for name, loss in losses.items()}
 
 
+def _blend(posterior: Floats, stack: Floats, weight: float) -> Matrix:
+    """The weighted mean of two log-probabilities as a distribution, float64[n, K]."""
+    return np.asarray(softmax((1 - weight) * safe_log(posterior) + weight * safe_log(stack), axis=1), np.float64)
+
+
+def _checked(stack: Floats | None, shape: tuple[int, ...]) -> Floats:
+    """ValueError unless the stack has a finite probability for each item and class."""
+    if stack is None:
+        raise ValueError('The rule "blend" needs the predictions of the stack.')
+    if stack.shape != shape or not np.isfinite(stack).all():
+        raise ValueError("The stack must have a finite probability for each item and class.")
+    return stack
+
+
 def _choose(losses: dict[str, Matrix]) -> tuple[str, tuple[dict[str, Any], ...]]:
-    """The default, or the best of those that beat it by more than one standard error."""
-    default, n = losses[RULES[0]], len(losses[RULES[0]])
-    table, best, best_gain = [], RULES[0], 0.0
-    for name in RULES:
-        gain = default - losses[name]
+    """The default, which comes first, or the best of those that beat it by more than one standard error."""
+    best = next(iter(losses))
+    default, n = losses[best], len(losses[best])
+    table, best_gain = [], 0.0
+    for name, loss in losses.items():
+        gain = default - loss
         mean = float(gain.mean())
         error = float(gain.std(ddof=1) / np.sqrt(n)) if n > 1 else None
         table.append(
             {
                 "name": name,
-                "log_loss": float(losses[name].mean()),
+                "log_loss": float(loss.mean()),
                 "better_by": mean,
                 "standard_error": error,
             }

@@ -1,4 +1,4 @@
-"""Freezes delivered versions: each item's machine label, with champion, prompt version, label combination and A."""
+"""Freezes delivered versions: each item's machine label, and what decided it; a frozen one is used while it holds."""
 
 import hashlib
 from dataclasses import dataclass
@@ -11,18 +11,16 @@ from django.db.models import Count, F, Max
 from numpy.typing import NDArray
 
 from annotate import files, labels, projects
-from annotate import vectors as item_vectors
 from annotate.labels import LabelHistory
-from annotate.learning import artefacts, pool
+from annotate.learning import machine_labels, pool
 from annotate.models import DeliveredVersion, Item, ModelVersion, Prediction, Project, Round, User
 from annotate.models.event import record
-from annotate.models.project import Arm
 from annotate.runs import lifecycle
 from annotate.seals import chain, sealing
 from annotate.silver import prompts
 from models_ml import checkpoints
-from models_ml.arrays import Array, Bools, Floats, Ints, Matrix
-from models_ml.label_combination import fit_label_combination
+from models_ml.arrays import Array, Ints
+from models_ml.label_combination import LabelCombination
 
 
 @dataclass(frozen=True)
@@ -105,20 +103,8 @@ def _freeze(project: Project, fingerprint: str, by: User, show: lifecycle.Show |
     prompt = prompts.current_prompt(project)
     model = delivering_model(project, history)
     items = pool.load(project)
-    silver = pool.load_silver(items, prompt, history)
-    p_oof = _out_of_fold(model, items, history, show)
-    combination = fit_label_combination(
-        silver=silver.label,
-        silver_probability=silver.probabilities,
-        p_oof=p_oof,
-        gold=pool.load_gold(items, history).blind_trainable,  # never what an audit draw obtained (S-2)
-        reference=pool.sample(items, history, Arm.RANDOM),
-        fold=items.fold,
-        n_classes=silver.n_classes,
-    )
-    in_a = pool.is_selected(items, project)
-    arrays = _arrays(items, silver, p_oof, combination.posterior(silver.label, silver.probabilities, p_oof), in_a)
-    content = checkpoints.to_bytes(arrays, {"chooser": combination.rule})
+    arrays, facts = machine_labels.compute(machine_labels.Given(project, history, prompt, model), items, show)
+    content = checkpoints.to_bytes(arrays, {"chooser": facts["chooser"]})
     name = f"projects/{project.public_id}/delivered/{files.hashed_bytes(content)[:24]}.safetensors"
     sha256 = files.save(name, [content])
     try:
@@ -130,64 +116,41 @@ def _freeze(project: Project, fingerprint: str, by: User, show: lifecycle.Show |
                 schema=history.schema,
                 model=model,
                 prompt=prompt,
-                rule=combination.rule,
-                delivery={**combination.to_dict(), **_how_far(history)},
+                rule=facts["chooser"],
+                delivery=facts,
                 last_ordinal=int(items.ordinal[-1]) if len(items) else -1,
                 n_pool=len(items),
-                n_in_a=int(in_a.sum()),
+                n_in_a=int(arrays["in_a"].sum()),
                 file=name,
                 file_sha256=sha256,
                 fingerprint=fingerprint,
                 sealed_head=head.hash if head else "",
                 sealed_sequence=head.sequence if head else None,
             )
-            record("delivered.frozen", project=project, by=by, version=row.version, chooser=combination.rule)
+            record("delivered.frozen", project=project, by=by, version=row.version, chooser=row.rule)
     except IntegrityError:  # another process froze the same state of the project at the same moment
         row = project.delivered_versions.get(fingerprint=fingerprint)
         return load(row)
     return Frozen(row, arrays)
 
 
-def _how_far(history: LabelHistory) -> dict[str, float]:
-    """How far the reference sample was complete when Ĉ was fitted; nothing where all of it was."""
-    cutoff = history.schema.reference_cutoff
-    return {} if cutoff is None else {"reference_cutoff": cutoff}
+def differs_when_made_again(row: DeliveredVersion) -> str | None:
+    """What of a version differs when its rule is applied to the rows again, in words; None if nothing does.
+
+    Only for a version that the project has not left behind (`existing`): of others the rows of their time are gone.
+    The stack is fitted again; the rule is the frozen one, since a later program may fit another.
+    """
+    rule, has_stack = LabelCombination.from_dict(row.delivery), "stack" in row.delivery
+    given = machine_labels.Given(row.project, labels.history(row.schema), row.prompt, row.model, rule, has_stack)
+    arrays, _ = machine_labels.compute(given, pool.load(row.project))
+    stored = load(row).arrays
+    for name in sorted(arrays.keys() | stored.keys()):
+        if name not in arrays or name not in stored or not _is_same(arrays[name], stored[name]):
+            return f"made again, its {name} is another"
+    return None
 
 
-def _out_of_fold(
-    model: ModelVersion | None, items: pool.Pool, history: LabelHistory, show: lifecycle.Show | None
-) -> Floats | None:
-    """(N, K) out-of-fold predictions by the model, for items imported after its training too; None without one."""
-    if model is None:
-        return None
-    vectors = item_vectors.vectors_of(model.project, show)
-    version = artefacts.load_version(model)
-    predicted = version.predict_out_of_fold(np.ascontiguousarray(vectors[items.ordinal]), items.fold)
-    return history.map_from(model.schema_id).predictions(predicted)
-
-
-def _arrays(
-    items: pool.Pool,
-    silver: pool.SilverLabels,
-    p_oof: Floats | None,
-    posterior: Matrix,
-    in_a: Bools,
-) -> dict[str, NDArray[Any]]:
-    """The arrays of the frozen file; label -1 and probability NaN where neither LLM nor model has given a label."""
-    is_valid = (silver.label >= 0) & (silver.label < silver.n_classes)
-    known = is_valid if p_oof is None else np.ones(len(items), dtype=bool)
-    label = np.where(known, posterior.argmax(axis=1) if len(items) else 0, pool.NO_LABEL)
-    probability = np.where(known, posterior.max(axis=1, initial=0), np.nan)
-    model_label = np.full(len(items), pool.NO_LABEL)
-    model_probability = np.full(len(items), np.nan)
-    if p_oof is not None and len(items):
-        model_label, model_probability = p_oof.argmax(axis=1), p_oof.max(axis=1)
-    return {
-        "ordinal": items.ordinal,
-        "label": label.astype(np.int16),
-        "probability": probability.astype(np.float32),
-        "posterior": posterior.astype(np.float32),
-        "model_label": model_label.astype(np.int16),
-        "model_probability": model_probability.astype(np.float32),
-        "in_a": in_a.astype(np.uint8),
-    }
+def _is_same(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Equal, and probabilities up to what another order of sums changes."""
+    exact = one.dtype.kind != "f"
+    return one.shape == other.shape and np.allclose(one, other, rtol=0, atol=0 if exact else 1e-4, equal_nan=True)

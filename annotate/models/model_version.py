@@ -50,8 +50,8 @@ class DeliveredVersion(models.Model):
     schema = models.ForeignKey(LabelSchema, on_delete=models.PROTECT)
     model = models.ForeignKey(ModelVersion, null=True, on_delete=models.PROTECT)
     prompt = models.ForeignKey(PromptVersion, null=True, on_delete=models.PROTECT)
-    rule = models.CharField(max_length=20, db_column="chooser")  # label combination: combiner, llm, model or posterior
-    delivery = models.JSONField()  # the rule's parameters, Ĉ with its counts, the cross-validation table
+    rule = models.CharField(max_length=20, db_column="chooser")  # RULES in models_ml/label_combination.py
+    delivery = models.JSONField()  # the rule's parameters, Ĉ with its counts, the cross-validation table, the stack
     last_ordinal = models.BigIntegerField()
     n_pool = models.PositiveBigIntegerField()
     n_in_a = models.PositiveBigIntegerField()

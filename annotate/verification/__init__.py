@@ -6,13 +6,23 @@ rows or not; a check of things that are made (models, figures, seals) says so wh
 """
 
 from annotate.errors import GoldloopError
-from annotate.learning import artefacts
-from annotate.models import ModelVersion, Project
+from annotate.learning import artefacts, delivery
+from annotate.models import DeliveredVersion, ModelVersion, Project
 from annotate.verification import answers, estimates, events, failures, gold, money, records, samples, seals
 from annotate.verification.outcome import Check, NotChecked, Outcome, outcome
 from annotate.verification.seals import kept_head
 
-__all__ = ["CHECKS", "Check", "NotChecked", "Outcome", "first_problem", "kept_head", "outcome", "rebuild_problem"]
+__all__ = [
+    "CHECKS",
+    "Check",
+    "NotChecked",
+    "Outcome",
+    "first_problem",
+    "kept_head",
+    "outcome",
+    "rebuild_problem",
+    "refreeze_problem",
+]
 
 CHECKS: dict[str, Check] = {
     "the chain of seals is whole": seals.chain_is_whole,
@@ -60,5 +70,13 @@ def rebuild_problem(model: ModelVersion) -> str | None:
     """
     try:
         return artefacts.rebuild_and_compare(model)
+    except GoldloopError as error:
+        return str(error)
+
+
+def refreeze_problem(row: DeliveredVersion) -> str | None:
+    """Compute the labels of the delivered version in force again: how they differ from the frozen ones, or None."""
+    try:
+        return delivery.differs_when_made_again(row)
     except GoldloopError as error:
         return str(error)

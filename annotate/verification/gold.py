@@ -1,16 +1,19 @@
 """Checks of gold: which answers or decisions it rests on, and what trains on it (S-2)."""
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from django.db.models import Exists, OuterRef, Q
 
 from annotate import files, labels
 from annotate.labeling.gold import ADJUDICATED
 from annotate.labels import LabelHistory
+from annotate.learning import delivery
 from annotate.models import Adjudication, Annotation, Draw, Gold, Project, QueueEntry
 from annotate.models.project import Arm
 from annotate.verification.outcome import Finding, NotChecked
 from models_ml import checkpoints
+from models_ml.arrays import Ints
 
 
 def gold_has_its_answer(project: Project) -> Iterator[str]:
@@ -57,20 +60,15 @@ def decisions_stand(project: Project) -> Iterator[str]:
 def audit_gold_never_trains(project: Project) -> Iterator[Finding]:
     """S-2: a model's snapshot takes gold only from items that have gold of another origin than the audit.
 
-    Its reference items were drawn for the reference sample, and lie in the part that is complete under its labels.
+    Its reference items were drawn for the reference sample, and lie in the part that is complete under its labels. The
+    gold of a delivered version's stack has that origin, too.
     """
     models = project.model_versions.select_related("schema").order_by("version")
     if not models:
         yield NotChecked("no model is trained yet")
     for model in models:
         arrays, _ = checkpoints.load_checkpoint(files.checked_path(model.snapshot_file, model.snapshot_sha256))
-        trained = set(arrays["ordinal"][arrays["gold"] >= 0].tolist())
-        allowed = set(
-            Gold.objects.filter(project=project, created_at__lte=model.created_at)
-            .exclude(origin=Arm.AUDIT)
-            .values_list("item__ordinal", flat=True)
-        )
-        if leaked := sorted(trained - allowed):
+        if leaked := _leaked(project, arrays["ordinal"][arrays["gold"] >= 0], model.created_at):
             yield f"{model} trained on gold of item {leaked[0]} that no other draw than the audit obtained"
         reference = set(arrays["ordinal"][arrays["reference"] == 1].tolist())
         random = Draw.objects.filter(project=project, arm=Arm.RANDOM)
@@ -79,6 +77,16 @@ def audit_gold_never_trains(project: Project) -> Iterator[Finding]:
         drawn = set(random.values_list("item__ordinal", flat=True))
         if strange := sorted(reference - drawn):
             yield f"{model} took item {strange[0]} for a reference item that was not drawn as one"
+    for row in project.delivered_versions.filter(delivery__has_key="stack").order_by("version"):
+        arrays = delivery.load(row).arrays
+        if leaked := _leaked(project, arrays["ordinal"][arrays["stack_gold"] >= 0], row.frozen_at):
+            yield f"the stack of {row} saw gold of item {leaked[0]} that no other draw than the audit obtained"
+
+
+def _leaked(project: Project, seen: Ints, at: datetime) -> list[int]:
+    """The ordinals among `seen`, ascending, of items that had no gold of another origin than the audit by then."""
+    others = Gold.objects.filter(project=project, created_at__lte=at).exclude(origin=Arm.AUDIT)
+    return sorted(set(seen.tolist()) - set(others.values_list("item__ordinal", flat=True)))
 
 
 def audited_items_keep_their_gold(project: Project) -> Iterator[str]:

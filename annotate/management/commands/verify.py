@@ -8,6 +8,7 @@ from django.core.management.base import CommandError
 
 from annotate import verification
 from annotate.dataset import export
+from annotate.learning import delivery
 from annotate.management.base import GoldloopCommand
 from annotate.verification import Outcome
 
@@ -27,7 +28,8 @@ class Command(GoldloopCommand):
         parser.add_argument(
             "--rebuild",
             action="store_true",
-            help="train every model again and compare it as its method promises (slow)",
+            help="train every model again and compare it as its method promises; compute the delivered labels in force "
+            "again (slow)",
         )
         parser.add_argument(
             "--export",
@@ -62,6 +64,10 @@ class Command(GoldloopCommand):
             self._say_found(f"{model} can be made again", verification.rebuild_problem(model))
         if not models:
             self._not_checked("models can be made again", "no model is trained yet")
+        if row := delivery.existing(self.project):
+            self._say_found(f"{row} can be made again", verification.refreeze_problem(row))
+        else:
+            self._not_checked("delivered labels can be made again", "no version is of the project as it is now")
 
     def _export(self, path: Path) -> list[str]:
         """Check the export; returns the head of the chain that its manifest carries, if it does."""

@@ -5,7 +5,7 @@ import pytest
 
 from annotate import label_changes, labels, projects
 from annotate.label_changes import NextLabel
-from annotate.learning import delivery, pool, training
+from annotate.learning import delivery, machine_labels, pool, training
 from annotate.models import Draw, Gold, LabelSchema, Prediction
 from annotate.models.project import Arm
 from annotate.projects import NewLabel
@@ -122,8 +122,8 @@ class TestWhatFits:
 
     def test_the_label_combination_sees_no_audit_gold(self, mixed, monkeypatch):
         seen = {}
-        fit = delivery.fit_label_combination
-        monkeypatch.setattr(delivery, "fit_label_combination", lambda **given: seen.update(given) or fit(**given))
+        fit = machine_labels.fit_label_combination
+        monkeypatch.setattr(machine_labels, "fit_label_combination", lambda **given: seen.update(given) or fit(**given))
         delivery.current(project=mixed, by=owner_of(mixed))
         assert seen["gold"].tolist() == [0, NONE]
 
