@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from hashlib import sha256
@@ -50,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         names, noises = method_names(options.method, options.encoder), _noises(options)
     except ValueError as error:
         parser.error(str(error))
+    _use_threads(options.threads)
     rows, test_rows = rows_of(options.train), rows_of(options.test)
     inputs = Inputs(options.encoder, [*_sampled(rows, options), *test_rows], options.cache)
     results, n_failed = Results(options.results, IDENTITY), 0
@@ -62,6 +64,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             if record:
                 print(json.dumps(record), flush=True)
     return n_failed
+
+
+def _use_threads(n: int) -> None:
+    """One is quickest for small networks, and several wait for each other where others use the cores."""
+    import torch
+
+    torch.set_num_threads(n)
 
 
 _SHOWN = ("encoder", "items", "strata", "fixed")
@@ -147,6 +156,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--fixed", action="store_true", help="on vectors: default parameters instead of a search")
     add("--results", type=Path, metavar="FILE", help="keeps what is found; what is there is not run again")
+    add(
+        "--threads",
+        type=int,
+        default=int(os.environ.get("OMP_NUM_THREADS", 1)),
+        help="(default: OMP_NUM_THREADS, or 1)",
+    )
     add("--cache", type=Path, metavar="DIR", help="keeps vectors (default: a folder beside temporary files)")
     return parser
 

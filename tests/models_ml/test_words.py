@@ -110,7 +110,7 @@ def problem(n=300):
 
 def fit(method, **parameters):
     data, truth = problem()
-    return method(**{"epochs": 20, "learning_rate": 0.01, "l2": 1e-4, **parameters}).fit(data, generator(1)), truth
+    return method(**{"epochs": 8, "learning_rate": 0.03, "l2": 1e-4, **parameters}).fit(data, generator(1)), truth
 
 
 class TestInTheLoop:
