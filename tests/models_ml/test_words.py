@@ -125,7 +125,7 @@ class TestInTheLoop:
                 return state
 
         (lazy, truth), (dense, _) = fit(OnWords), fit(Dense)
-        assert (lazy.logits(problem()[0].inputs).argmax(axis=1) == truth).mean() > 0.9
+        assert (lazy.logits(problem()[0].inputs).argmax(axis=1) == truth).mean() > 0.85
         for name, array in dense.state().items():
             np.testing.assert_allclose(lazy.state()[name], array, atol=1e-4)
 
