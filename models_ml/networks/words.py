@@ -91,8 +91,8 @@ class WordAveragingNetwork(Network):
         import torch
 
         groups = [
-            {"params": [self.table, self.head.bias], "weight_decay": 0.0},
             {"params": [self.head.weight], "weight_decay": decay},
+            {"params": [self.table, self.head.bias], "weight_decay": 0.0},
         ]
         adam = torch.optim.Adam(groups, lr=learning_rate, fused=True)
         self._rows = LazyRows(self.table, adam)
