@@ -30,8 +30,6 @@ def method_names(asked: str, encoder: str) -> list[str]:
     """The methods that are asked for; ValueError names one that there is not."""
     registered = [name.replace("_", "-") for name in registry.METHODS]
     known = list(recipes_on_words()) if encoder == "glc-words" else list(dict.fromkeys([*RECIPES, *registered]))
-    if encoder != "glc-words":
-        known.remove("distillation")
     if asked == "all":
         return known
     names = asked.split(",")

@@ -8,12 +8,13 @@ from typing import cast
 import numpy as np
 
 from benchmarks.learners import Words
-from benchmarks.noise_stages import Learned, Stages, anchor_matrix, chosen_matrices, glc_matrices
+from benchmarks.noise_stages import Learned, Stages, chosen_matrices, glc_matrices
 from models_ml import registry
 from models_ml.arrays import Matrix
 from models_ml.methods import Need, find
 from models_ml.metrics import TINY
 from models_ml.networks.linear import softmax
+from models_ml.noise.anchors import anchor_transition
 from models_ml.training.config import TrainingConfig
 from models_ml.training.loop import Minibatch
 
@@ -51,14 +52,14 @@ def confusion(s: Stages) -> Learned:
 def forward(s: Stages) -> Learned:
     """Forward correction with anchor points, which needs no gold: gold is among the labels, and nobody knows it."""
     everything = np.where(s.pool.gold >= 0, s.pool.gold, s.silver)
-    matrices = anchor_matrix(softmax(s.all_as_silver().logits(s.pool.x)), s.pool.n_classes)
+    matrices = anchor_transition(softmax(s.all_as_silver().logits(s.pool.x)), s.pool.n_classes)[None]
     data = s.pool.data(s.nothing, everything, matrices)
     return Learned(s.learner.corrected(data, s.rng("corrected")), matrices)
 
 
 def forward_gold(s: Stages) -> Learned:
     """Anchor points of silver, and gold at its word."""
-    return _corrected(s, anchor_matrix(s.answers(np.arange(len(s.pool.truth))), s.pool.n_classes))
+    return _corrected(s, anchor_transition(s.answers(np.arange(len(s.pool.truth))), s.pool.n_classes)[None])
 
 
 def ideal(s: Stages) -> Learned:

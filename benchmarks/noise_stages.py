@@ -16,11 +16,10 @@ from models_ml.arrays import Floats, Ints, Matrix
 from models_ml.metrics import TINY
 from models_ml.networks.linear import softmax
 from models_ml.networks.network import Classifier
-from models_ml.noise.transition import STRATUM_STRENGTH, stratified_transition
+from models_ml.noise.strata import STRATUM_STRENGTH, stratified_transition
 from models_ml.seeds import generator
 
 N_FOLDS = 5  # of the gold, to choose between noise matrices
-CERTAIN = 97  # the percentile of Patrini et al. 2017: more certain items may be outliers
 Answers = Floats  # what stage 1 expects of the machine, [n, K] or [n, K+1]
 Estimate = Callable[[Any], Matrix]  # noise matrices float64[G, K, K+1] from some of the gold: a mask or a slice
 
@@ -118,16 +117,6 @@ def direct_matrices(stages: Stages, among: Any = slice(None)) -> Matrix:
     gold[rows] = pool.truth[rows]
     strata = np.zeros(len(gold), np.int64) if pool.strata is None else pool.strata
     return stratified_transition(gold, pool.silver, strata, pool.n_classes)
-
-
-def anchor_matrix(answers: Answers, n_classes: int) -> Matrix:
-    """Row k is the answer of the item most surely k, leaving out the very surest (Patrini et al. 2017)."""
-    rows = []
-    for k in range(n_classes):
-        sure = answers[:, k]
-        usual = np.where(sure < np.percentile(sure, CERTAIN, method="higher"), sure, -1.0)
-        rows.append(answers[(usual if usual.max() >= 0 else sure).argmax()])
-    return np.pad(np.asarray(rows, np.float64), ((0, 0), (0, n_classes + 1 - answers.shape[1])))[None]
 
 
 def chosen_matrices(stages: Stages) -> Matrix:

@@ -18,7 +18,8 @@ from models_ml.acquisition.scores import margin, top_k
 from models_ml.estimators import Estimate, Sample, accuracy, delivered_accuracy
 from models_ml.intervals import effective_size, z_value
 from models_ml.label_combination import fit_label_combination
-from models_ml.noise.transition import direct_transition, row_intervals, transition_counts
+from models_ml.noise.intervals import row_intervals
+from models_ml.noise.transition import direct_transition, transition_counts
 from models_ml.randomness import unit_interval
 
 PRODUCT, ACTIVE, LEFTOVER, FITTED = "product", "active", "leftover", "fit-on-audit"
@@ -286,8 +287,7 @@ def _c_hat(machine: Machine, pool: SamplingFrame) -> list[Outcome]:
     """The diagonal of Ĉ, one outcome per class with reference gold."""
     k = machine.p_oof.shape[1]
     gold = np.where(pool.in_reference & pool.has_gold, machine.truth, -1)
-    n = transition_counts(gold, machine.silver, k).sum(axis=1)
-    rows = row_intervals(direct_transition(gold, machine.silver, k), n)
+    rows = row_intervals(transition_counts(gold, machine.silver, k), direct_transition(gold, machine.silver, k))
     counts = transition_counts(machine.truth, machine.silver, k)
     found = []
     for i in np.flatnonzero(rows.n):

@@ -2,11 +2,13 @@
 
 One formula carries gold, silver and silver read by a noise matrix: the marginal likelihood -log Σ_k p_k L_k, where L_k
 is how likely the item's label would be if its class were k. Gold, and silver taken at its word, are one-hot rows of L;
-corrected silver is the column Ĉ[:, ỹ] (Patrini et al. 2017, Hendrycks et al. 2018).
+corrected silver is the column Ĉ[:, ỹ] (Patrini et al. 2017, Hendrycks et al. 2018). Losses per item that forgive wrong
+labels take the same L; here is what several methods share of them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -92,3 +94,38 @@ def log_match(logits: Tensor, likelihood: Tensor) -> Tensor:
 def marginal_losses(logits: Tensor, likelihood: Tensor) -> Tensor:
     """-log Σ_k softmax(z)_k L_k per item: cross entropy for one-hot rows, forward correction for columns of Ĉ."""
     return -log_match(logits, likelihood)
+
+
+def generalized_losses(logits: Tensor, likelihood: Tensor, q: float) -> Tensor:
+    """(1 - p^q)/q per item, p = Σ_k softmax(z)_k L_k: float[b, K] twice -> float[b], between 0 and 1/q.
+
+    Nearly cross entropy for small q, 1 - p for q = 1. Its slope is p^q times that of cross entropy, so the less likely
+    the model finds a label, the less that label pulls (Zhang & Sabuncu 2018, arXiv:1805.07836).
+    """
+    return -(q * log_match(logits, likelihood)).expm1() / q
+
+
+def soft_hinge_losses(logits: Tensor, label: Tensor) -> Tensor:
+    """The soft multi-class hinge of Lyu & Tsang 2020 (arXiv:1905.10045): float[b, K], one-hot float[b, K] -> float[b].
+
+    With the margin u = z_y - max_{j≠y} z_j it is max(1 - u, 0) where the label is the prediction (u ≥ 0), which is at
+    most 1, and 1 - log softmax(z)_y elsewhere, which is more than 1: an upper bound of the 0-1 loss.
+    """
+    is_label = label > 0
+    others = logits.masked_fill(is_label, -math.inf).amax(dim=1)
+    margin = logits.masked_fill(~is_label, 0).sum(dim=1) - others
+    return (1 - margin).clamp_min(0).where(margin >= 0, 1 + marginal_losses(logits, label))
+
+
+def curriculum(losses: Tensor, threshold: float) -> Tensor:
+    """The v in {0, 1}^n with the least max(Σ v·loss, threshold - Σ v), as bool[n]; losses float[n], none negative.
+
+    Exact (Lyu & Tsang 2020, arXiv:1905.10045): in ascending order the i-th, i from 1, is in v while the sum of the
+    first i losses is at most threshold + 1 - i. Counting i from 0 there, as some code does, lets too many in.
+    """
+    import torch
+
+    order = losses.argsort(stable=True)
+    place = torch.arange(1, len(losses) + 1)
+    is_in = losses[order].cumsum(0, dtype=torch.float64) <= threshold + 1 - place
+    return torch.zeros_like(is_in).scatter(0, order, is_in)

@@ -1,6 +1,7 @@
 """Reads the files of a training, after comparing their checksums: the trained version, and the snapshot it saw."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from django.utils.translation import gettext as _
@@ -36,8 +37,8 @@ def load_snapshot(model: ModelVersion) -> tuple[crossfit.Snapshot, Positions]:
             )
             % {"project": model.project, "version": model.version, "name": Path(vectors.name_of(model.project)).name}
         )
-    arrays["reference"] = arrays["reference"].astype(bool)
-    return crossfit.Snapshot(x=x, n_classes=facts["n_classes"], **arrays), ordinal
+    columns: dict[str, Any] = {**arrays, "reference": arrays["reference"].astype(bool)}
+    return crossfit.Snapshot(x=x, n_classes=facts["n_classes"], **columns), ordinal
 
 
 def rebuild_and_compare(model: ModelVersion) -> str | None:

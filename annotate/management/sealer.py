@@ -11,6 +11,9 @@ from annotate.models import Project
 from annotate.seals import leaves, sealing
 
 _HOUR = 3_600.0
+# Of one processor. With all of it, the first seal of 100,000 items made the 99th percentile of submits 250-400 ms
+# instead of 20 on two cores: whoever holds SQLite's write lock waited for the processor, and all others for them.
+_SHARE = 0.2
 
 
 class Sealer:
@@ -24,6 +27,7 @@ class Sealer:
         self._grown: set[int | None] = set()  # chains (None: the site's) that grew since their last seal
         self._unread: set[int | None] = set()  # those that grew since they were compared whole
         self._last_full = -_HOUR
+        self._rested = time.monotonic()  # when the last rest ended
 
     def start(self) -> None:
         """Begin; the first round compares all chains whole."""
@@ -52,11 +56,18 @@ class Sealer:
 
     def _seal(self, chain: int | None, *, is_full: bool) -> None:
         project = None if chain is None else Project.objects.get(pk=chain)
+        self._rested = time.monotonic()
         if not is_full:
-            sealing.seal_recent(project)
+            sealing.seal_recent(project, rest=self._rest)
             return
-        for sentence in sealing.seal_all(project, lambda: not self._asked.is_set()).refused:
+        for sentence in sealing.seal_all(project, lambda: not self._asked.is_set(), rest=self._rest).refused:
             self._complain(f"sealer: {project or 'site'}: {sentence}")
+
+    def _rest(self) -> None:
+        """Leave the processor to others four times as long as it was used since the last rest, unless asked to end."""
+        used = time.monotonic() - self._rested
+        self._asked.wait(used * (1 / _SHARE - 1))
+        self._rested = time.monotonic()
 
     def _run(self) -> None:
         try:

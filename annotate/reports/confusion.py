@@ -11,7 +11,7 @@ from annotate.models import DeliveredVersion, Draw, Gold, Prediction
 from annotate.models.project import Arm
 from models_ml.arrays import Matrix, Positions
 from models_ml.label_map import NO_LABEL
-from models_ml.noise.transition import row_intervals
+from models_ml.noise.intervals import row_intervals
 
 MAX_LABELS = 100  # beyond, Ĉ has more entries than anybody reads, and takes a second to load
 
@@ -56,7 +56,7 @@ def load(version: DeliveredVersion, history: LabelHistory | None = None) -> Conf
         return None
     share = np.array(version.delivery["transition"], np.float64)
     counts = _counts(version, history)
-    bounds = row_intervals(share, counts.sum(axis=1))
+    bounds = row_intervals(counts, share)
     return Confusion([label.name for label in history.labels], counts, share, bounds.low, bounds.high)
 
 

@@ -35,25 +35,38 @@ class Outcome:
         return sum(seal.n_rows for seal in self.seals)
 
 
+def _always() -> bool:
+    return True
+
+
+def _at_once() -> None:
+    """No rest."""
+
+
 def seal(project: Project | None) -> Seal | None:
     """Seal all that waits in the project's chain (None: the site's); its new head, or None if nothing waits."""
     seals = seal_all(project).seals
     return seals[-1] if seals else None
 
 
-def seal_recent(project: Project | None) -> Seal | None:
-    """Seal what came since the head, without reading the chain: what `compare.since` overlooks waits for `seal`."""
-    seals = _patiently(lambda: _pass(project, is_quick=True, goes_on=_always)).seals
+def seal_recent(project: Project | None, *, rest: Callable[[], object] = _at_once) -> Seal | None:
+    """Seal what came since the head, without reading the chain: what `compare.since` overlooks waits for `seal`.
+
+    `rest`: as for `seal_all`.
+    """
+    seals = _patiently(lambda: _pass(project, is_quick=True, goes_on=_always, rest=rest)).seals
     return seals[-1] if seals else None
 
 
-def seal_all(project: Project | None, goes_on: Callable[[], bool] = lambda: True) -> Outcome:
-    """Seal all that waits, and say what was left out. `goes_on`: asked between two seals whether to continue."""
-    return _patiently(lambda: _pass(project, is_quick=False, goes_on=goes_on))
+def seal_all(
+    project: Project | None, goes_on: Callable[[], bool] = _always, *, rest: Callable[[], object] = _at_once
+) -> Outcome:
+    """Seal all that waits, and say what was left out.
 
-
-def _always() -> bool:
-    return True
+    `goes_on`: asked between two seals whether to continue. `rest`: called every few thousand rows, outside of any
+    transaction, so that whoever is in no hurry can leave the processor to others for a while.
+    """
+    return _patiently(lambda: _pass(project, is_quick=False, goes_on=goes_on, rest=rest))
 
 
 def _patiently(seal_once: Callable[[], Outcome]) -> Outcome:
@@ -67,7 +80,9 @@ def _patiently(seal_once: Callable[[], Outcome]) -> Outcome:
     raise AssertionError
 
 
-def _pass(project: Project | None, *, is_quick: bool, goes_on: Callable[[], bool]) -> Outcome:
+def _pass(
+    project: Project | None, *, is_quick: bool, goes_on: Callable[[], bool], rest: Callable[[], object]
+) -> Outcome:
     """Compare in one snapshot, without a lock; then write one seal after the other, each in a short transaction.
 
     What the events explain is sealed with them in the last seal (annotate/seals/transitions.py), so that a sealer
@@ -77,7 +92,7 @@ def _pass(project: Project | None, *, is_quick: bool, goes_on: Callable[[], bool
         head = chain.head_of(project)
         found = list(compare.since(project, head) if is_quick and head else _all(project))
     done = Outcome(refused=[sentence for one in found for sentence in one.refused.values()])
-    for batches in _seals(found):
+    for batches in _seals(found, rest):
         if not goes_on():
             break
         if batches:
@@ -90,7 +105,7 @@ def _all(project: Project | None) -> Iterator[Difference]:
     return compare.differences(project, known_rows.load(project))
 
 
-def _seals(found: Sequence[Difference]) -> Iterator[list[Batch]]:
+def _seals(found: Sequence[Difference], rest: Callable[[], object]) -> Iterator[list[Batch]]:
     """The batches of each seal: rows, as many as one may hold; at last the remaining ones, the events and changes."""
     log, *others = found
     batches, n_rows = list[Batch](), 0
@@ -100,12 +115,12 @@ def _seals(found: Sequence[Difference]) -> Iterator[list[Batch]]:
             if n_rows + len(part) > ROWS_PER_SEAL:
                 yield batches
                 batches, n_rows = [], 0
-            batches += _of_new_rows(one.leaf, part)
+            batches += _of_new_rows(one.leaf, part, rest)
             n_rows += len(part)
     if n_rows + len(log.new) > ROWS_PER_SEAL:
         yield batches
         batches = []
-    yield [*batches, *(batch for one in others for batch in _of_changes(one)), *_of_new_rows(log.leaf, log.new)]
+    yield [*batches, *(batch for one in others for batch in _of_changes(one)), *_of_new_rows(log.leaf, log.new, rest)]
 
 
 def _of_changes(found: Difference) -> Iterator[Batch]:
@@ -116,7 +131,7 @@ def _of_changes(found: Difference) -> Iterator[Batch]:
         yield Batch(found.leaf.name, chain.as_keys(found.gone), is_gone=True)
 
 
-def _of_new_rows(leaf: Leaf, keys: Sequence[int]) -> Iterator[Batch]:
+def _of_new_rows(leaf: Leaf, keys: Sequence[int], rest: Callable[[], object]) -> Iterator[Batch]:
     """A batch of these rows as they are now; none where all of them are gone."""
     here: list[int] = []
     digests, states = [], []
@@ -127,6 +142,7 @@ def _of_new_rows(leaf: Leaf, keys: Sequence[int]) -> Iterator[Batch]:
             here.append(key)
             digests.append(chain.row_digest(leaf.name, key, values[:n_fixed]))
             states.append([chain.canonical(value) for value in values[n_fixed:]])
+        rest()
     if here:
         yield Batch(leaf.name, chain.as_keys(here), b"".join(digests), states if leaf.state else ())
 

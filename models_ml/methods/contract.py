@@ -29,6 +29,7 @@ class Need(StrEnum):
     SILVER = "silver"
     SOFT_SILVER = "soft_silver"
     NOISE_MATRIX = "noise_matrix"
+    NOISE_RATE = "noise_rate"
 
     @property
     def sentence(self) -> str:
@@ -40,6 +41,7 @@ _SENTENCES = {
     Need.SILVER: "It needs machine labels.",
     Need.SOFT_SILVER: "It needs machine labels with a probability for every class.",
     Need.NOISE_MATRIX: "It uses the noise matrix, which is as good as the reference sample is large.",
+    Need.NOISE_RATE: "It uses the share of machine labels that are wrong, which the reference sample shows.",
 }
 
 
@@ -56,10 +58,11 @@ class Diverged(ValueError):
 def unmet(needs: frozenset[Need], *, n_gold: int, n_silver: int, n_soft_silver: int) -> list[Need]:
     """Which needs a project cannot serve, given how many labels that may train it has.
 
-    n_silver: valid machine labels; n_soft_silver: those of them with a distribution. The noise matrix is always
-    there: without a reference sample it is a prior.
+    n_silver: valid machine labels; n_soft_silver: those of them with a distribution. The noise matrix and the
+    noise rate are always there: without a reference sample they are priors.
     """
-    held = {Need.GOLD: n_gold, Need.SILVER: n_silver, Need.SOFT_SILVER: n_soft_silver, Need.NOISE_MATRIX: 1}
+    held = {Need.GOLD: n_gold, Need.SILVER: n_silver, Need.SOFT_SILVER: n_soft_silver}
+    held |= {Need.NOISE_MATRIX: 1, Need.NOISE_RATE: 1}
     return [need for need in Need if need in needs and not held[need]]
 
 
@@ -70,7 +73,9 @@ class TrainingData:
     inputs float32[n, d]; gold int[n], -1: none; reference bool[n]: gold of the reference sample, which alone may
     estimate noise, serve as meta set or stop early, where other gold only trains; silver int[n], K: no valid answer,
     -1: never asked; transitions float64[G, K, K+1]: Ĉ per stratum, estimated without the held-out fold, G = 1: one for
-    all; strata int[n] in 0..G-1, or None; silver_probability float32[n, K], NaN rows where unknown, or None.
+    all, whatever the strata; strata int[n], in 0..G-1 where G > 1, or None; silver_probability float32[n, K], NaN rows
+    where unknown, or None; label_graph float64[K, K], or None where nothing is known of how classes relate: row i says
+    how belief in class i is shared out among the classes, and sums to one.
     """
 
     inputs: Array
@@ -81,6 +86,22 @@ class TrainingData:
     n_classes: int
     silver_probability: Array | None = None
     strata: Ints | None = None
+    label_graph: Matrix | None = None
+
+    def __post_init__(self) -> None:
+        check_label_graph(self.label_graph, self.n_classes)
+
+
+def check_label_graph(graph: Matrix | None, n_classes: int) -> None:
+    """ValueError, with what is wrong, unless the graph is none or float[K, K] whose rows are distributions."""
+    if graph is None:
+        return
+    if graph.shape != (n_classes, n_classes):
+        raise ValueError(f"a label graph of {n_classes} classes has {n_classes} rows and columns, not {graph.shape}")
+    if not (graph >= 0).all():  # NaN too
+        raise ValueError("a label graph has entries that are negative or no numbers")
+    if wrong := np.flatnonzero(np.abs(graph.sum(axis=1) - 1) > 1e-6).tolist():
+        raise ValueError(f"row {wrong[0]} of the label graph sums to {graph[wrong[0]].sum():g}, not to 1")
 
 
 def parameter(
@@ -142,7 +163,8 @@ class Method(ABC):
     def targets(self, data: TrainingData) -> Targets:
         """The rows that train, and what their labels say: a method that needs the noise matrix reads silver by it."""
         transitions = data.transitions if Need.NOISE_MATRIX in self.needs else None
-        return make_targets(data.gold, data.silver, data.n_classes, self.gold_weight, transitions, data.strata)
+        strata = data.strata if len(data.transitions) > 1 else None
+        return make_targets(data.gold, data.silver, data.n_classes, self.gold_weight, transitions, strata)
 
     @property
     def penalty(self) -> float:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from models_ml.methods.contract import Need, parameter
+from models_ml.noise.choice import KINDS
 from models_ml.training.full_batch import FullBatch
 
 
@@ -17,12 +18,17 @@ class Corrected(FullBatch):
         "Learns from gold, and from machine labels read through the noise matrix: how often the machine says one class "
         "when another is true."
     )
-    source: ClassVar[str] = "Patrini et al. 2017, arXiv:1609.03683; Hendrycks et al. 2018, arXiv:1802.05300"
+    source: ClassVar[str] = (
+        "Patrini et al. 2017, arXiv:1609.03683; Hendrycks et al. 2018, arXiv:1802.05300; Yao et al. 2020, "
+        "arXiv:2006.07805"
+    )
     needs: ClassVar[frozenset[Need]] = frozenset({Need.NOISE_MATRIX})
 
     transition: str = parameter(
         "auto",
         "How the noise matrix is estimated: from counts (direct), from a model of the machine labels (glc), or by "
-        "whichever predicts the machine's labels of the reference sample better (auto).",
-        choices=("auto", "direct", "glc"),
+        "whichever of these predicts the machine's labels of the reference sample better (auto). For comparison: from "
+        "counts that nothing is assumed beside (counts), or without gold, from the items that a model of the machine "
+        "labels is surest about (anchor), also with counts of what it says (dual-t).",
+        choices=KINDS,
     )

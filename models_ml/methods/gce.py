@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from models_ml.losses import log_match
+from models_ml.losses import generalized_losses
 from models_ml.methods.contract import parameter
-from models_ml.training.loop import Batch, Minibatch
+from models_ml.training.loop import Batch
+from models_ml.training.silver_loss import SilverLoss
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class GCE(Minibatch):
+class GCE(SilverLoss):
     """λ·Σ_gold CE + Σ_silver (1 - p_ỹ^q)/q: the less likely the model finds a label, the less that label pulls."""
 
     name: ClassVar[str] = "gce"
@@ -31,8 +32,5 @@ class GCE(Minibatch):
         high=1.0,
     )
 
-    def item_losses(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Gold is right, so it keeps its cross entropy."""
-        log_p = log_match(logits, batch.likelihood)
-        robust = (1 - (self.q * log_p).exp()) / self.q
-        return robust.where(~batch.is_gold, -log_p)
+    def silver_losses(self, logits: Tensor, batch: Batch) -> Tensor:
+        return generalized_losses(logits, batch.likelihood, self.q)

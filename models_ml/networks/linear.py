@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from models_ml.arrays import AnyArray, Array
-from models_ml.networks.network import Network
+from models_ml.networks.network import Classifier, Network
 
 if TYPE_CHECKING:
     from torch import Generator
@@ -58,6 +58,16 @@ class LinearNetwork(Network):
 def zero_classifier(n_features: int, n_classes: int) -> LinearClassifier:
     """The classifier that knows nothing: uniform for every input."""
     return LinearClassifier(np.zeros((n_classes, n_features), np.float32), np.zeros(n_classes, np.float32))
+
+
+def mean_classifier(classifiers: Sequence[Classifier]) -> Classifier:
+    """The one whose logits are the mean of theirs, if all are linear; else the first, for weights of others add up to
+    nothing."""
+    linear = [classifier for classifier in classifiers if isinstance(classifier, LinearClassifier)]
+    if len(linear) < len(classifiers):
+        return classifiers[0]
+    weight, bias = (np.mean([getattr(one, name) for one in linear], axis=0) for name in ("weight", "bias"))
+    return LinearClassifier(weight, bias)
 
 
 def softmax(logits: AnyArray) -> AnyArray:

@@ -2,61 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import numpy as np
-from scipy.special import betaincinv
 
 from models_ml.arrays import Bools, Floats, Ints, Matrix
+from models_ml.noise.checks import check_distributions, check_labels, check_pairs, check_weights
 
 # Pseudo-answers of the prior in every row: with 50-100 gold items this halved the error of plain counts
 # (docs/loop.md, "The noise matrix Ĉ", has the formula).
 PRIOR_STRENGTH = 5.0
-# Pseudo-answers of the pooled Ĉ in every stratum: costs nothing where strata do not matter, kept most of
-# the gain where they do (measured on noise added to SST).
-STRATUM_STRENGTH = 20.0
 # The error rate before anything is known, worth ERROR_STRENGTH answers: annotators seen so far are 60-95 %
 # right.
 ERROR_BEFORE = 0.2
 ERROR_STRENGTH = 5.0
-# A probability of exactly zero would make one surprising label infinitely bad.
-TINY = 1e-12
-
-
-@dataclass(frozen=True)
-class RowIntervals:
-    """Interval per entry of Ĉ: low, high float64[K, K+1]; n int64[K], the gold items behind each row."""
-
-    low: Matrix
-    high: Matrix
-    n: Ints
 
 
 def transition_counts(gold: Ints, silver: Ints, n_classes: int) -> Ints:
     """Pairs, int64[K, K+1]; gold int[N] (-1: none), silver int[N] (K: no valid answer, -1: not asked)."""
+    check_pairs(gold, silver, n_classes)
     both = _both(gold, silver)
     counts = np.zeros((n_classes, n_classes + 1), np.int64)
     np.add.at(counts, (gold[both], silver[both]), 1)
     return counts
 
 
-def pooled_error(gold: Ints, silver: Ints) -> float:
-    """Share of gold items whose silver is wrong or failed, shrunk: (errors + 1) / (n + 5)."""
+def weighted_counts(gold: Ints, silver: Ints, n_classes: int, weight: Floats) -> Matrix:
+    """Pairs of items that stand for unlike numbers of others, float64[K, K+1]; equal weights give transition_counts.
+
+    weight float[N]: N_h/n_h of the stratum that an item was drawn from. A row's shares are those of the weighted items
+    (Hájek 1971), its sum their effective number (Σw)²/Σw² (Kish 1965), so that it is as sure as as many equal items.
+    """
+    check_pairs(gold, silver, n_classes)
     both = _both(gold, silver)
-    errors = np.count_nonzero(gold[both] != silver[both])
-    return float((errors + ERROR_BEFORE * ERROR_STRENGTH) / (np.count_nonzero(both) + ERROR_STRENGTH))
+    check_weights(weight, both)
+    at = gold[both], silver[both]
+    sums, squares = np.zeros((2, n_classes, n_classes + 1))
+    np.add.at(sums, at, weight[both].astype(np.float64))
+    np.add.at(squares, at, weight[both].astype(np.float64) ** 2)
+    of_row, squares_of_row = sums.sum(axis=1, keepdims=True), squares.sum(axis=1, keepdims=True)
+    return np.asarray(sums * np.where(of_row > 0, of_row / np.where(of_row > 0, squares_of_row, 1.0), 0.0))
+
+
+def pooled_error(gold: Ints, silver: Ints, weight: Floats | None = None) -> float:
+    """Share of gold items whose silver is wrong or failed, shrunk: (errors + 1) / (n + 5).
+
+    With weights float[N] their share, of as many answers as they are effectively.
+    """
+    both = _both(gold, silver)
+    is_wrong, n = gold[both] != silver[both], float(np.count_nonzero(both))
+    errors = float(np.count_nonzero(is_wrong))
+    if weight is not None and n:
+        w = weight[both].astype(np.float64)
+        n = w.sum() ** 2 / (w**2).sum()
+        errors = n * w[is_wrong].sum() / w.sum()
+    return float((errors + ERROR_BEFORE * ERROR_STRENGTH) / (n + ERROR_STRENGTH))
 
 
 def silver_marginal(silver: Ints, n_classes: int) -> Matrix:
     """How often each answer is given, float64[K+1]; one pseudo-answer is spread evenly: none is zero."""
+    check_labels("silver labels", silver, n_classes)
     counts = np.bincount(silver[silver >= 0], minlength=n_classes + 1) + 1.0 / (n_classes + 1)
     return np.asarray(counts / counts.sum(), np.float64)
 
 
-def direct_prior(gold: Ints, silver: Ints, n_classes: int) -> Matrix:
+def direct_prior(gold: Ints, silver: Ints, n_classes: int, weight: Floats | None = None) -> Matrix:
     """Ĉ before looking at rows, float64[K, K+1]: diagonal 1 - pooled error, rest by the silver marginal."""
-    error, marginal = pooled_error(gold, silver), silver_marginal(silver, n_classes)
+    error, marginal = pooled_error(gold, silver, weight), silver_marginal(silver, n_classes)
     prior = np.tile(marginal, (n_classes, 1))
     np.fill_diagonal(prior, 0.0)
     prior *= error / prior.sum(axis=1, keepdims=True)
@@ -64,14 +74,20 @@ def direct_prior(gold: Ints, silver: Ints, n_classes: int) -> Matrix:
     return prior
 
 
-def direct_transition(gold: Ints, silver: Ints, n_classes: int, prior_strength: float = PRIOR_STRENGTH) -> Matrix:
-    """Ĉ_i = (counts_i + s·prior_i) / (n_i + s), float64[K, K+1].
+def direct_transition(
+    gold: Ints, silver: Ints, n_classes: int, prior_strength: float = PRIOR_STRENGTH, weight: Floats | None = None
+) -> Matrix:
+    """Ĉ_i = (counts_i + s·prior_i) / (n_i + s), float64[K, K+1]: the mean of a Dirichlet posterior per row.
 
     gold int[N] is -1 wherever it may not be used (all but the reference sample); silver of every item given
-    shapes the prior's off-diagonals, so hand over only items that may be seen.
+    shapes the prior's off-diagonals, so hand over only items that may be seen. weight float[N]: how many items of the
+    pool each gold item stands for (N_h/n_h of its draw), where not all were drawn alike; see weighted_counts.
     """
-    counts = transition_counts(gold, silver, n_classes)
-    prior = direct_prior(gold, silver, n_classes)
+    if weight is None:
+        counts: Matrix | Ints = transition_counts(gold, silver, n_classes)
+    else:
+        counts = weighted_counts(gold, silver, n_classes, weight)
+    prior = direct_prior(gold, silver, n_classes, weight)
     n = counts.sum(axis=1, keepdims=True)
     return np.asarray((counts + prior_strength * prior) / (n + prior_strength), np.float64)
 
@@ -85,66 +101,15 @@ def glc_transition(probabilities: Floats, gold: Ints, n_classes: int, absent: Ma
     """
     if probabilities.shape[1] not in (n_classes, n_classes + 1):
         raise ValueError(f"{probabilities.shape[1]} columns for {n_classes} classes")
+    if len(probabilities) != len(gold):
+        raise ValueError(f"There are probabilities of {len(probabilities)} items, but gold of {len(gold)}.")
+    check_distributions("probabilities", probabilities)
+    check_labels("gold labels", gold, n_classes - 1)
     transition = np.full((n_classes, n_classes + 1), 1.0 / (n_classes + 1)) if absent is None else absent.copy()
     for i in np.unique(gold[gold >= 0]):
         row = probabilities[gold == i].mean(axis=0, dtype=np.float64)
         transition[i] = np.pad(row, (0, n_classes + 1 - len(row)))
     return transition
-
-
-def stratified_transition(
-    gold: Ints,
-    silver: Ints,
-    stratum: Ints,
-    n_classes: int,
-    prior_strength: float = PRIOR_STRENGTH,
-    stratum_strength: float = STRATUM_STRENGTH,
-) -> Matrix:
-    """One Ĉ per stratum, shrunk to the pooled one: (counts_g + m·Ĉ) / (n_g + m) by row. float64[G, K, K+1].
-
-    stratum int[N] in 0..G-1: what a product can observe (prompt version, confidence bin, text length,
-    source).
-    """
-    pooled = direct_transition(gold, silver, n_classes, prior_strength)
-    strata = []
-    for g in range(int(stratum.max(initial=-1)) + 1):
-        counts = transition_counts(gold[stratum == g], silver[stratum == g], n_classes)
-        n = counts.sum(axis=1, keepdims=True)
-        strata.append((counts + stratum_strength * pooled) / (n + stratum_strength))
-    return np.array(strata, np.float64).reshape(-1, n_classes, n_classes + 1)
-
-
-def row_intervals(
-    transition: Floats, n: Ints, prior_strength: float = PRIOR_STRENGTH, level: float = 0.95
-) -> RowIntervals:
-    """Intervals of Direct: row i is Dirichlet(Ĉ_i · (n_i + s)), so each entry has a beta distribution.
-
-    transition float[K, K+1] is Ĉ; n int[K] counts the gold items behind each row. An entry of Ĉ that is zero is
-    treated as barely above it, since a beta distribution needs positive parameters.
-    """
-    alpha = np.maximum(transition * (n[:, None] + prior_strength), 1e-9)
-    rest = np.maximum(alpha.sum(axis=1, keepdims=True) - alpha, 1e-9)
-    low, high = (np.asarray(betaincinv(alpha, rest, q), np.float64) for q in ((1 - level) / 2, (1 + level) / 2))
-    return RowIntervals(low, high, np.asarray(n, np.int64))
-
-
-def choose_transition(
-    gold: Ints, silver: Ints, fold: Ints, candidates: Mapping[str, Matrix]
-) -> tuple[str, dict[str, float]]:
-    """The candidate with the lowest cross-validated log-loss, and all losses; the first of equals wins.
-
-    candidates: name -> float64[F, K, K+1], entry f estimated without fold f. A loss is the mean -log Ĉ[gold, silver]
-    in nats over items that have both, each by its own fold's Ĉ; NaN where there is none. gold is -1 outside the
-    reference sample.
-    """
-    both = _both(gold, silver)
-    g, s, f = gold[both], silver[both], fold[both]
-    losses = {
-        name: float(-np.log(np.maximum(c[f, g, s], TINY)).mean()) if len(g) else float("nan")
-        for name, c in candidates.items()
-    }
-    best = min(losses, key=lambda name: np.nan_to_num(losses[name], nan=np.inf))
-    return best, losses
 
 
 def _both(gold: Ints, silver: Ints) -> Bools:

@@ -10,6 +10,7 @@ from typing import Any
 
 from models_ml import methods
 from models_ml.methods import Method
+from models_ml.noise.choice import KINDS
 
 # Parameters that have a key of their own in the stored JSON, as they had before methods had parameters.
 _OWN_KEYS = ("gold_weight", "l2", "transition")
@@ -27,7 +28,7 @@ class TrainingConfig:
     gold_weights: tuple[float, ...] = tuple(Method.grid["gold_weight"])
     l2: tuple[float, ...] = tuple(Method.grid["l2"])
     n_folds: int = 5  # docs/loop.md, "Out of fold"
-    transition: str = "auto"  # "direct", "glc", or whichever has the better cross-validated log-loss
+    transition: str = "auto"  # of KINDS: whichever of "direct" and "glc" has the better cross-validated log-loss
     # Below this the search would follow noise, and the defaults are used.
     min_reference: int = 20
     default_gold_weight: float = 5.0
@@ -37,7 +38,7 @@ class TrainingConfig:
     grid: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.transition not in ("auto", "direct", "glc"):
+        if self.transition not in KINDS:
             raise ValueError(f"unknown transition {self.transition!r}")
         if not self.gold_weights or not self.l2 or self.n_folds < 2:
             raise ValueError("a search needs a gold weight, an l2 and two folds")

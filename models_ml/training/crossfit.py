@@ -16,7 +16,7 @@ from models_ml.training.folds import fit_fold, oof_logits
 from models_ml.training.new_data import new_data_predictions
 from models_ml.training.search import Search, TrainingProgress
 from models_ml.training.snapshot import Snapshot
-from models_ml.training.transitions import transition_of_all, transitions_of_folds
+from models_ml.training.transitions import noise_of_fits, stored_strata, transition_of_all, transitions_of_folds
 from models_ml.training.version import TrainedVersion
 
 __all__ = ["Snapshot", "TrainedVersion", "TrainingConfig", "new_data_predictions", "train"]
@@ -27,9 +27,9 @@ def train(
 ) -> TrainedVersion:
     """Fit one classifier per fold on everything outside the fold, and one on everything for new items.
 
-    1. Ĉ per fold from the other folds' reference gold; 2. the method's parameters by out-of-fold log-loss on the
-    reference sample (defaults where that is too small, said in the metrics); 3. the final classifiers from zero;
-    4. a temperature. `progress(done, total)` counts fitted classifiers, at most `total`.
+    1. Ĉ per fold, of each stratum where strata matter, from the other folds' reference gold; 2. the method's parameters
+    by out-of-fold log-loss on the reference sample (defaults where that is too small, said in the metrics); 3. the
+    final classifiers from zero; 4. a temperature. `progress(done, total)` counts fitted classifiers, at most `total`.
     """
     config = config or TrainingConfig()
     s, folds = snapshot, range(config.n_folds)
@@ -38,11 +38,12 @@ def train(
     method = config.build()
     search = Search(s, config, method, progress)
     kind, fold_transitions, transition_losses = transitions_of_folds(s, config, method, search.step)
-    method = config.build(**search.run(fold_transitions))
-    classifiers = [fit_fold(method, s.training_data(s.fold != f, fold_transitions[f]), config.seed, f) for f in folds]
-    search.step(config.n_folds)
     transition = transition_of_all(s, kind)
-    whole = fit_fold(method, s.training_data(s.fold >= 0, transition), config.seed, -1)
+    noise, gains = noise_of_fits(s, method, fold_transitions, transition)
+    method = config.build(**search.run(noise))
+    classifiers = [fit_fold(method, s.training_data(s.fold != f, *noise[f]), config.seed, f) for f in folds]
+    search.step(config.n_folds)
+    whole = fit_fold(method, s.training_data(s.fold >= 0, *noise[-1]), config.seed, -1)
     search.finish()
     logits = oof_logits(classifiers, s.x, s.fold, s.has_reference_gold, s.n_classes)
     temperature = fit_temperature(logits, s.gold[s.has_reference_gold])
@@ -62,7 +63,9 @@ def train(
             "chosen_by": search.chosen_by,
             "grid": search.table,
             "transition_log_loss": {k: float_to_json(v) for k, v in transition_losses.items()},
+            **({"strata_gain": gains} if gains else {}),
         },
+        **stored_strata(noise),
     )
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from models_ml.arrays import Array, Matrix
-from models_ml.losses import Objective, marginal_likelihood
+from models_ml.losses import Objective, Targets, marginal_likelihood
 from models_ml.methods.contract import Diverged, Method, TrainingData
 from models_ml.networks.linear import LinearClassifier, zero_classifier
 from models_ml.networks.network import Classifier
@@ -29,7 +29,7 @@ ROUGH = SolverConfig(tolerance=1e-4)
 
 
 class FullBatch(Method):
-    """A method that minimises the marginal likelihood of its targets (losses.py) on frozen vectors."""
+    """A method that minimises an objective of its targets (losses.py) on frozen vectors: the marginal likelihood."""
 
     reproduces: ClassVar[Literal["bits", "seed"]] = "bits"
 
@@ -43,8 +43,12 @@ class FullBatch(Method):
 
     def _fit(self, data: TrainingData, solver: SolverConfig, start: LinearClassifier | None) -> LinearClassifier:
         targets = self.targets(data)
-        objective = marginal_likelihood(targets)
+        objective = self.objective(targets)
         return fit_linear(data.inputs[targets.rows], objective, data.n_classes, self.penalty, start, solver)
+
+    def objective(self, targets: Targets) -> Objective:
+        """What is minimised."""
+        return marginal_likelihood(targets)
 
 
 def fit_linear(

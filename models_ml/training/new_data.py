@@ -31,7 +31,7 @@ def new_data_predictions(
         duplicates, others = near_duplicates(s.x, positions[here], threshold), s.fold != f
         classifier = version.of_folds[f]
         if (duplicates & labeled & others).any():
-            data = s.training_data(others & ~duplicates, version.fold_transitions[f])
+            data = s.training_data(others & ~duplicates, *version.noise_of(int(f)))
             classifier = fit_fold(method, data, seed, int(f))
         logits[here] = classifier.logits(s.x[positions[here]])
     return apply_temperature(logits, version.temperature)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from models_ml.arrays import Matrix
 from models_ml.calibration import apply_temperature, fit_temperature
 from models_ml.methods.contract import Method
 from models_ml.metrics import log_loss
@@ -15,7 +14,7 @@ from models_ml.networks.linear import softmax
 from models_ml.training.config import TrainingConfig, float_to_json
 from models_ml.training.folds import Setting, fit_settings, oof_logits
 from models_ml.training.snapshot import Snapshot
-from models_ml.training.transitions import compares_both
+from models_ml.training.transitions import FitNoise, fits_silver_model
 
 # Called with (classifiers fitted, classifiers to fit at most).
 TrainingProgress = Callable[[int, int], None]
@@ -32,16 +31,16 @@ class Search:
         self.table: list[dict[str, Any]] = []
         self._scored: list[Setting] = []
         self.chosen_by = "defaults"
-        self._transitions: Matrix = np.empty(0)
+        self._noise: Sequence[FitNoise] = ()
 
-    def run(self, transitions: Matrix) -> Setting:
-        """The chosen parameters, given Ĉ of every fold float64[F, K, K+1].
+    def run(self, noise: Sequence[FitNoise]) -> Setting:
+        """The chosen parameters, given Ĉ of every fold.
 
         l2 at the default λ, then λ, then a step of l2 to either side: on 16 snapshots of four sets within .1 points
         of the whole grid, for half the fits. What else is varied comes last, one parameter after the other. The
         log-loss that counts is the one left after calibration.
         """
-        self._transitions = transitions
+        self._noise = noise
         weights, falling = self._gold_weights(), sorted(self.config.l2, reverse=True)
         default = self.config.default_gold_weight
         first = default if default in weights else weights[0]
@@ -98,7 +97,7 @@ class Search:
         s, seed = self.snapshot, self.config.seed
         of_folds = []
         for f in range(self.config.n_folds):
-            data = s.training_data(s.fold != f, self._transitions[f])
+            data = s.training_data(s.fold != f, *self._noise[f])
             of_folds.append(fit_settings(self.method, data, settings, seed, f))
             self.step(len(settings))
         self._scored += settings
@@ -122,9 +121,9 @@ class Search:
         return self._scored[min(range(len(losses)), key=lambda at: (np.isnan(losses[at]), losses[at]))]
 
     def _total(self) -> int:
-        """How many classifiers are fitted at most: those of GLC's Ĉ, of the search, and the final ones."""
+        """How many classifiers are fitted at most: those of silver for Ĉ, of the search, and the final ones."""
         c, weights = self.config, self._gold_weights()
-        settings = 1 + (c.transition == "glc" or compares_both(c, self.method))
+        settings = 1 + fits_silver_model(c, self.method)
         if self._can_choose():
             settings += len(c.l2) * (1 + (len(weights) > 1 and np.isinf(weights[-1])))
             settings += int(np.count_nonzero(np.isfinite(weights)) - np.isfinite(weights[0]))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from models_ml.arrays import AnyArray, Array, Bools, Matrix
-from models_ml.methods.contract import TrainingData
+from models_ml.methods.contract import TrainingData, check_label_graph
+from models_ml.noise.checks import check_strata
 
 
 @dataclass(frozen=True)
@@ -18,8 +20,9 @@ class Snapshot:
     asked); gold int[N] (class or -1; only gold that may train, so never an audit answer); reference
     bool[N]: drawn for the reference sample, so its gold may also fit Ĉ, calibrate and choose.
     silver_probability float32[N, K], NaN rows where unknown; strata int[N], from 0: observable strata of the noise
-    (prompt version, confidence bin, text length, source); None where nobody recorded them. ValueError where shapes or
-    ranges do not fit.
+    (prompt version, confidence bin, text length, source); None where nobody recorded them; observed: several such, by
+    name. Which of them has a noise of its own is found in training (training/transitions.py). label_graph
+    float64[K, K], rows sum to 1: how classes relate, or None. ValueError where shapes or ranges do not fit.
     """
 
     x: Array
@@ -30,6 +33,8 @@ class Snapshot:
     n_classes: int
     silver_probability: Array | None = None
     strata: AnyArray | None = None
+    observed: Mapping[str, AnyArray] | None = None
+    label_graph: Matrix | None = None
 
     def __post_init__(self) -> None:
         n = len(self.x)
@@ -42,6 +47,15 @@ class Snapshot:
             raise ValueError("a label below -1 or a negative fold")
         if self.silver_probability is not None and self.silver_probability.shape != (n, self.n_classes):
             raise ValueError("silver probabilities must have one column per class")
+        check_label_graph(self.label_graph, self.n_classes)
+        for name, stratum in self.candidates.items():
+            check_strata(name, stratum, n)
+
+    @property
+    def candidates(self) -> dict[str, AnyArray]:
+        """All strata that the noise may depend on, by name; `strata` has the name "strata"."""
+        given = {} if self.strata is None else {"strata": self.strata}
+        return {**given, **(self.observed or {})}
 
     @property
     def has_reference_gold(self) -> Bools:
@@ -53,16 +67,20 @@ class Snapshot:
         """Gold of the reference sample, -1 elsewhere. int[N]."""
         return np.where(self.has_reference_gold, self.gold, -1)
 
-    def training_data(self, seen: Bools, transition: Matrix) -> TrainingData:
-        """What a fit on the items of `seen` bool[N] may see; transition float64[K, K+1]: Ĉ estimated from them."""
-        soft, strata = self.silver_probability, self.strata
+    def training_data(self, seen: Bools, transition: Matrix, stratum: str | None = None) -> TrainingData:
+        """What a fit on the items of `seen` bool[N] may see.
+
+        transition: Ĉ estimated from them, float64[K, K+1], or float64[G, K, K+1] by the candidate named `stratum`.
+        """
+        soft, strata = self.silver_probability, self.strata if stratum is None else self.candidates[stratum]
         return TrainingData(
             inputs=self.x[seen],
             gold=self.gold[seen],
             reference=self.has_reference_gold[seen],
             silver=self.silver[seen],
-            transitions=transition[None],
+            transitions=transition if transition.ndim == 3 else transition[None],
             n_classes=self.n_classes,
             silver_probability=None if soft is None else soft[seen],
             strata=None if strata is None else strata[seen],
+            label_graph=self.label_graph,
         )

@@ -14,6 +14,7 @@ from models_ml.networks.linear import softmax
 from models_ml.networks.network import Classifier
 from models_ml.training.config import TrainingConfig, float_to_json
 from models_ml.training.folds import oof_logits
+from models_ml.training.transitions import FitNoise
 
 # Names in the file of an array of a classifier's state: those of all folds stacked, and that of the whole classifier.
 # Linear classifiers keep the names that they had before there were others.
@@ -26,8 +27,10 @@ class TrainedVersion:
     """of_folds: the classifier of each fold; whole: the one for items outside the pool, which saw every fold.
 
     method: with the parameters that were chosen. transition float64[K, K+1]: Ĉ from the whole reference sample, of the
-    kind that trained ("direct" or "glc"); fold_transitions float64[F, K, K+1]: those that trained; counts
+    kind that trained ("direct", "glc", …); fold_transitions float64[F, K, K+1]: those that trained; counts
     int64[K, K+1]: truth by silver in the reference sample. metrics is JSON-able.
+    strata: the name of the observed strata by which each fold's classifier, and last the whole one, reads silver, None:
+    one Ĉ for all; empty where none does. strata_transitions float64[F+1, G, K, K+1]: the matrices of these.
     """
 
     of_folds: tuple[Classifier, ...]
@@ -40,6 +43,15 @@ class TrainedVersion:
     counts: Ints
     config: TrainingConfig
     metrics: dict[str, Any]
+    strata: tuple[str | None, ...] = ()
+    strata_transitions: Matrix | None = None
+
+    def noise_of(self, fold: int) -> FitNoise:
+        """Ĉ by which the classifier of this fold read silver."""
+        name = self.strata[fold] if self.strata else None
+        if name is None or self.strata_transitions is None:
+            return FitNoise(self.fold_transitions[fold])
+        return FitNoise(self.strata_transitions[fold], name)
 
     @property
     def gold_weight(self) -> float:
@@ -66,6 +78,8 @@ class TrainedVersion:
             "fold_transitions": self.fold_transitions,
             "counts": self.counts,
         }
+        if self.strata_transitions is not None:
+            arrays["strata_transitions"] = self.strata_transitions
         states = [classifier.state() for classifier in self.of_folds]
         for name, array in self.whole.state().items():
             of_folds, whole = _FILED_AS.get(name, (_FOLDS + name, _WHOLE + name))
@@ -80,6 +94,8 @@ class TrainedVersion:
         }
         if self.config.grid:
             settings["chosen"] = {name: float_to_json(getattr(self.method, name)) for name in self.config.grid}
+        if self.strata:
+            settings["strata"] = list(self.strata)
         return arrays, settings
 
     @classmethod
@@ -100,6 +116,8 @@ class TrainedVersion:
             **{name: arrays[name] for name in ("transition", "fold_transitions", "counts")},
             config=config,
             metrics=settings["metrics"],
+            strata=tuple(settings.get("strata", ())),
+            strata_transitions=arrays.get("strata_transitions"),
         )
 
 

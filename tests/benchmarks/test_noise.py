@@ -7,7 +7,8 @@ import pytest
 
 from benchmarks import learners, noise
 from benchmarks.noise_methods import method_names
-from benchmarks.noise_stages import Stages, anchor_matrix, choose_strata, direct_matrices, glc_matrices, surprise
+from benchmarks.noise_recipes import RECIPES
+from benchmarks.noise_stages import Stages, choose_strata, direct_matrices, glc_matrices, surprise
 from benchmarks.noise_strata import strata_of
 from benchmarks.noisy_pools import Noise, Pool
 from benchmarks.options import numbers_of, seeds_of
@@ -52,12 +53,12 @@ def run(capsys, *arguments):
 
 
 class TestOnWords:
-    def test_every_method_has_a_line_with_the_documented_keys(self, files, capsys, monkeypatch):
+    def test_every_recipe_has_a_line_with_the_documented_keys(self, files, capsys, monkeypatch):
         monkeypatch.setattr(learners, "EPOCHS", 1)
         monkeypatch.setattr(learners, "FEWEST_STEPS", 5)
-        found = run(capsys, *files, "--encoder", "glc-words", "--gold", 40, "--seeds", "7-7", "--method", "all")
-        assert [record["method"] for record in found] == method_names("all", "glc-words")
-        assert {"default", "ce", "gold-only", "glc", "forward", "confusion", "gce"} <= {r["method"] for r in found}
+        names = ",".join(RECIPES)
+        found = run(capsys, *files, "--encoder", "glc-words", "--gold", 40, "--seeds", "7-7", "--method", names)
+        assert [record["method"] for record in found] == list(RECIPES)
         for record in found:
             assert set(record) >= KEYS
             assert (record["corruption"], record["rate"], record["gold"], record["seed"]) == ("flip", 0.2, 40, 7)
@@ -77,6 +78,10 @@ class TestOnWords:
         assert one["rate"] == [0.9, 0.5, 0.1] and one["corruption"] == "length"
         assert len(one["c_hat"]) == 1 and len(each["c_hat"]) == 3
         assert each["c_hat"][0][0][0] < each["c_hat"][2][0][0]
+
+    def test_all_methods_are_recipes_and_those_that_learn_from_minibatches(self):
+        names = method_names("all", "glc-words")
+        assert set(RECIPES) < set(names) and "co-teaching" in names and "corrected" not in names
 
 
 class TestOnVectors:
@@ -179,14 +184,6 @@ class TestMatrices:
     def test_a_class_without_gold_is_uniform_as_published(self):
         found = glc_matrices(Stages(pool_of(gold_rows=np.arange(2)), "tfidf", 1), ANSWERS[:2])
         np.testing.assert_allclose(found[0, 1], [0.5, 0.5, 0])
-
-    def test_an_anchor_is_sure_but_not_the_surest(self):
-        sure = np.linspace(0.01, 0.99, 99)
-        found = anchor_matrix(np.stack([sure, 1 - sure], axis=1), 2)
-        np.testing.assert_allclose(found, [[[0.96, 0.04, 0], [0.04, 0.96, 0]]], atol=0.011)
-
-    def test_without_any_but_the_surest_that_is_the_anchor(self):
-        assert anchor_matrix(np.full((4, 2), 0.5), 2).tolist() == [[[0.5, 0.5, 0.0], [0.5, 0.5, 0.0]]]
 
     def test_strata_are_taken_where_they_tell_something(self):
         rng = np.random.default_rng(0)

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models_ml.losses import TINY, make_targets, marginal_likelihood, marginal_losses
+from models_ml.losses import TINY, generalized_losses, make_targets, marginal_likelihood, marginal_losses
 
 K = 4
 METHODS = ("corrected", "cross_entropy", "gold_only")
@@ -136,3 +136,28 @@ def test_each_item_is_read_by_the_matrix_of_its_stratum():
     targets = make_targets(np.full(3, -1), silver, 2, 5.0, transitions, strata)
     expected = [transitions[1, :, 0], transitions[0, :, 1], transitions[1, :, 2]]
     np.testing.assert_allclose(targets.likelihood, expected, rtol=1e-6)
+
+
+class TestGeneralized:
+    LABEL = torch.tensor([[1.0, 0.0, 0.0]])
+
+    def test_by_hand(self):
+        """(1 - .25^.5)/.5"""
+        logits = torch.tensor([[0.25, 0.5, 0.25]]).log()
+        assert float(generalized_losses(logits, self.LABEL, 0.5)) == pytest.approx(1.0)
+
+    def test_a_small_q_is_cross_entropy(self):
+        logits = torch.tensor([[0.3, -1.0, 2.0]])
+        expected = float(marginal_losses(logits, self.LABEL))
+        assert float(generalized_losses(logits, self.LABEL, 1e-5)) == pytest.approx(expected, rel=1e-4)
+
+    @settings(max_examples=30, deadline=None)
+    @given(seed=st.integers(0, 1000), q=st.floats(0.05, 1.0))
+    def test_its_slope_is_that_of_cross_entropy_times_p_to_the_q(self, seed, q):
+        z = torch.randn(1, 3, generator=torch.Generator().manual_seed(seed)).requires_grad_()
+        p = float(z.detach().softmax(dim=1)[0, 0])
+        slopes = [
+            torch.autograd.grad(losses.sum(), z)[0].numpy()
+            for losses in (generalized_losses(z, self.LABEL, q), marginal_losses(z, self.LABEL))
+        ]
+        np.testing.assert_allclose(slopes[0], p**q * slopes[1], atol=1e-5)

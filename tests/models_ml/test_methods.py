@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,9 +15,12 @@ from models_ml.methods import Need, unmet
 from models_ml.seeds import generator
 from models_ml.training.crossfit import Snapshot, TrainedVersion, TrainingConfig, train
 from models_ml.training.rebuild import broken_promise
-from tests.models_ml.problems import make_snapshot, rotate
+from tests.models_ml import problems
+from tests.models_ml.problems import rotate
 
 NAMES = sorted(registry.METHODS)
+N_FOLDS = 2  # each more is one more fit of each method in each test
+make_snapshot = partial(problems.make_snapshot, n_folds=N_FOLDS)
 
 
 @pytest.fixture(params=NAMES)
@@ -25,10 +29,10 @@ def name(request):
 
 
 def config_of(name, **parameters):
-    """One λ and one l2, so that what is fitted depends on data alone."""
+    """One λ and one l2, so that what is fitted depends on data alone; few epochs, to be quick."""
     given = {parameter.name for parameter in describe(name).parameters}
-    one = {"gold_weight": 5.0, "l2": 1.0, "transition": "direct", **parameters}
-    return TrainingConfig.of(name, {key: value for key, value in one.items() if key in given})
+    one = {"gold_weight": 5.0, "l2": 1.0, "transition": "direct", "epochs": 8, **parameters}
+    return TrainingConfig.of(name, {key: value for key, value in one.items() if key in given}, n_folds=N_FOLDS)
 
 
 def describe(name):
@@ -106,17 +110,17 @@ class TestFit:
 class TestOutOfFold:
     def test_labels_of_a_fold_never_reach_its_classifier(self, name):
         snapshot, _ = make_snapshot()
-        hidden = snapshot.fold == 2
+        hidden = snapshot.fold == 1
         changed = replace(snapshot, gold=rotate(snapshot.gold, hidden, 3), silver=rotate(snapshot.silver, hidden, 4))
         a, b = logits_by_fold(name, snapshot), logits_by_fold(name, changed)
-        assert a[2].tobytes() == b[2].tobytes()
-        assert a[3].tobytes() != b[3].tobytes()
+        assert a[1].tobytes() == b[1].tobytes()
+        assert a[0].tobytes() != b[0].tobytes()
 
     def test_the_contents_of_a_fold_never_reach_its_classifier(self, name):
         snapshot, _ = make_snapshot()
         x = snapshot.x.copy()
-        x[snapshot.fold == 2] = 0
-        assert logits_by_fold(name, snapshot)[2].tobytes() == logits_by_fold(name, replace(snapshot, x=x))[2].tobytes()
+        x[snapshot.fold == 1] = 0
+        assert logits_by_fold(name, snapshot)[1].tobytes() == logits_by_fold(name, replace(snapshot, x=x))[1].tobytes()
 
 
 class TestPoorData:
@@ -223,7 +227,11 @@ class TestBuild:
             ("corrected", {"l2": True}, "l2 must be a number, not True"),
             ("corrected", {"l2": float("nan")}, "l2 must be a number"),
             ("corrected", {"l2": None}, "l2 must be a number"),
-            ("corrected", {"transition": "best"}, "transition must be one of auto, direct, glc, not 'best'"),
+            (
+                "corrected",
+                {"transition": "best"},
+                "transition must be one of auto, direct, glc, counts, anchor, dual-t, not 'best'",
+            ),
             ("corrected", {"transition": ["glc"]}, "transition must be one of"),
         ],
     )

@@ -4,16 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from models_ml.noise.choice import choose_transition
 from models_ml.noise.transition import (
-    choose_transition,
     direct_prior,
     direct_transition,
     glc_transition,
     pooled_error,
-    row_intervals,
     silver_marginal,
-    stratified_transition,
     transition_counts,
+    weighted_counts,
 )
 
 # Two classes; silver 2 is a failure. Class 0: right, right, failed. Class 1: wrong. The last two have no gold.
@@ -68,6 +67,39 @@ class TestDirect:
         np.testing.assert_allclose(direct_transition(gold, silver, 2), truth, atol=0.02)
 
 
+class TestWeights:
+    """Items that stand for unlike numbers of others, as those of later stratified draws do."""
+
+    def test_it_is_the_share_of_the_weighted_of_as_many_as_they_are_effectively(self):
+        weight = np.array([1.0, 1.0, 2.0, 5.0, 1.0, 1.0])
+        effective = (1 + 1 + 2) ** 2 / (1 + 1 + 4)
+        counts = weighted_counts(GOLD, SILVER, 2, weight)
+        np.testing.assert_allclose(counts, [[effective / 2, 0, effective / 2], [1, 0, 0]])
+
+    def test_equal_weights_are_none(self):
+        weight = np.full(6, 3.0)
+        np.testing.assert_allclose(weighted_counts(GOLD, SILVER, 2, weight), transition_counts(GOLD, SILVER, 2))
+        weighted = direct_transition(GOLD, SILVER, 2, weight=weight)
+        np.testing.assert_allclose(weighted, direct_transition(GOLD, SILVER, 2))
+
+    def test_it_undoes_an_unequal_draw_that_plain_counts_repeat(self):
+        """Of a pool 90 % easy (right .95) and 10 % hard (right .3), as many hard ones were drawn as easy ones."""
+        rng = np.random.default_rng(0)
+        is_hard = np.arange(4000) % 2 == 1
+        gold = rng.integers(0, 2, 4000)
+        silver = np.where(rng.random(4000) < np.where(is_hard, 0.3, 0.95), gold, 1 - gold)
+        weight = np.where(is_hard, 1.0, 9.0)
+        pool = 0.9 * 0.95 + 0.1 * 0.3
+        weighted, plain = (direct_transition(gold, silver, 2, weight=w)[0, 0] for w in (weight, None))
+        assert weighted == pytest.approx(pool, abs=0.02)
+        assert plain == pytest.approx(0.625, abs=0.03)
+
+    def test_without_gold_it_is_the_prior(self):
+        nothing = np.full(6, -1)
+        weighted = direct_transition(nothing, SILVER, 2, weight=np.ones(6))
+        np.testing.assert_allclose(weighted, direct_prior(nothing, SILVER, 2))
+
+
 class TestGlc:
     PROBABILITIES = np.array([[0.6, 0.3, 0.1], [0.8, 0.1, 0.1], [0.2, 0.8, 0.0]])
 
@@ -90,39 +122,6 @@ class TestGlc:
     def test_it_refuses_another_number_of_classes(self):
         with pytest.raises(ValueError, match="3 columns for 4 classes"):
             glc_transition(self.PROBABILITIES, np.array([0, 0, 1]), 4)
-
-
-class TestStratified:
-    def test_it_is_the_pooled_one_shrunk_by_stratum(self):
-        stratum = np.array([0, 1, 1, 1, 0, 0])
-        matrix = stratified_transition(GOLD, SILVER, stratum, 2, stratum_strength=20)
-        pooled = direct_transition(GOLD, SILVER, 2)
-        np.testing.assert_allclose(matrix[1, 0], (np.array([1, 0, 1]) + 20 * pooled[0]) / 22)
-        np.testing.assert_allclose(matrix[0, 1], pooled[1])
-
-    def test_rows_sum_to_one(self):
-        matrix = stratified_transition(GOLD, SILVER, np.array([0, 1, 2, 0, 1, 2]), 2)
-        np.testing.assert_allclose(matrix.sum(axis=2), np.ones((3, 2)))
-
-
-def intervals(gold, silver):
-    return row_intervals(direct_transition(gold, silver, 2), transition_counts(gold, silver, 2).sum(axis=1))
-
-
-class TestRowIntervals:
-    def test_it_is_a_beta_interval_per_entry(self):
-        found = intervals(GOLD, SILVER)
-        alpha = np.array([2, 0, 1]) + 5 * direct_prior(GOLD, SILVER, 2)[0]
-        draws = np.random.default_rng(0).dirichlet(alpha, 100_000)
-        np.testing.assert_allclose(found.low[0], np.quantile(draws, 0.025, axis=0), atol=0.01)
-        np.testing.assert_allclose(found.high[0], np.quantile(draws, 0.975, axis=0), atol=0.01)
-        assert found.n.tolist() == [3, 1]
-
-    def test_it_holds_the_estimate_and_narrows_with_gold(self):
-        few, many = (intervals(np.tile(GOLD, r), np.tile(SILVER, r)) for r in (1, 50))
-        estimate = direct_transition(GOLD, SILVER, 2)
-        assert ((few.low <= estimate) & (estimate <= few.high)).all()
-        assert (many.high - many.low < few.high - few.low).all()
 
 
 class TestLogLoss:

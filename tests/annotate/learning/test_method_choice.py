@@ -16,10 +16,10 @@ def project():
     return make_project()
 
 
-def test_a_project_without_labels_lacks_each_need_but_the_noise_matrix(project):
+def test_a_project_without_labels_lacks_each_need_but_what_a_prior_serves(project):
     offers = method_choice.offers(project)
     assert [set(offer.missing) for offer in offers] == [
-        set(offer.method.needs) - {Need.NOISE_MATRIX} for offer in offers
+        set(offer.method.needs) - {Need.NOISE_MATRIX, Need.NOISE_RATE} for offer in offers
     ]
 
 

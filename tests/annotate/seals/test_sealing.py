@@ -15,7 +15,7 @@ from annotate.imports import ingest
 from annotate.items import correction, withdrawal
 from annotate.learning import delivery
 from annotate.management.sealer import Sealer
-from annotate.models import Gold, Item, Member, Project, Seal, SealedRows
+from annotate.models import Gold, Item, Member, Project, Seal, SealedRows, bulk
 from annotate.models.event import Event, record
 from annotate.models.project import Arm, Role
 from annotate.money import budgets
@@ -345,6 +345,17 @@ class TestRounds:
             other: True,
             None: True,
         }
+
+    def test_it_leaves_the_processor_to_others_between_rows(self, monkeypatch):
+        project = make_project()
+        make_items(project, 5)
+        monkeypatch.setattr(bulk, "IDS_PER_QUERY", 2)
+        sealer, waits = Sealer(pytest.fail), []
+        monkeypatch.setattr(sealer._asked, "wait", waits.append)
+        sealer.round()
+        assert len(waits) > 2 * (5 // 2 + 1)  # items and their contents, and all else that a project begins with
+        assert all(seconds > 0 for seconds in waits)
+        assert problems(project) == []
 
     def test_what_is_refused_is_told(self):
         project, told = make_project(), []
