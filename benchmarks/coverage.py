@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.machines import Machine, load, record, recorded, synthetic
+from benchmarks.options import seeds_of
 from benchmarks.replays import PRODUCT, Outcome, Setup, replay
 from models_ml.intervals import wilson
 
@@ -118,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--replays", type=int, default=1000, metavar="N", help="replays per seed (default 1000)")
-    add("--seeds", type=_seeds, default=[1], metavar="S", help="5 means 1-5; or 101-110; or 7,9 (default 1)")
+    add("--seeds", type=seeds_of, default=[1], metavar="S", help="5 means 1-5; or 101-110; or 7,9 (default 1)")
     add("--items", type=int, default=2000, metavar="N", help="items in the pool (default 2000)")
     add("--rounds", type=int, default=5, help="rounds per replay (default 5)")
     add("--batch", type=int, default=100, help="questions per round (default 100)")
@@ -133,13 +134,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--machine", type=Path, metavar="NPZ", help="recorded arrays truth, silver, p_llm, p_oof, fold")
     add("--cache", type=Path, default=Path("var/cache/coverage"), help="where recorded arrays are kept")
     return parser
-
-
-def _seeds(text: str) -> list[int]:
-    if "," in text:
-        return [int(part) for part in text.split(",")]
-    first, _, last = text.rpartition("-")
-    return list(range(int(first or 1), int(last) + 1))
 
 
 def _source(options: argparse.Namespace, seed: int) -> Source:

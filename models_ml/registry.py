@@ -47,6 +47,7 @@ METHODS = {  # by the name that is stored; models_ml.methods.build makes one fro
 }
 NETWORKS = {
     "linear": "models_ml.networks.linear:LinearNetwork",
+    "words": "models_ml.networks.words:WordAveragingNetwork",
 }
 
 

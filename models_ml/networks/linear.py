@@ -50,6 +50,10 @@ class LinearNetwork(Network):
         arrays = {name: array.detach().numpy().copy() for name, array in self.head.state_dict().items()}
         return LinearClassifier(**arrays)
 
+    @classmethod
+    def load(cls, state: Mapping[str, AnyArray]) -> LinearClassifier:
+        return LinearClassifier(**state)
+
 
 def zero_classifier(n_features: int, n_classes: int) -> LinearClassifier:
     """The classifier that knows nothing: uniform for every input."""

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from benchmarks.coverage import _seeds, main, outcomes, summarize
+from benchmarks.coverage import main, outcomes, summarize
 from benchmarks.machines import load, recorded, synthetic
 from benchmarks.replays import Setup
 
@@ -64,8 +64,3 @@ def test_it_replays_recorded_arrays(tmp_path):
     np.savez(tmp_path / "m.npz", **vars(machine))
     again = recorded(np.random.default_rng(2), load(tmp_path / "m.npz"), items=200, unanswerable=0.0)
     assert len(again.truth) == 200 and again.answerable.all()
-
-
-@pytest.mark.parametrize(("text", "seeds"), [("3", [1, 2, 3]), ("101-103", [101, 102, 103]), ("7,9", [7, 9])])
-def test_it_reads_seeds_as_the_other_benchmarks_do(text, seeds):
-    assert _seeds(text) == seeds

@@ -9,6 +9,7 @@ import pytest
 from annotate import projects, simulation
 from annotate.errors import InvalidInput
 from annotate.management.commands.simulate import read_rows, seeds_of
+from annotate.models import Prediction
 from tests.factories import write_jsonl
 from tests.processes import run_manage
 
@@ -75,6 +76,18 @@ class TestSimulate:
         by_column = list(simulation.simulate(setup_of(), 1, tmp_path))
         setup = dataclasses.replace(setup_of(noisy_field="annotations:m"), rows=tuple(said))
         assert [r["c_hat"] for r in simulation.simulate(setup, 1, tmp_path)] == [r["c_hat"] for r in by_column]
+
+    def test_an_item_without_a_majority_counts_as_no_valid_answer(self, tmp_path):
+        said = [
+            {**row, "annotations": [{"annotator": f"a{i}", "label": label} for i, label in enumerate(given)]}
+            for row in rows()
+            for given in [("animals", "money") if row["id"] % 10 == 3 else (row["label"], row["label"], "money")]
+        ]
+        setup = dataclasses.replace(setup_of(noisy_field="annotations:majority", rounds=1), rows=tuple(said))
+        (record,) = simulation.simulate(setup, 1, tmp_path)
+        assert record["llm_accuracy"] == pytest.approx(81 / 90)
+        failed = Prediction.objects.exclude(status=Prediction.Status.OK)
+        assert sorted(int(i) for i in failed.values_list("item__external_id", flat=True)) == list(range(3, 90, 10))
 
     @pytest.mark.parametrize("field", ["annotations:majority", "nothing", "text"])
     def test_a_source_that_names_no_label_is_refused(self, field):
