@@ -20,7 +20,7 @@ from annotate.money import budgets, ledger
 from annotate.silver import connections
 from tests import services
 from tests.annotate.backups.sites import People, make_site, own_archive
-from tests.factories import LLM_KEY, make_connection, make_user, owner_of
+from tests.factories import LLM_KEY, make_connection, make_project, make_user, owner_of
 from tests.processes import run_manage
 from tests.rows import make_run
 from tests.waiting import wait_until
@@ -213,6 +213,69 @@ class TestFailure:
         with pytest.raises(ZeroDivisionError):
             restoring.restore(own_archive(folder / "a.tar"))
         assert "did not finish" in restored.unfinished_sentence()
+
+
+@pytest.mark.skipif("connection.vendor != 'sqlite'", reason="the same code")
+class TestVerify:
+    """The mark stays until `verify` has passed: killed before, or with something wrong, the site is not served."""
+
+    @pytest.fixture
+    def archive(self, folder, settings, monkeypatch):
+        """A backup, an empty place for it, and a project for `verify`."""
+        place = folder / "new"
+        settings.VAR_DIR, settings.FILES_DIR = place, place / "files"
+        monkeypatch.setattr("annotate.backups.sqlite._path", lambda: place / "new.sqlite3")
+        monkeypatch.setattr("annotate.backups.restoring.call_command", lambda *_, **__: None)
+        make_project()
+        return str(own_archive(folder / "a.tar"))
+
+    def verify(self, monkeypatch, does):
+        monkeypatch.setattr("annotate.management.commands.verify.Command.run", lambda *_: does())
+
+    def stopped(self):
+        raise KeyboardInterrupt
+
+    def wrong(self):
+        raise CommandError("a file is missing")
+
+    def test_it_may_be_served_when_it_has_passed(self, archive, monkeypatch):
+        seen = []
+        self.verify(monkeypatch, lambda: seen.append(restored.unfinished_sentence()))
+        call_command("restore", archive)
+        assert "`verify` has not passed" in seen[0]
+        assert restored.unfinished_sentence() == ""
+
+    def test_stopped_it_can_be_verified_again(self, archive, monkeypatch):
+        self.verify(monkeypatch, self.stopped)
+        with pytest.raises(CommandError):
+            call_command("restore", archive)
+        for command in (
+            ("serve", "--check", "--port", str(services.free_port())),
+            ("worker",),
+            ("restore", archive),
+            ("restore", "--confirm"),
+        ):
+            with pytest.raises(CommandError, match="restore --verify"):
+                call_command(*command)
+        self.verify(monkeypatch, lambda: None)
+        call_command("restore", "--verify")
+        assert restored.unfinished_sentence() == ""
+
+    def test_what_it_finds_is_said_with_how_to_go_on(self, archive, monkeypatch):
+        self.verify(monkeypatch, self.wrong)
+        with pytest.raises(CommandError, match=r"a file is missing\n.*in spite of what it finds"):
+            call_command("restore", archive)
+        with pytest.raises(CommandError, match="a file is missing"):
+            call_command("restore", "--verify")
+        assert restored.is_written()
+
+    def test_only_a_restored_site_is_verified_again(self, archive):
+        with pytest.raises(CommandError, match="No restored site waits"):
+            call_command("restore", "--verify")
+        restored.mark_unfinished()
+        with pytest.raises(CommandError, match="did not finish"):
+            call_command("restore", "--verify")
+        assert restored.unfinished_mark().exists()
 
 
 @pytest.mark.skipif("connection.vendor != 'postgresql'", reason="there is no client")
