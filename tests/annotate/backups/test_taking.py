@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection
 
-from annotate import files
+from annotate import files, restored
 from annotate.backups import stored, taking
 from annotate.backups.checking import check
 from annotate.dataset import export
@@ -70,6 +70,13 @@ class TestWhere:
     def test_there_must_be_a_folder(self, folder):
         with pytest.raises(InvalidInput, match="There is no folder"):
             taking.take(folder / "none" / "a.tar")
+
+    @pytest.mark.parametrize("mark", [restored.mark_unfinished, restored.mark_written])
+    def test_there_must_be_no_restore_that_has_not_ended(self, folder, mark):
+        mark()
+        with pytest.raises(Conflict, match="did not finish|has not passed"):
+            taking.take(folder / "a.tar", secrets_to=folder / "secrets")
+        assert in_folder(folder) == []
 
 
 class TestWhole:
