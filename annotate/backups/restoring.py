@@ -25,7 +25,7 @@ from annotate.backups.taking import DATABASES
 from annotate.errors import Conflict, InvalidInput
 
 _DRAFTS = ".restoring"
-_IGNORED = {files.HOLD, "lost+found"}  # in an empty folder for files
+_IGNORED = {files.HOLD, archive.DISK_FOLDER}  # in an empty folder for files
 
 
 def restore(
@@ -107,6 +107,13 @@ def _lacks_keys(manifest: Manifest, found: dict[str, str], without_secrets: bool
             _(
                 "FIELD_ENCRYPTION_KEYS lacks a key that the site had when the backup was taken, so keys of LLM servers "
                 "would be unreadable. Set that key, or restore with --without-secrets and enter them again."
+            )
+        )
+    if "FIELD_ENCRYPTION_KEYS" in found:
+        raise InvalidInput(
+            _(
+                "These secrets belong to another backup: keys of LLM servers in this one would be unreadable. Give the "
+                "file that was written with this backup, or restore with --without-secrets and enter the keys again."
             )
         )
     raise InvalidInput(

@@ -14,7 +14,7 @@ from django.db import connection
 
 from annotate import files, restored
 from annotate.backups import restoring, secrets, taking
-from annotate.errors import Conflict, InvalidInput
+from annotate.errors import Conflict, FileDamaged, InvalidInput
 from annotate.models import Connection, Export, Upload
 from annotate.money import budgets, ledger
 from annotate.silver import connections
@@ -164,6 +164,12 @@ class TestRefusal:
         self.empty(monkeypatch)
         self.refused("needs its secrets", InvalidInput, path=own)
 
+    def test_secrets_of_another_backup(self, own, folder, monkeypatch):
+        self.empty(monkeypatch)
+        other = secrets.sealed({"FIELD_ENCRYPTION_KEYS": secrets_key(), "SECRET_KEY": "x"}, None)
+        (folder / "other").write_bytes(other)
+        self.refused("belong to another backup", InvalidInput, path=own, secrets_file=folder / "other")
+
     def test_a_wrong_passphrase(self, folder, monkeypatch):
         monkeypatch.setitem(secrets._SCRYPT, "n", 2)
         make_connection(make_user("Olga", is_site_owner=True))
@@ -285,6 +291,12 @@ def test_an_older_pg_restore_is_named(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     with pytest.raises(Conflict, match="pg_restore is of version 12, and PostgreSQL 15 needs"):
         taking.DATABASES["postgresql"].obstacle({"server": 15, "client": 15})
+
+
+@pytest.mark.parametrize("described", [{}, {"server": None, "client": 15}, {"server": 15, "client": "x"}])
+def test_a_dump_of_an_unknown_version_is_refused(described):
+    with pytest.raises(FileDamaged, match="manifest cannot be read"):
+        taking.DATABASES["postgresql"].obstacle(described)
 
 
 def test_lost_secrets_can_be_done_without(folder):

@@ -107,6 +107,12 @@ class TestWhole:
             taking.take(folder / "a.tar")
         assert taking.take(folder / "a.tar", despite_damage=True).damaged == [sent.file]
 
+    def test_files_with_names_that_no_archive_may_hold_are_not_taken(self, folder, settings):
+        for name in ("a\nb", "a\\b", os.fsdecode(b"a\xff"), ".a"):
+            files.save(f"vectors/{name}", [b"not the site's"])
+        taking.take(folder / "a.tar")
+        assert [one.name for one in check(folder / "a.tar").manifest.members if "files/" in one.name] == []
+
     @pytest.mark.portable
     def test_exports_elsewhere_are_named_as_left_out(self, folder, tmp_path, capsys):
         project = make_site(tmp_path, 6)
