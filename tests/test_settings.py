@@ -76,6 +76,15 @@ def test_celery_without_redis_is_refused_in_a_sentence(tmp_path):
     assert "Celery needs REDIS_URL" in done.stdout + done.stderr
 
 
+def test_celery_does_not_begin_where_a_restore_has_not_ended(tmp_path):
+    (tmp_path / "restore.unfinished").touch()
+    environment = {"PATH": os.environ["PATH"], "VAR_DIR": str(tmp_path), "REDIS_URL": "redis://127.0.0.1:1"}
+    words = [sys.executable, "-m", "celery", "-A", "labelapp", "worker", "--pool", "solo"]
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "did not finish" in done.stderr
+
+
 def test_postgresql_connections_are_kept_checked_and_never_wait_for_ever(tmp_path):
     program = "from django.conf import settings; print(settings.DATABASES['default'])"
     url = "postgres://me@db.example.org/labels?connect_timeout=9"

@@ -4,8 +4,10 @@ Nothing is extracted by tarfile: members are read as streams, after their names,
 manifest, and a stream ends with an error unless it had the recorded checksum.
 """
 
+import base64
 import gzip
 import hashlib
+import re
 import tarfile
 import time
 import zlib
@@ -13,7 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from io import BytesIO
-from pathlib import Path, PurePosixPath
+from itertools import pairwise
+from pathlib import Path
 from typing import IO, Any
 
 import orjson
@@ -25,9 +28,12 @@ FORMAT = 1
 MANIFEST, MANIFEST_SUM = "manifest.json", "manifest.sha256"
 SECRETS = "secrets.json"
 FILES, EXPORTS = "files", "exports"  # folders in the archive: of FILES_DIR, and of VAR_DIR/exports
+DISK_FOLDER = "lost+found"  # stands in empty folders already where they are disks of their own
 PACKED = (".gz", ".tgz")
 _BLOCK = 1 << 20
 _MOST_MANIFEST_BYTES = 256 << 20  # of a million files
+_MOST_PART_BYTES, _MOST_NAME_BYTES = 255, 1_000  # what disks take, below a folder that is named shorter
+_ODD = re.compile(r"[\\\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # backslashes, control characters, bytes that are no text
 _GZIP_LEVEL = 3  # vectors hardly shrink at any level, and people label meanwhile
 
 Blocks = Iterator[bytes]
@@ -156,10 +162,15 @@ class Reader:
 
 
 def is_safe(name: str) -> bool:
-    """Whether a member of this name lies below the folder that it is extracted to, whatever the system's rules."""
-    parts = PurePosixPath(name).parts
-    has_odd = "\\" in name or "\0" in name or any(part in ("..", ".", "/") for part in name.split("/"))
-    return bool(parts) and not has_odd and not name.startswith("/") and str(PurePosixPath(name)) == name
+    """Whether a file of this name can lie below the folder that it is extracted to, and only there.
+
+    Hidden names are the site's own (drafts, the hold); characters that steer a terminal are in no name that it gives.
+    """
+    if _ODD.search(name) or len(name.encode()) > _MOST_NAME_BYTES:
+        return False
+    parts = name.split("/")
+    are_plain = all(part and part[0] != "." and len(part.encode()) <= _MOST_PART_BYTES for part in parts)
+    return are_plain and parts[1:] != [DISK_FOLDER]
 
 
 def _parsed(content: bytes) -> Manifest:
@@ -171,6 +182,7 @@ def _parsed(content: bytes) -> Manifest:
         members = [Member(str(one["name"]), int(one["n_bytes"]), str(one["sha256"])) for one in found.pop("members")]
         manifest = Manifest(members=members, **found)
         database = str(manifest.database["member"])
+        _read_as_restore_does(manifest)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FileDamaged(_("The backup's manifest cannot be read: %(error)s.") % {"error": repr(error)}) from error
     known = {database, SECRETS}
@@ -183,7 +195,33 @@ def _parsed(content: bytes) -> Manifest:
             )
     if database not in {member.name for member in manifest.members}:
         raise FileDamaged(_("The backup is not whole: %(name)s is missing.") % {"name": database})
+    _refuse_clashes(manifest.members)
     return manifest
+
+
+def _read_as_restore_does(manifest: Manifest) -> None:
+    """ValueError, KeyError, TypeError or AttributeError where a part of it has another form than `restore` reads."""
+    base64.b64decode(manifest.secrets["salt"])
+    int(manifest.secrets["n_encrypted"])
+    by_variable = {one["variable"]: (one["from"], set(one["fingerprints"])) for one in manifest.secrets["in_force"]}
+    texts = [manifest.made_at, manifest.database["kind"], *by_variable]
+    for some in (manifest.migrations, manifest.not_included, manifest.damaged, list(manifest.counts)):
+        texts += some
+    if not all(isinstance(one, str) for one in texts):
+        raise TypeError("something that is no text")
+    if not all(isinstance(n, int) for n in manifest.counts.values()):
+        raise TypeError("a count that is no number")
+
+
+def _refuse_clashes(members: Sequence[Member]) -> None:
+    """FileDamaged where two members have one name, or one is a file and the folder of another."""
+    # With a slash behind each name, whatever lies below it follows it directly.
+    for name, following in pairwise(sorted(f"{member.name}/" for member in members)):
+        if following.startswith(name):
+            raise FileDamaged(
+                _("The backup names %(name)s twice, or as a file and a folder; nothing is taken from it.")
+                % {"name": repr(name[:-1])}
+            )
 
 
 def _checked(file: IO[bytes] | None, member: Member) -> Blocks:

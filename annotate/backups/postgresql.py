@@ -75,12 +75,16 @@ def put(blocks: Blocks) -> None:
 
 def obstacle(database: dict[str, Any]) -> str:
     """Why this machine cannot restore a dump of that server, as a sentence; empty: it can."""
-    if _server_version() < int(database["server"]):
+    try:
+        server, client = int(database["server"]), int(database["client"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileDamaged(_("The backup's manifest cannot be read: %(error)s.") % {"error": repr(error)}) from error
+    if _server_version() < server:
         return _("The backup is of PostgreSQL %(there)s; this server is %(here)s, which is older.") % {
-            "there": database["server"],
+            "there": server,
             "here": _server_version(),
         }
-    _checked_client("pg_restore", int(database["client"]))
+    _checked_client("pg_restore", client)
     return ""
 
 

@@ -1,7 +1,7 @@
 """Decides how a site is put back from a backup: only where nothing is yet, and not served before it is whole.
 
-VAR_DIR/restore.unfinished stands there from the first write to the last; `serve` and `worker` refuse to start with it
-(annotate/restored.py).
+VAR_DIR/restore.unfinished stands there from the first write until `verify` has passed; nothing serves the site, works
+on it or takes a backup of it meanwhile (annotate/restored.py).
 """
 
 import errno
@@ -25,7 +25,7 @@ from annotate.backups.taking import DATABASES
 from annotate.errors import Conflict, InvalidInput
 
 _DRAFTS = ".restoring"
-_IGNORED = {files.HOLD, "lost+found"}  # in an empty folder for files
+_IGNORED = {files.HOLD, archive.DISK_FOLDER}  # in an empty folder for files
 
 
 def restore(
@@ -39,7 +39,7 @@ def restore(
     """Restore the backup into the site's database and folders, which must be empty; all of it is checked before.
 
     Conflict where they are not, or the database is of another kind. `without_secrets`: go on without them; the keys
-    of LLM servers are deleted, because nobody can read them.
+    of LLM servers are deleted, because nobody can read them. The mark stays until the caller has verified the site.
     """
     checked = check(path, show=show)
     manifest = checked.manifest
@@ -109,6 +109,13 @@ def _lacks_keys(manifest: Manifest, found: dict[str, str], without_secrets: bool
                 "would be unreadable. Set that key, or restore with --without-secrets and enter them again."
             )
         )
+    if "FIELD_ENCRYPTION_KEYS" in found:
+        raise InvalidInput(
+            _(
+                "These secrets belong to another backup: keys of LLM servers in this one would be unreadable. Give the "
+                "file that was written with this backup, or restore with --without-secrets and enter the keys again."
+            )
+        )
     raise InvalidInput(
         _(
             "This backup needs its secrets: give the file that `backup --secrets-to` wrote with --secrets, or restore "
@@ -119,19 +126,17 @@ def _lacks_keys(manifest: Manifest, found: dict[str, str], without_secrets: bool
 
 @contextmanager
 def _unfinished() -> Iterator[None]:
-    """Around all that is written. If it fails while the database is still empty, nothing of it is left."""
-    mark = restored.unfinished_mark()
-    mark.parent.mkdir(parents=True, exist_ok=True)
-    mark.write_text("manage.py restore began here and has not ended.\n")
+    """Around all that is written; `verify` is what lacks then. Where it fails before the database, nothing is left."""
+    restored.mark_unfinished()
     try:
         yield
     except BaseException as error:
         if _undone():
-            mark.unlink()
+            restored.unfinished_mark().unlink()
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise Conflict(_("There is no room for what the backup holds.")) from error
         raise
-    mark.unlink()
+    restored.mark_written()
 
 
 def _undone() -> bool:

@@ -10,7 +10,7 @@ import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import orjson
 from cryptography.exceptions import InvalidTag
@@ -27,6 +27,7 @@ _SCRYPT = {"n": 1 << 16, "r": 8, "p": 1, "maxmem": 1 << 27}
 _QUICK = {"n": 1 << 12, "r": 8, "p": 1}  # of fingerprints: keys that were made are too long to be guessed
 _PURPOSE = b"goldloop backup secrets 1"
 _MOST_BYTES = 1 << 20
+_SEALED = {"salt", "nonce", "data"}
 
 
 def in_files() -> dict[str, str]:
@@ -59,6 +60,8 @@ def missing(described: dict[str, Any], given: dict[str, str]) -> list[str]:
     lacking = []
     for one in described["in_force"]:
         variable = one["variable"]
+        if variable not in IN_FILES:
+            continue
         own = [given[variable]] if variable in given and not _from_environment(variable) else _in_force(variable)
         if not set(one["fingerprints"]) <= {_fingerprint(value, salt) for value in own}:
             lacking.append(variable)
@@ -85,12 +88,8 @@ def unsealed(content: bytes, passphrase: str | None) -> dict[str, str]:
     if "encrypted" in found:
         if passphrase is None:
             raise InvalidInput(_("The secrets in this backup are encrypted: give the passphrase."))
-        salt, nonce, data = (base64.b64decode(found["encrypted"][name]) for name in ("salt", "nonce", "data"))
-        try:
-            found = {"secrets": orjson.loads(AESGCM(_key(passphrase, salt)).decrypt(nonce, data, _PURPOSE))}
-        except InvalidTag:
-            raise InvalidInput(_("The passphrase does not open the secrets of this backup.")) from None
-    return {name: str(value) for name, value in found["secrets"].items() if name in IN_FILES}
+        found = {"secrets": _decrypted(found["encrypted"], passphrase)}
+    return {name: value for name, value in found["secrets"].items() if name in IN_FILES}
 
 
 def read_file(path: Path) -> bytes:
@@ -138,14 +137,39 @@ def _from_environment(variable: str) -> bool:
     return bool(os.environ.get("SECRET_KEY") if variable == "SECRET_KEY" else settings.FIELD_ENCRYPTION_KEYS)
 
 
-def _loaded(content: bytes) -> dict[str, Any]:
+def _loaded(content: bytes) -> dict[str, dict[str, str]]:
+    """What the file holds, "secrets" or "encrypted"; FileDamaged where it has another form."""
     try:
         found = orjson.loads(content)
-        if isinstance(found, dict) and ({"secrets", "encrypted"} & found.keys()):
-            return found
     except ValueError:
-        pass
-    raise FileDamaged(_("This file holds no secrets of a backup."))
+        found = None
+    if isinstance(found, dict):
+        if "encrypted" in found and _are_texts(found["encrypted"]) and found["encrypted"].keys() >= _SEALED:
+            return {"encrypted": found["encrypted"]}
+        if "encrypted" not in found and _are_texts(found.get("secrets")):
+            return {"secrets": found["secrets"]}
+    raise _no_secrets()
+
+
+def _decrypted(found: dict[str, str], passphrase: str) -> dict[str, str]:
+    try:
+        salt, nonce, data = (base64.b64decode(found[name]) for name in ("salt", "nonce", "data"))
+        opened = orjson.loads(AESGCM(_key(passphrase, salt)).decrypt(nonce, data, _PURPOSE))
+    except InvalidTag:
+        raise InvalidInput(_("The passphrase does not open the secrets of this backup.")) from None
+    except ValueError:
+        raise _no_secrets() from None
+    if not _are_texts(opened):
+        raise _no_secrets()
+    return opened
+
+
+def _are_texts(found: Any) -> TypeGuard[dict[str, str]]:
+    return isinstance(found, dict) and all(isinstance(value, str) for value in found.values())
+
+
+def _no_secrets() -> FileDamaged:
+    return FileDamaged(_("This file holds no secrets of a backup."))
 
 
 def _key(passphrase: str, salt: bytes) -> bytes:

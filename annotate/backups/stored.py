@@ -8,6 +8,7 @@ from pathlib import Path
 from django.conf import settings
 
 from annotate import files
+from annotate.backups import archive
 from annotate.backups.archive import EXPORTS, FILES
 from annotate.dataset import files as dataset_files
 from annotate.models import DeliveredVersion, Export, ModelVersion, Upload
@@ -75,6 +76,8 @@ def _below(root: Path, folder: str) -> Iterator[tuple[str, Path]]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             path = Path(where) / name
+            member = f"{folder}/{path.relative_to(root).as_posix()}"
             # Hidden: drafts of files that are being written, and the hold. Records that grow have a lock beside them.
-            if not name.startswith(".") and not name.endswith(".lock") and path.is_file():
-                yield f"{folder}/{path.relative_to(root).as_posix()}", path
+            # Other names that no archive may hold are not the site's; if a row names one, it counts as missing.
+            if archive.is_safe(member) and not name.endswith(".lock") and path.is_file():
+                yield member, path

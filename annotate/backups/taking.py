@@ -16,7 +16,7 @@ from django.db import DatabaseError, connection, connections
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils.translation import gettext as _
 
-from annotate import failpoints, files
+from annotate import failpoints, files, restored
 from annotate.backups import archive, postgresql, secrets, sqlite, stored
 from annotate.backups.archive import Manifest, Show
 from annotate.errors import Conflict, FileDamaged, InvalidInput
@@ -39,8 +39,11 @@ def take(
     """Write a backup to the new file `out`, and return its manifest; nothing is left where it fails.
 
     Secrets go into the archive (`holds_secrets`), or into the new file `secrets_to`, or nowhere; encrypted where there
-    is a passphrase. FileDamaged where a stored file differs from its row, unless `despite_damage`.
+    is a passphrase. FileDamaged where a stored file differs from its row, unless `despite_damage`. Conflict where a
+    restore into this site has not ended.
     """
+    if sentence := restored.unfinished_sentence():
+        raise Conflict(sentence)
     out = out.absolute()
     for target in (out, *([secrets_to] if secrets_to else [])):
         _check_place(target)

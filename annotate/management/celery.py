@@ -6,11 +6,11 @@ import threading
 from typing import Any
 
 from celery import shared_task
-from celery.signals import worker_ready, worker_shutting_down
+from celery.signals import worker_init, worker_ready, worker_shutting_down
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from annotate import tasks
+from annotate import restored, tasks
 from annotate.management.performer import Performer
 from annotate.management.sealer import Sealer
 from annotate.runs import lifecycle, worker_alive
@@ -27,6 +27,13 @@ def perform(public_id: str) -> None:
     run = performer.patiently(lambda: lifecycle.claim(public_id))
     if run is not None:
         performer.perform(run)
+
+
+@worker_init.connect  # type: ignore[untyped-decorator]
+def refuse_unfinished(**_: Any) -> None:
+    """End the worker with a sentence where a restore has not ended; Celery only notes an ordinary exception here."""
+    if sentence := restored.unfinished_sentence():
+        raise SystemExit(sentence)
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from annotate import restored
 from annotate.backups import taking
 from annotate.backups.archive import Manifest
 from annotate.management import passphrases, readiness
@@ -41,7 +42,7 @@ class Command(GoldloopCommand):
         )
 
     def run(self, options: dict[str, Any]) -> None:
-        if obstacle := readiness.database_obstacle():
+        if obstacle := restored.unfinished_sentence() or readiness.database_obstacle():
             raise CommandError(obstacle)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped; nothing was left."))  # drafts are cleared away
         manifest = taking.take(

@@ -1,4 +1,4 @@
-"""manage.py restore: put a site back from a backup, check a backup, or confirm a restored site."""
+"""manage.py restore: put a site back from a backup, check a backup, or verify or confirm a restored site."""
 
 from argparse import ArgumentParser
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
+from annotate import restored
 from annotate.backups import aftermath, checking, restoring
 from annotate.backups.archive import Manifest
 from annotate.management import passphrases
@@ -17,8 +18,9 @@ from annotate.models import Project
 class Command(GoldloopCommand):
     help = (
         "Put a site back from a file that `manage.py backup` wrote: into an empty database of the same kind and empty "
-        "folders (DATABASE_URL, VAR_DIR, FILES_DIR). Then `verify` runs for each project. Leases and sessions are "
-        "ended, paid runs paused, and no mail is sent until --confirm. --check only reads the backup, all of it."
+        "folders (DATABASE_URL, VAR_DIR, FILES_DIR). Then `verify` runs for each project; until it has passed, the "
+        "site is not served. Leases and sessions are ended, paid runs paused, and no mail is sent until --confirm. "
+        "--check only reads the backup, all of it."
     )
     takes_project = False
 
@@ -27,6 +29,11 @@ class Command(GoldloopCommand):
         what = parser.add_mutually_exclusive_group()
         what.add_argument(
             "--check", action="store_true", help="only read the backup and say whether it can be restored"
+        )
+        what.add_argument(
+            "--verify",
+            action="store_true",
+            help="verify this restored site again: that was stopped, or found something",
         )
         what.add_argument(
             "--confirm", action="store_true", help="this restored site is the one now: send mail, resume paid runs"
@@ -40,10 +47,12 @@ class Command(GoldloopCommand):
         passphrases.add(parser, "open the secrets")
 
     def run(self, options: dict[str, Any]) -> None:
-        if bool(options["archive"]) == options["confirm"]:
-            raise CommandError("Give a backup to restore or check, or --confirm for a site that was restored.")
+        if bool(options["archive"]) == (options["confirm"] or options["verify"]):
+            raise CommandError("Give a backup to restore or check, or --verify or --confirm for a restored site.")
         if options["confirm"]:
             self._confirm()
+        elif options["verify"]:
+            self._verify_again()
         elif options["check"]:
             self._check(options)
         else:
@@ -73,9 +82,21 @@ class Command(GoldloopCommand):
         if ended.keys_forgotten:
             self.say(f"Keys of LLM servers that were deleted, to be entered again: {len(ended.keys_forgotten)}.")
         self._verify()
-        self.say("Restored. Mail is held, and paid runs wait, until `manage.py restore --confirm`.")
+
+    def _verify_again(self) -> None:
+        if not restored.is_written():
+            raise CommandError(restored.unfinished_sentence() or "No restored site waits here to be verified.")
+        self._verify()
 
     def _verify(self) -> None:
+        """Let the site be served if `verify` finds nothing in any project; CommandError says how to go on otherwise."""
+        if violations := self._violations():
+            found = "\n".join(violations)
+            raise CommandError(f"Restored, but `verify` found:\n{found}\n{restored.unfinished_sentence()}")
+        restored.unfinished_mark().unlink(missing_ok=True)
+        self.say("Restored. Mail is held, and paid runs wait, until `manage.py restore --confirm`.")
+
+    def _violations(self) -> list[str]:
         violations = []
         for project in Project.objects.order_by("slug"):
             self.say(f"verify {project.slug}")
@@ -83,10 +104,11 @@ class Command(GoldloopCommand):
                 call_command("verify", project.slug, stdout=self.stdout)
             except CommandError as error:
                 violations.append(f"{project.slug}: {error}")
-        if violations:
-            raise CommandError("Restored, but `verify` found:\n" + "\n".join(violations))
+        return violations
 
     def _confirm(self) -> None:
+        if sentence := restored.unfinished_sentence():
+            raise CommandError(sentence)
         n_resumed, others = aftermath.confirm()
         self.say(f"Confirmed: mail is sent again; {n_resumed} paid runs go on.")
         for sentence in others:

@@ -108,6 +108,35 @@ class TestHarm:
         with pytest.raises(FileDamaged, match="no backup holds"):
             check(made)
 
+    @pytest.mark.parametrize(
+        "name",
+        ["files/.hold", "files/.restoring/x", "exports/a/.b/c", "files/a\n", "files/\x1b[2J", "files/\x85b"]
+        + ["files/lost+found", "files/" + 256 * "a", "files/" + 500 * "a/" + "a"],
+    )  # fmt: skip
+    def test_names_that_the_site_gives_to_no_file_are_refused(self, tmp_path, name):
+        made = own_archive(tmp_path / "a.tar", lambda one: renamed(one, "files/uploads/a", name))
+        with pytest.raises(FileDamaged, match="no backup holds"):
+            check(made)
+
+    @pytest.mark.parametrize("name", ["files/uploads", "files/uploads/a/b"])
+    def test_a_file_that_is_also_a_folder_is_refused(self, tmp_path, name):
+        made = own_archive(tmp_path / "a.tar", lambda one: renamed(one, "exports/demo/b.csv", name))
+        with pytest.raises(FileDamaged, match="twice, or as a file and a folder"):
+            check(made)
+
+    def test_names_that_only_begin_alike_pass(self, tmp_path):
+        for name in ("files/uploads/a-b", "files/uploads/a.b", "files/uploads/A", "files/upload", "files/Größe 1"):
+            check(own_archive(tmp_path / "a.tar", lambda one, name=name: renamed(one, "exports/demo/b.csv", name)))
+
+    @pytest.mark.parametrize(
+        "changed",
+        [{"secrets": 3}, {"secrets": {}}, {"counts": []}, {"counts": {"a": "b"}}, {"made_at": None}, {"damaged": [1]}]
+        + [{"secrets": {"salt": "A", "n_encrypted": 0, "in_force": []}}, {"not_included": 1}, {"migrations": [{}]}],
+    )  # fmt: skip
+    def test_a_manifest_of_another_form_is_refused(self, tmp_path, changed):
+        with pytest.raises(FileDamaged, match="manifest cannot be read"):
+            check(own_archive(tmp_path / "a.tar", lambda one: replace(one, **changed)))
+
     @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
     def test_links_and_devices_are_refused(self, made, kind):
         with tarfile.open(made) as tar:

@@ -14,13 +14,13 @@ from django.db import connection
 
 from annotate import files, restored
 from annotate.backups import restoring, secrets, taking
-from annotate.errors import Conflict, InvalidInput
+from annotate.errors import Conflict, FileDamaged, InvalidInput
 from annotate.models import Connection, Export, Upload
 from annotate.money import budgets, ledger
 from annotate.silver import connections
 from tests import services
 from tests.annotate.backups.sites import People, make_site, own_archive
-from tests.factories import LLM_KEY, make_connection, make_user, owner_of
+from tests.factories import LLM_KEY, make_connection, make_project, make_user, owner_of
 from tests.processes import run_manage
 from tests.rows import make_run
 from tests.waiting import wait_until
@@ -164,6 +164,12 @@ class TestRefusal:
         self.empty(monkeypatch)
         self.refused("needs its secrets", InvalidInput, path=own)
 
+    def test_secrets_of_another_backup(self, own, folder, monkeypatch):
+        self.empty(monkeypatch)
+        other = secrets.sealed({"FIELD_ENCRYPTION_KEYS": secrets_key(), "SECRET_KEY": "x"}, None)
+        (folder / "other").write_bytes(other)
+        self.refused("belong to another backup", InvalidInput, path=own, secrets_file=folder / "other")
+
     def test_a_wrong_passphrase(self, folder, monkeypatch):
         monkeypatch.setitem(secrets._SCRYPT, "n", 2)
         make_connection(make_user("Olga", is_site_owner=True))
@@ -215,6 +221,69 @@ class TestFailure:
         assert "did not finish" in restored.unfinished_sentence()
 
 
+@pytest.mark.skipif("connection.vendor != 'sqlite'", reason="the same code")
+class TestVerify:
+    """The mark stays until `verify` has passed: killed before, or with something wrong, the site is not served."""
+
+    @pytest.fixture
+    def archive(self, folder, settings, monkeypatch):
+        """A backup, an empty place for it, and a project for `verify`."""
+        place = folder / "new"
+        settings.VAR_DIR, settings.FILES_DIR = place, place / "files"
+        monkeypatch.setattr("annotate.backups.sqlite._path", lambda: place / "new.sqlite3")
+        monkeypatch.setattr("annotate.backups.restoring.call_command", lambda *_, **__: None)
+        make_project()
+        return str(own_archive(folder / "a.tar"))
+
+    def verify(self, monkeypatch, does):
+        monkeypatch.setattr("annotate.management.commands.verify.Command.run", lambda *_: does())
+
+    def stopped(self):
+        raise KeyboardInterrupt
+
+    def wrong(self):
+        raise CommandError("a file is missing")
+
+    def test_it_may_be_served_when_it_has_passed(self, archive, monkeypatch):
+        seen = []
+        self.verify(monkeypatch, lambda: seen.append(restored.unfinished_sentence()))
+        call_command("restore", archive)
+        assert "`verify` has not passed" in seen[0]
+        assert restored.unfinished_sentence() == ""
+
+    def test_stopped_it_can_be_verified_again(self, archive, monkeypatch):
+        self.verify(monkeypatch, self.stopped)
+        with pytest.raises(CommandError):
+            call_command("restore", archive)
+        for command in (
+            ("serve", "--check", "--port", str(services.free_port())),
+            ("worker",),
+            ("restore", archive),
+            ("restore", "--confirm"),
+        ):
+            with pytest.raises(CommandError, match="restore --verify"):
+                call_command(*command)
+        self.verify(monkeypatch, lambda: None)
+        call_command("restore", "--verify")
+        assert restored.unfinished_sentence() == ""
+
+    def test_what_it_finds_is_said_with_how_to_go_on(self, archive, monkeypatch):
+        self.verify(monkeypatch, self.wrong)
+        with pytest.raises(CommandError, match=r"a file is missing\n.*in spite of what it finds"):
+            call_command("restore", archive)
+        with pytest.raises(CommandError, match="a file is missing"):
+            call_command("restore", "--verify")
+        assert restored.is_written()
+
+    def test_only_a_restored_site_is_verified_again(self, archive):
+        with pytest.raises(CommandError, match="No restored site waits"):
+            call_command("restore", "--verify")
+        restored.mark_unfinished()
+        with pytest.raises(CommandError, match="did not finish"):
+            call_command("restore", "--verify")
+        assert restored.unfinished_mark().exists()
+
+
 @pytest.mark.skipif("connection.vendor != 'postgresql'", reason="there is no client")
 def test_an_older_pg_restore_is_named(folder, tmp_path, monkeypatch):
     (tmp_path / "pg_restore").write_text('#!/bin/sh\necho "pg_restore (PostgreSQL) 12.1"\n')
@@ -222,6 +291,12 @@ def test_an_older_pg_restore_is_named(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     with pytest.raises(Conflict, match="pg_restore is of version 12, and PostgreSQL 15 needs"):
         taking.DATABASES["postgresql"].obstacle({"server": 15, "client": 15})
+
+
+@pytest.mark.parametrize("described", [{}, {"server": None, "client": 15}, {"server": 15, "client": "x"}])
+def test_a_dump_of_an_unknown_version_is_refused(described):
+    with pytest.raises(FileDamaged, match="manifest cannot be read"):
+        taking.DATABASES["postgresql"].obstacle(described)
 
 
 def test_lost_secrets_can_be_done_without(folder):

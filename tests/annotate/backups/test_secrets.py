@@ -39,9 +39,22 @@ def test_open_ones_need_none():
     assert secrets.unsealed(secrets.sealed(SECRETS, None), None) == SECRETS
 
 
-def test_other_files_are_refused():
-    with pytest.raises(FileDamaged):
-        secrets.unsealed(b"[]", None)
+@pytest.mark.parametrize(
+    "content",
+    [b"[]", b"", b"\xff", b"3", b'{"secrets": 3}', b'{"secrets": {"SECRET_KEY": 3}}', b'{"secrets": null}']
+    + [b'{"encrypted": []}', b'{"encrypted": {"salt": "", "nonce": ""}}', b'{"encrypted": 1, "secrets": {}}']
+    + [b'{"encrypted": {"salt": "A", "nonce": "", "data": ""}}', b'{"encrypted": {"salt": 1, "nonce": 1, "data": 1}}']
+    + [b'{"encrypted": {"salt": "", "nonce": "AAAA", "data": ""}}', secrets.sealed([1], None)],
+)  # fmt: skip
+def test_other_files_are_refused(content):
+    with pytest.raises(FileDamaged, match="holds no secrets"):
+        secrets.unsealed(content, "a passphrase")
+
+
+def test_what_a_passphrase_opens_must_be_secrets():
+    for other in ([1], {"SECRET_KEY": 1}, None):
+        with pytest.raises(FileDamaged, match="holds no secrets"):
+            secrets.unsealed(secrets.sealed(other, "correct horse battery"), "correct horse battery")
 
 
 def test_their_file_is_for_its_owner_and_never_replaced(tmp_path):
@@ -69,6 +82,10 @@ class TestFingerprints:
         described = secrets.description()
         settings.FIELD_ENCRYPTION_KEYS = [new_key()]
         assert secrets.missing(described, {"FIELD_ENCRYPTION_KEYS": key}) == ["FIELD_ENCRYPTION_KEYS"]
+
+    def test_others_than_those_of_a_site_are_passed_over(self):
+        named = {"variable": "HOME", "from": "file", "fingerprints": ["00"]}
+        assert secrets.missing({"salt": "AAAA", "in_force": [named]}, {}) == []
 
     def test_keys_of_the_environment_are_not_taken(self, settings, tmp_path, monkeypatch):
         (tmp_path / "encryption_key").write_text(new_key())

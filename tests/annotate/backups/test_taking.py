@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection
 
-from annotate import files
+from annotate import files, restored
 from annotate.backups import stored, taking
 from annotate.backups.checking import check
 from annotate.dataset import export
@@ -71,6 +71,13 @@ class TestWhere:
         with pytest.raises(InvalidInput, match="There is no folder"):
             taking.take(folder / "none" / "a.tar")
 
+    @pytest.mark.parametrize("mark", [restored.mark_unfinished, restored.mark_written])
+    def test_there_must_be_no_restore_that_has_not_ended(self, folder, mark):
+        mark()
+        with pytest.raises(Conflict, match="did not finish|has not passed"):
+            taking.take(folder / "a.tar", secrets_to=folder / "secrets")
+        assert in_folder(folder) == []
+
 
 class TestWhole:
     def test_it_is_for_its_owner_and_holds_what_rows_name(self, folder):
@@ -99,6 +106,12 @@ class TestWhole:
         with pytest.raises(FileDamaged, match=sent.public_id):
             taking.take(folder / "a.tar")
         assert taking.take(folder / "a.tar", despite_damage=True).damaged == [sent.file]
+
+    def test_files_with_names_that_no_archive_may_hold_are_not_taken(self, folder, settings):
+        for name in ("a\nb", "a\\b", os.fsdecode(b"a\xff"), ".a"):
+            files.save(f"vectors/{name}", [b"not the site's"])
+        taking.take(folder / "a.tar")
+        assert [one.name for one in check(folder / "a.tar").manifest.members if "files/" in one.name] == []
 
     @pytest.mark.portable
     def test_exports_elsewhere_are_named_as_left_out(self, folder, tmp_path, capsys):
