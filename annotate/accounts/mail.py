@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from unicodedata import category
 
 from django.conf import settings
 from django.core.mail import EmailMessage
@@ -48,11 +49,20 @@ def link(path: str) -> str:
 
 
 def letter(*, to: str, language: str, compose: Callable[[], tuple[str, list[str]]]) -> Letter:
-    """The mail that `compose` gives as (subject, paragraphs), called in the reader's language."""
+    """The mail that `compose` gives as (subject, paragraphs), called in the reader's language.
+
+    Each paragraph is one line: no name in it, of a person or a project, begins a line of its own.
+    """
     with translation.override(language):
         subject, paragraphs = compose()
         paragraphs = [*paragraphs, _("Goldloop at %(site)s") % {"site": settings.SITE_URL}]
-    return Letter(to=to, subject=" ".join(subject.split()), text="\n\n".join(paragraphs) + "\n")
+    return Letter(to=to, subject=_one_line(subject), text="\n\n".join(map(_one_line, paragraphs)) + "\n")
+
+
+def _one_line(text: str) -> str:
+    """`text` with one blank for all that is white space, ends a line or controls a terminal."""
+    seen = (" " if category(character) in ("Cc", "Zl", "Zp") else character for character in text)
+    return " ".join("".join(seen).split())
 
 
 def send_after_commit(row: MailedLink, letter: Letter) -> None:

@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
 from annotate import access, members, projects
-from annotate.accounts import addresses
+from annotate.accounts import addresses, sign_in
 from annotate.errors import Conflict, InvalidInput
 from annotate.management.base import GoldloopCommand
 from annotate.models import User
@@ -84,8 +84,9 @@ class Command(GoldloopCommand):
             validate_email(email)
         except ValidationError:
             raise InvalidInput(f"{email!r} is not an e-mail address.") from None
+        name = sign_in.checked_name(options["name"]) if options["name"] else ""
         password = None if options["no_password"] else self._password()
-        return User.objects.create_user(email, password, name=options["name"])
+        return User.objects.create_user(email, password, name=name)
 
     @staticmethod
     def _password() -> str | None:
