@@ -17,7 +17,7 @@ from annotate.models import Lease, Project, Run, User
 from annotate.models.base import database_now
 from annotate.models.event import record
 from annotate.models.project import Role
-from annotate.runs import lifecycle
+from annotate.runs import lifecycle, starter
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def impact(user: User, now: datetime | None = None) -> Impact:
         n_invitations=invitations.unused_of(user, now).count(),
         n_links=passwords.open_links(user, now).count() + addresses.open_links(user, now).count(),
         n_answers=user.annotations.filter(is_current=True, label__isnull=False).count(),
-        runs=list(lifecycle.unfinished(user)),
+        runs=list(starter.unfinished(user)),
         owned=owned_by(user),
     )
 

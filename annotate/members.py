@@ -18,6 +18,7 @@ from annotate.models import Annotation, Invitation, Lease, Member, Project, Proo
 from annotate.models.base import database_now
 from annotate.models.event import record
 from annotate.models.project import Role
+from annotate.runs import lifecycle
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,13 @@ _NO_LEASES = {"n_held": 0, "n_run_out": 0}
 
 @dataclass(frozen=True)
 class Left:
-    """What became of a removed member's answers, leases and invitations."""
+    """What became of a removed member's answers, leases, invitations and runs."""
 
     person: User
     n_answers: int  # kept
     n_released: int  # leases
     n_revoked: int  # invitations
+    n_paused: int  # runs that the member started: they go on for whoever resumes them
 
 
 def in_project(project: Project, now: datetime | None = None) -> list[Person]:
@@ -73,7 +75,7 @@ def set_member(*, project: Project, person: str, role: str, is_trusted: bool, by
     """Change a member's role and trust; `person` is the public id of the user.
 
     A role that may not annotate releases the member's leases; one that may not manage revokes the open invitations
-    that the member made.
+    that the member made, and pauses the runs that the member started: they may spend the project's money.
     """
     user = _find(project=project, person=person, by=by).user
     member = projects.add_member(project=project, user=user, role=role, is_trusted=is_trusted, by=by)
@@ -81,12 +83,13 @@ def set_member(*, project: Project, person: str, role: str, is_trusted: bool, by
         leases.release_all(project=project, user=user)
     if role not in MAY["manage"]:
         _revoke(_unused(project).filter(created_by=user))
+        lifecycle.pause_all_of(user=user, by=by, project=project)
     return member
 
 
 @transaction.atomic
 def remove(*, project: Project, person: str, by: User) -> Left:
-    """Remove a member, who is refused from the next request on. Answers are kept, leases released.
+    """Remove a member, who is refused from the next request on. Answers are kept, leases released, their runs paused.
 
     Revokes the open invitations that the member made or that are addressed to the member. Conflict for the owner.
     """
@@ -100,6 +103,7 @@ def remove(*, project: Project, person: str, by: User) -> Left:
         n_released=leases.release_all(project=project, user=user),
         # Invitations to the same address would let the person in again.
         n_revoked=_revoke(_unused(project).filter(Q(created_by=user) | Q(email=user.email))),
+        n_paused=len(lifecycle.pause_all_of(user=user, by=by, project=project)),
     )
     record(
         "member.removed",
@@ -109,6 +113,7 @@ def remove(*, project: Project, person: str, by: User) -> Left:
         n_answers=left.n_answers,
         n_released=left.n_released,
         n_revoked=left.n_revoked,
+        n_paused=left.n_paused,
     )
     return left
 

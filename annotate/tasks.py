@@ -11,13 +11,13 @@ from annotate import access, files, labels, projects, rounds, vectors
 from annotate.accounts import rate_rows
 from annotate.accounts.rate_rows import CannotCount
 from annotate.dataset import downloads, export
-from annotate.errors import Conflict, InvalidInput, RunCancelled
+from annotate.errors import AccessDenied, Conflict, InvalidInput, NotFound, RunCancelled
 from annotate.imports import counting, ingest, preview, uploads, whole_file
 from annotate.learning import delivery, estimation, method_choice, named, training
 from annotate.models import Estimate, Export, Import, Label, Project, Run, User
 from annotate.money import ledger, payments
 from annotate.reports import round_sizes
-from annotate.runs import lifecycle
+from annotate.runs import lifecycle, starter
 from annotate.silver import prelabel
 
 Facts = dict[str, Any]  # JSON: the result of a run (counts, public ids, file names), or a run's parameters
@@ -106,12 +106,13 @@ def prepare(*, kind: str, project: Project, by: User, parameters: dict[str, Any]
 def perform(attempt: lifecycle.Attempt) -> None:
     """Do the work of the attempt's run in the name of the user who started it, and put its facts into `attempt.result`.
 
-    That user must still manage the project. When the run is cancelled, what it left is cleared away.
+    RunPaused where that user does not manage the project any more. When the run is cancelled, what it left is cleared
+    away.
     """
     run = attempt.run
     if run.started_by is None:
         raise InvalidInput(_("Nobody asked for this %(kind)s.") % {"kind": run.kind})
-    access.require(run.started_by, run.project, to="manage")
+    starter.require(run, run.started_by)
     kind = _kind(run.kind)
     if run.performer == Run.Performer.COMMAND and not _workers_know(run.kind):
         # Such a run was paused by its command and resumed on a page; its row does not hold the command's parameters.
@@ -120,10 +121,14 @@ def perform(attempt: lifecycle.Attempt) -> None:
         )
     try:
         attempt.result = kind.work(attempt, run.started_by, **{**kind.defaults, **run.parameters})
+    except (AccessDenied, NotFound):
+        starter.require(run, run.started_by)  # they may have left while it worked
+        raise
     except RunCancelled:
         if kind.tidy is None:
             raise
         attempt.obeyed()
+        run.refresh_from_db(fields=["started_by"])  # who cancels takes over from somebody who left
         kind.tidy(attempt, run.started_by)
         raise RunCancelled(_("Cancelled. Nothing of it is kept.")) from None
 

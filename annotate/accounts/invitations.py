@@ -153,7 +153,7 @@ def accept_as_new(
     *, invitation: Invitation, name: str, email: str, password: str, now: datetime | None = None
 ) -> Member:
     """Make a new user and accept the invitation for them, both or neither."""
-    user = User(email=(invitation.email or email).strip().lower(), name=name.strip())
+    user = User(email=(invitation.email or email).strip().lower(), name=sign_in.checked_name(name))
     check_password(password, user)
     user.set_password(password)  # before the transaction: hashing takes long
     if User.objects.filter(email=user.email).exists():
@@ -221,8 +221,12 @@ def _mail(invitation: Invitation, by: User, token: str) -> None:
 
 
 def _letter(invitation: Invitation, by: User, token: str) -> tuple[str, list[str]]:
-    project = " ".join(invitation.project.name.split())
-    names = {"person": by, "email": by.email, "project": project, "day": date_format(invitation.expires_at)}
+    names = {
+        "person": by,
+        "email": by.email,
+        "project": invitation.project.name,
+        "day": date_format(invitation.expires_at),
+    }
     return _("Invitation to “%(project)s”") % names, [
         _("%(person)s (%(email)s) invites you to label in “%(project)s”.") % names,
         _("Open this link to join; it works once, until %(day)s:") % names,

@@ -1,31 +1,28 @@
 """Sends mails with one-time links, where the site has a mail server; what became of each stands in the link's row.
 
-A mail is sent after the transaction that made its link, by a thread of this process: no request waits for a mail
-server, and none fails with it. The text holds the token, so it is kept nowhere: a mail that was lost with its process
-stays `waiting`, and whoever may act sends another.
+A mail is sent after the transaction that made its link, by a thread of this process (background.py): no request waits
+for a mail server, and none fails with it. The text holds the token, so it is kept nowhere: a mail that was lost with
+its process stays `waiting`, and whoever may act sends another.
 """
 
 import logging
-import queue
 import smtplib
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from unicodedata import category
 
 from django.conf import settings
 from django.core.mail import EmailMessage
-from django.db import close_old_connections, connections, transaction
 from django.utils import translation
 from django.utils.translation import gettext as _
 
 from annotate import restored
+from annotate.accounts import background
 from annotate.models.invitation import MailedLink, MailState
 
 _log = logging.getLogger(__name__)
-_MOST_WAITING = 200  # jobs of this process that no thread has begun; further ones are refused
-_THREADS = 2  # one that waits for a slow server does not stop the other
 
 
 @dataclass(frozen=True)
@@ -48,21 +45,25 @@ def link(path: str) -> str:
 
 
 def letter(*, to: str, language: str, compose: Callable[[], tuple[str, list[str]]]) -> Letter:
-    """The mail that `compose` gives as (subject, paragraphs), called in the reader's language."""
+    """The mail that `compose` gives as (subject, paragraphs), called in the reader's language.
+
+    Each paragraph is one line: no name in it, of a person or a project, begins a line of its own.
+    """
     with translation.override(language):
         subject, paragraphs = compose()
         paragraphs = [*paragraphs, _("Goldloop at %(site)s") % {"site": settings.SITE_URL}]
-    return Letter(to=to, subject=" ".join(subject.split()), text="\n\n".join(paragraphs) + "\n")
+    return Letter(to=to, subject=_one_line(subject), text="\n\n".join(map(_one_line, paragraphs)) + "\n")
+
+
+def _one_line(text: str) -> str:
+    """`text` with one blank for all that is white space, ends a line or controls a terminal."""
+    seen = (" " if category(character) in ("Cc", "Zl", "Zp") else character for character in text)
+    return " ".join("".join(seen).split())
 
 
 def send_after_commit(row: MailedLink, letter: Letter) -> None:
     """Send the mail with the link of `row`, which is `waiting`, once the present transaction is committed."""
-    after_commit(partial(_send, type(row), row.pk, row.token_sha256, letter))
-
-
-def after_commit(job: Callable[[], object]) -> None:
-    """Do the job in the background once the present transaction is committed; its failure is logged only."""
-    transaction.on_commit(partial(_in_background, job), robust=True)
+    background.after_commit(partial(_send, type(row), row.pk, row.token_sha256, letter))
 
 
 def _send(model: type[MailedLink], pk: int, token_sha256: str, letter: Letter) -> None:
@@ -98,52 +99,3 @@ def _problem(error: Exception) -> str:
     if isinstance(error, OSError):  # SMTPServerDisconnected is one, too
         return _("The mail server was not reached, or did not answer in time.")
     return _("The mail could not be made.")
-
-
-class _Desk:
-    """The threads that send, and what waits for them. They end with the process, whatever waits: the rows say so."""
-
-    def __init__(self) -> None:
-        self.jobs: queue.Queue[Callable[[], object]] = queue.Queue(_MOST_WAITING)
-        for number in range(_THREADS):
-            threading.Thread(target=self._work, name=f"mail-{number}", daemon=True).start()
-
-    def _work(self) -> None:
-        while True:
-            job = self.jobs.get()
-            try:
-                _done(job)
-            finally:
-                connections.close_all()
-                self.jobs.task_done()
-
-
-_desk: _Desk | None = None
-_making = threading.Lock()
-
-
-def _in_background(job: Callable[[], object]) -> None:
-    global _desk
-    if not settings.MAIL_IN_BACKGROUND:
-        job()
-        return
-    with _making:  # at the first mail, so after a web server's processes were forked
-        _desk = _desk or _Desk()
-    try:
-        _desk.jobs.put_nowait(job)
-    except queue.Full:
-        _log.warning("Too many mails wait; one was not sent.")  # its row stays `waiting`
-
-
-def _done(job: Callable[[], object]) -> None:
-    close_old_connections()
-    try:
-        job()
-    except Exception:
-        _log.exception("A mail could not be prepared or noted.")
-
-
-def flush() -> None:
-    """Wait until every job of this process was tried."""
-    if _desk is not None:
-        _desk.jobs.join()

@@ -6,6 +6,7 @@ A link that is mailed is shown to nobody, so anybody may ask for one.
 """
 
 import secrets
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -17,7 +18,7 @@ from django.utils.translation import gettext as _
 
 from annotate import access
 from annotate.access import MAY
-from annotate.accounts import addresses, mail, sign_in, tokens
+from annotate.accounts import addresses, background, mail, sign_in, tokens
 from annotate.accounts.addresses import digest
 from annotate.errors import AccessDenied, NotFound
 from annotate.models import MailState, Member, PasswordReset, Project, User
@@ -26,6 +27,7 @@ from annotate.models.event import record
 from annotate.models.project import Role
 
 VALID = timedelta(hours=24)
+DELAY = (1.0, 5.0)  # seconds: longer than who asks can tell the work for one mail from other work; nobody waits long
 
 
 def change(
@@ -81,17 +83,23 @@ def make_link(*, user: User, by: User, now: datetime | None = None) -> tuple[Pas
     return link, token
 
 
-def ask(*, email: str, client: str, now: datetime | None = None) -> None:
+def some_seconds() -> float:
+    """After how long a request for a new password is looked at: nobody outside can tell when."""
+    return secrets.SystemRandom().uniform(*DELAY)
+
+
+def ask(*, email: str, client: str, now: datetime | None = None, delay: Callable[[], float] = some_seconds) -> None:
     """Mail a link for a new password to whoever has an account with this address.
 
-    All that depends on the account happens in the background, so that neither the answer nor its time tells whether
-    there is one. NoMail without a mail server; TooManyMails alike for addresses with and without an account.
+    All that depends on the account happens in the background, and after `delay` seconds, so that neither the answer nor
+    its time, nor that of the requests right after it, tells whether there is one. NoMail without a mail server;
+    TooManyMails alike for addresses with and without an account.
     """
     if not mail.is_set():
         raise addresses.NoMail
     email = email.strip().lower()
     sign_in.count_mail(kind="password", email=email, client=client, now=now)
-    mail.after_commit(partial(_mail_link, email=email, now=now))
+    background.after_commit(partial(_mail_link, email=email, now=now), delay=delay())
 
 
 def unsent(by: User, now: datetime | None = None) -> QuerySet[PasswordReset]:

@@ -28,6 +28,10 @@ MAILS_PER_CLIENT = 20  # asked for from one network address within WINDOW
 MAILS_PER_PERSON = 100  # to others, by somebody who is signed in, within WINDOW: a class or a team is invited at once
 
 
+class BadName(InvalidInput):
+    """Nobody can be called so."""
+
+
 class TooManyAttempts(GoldloopError):
     """Too many wrong guesses; the next one is looked at after `seconds` seconds."""
 
@@ -154,6 +158,14 @@ def check_password(password: str, user: User) -> None:
         raise InvalidInput(" ".join(error.messages)) from None
 
 
+def checked_name(name: str) -> str:
+    """The name of a person without blanks around it; BadName unless it is one short line that can be printed."""
+    name = name.strip()
+    if not 1 <= len(name) <= 150 or not name.isprintable() or not is_storable(name):
+        raise BadName(_("A name has 1 to 150 printable characters."))
+    return name
+
+
 def end_sessions(*, user: User, but: str = "", now: datetime | None = None) -> int:
     """End all sessions of `user` except the one with the key `but`; returns how many ended.
 
@@ -180,9 +192,7 @@ def sign_out_elsewhere(*, by: User, session: str, now: datetime | None = None) -
 @transaction.atomic
 def change_profile(*, by: User, name: str, time_zone: str) -> User:
     """Set the name of `by` and the time zone in which they read times."""
-    name = name.strip()
-    if not 1 <= len(name) <= 150 or not name.isprintable() or not is_storable(name):
-        raise InvalidInput(_("A name has 1 to 150 printable characters."))
+    name = checked_name(name)
     if time_zone not in time_zones():
         raise InvalidInput(_("%(zone)r is no time zone; choose one of the list.") % {"zone": time_zone})
     User.objects.filter(pk=by.pk).update(name=name, time_zone=time_zone)

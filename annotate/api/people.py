@@ -57,11 +57,12 @@ class OwnerOutput(Output):
 
 
 class LeftOutput(Output):
-    """What became of somebody's work: answers stay, held items went back, open invitations ended."""
+    """What became of somebody's work: answers stay, held items went back, open invitations ended, runs paused."""
 
     n_answers = serializers.IntegerField()
     n_released = serializers.IntegerField()
     n_revoked = serializers.IntegerField()
+    n_paused = serializers.IntegerField(help_text="Runs that go on for whoever resumes them.")
 
 
 class PasswordLinkOutput(Output):
@@ -107,12 +108,12 @@ class Members(Endpoint):
 class OneMember(Endpoint):
     @operation("Change what a member may do", scope="manage", needs="manage", body=MemberInput, returns=MemberOutput)
     def put(self, request: Request, person: str) -> Any:
-        """Who may no longer annotate gives back what they hold."""
+        """Who may no longer annotate gives back what they hold; the runs of who may no longer manage pause."""
         return members.set_member(project=self.member.project, person=person, by=self.me, **self.body)
 
     @operation("Remove a member", scope="manage", needs="manage", returns=LeftOutput)
     def delete(self, request: Request, person: str) -> Any:
-        """From the next request on they are out; what they answered stays."""
+        """From the next request on they are out; what they answered stays, the runs that they started pause."""
         return members.remove(project=self.member.project, person=person, by=self.me)
 
 

@@ -113,6 +113,11 @@ class Attempt:
         """What people ask of the run, as the heartbeat read it last: one of Run.Action."""
         return self._requested_action
 
+    def asked_with(self) -> str:
+        """The sentence with which the run was asked to pause; empty where none was given."""
+        asked = mine(self.run).filter(requested_action__in=Run.TO_PAUSE)
+        return asked.values_list("message", flat=True).first() or ""
+
     def show_facts(self, facts: dict[str, Any]) -> None:
         """Show people these facts as the run's result while it is at work; its end replaces them."""
         mine(self.run).update(result=facts)
@@ -183,7 +188,7 @@ def performed(attempt: Attempt) -> Iterator[Attempt]:
     except RunLost:
         raise
     except RunPaused as error:
-        attempt.finish(Run.State.PAUSED, message=str(error))
+        attempt.finish(Run.State.PAUSED, message=attempt.asked_with() or str(error))
         raise
     except RunCancelled as error:
         attempt.finish(Run.State.CANCELLED, message=str(error))

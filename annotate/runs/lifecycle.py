@@ -20,7 +20,7 @@ from annotate.errors import Conflict, NotFound, RunBusy, RunLost
 from annotate.models import Project, Run, RunLine, Upload, User
 from annotate.models.base import database_now
 from annotate.models.event import record
-from annotate.runs import lanes, notify
+from annotate.runs import lanes, notify, starter
 from annotate.runs.attempt import PAUSED, Attempt, Show, here, lease, mine, performed, performing, write_line
 
 __all__ = ["Attempt", "Show"]  # the rest is defined here
@@ -90,24 +90,22 @@ def pause(*, run: Run, by: User, now: bool = False) -> Run:
     return _told(run, by, "paused")
 
 
-def unfinished(user: User) -> QuerySet[Run]:
-    """The runs that this user started and that are queued or at work now, in all projects."""
-    alive = Q(state=Run.State.QUEUED) | Q(state=Run.State.RUNNING, requested_action=Run.Action.NONE)
-    return Run.objects.filter(alive, started_by=user).select_related("project").order_by("pk")
+@transaction.atomic
+def pause_all_of(*, user: User, by: User | None, project: Project | None = None) -> list[Run]:
+    """Pause each run that `user` started, in this project or in all; whoever resumes one performs it.
 
-
-def pause_all_of(*, user: User, by: User | None) -> list[Run]:
-    """Pause each run that `user` started, because `user` may no longer act; whoever resumes one performs it."""
+    Called where `user` may no longer act: a run is performed for somebody who manages its project.
+    """
     paused = []
-    message = _("Paused: the account of who started it was deactivated. It goes on for whoever resumes it.")
-    for run in unfinished(user):
-        same = Run.objects.filter(pk=run.pk, state=run.state, requested_action=run.requested_action)
-        is_queued = run.state == Run.State.QUEUED
-        change = (
-            {"state": Run.State.PAUSED, "message": message} if is_queued else {"requested_action": Run.Action.PAUSE}
-        )
-        if same.update(**change):
-            paused.append(_told(run, by, "paused"))
+    # Locked: a worker that takes a queued run at this moment would be overlooked.
+    for run in starter.unfinished(user, project).select_for_update(of=("self",)):
+        run.message = starter.gone_sentence(user, is_deactivated=project is None)
+        if run.state == Run.State.QUEUED:
+            run.state = Run.State.PAUSED
+        else:
+            run.requested_action = Run.Action.PAUSE
+        run.save(update_fields=["message", "state", "requested_action"])
+        paused.append(_told(run, by, "paused"))
     return paused
 
 
@@ -127,9 +125,9 @@ def resume(*, run: Run, by: User, queue: str | None = None, continues_commands: 
     requeued |= {"performer": Run.Performer.WORKER} if continues_commands else {}
     try:
         with transaction.atomic():
-            if not paused.update(**requeued) and not pausing.update(requested_action=Run.Action.NONE):
+            if not paused.update(**requeued) and not pausing.update(requested_action=Run.Action.NONE, message=""):
                 raise Conflict(_("This run is not paused."))
-            _take_over(run, by)
+            starter.take_over(run, by)
             notify.on_commit(run)
             return _told(run, by, "resumed")
     except IntegrityError:  # a count; whoever started it counts another file by now
@@ -159,6 +157,8 @@ def cancel(*, run: Run, by: User, needs_tidying: bool, now: bool = False) -> Run
         )
         if not n_changed:
             raise Conflict(_("This run has ended already."))
+        if needs_tidying:
+            starter.take_over(run, by)  # whoever left may not clear away what it leaves
         notify.on_commit(run)
         return _told(run, by, "cancelled")
 
@@ -260,7 +260,7 @@ def requeue_lost(run: Run) -> bool:
     It ends where a command performed it, which must be started again by hand, and after RUN_ATTEMPTS lost attempts.
     """
     if run.requested_action in Run.TO_PAUSE:
-        return _end_lost(run, str(PAUSED), state=Run.State.PAUSED)
+        return _end_lost(run, run.message or str(PAUSED), state=Run.State.PAUSED)
     if run.performer == Run.Performer.COMMAND:
         return _end_lost(run, f"The process of this {run.kind} is gone. Started again, it goes on from there.")
     if run.attempt >= settings.RUN_ATTEMPTS:
@@ -308,7 +308,7 @@ def _claim(kind: str, project: Project, by: User | None, parameters: dict[str, A
 def _take(run: Run, **changes: Any) -> bool:
     """Give the run to this process; False if another process changed it first."""
     unchanged = Run.objects.filter(pk=run.pk, attempt=run.attempt, state=run.state)
-    changes |= {"state": Run.State.RUNNING, "started_at": database_now(), **lease(), **here()}
+    changes |= {"state": Run.State.RUNNING, "message": "", "started_at": database_now(), **lease(), **here()}
     if unchanged.update(**changes) != 1:
         return False
     run.refresh_from_db()
@@ -335,15 +335,6 @@ def _end_lost(run: Run, message: str, state: str = Run.State.ERRORED) -> bool:
         return False
     write_line(run, message)
     return True
-
-
-def _take_over(run: Run, by: User) -> None:
-    """Make `by` the one for whom the run is performed, if whoever started it does not manage the project any more."""
-    if run.started_by_id is None:
-        return
-    member = access.membership(User.objects.get(pk=run.started_by_id), run.project)
-    if member is None or member.role not in access.MAY["manage"]:
-        Run.objects.filter(pk=run.pk).update(started_by=by)
 
 
 def _told(run: Run, by: User | None, what: str) -> Run:

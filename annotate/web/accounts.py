@@ -16,7 +16,7 @@ from annotate import access
 from annotate.accounts import invitations, mail, passwords, tokens
 from annotate.accounts import sign_in as signing_in
 from annotate.accounts.invitations import AddressTaken
-from annotate.accounts.sign_in import TooManyAttempts, WrongPassword
+from annotate.accounts.sign_in import BadName, TooManyAttempts, WrongPassword
 from annotate.errors import GoldloopError, InvalidInput, NotFound
 from annotate.models import Invitation, Member, User
 from annotate.web.forms import ForgottenForm, Form, NewPasswordForm, NewPersonForm, PasswordForm, SignInForm, role_name
@@ -184,6 +184,8 @@ def _person(request: HttpRequest) -> User | None:
 def _field_of(error: GoldloopError) -> str | None:
     if isinstance(error, TooManyAttempts):
         return None
+    if isinstance(error, BadName):
+        return "name"
     return "email" if isinstance(error, AddressTaken) else "password"
 
 

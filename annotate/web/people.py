@@ -227,8 +227,15 @@ def _site(request: ProjectRequest) -> str:
 def _farewell(left: Left) -> str:
     answers = ngettext("%(n)d answer stays", "%(n)d answers stay", left.n_answers) % {"n": left.n_answers}
     held = ngettext("%(n)d held item went back", "%(n)d held items went back", left.n_released) % {"n": left.n_released}
-    return _("%(person)s was removed: %(answers)s, %(held)s.") % {
-        "person": left.person,
-        "answers": answers,
-        "held": held,
-    }
+    names = {"person": left.person, "answers": answers, "held": held}
+    return " ".join([_("%(person)s was removed: %(answers)s, %(held)s.") % names, *_of_runs(left.n_paused)])
+
+
+def _of_runs(n: int) -> list[str]:
+    """What the runs that a removed member had started need now."""
+    sentence = ngettext(
+        "%(n)d run that they started is paused, and goes on for whoever resumes it.",
+        "%(n)d runs that they started are paused, and go on for whoever resumes them.",
+        n,
+    )
+    return [sentence % {"n": n}] if n else []

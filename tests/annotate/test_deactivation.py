@@ -254,6 +254,11 @@ class TestCommands:
         assert f"{old.email} left." in said("hand_over", "letters", ada.email, "--leaves")
         assert owner_of(project) == ada
 
+    def test_who_is_made_on_the_server_has_a_name_of_one_line(self, db):
+        with pytest.raises(CommandError, match="printable"):
+            said("create_user", "mal@example.org", "--no-password", "--name=Mal\n\nURGENT")
+        assert not User.objects.filter(email="mal@example.org").exists()
+
     def test_who_is_made_on_the_server_is_vouched_for(self, db):
         said("create_user", "ann@example.org", "--no-password")
         said("create_user", "ben@example.org", "--no-password", "--unproven")

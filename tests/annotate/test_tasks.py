@@ -9,7 +9,7 @@ from django.db.models import F
 
 from annotate import rounds, tasks
 from annotate.dataset import export
-from annotate.errors import AccessDenied, Conflict, RunBusy, RunPaused
+from annotate.errors import Conflict, RunBusy, RunPaused
 from annotate.imports import ingest
 from annotate.models import Export, ModelVersion, Project, Round, Run
 from annotate.models.project import Role
@@ -145,9 +145,32 @@ def test_whoever_asked_must_still_be_allowed_when_it_is_done(project):
     run = tasks.enqueue(kind="draw", project=project, by=person, parameters={"batch": 5})
     project.members.filter(user=person).update(role=Role.VIEWER)
     lifecycle.claim_next()
-    with pytest.raises(AccessDenied), lifecycle.taken_up(public_id=run.public_id, attempt=1) as attempt:
+    with pytest.raises(RunPaused), lifecycle.taken_up(public_id=run.public_id, attempt=1) as attempt:
         tasks.perform(attempt)
     assert not Round.objects.exists()
+    run.refresh_from_db()
+    assert (run.state, "Ravi, who started it, no longer manages" in run.message) == (Run.State.PAUSED, True)
+
+
+@pytest.mark.parametrize("change", [{"role": Role.VIEWER}, None])
+def test_who_leaves_while_their_run_works_leaves_it_to_whoever_resumes_it(project, monkeypatch, change):
+    ravi = make_member(project, "Ravi", role=Role.ADMIN)
+    run = tasks.enqueue(kind="draw", project=project, by=ravi, parameters={"batch": 5})
+    theirs = project.members.filter(user=ravi)
+
+    def leaves(attempt, by):  # the first thing that the work does
+        theirs.update(**change) if change else theirs.delete()
+
+    with monkeypatch.context() as while_it_works, pytest.raises(RunPaused):
+        while_it_works.setattr(tasks, "_freeze", leaves)
+        lifecycle.claim_next()
+        with lifecycle.taken_up(public_id=run.public_id, attempt=1) as attempt:
+            tasks.perform(attempt)
+    run.refresh_from_db()
+    assert (run.state, "Ravi, who started it, no longer manages" in run.message) == (Run.State.PAUSED, True)
+    tasks.resume(run=run, by=owner_of(project))
+    run.refresh_from_db()
+    assert (run.state, run.started_by, run.message) == (Run.State.QUEUED, owner_of(project), "")
 
 
 def test_an_estimate_without_a_model_says_why_there_is_no_figure(project):

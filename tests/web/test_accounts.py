@@ -245,6 +245,11 @@ class TestAcceptInvitation:
         assert str(owner_of(project)) in text
         assert Invitation.objects.get().used_at is None
 
+    def test_a_name_of_several_lines_is_refused_at_its_field(self, client, project):
+        response = client.post(self.invite(project), self.NEW | {"name": "Mal\r\n\r\nURGENT"})
+        assert response.status_code == 422
+        assert response.context["form"].errors == {"name": ["A name has 1 to 150 printable characters."]}
+
     def test_the_token_stays_here(self, client, project):
         response = client.get(self.invite(project))
         assert response.headers["Referrer-Policy"] == "strict-origin"

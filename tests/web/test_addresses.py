@@ -8,7 +8,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from annotate.accounts import mail, sign_in
+from annotate.accounts import background, sign_in
 from annotate.models import AddressLink, Event, Invitation, PasswordReset, Proof, User
 from tests.factories import make_project, make_user, owner_of
 from tests.mails import MailServer, path_in, serving
@@ -158,12 +158,12 @@ class TestInTheBackground:
             assert Invitation.objects.get().mail_state == "waiting"
             assert b"about to be sent" in client.get(reverse("people-list", args=["letters"])).content
             server.goes_on.set()
-            mail.flush()
+            background.flush()
             assert Invitation.objects.get().mail_state == "sent"
             assert "/invitation/" in server.mails[0] and "nell@example.org" in server.mails[0]
             server.refuses = True
             client.post(url, invite | {"email": "ned@example.org"})
-            mail.flush()
+            background.flush()
         refused = Invitation.objects.get(email="ned@example.org")
         assert (refused.mail_state, refused.mail_problem) == ("failed", "The mail server refused the address.")
         assert "Not sent." in client.get(reverse("people-list", args=["letters"])).content.decode()

@@ -10,8 +10,8 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
-from annotate import access, projects
-from annotate.accounts import addresses
+from annotate import access, members, projects
+from annotate.accounts import addresses, sign_in
 from annotate.errors import Conflict, InvalidInput
 from annotate.management.base import GoldloopCommand
 from annotate.models import User
@@ -71,9 +71,11 @@ class Command(GoldloopCommand):
             record("site_owner.made", project=None, by=None, user=user.public_id)
             self.say(f"{email} owns this site.")
         if project:
-            projects.add_member(
-                project=project, user=user, role=options["role"], is_trusted=options["trusted"], by=owner
-            )
+            given = {"role": options["role"], "is_trusted": options["trusted"], "by": owner}
+            if access.membership(user, project):  # a role that may do less has consequences
+                members.set_member(project=project, person=user.public_id, **given)
+            else:
+                projects.add_member(project=project, user=user, **given)
             trusted = ", trusted" if options["trusted"] else ""
             self.say(f"{email} is {options['role']} in {project.slug}{trusted}.")
 
@@ -82,8 +84,9 @@ class Command(GoldloopCommand):
             validate_email(email)
         except ValidationError:
             raise InvalidInput(f"{email!r} is not an e-mail address.") from None
+        name = sign_in.checked_name(options["name"]) if options["name"] else ""
         password = None if options["no_password"] else self._password()
-        return User.objects.create_user(email, password, name=options["name"])
+        return User.objects.create_user(email, password, name=name)
 
     @staticmethod
     def _password() -> str | None:

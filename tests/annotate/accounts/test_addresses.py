@@ -162,6 +162,16 @@ class TestInvitation:
         assert (box[-1].to, box[-1].subject) == (["nell@example.org"], "Invitation to “Two lines”")
         assert proof(self.join(token_in(box))) == Proof.MAILED
 
+    def test_no_name_in_a_mail_begins_a_line(self, has_mail):
+        """Also a name that an earlier version had stored."""
+        project = make_project(name="Letters\x0b\x1b[2Jnow")
+        User.objects.filter(pk=owner_of(project).pk).update(name="Mal\r\n\r\nURGENT:\u2028open https://evil.example")
+        mail = self.invite(has_mail, project)[-1][-1]
+        by = User.objects.get(pk=owner_of(project).pk).email
+        who = f"Mal URGENT: open https://evil.example ({by})"
+        assert mail.body.splitlines()[0] == f"{who} invites you to label in “Letters [2Jnow”."
+        assert mail.subject == "Invitation to “Letters [2Jnow”"
+
     def test_passed_on_by_hand_it_proves_nothing(self, has_mail):
         _, token, box = self.invite(has_mail, make_project(), by_hand=True)
         assert box == []

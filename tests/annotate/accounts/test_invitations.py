@@ -10,6 +10,7 @@ from django.utils import timezone
 from annotate import access, members
 from annotate.accounts import invitations
 from annotate.accounts.invitations import AddressTaken
+from annotate.accounts.sign_in import BadName
 from annotate.errors import AccessDenied, Conflict, GoldloopError, InvalidInput, NotFound
 from annotate.models import Event, Invitation, Member, User
 from annotate.models.project import Role
@@ -167,6 +168,13 @@ class TestAcceptAsNew:
         _, token = invite(make_project())
         with pytest.raises(InvalidInput):
             self.accept(token, password="12345")
+        assert not User.objects.filter(email="new@example.org").exists()
+
+    @pytest.mark.parametrize("name", ["", "Mal\r\n\r\nURGENT: open https://evil.example", "Mal\u2028x", "\u202elaM"])
+    def test_a_name_is_one_printable_line(self, name):
+        _, token = invite(make_project())
+        with pytest.raises(BadName):
+            self.accept(token, name=name)
         assert not User.objects.filter(email="new@example.org").exists()
 
     def test_too_late_makes_nobody(self):
