@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from django.db.models import Count, Exists, OuterRef, Q, TextField
+from django.db.models import Count, Q, TextField
 from django.db.models.functions import Cast
 
-from annotate.models import Adjudication, Annotation, Draw, Event, Gold, Project
+from annotate.models import Draw, Event, Project
 from annotate.models.project import Role
 from annotate.verification.outcome import Finding, NotChecked
 
@@ -41,14 +41,3 @@ def draws_came_with_their_round(project: Project) -> Iterator[Finding]:
                 f"round {rounds[key]} has {n} draws of the arm {arm} and was opened with {planned}; "
                 f"the last is of item {last.item.public_id}"
             )
-
-
-def gold_ends_for_a_reason(project: Project) -> Iterator[Finding]:
-    """Gold that counts no more was followed by other gold of its item, an answer, a decision, or other labels."""
-    later = {"item": OuterRef("item"), "created_at__gte": OuterRef("created_at")}
-    ended = Gold.objects.filter(project=project, is_current=False)
-    for model in (Annotation, Adjudication):
-        ended = ended.exclude(Exists(model.objects.filter(**later)))
-    ended = ended.exclude(Exists(Gold.objects.filter(item=OuterRef("item"), pk__gt=OuterRef("pk"))))
-    for gold in ended.select_related("item"):
-        yield f"the gold of item {gold.item.public_id} (row {gold.pk}) counts no more, and nothing followed it"
