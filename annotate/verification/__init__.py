@@ -53,6 +53,7 @@ CHECKS: dict[str, Check] = {
     "who had the file is marked": answers.who_had_the_file_is_marked,
     "draws came with their round": events.draws_came_with_their_round,
     "members came by an event": events.members_came_by_an_event,
+    "guidelines came by an event": events.guidelines_came_by_an_event,
     "gold ends for a reason": gold_rule.gold_ends_for_a_reason,
     "answers that agree have gold": gold_rule.agreeing_answers_have_gold,
     "gold stands in answers": gold.gold_has_its_answer,

@@ -41,3 +41,13 @@ def draws_came_with_their_round(project: Project) -> Iterator[Finding]:
                 f"round {rounds[key]} has {n} draws of the arm {arm} and was opened with {planned}; "
                 f"the last is of item {last.item.public_id}"
             )
+
+
+def guidelines_came_by_an_event(project: Project) -> Iterator[Finding]:
+    """Each version of the guidelines is named by the event that was stored with it."""
+    told = set(project.events.filter(kind="guidelines.created").values_list("data__version", flat=True))
+    for row in project.guidelines.exclude(version__in=told).order_by("version"):
+        if project.is_sealed_from_start:
+            yield f"no event says how version {row.version} of the guidelines (row {row.pk}) came"
+        else:
+            yield NotChecked(f"how version {row.version} of the guidelines came: no event says so", is_part=True)

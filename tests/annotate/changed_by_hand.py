@@ -221,6 +221,9 @@ CHANGES = [
     _update("label", "definition = 'anything'", "no", "label no"),
     _update("labelmapping", "keeps_gold = NOT keeps_gold", "mapping", "label mapping (row {mapping})", "mid"),
     _update("guidelineversion", "markdown = 'Say no.'", "guidelines", "guidelines"),
+    Change("guidelines inserted", "both",
+           ("INSERT INTO annotate_guidelineversion (project_id, version, markdown, created_at) "
+            "VALUES (%(project)s, 77, 'Say no.', %(now)s)",), "no event says how version 77 of the guidelines"),
     _update("member", "is_trusted = NOT is_trusted", "member", "member {person}", "mid"),
     _update("member", "role = 'admin'", "member", "member {person}"),
     Change("member inserted", "both",

@@ -157,7 +157,7 @@ class TestHeads:
         of_project = "(SELECT id FROM annotate_seal WHERE project_id = %(project)s)"
         by_hand.make(
             facts,
-            "DELETE FROM annotate_event WHERE kind = 'guidelines.created'",
+            "DELETE FROM annotate_event WHERE kind = 'budget.capped'",
             "UPDATE annotate_deliveredversion SET sealed_head = '' WHERE project_id = %(project)s",
             f"DELETE FROM annotate_sealedrows WHERE seal_id IN {of_project}",  # noqa: S608
             "DELETE FROM annotate_seal WHERE project_id = %(project)s",
