@@ -13,7 +13,7 @@ from django.db.models import Model, Q, QuerySet
 from annotate import models
 from annotate.models import Project
 from annotate.seals import transitions
-from annotate.seals.transitions import Rule, ends_once, explained, falls, never
+from annotate.seals.transitions import Rule, becomes, ends_once, explained, falls, never
 
 State = Mapping[str, Any]
 
@@ -76,6 +76,12 @@ _SETTINGS = (
     "reference_target", "target_accuracy", "currency", "human_price_micros", "time_zone",
 )  # fmt: skip
 _CHOSEN = ("annotator", "connection_id")
+_OF_SERVER = (
+    "name", "base_url", "model", "currency", "input_price_micros", "output_price_micros", "max_concurrency",
+    "requests_per_minute", "timeout_seconds", "limit_name", "sends_temperature", "allows_private",
+)  # fmt: skip
+_SET = explained(["member.set"], naming="user__public_id", values="")
+_HANDED_OVER = explained(["project.handed_over"], naming="user__public_id")
 _CUTOFFS = "verify derives it from the rounds that are closed"
 _RECOUNTED = "verify counts it again"
 
@@ -99,7 +105,10 @@ PROJECT: tuple[Leaf, ...] = (
     ),
     Leaf(
         "member", models.Member, "project", ("project_id", "user_id", "created_at"), ("role", "is_trusted"),
-        explained(["member.set", "invitation.accepted", "project.handed_over"], naming="user__public_id"),
+        transitions.each(
+            role=transitions.any_of(_SET, transitions.both(_HANDED_OVER, becomes("role", "owner", "admin"))),
+            is_trusted=transitions.any_of(_SET, transitions.both(_HANDED_OVER, becomes("is_trusted", True))),
+        ),
         explained(["member.removed"]),
         title=("user__email",), names=("user__public_id",),
     ),
@@ -138,8 +147,11 @@ PROJECT: tuple[Leaf, ...] = (
         "item", models.Item, "project",
         ("project_id", "source_id", "public_id", "ordinal", "modality", "content_hash", "replaces_id", "prn", "fold"),
         ("external_id", "withdrawn_at"),
-        explained(["items.withdrawn", "item.brought_back", "item.corrected"], naming="public_id", counts="n_items",
-                  also={"import.completed": "n_revived"}),
+        transitions.each(
+            external_id=explained(["item.brought_back"], naming="public_id", also={"import.completed": "n_revived"}),
+            withdrawn_at=explained(["items.withdrawn", "item.brought_back", "item.corrected"], naming="public_id",
+                                   counts="n_items", also={"import.completed": "n_revived"}),
+        ),
         source="source", title=("public_id",), names=("public_id",),
     ),
     Leaf(
@@ -265,21 +277,26 @@ SITE: tuple[Leaf, ...] = (
     Leaf(
         "account", models.User, "", ("public_id", "is_simulated", "created_at"),
         ("email", "is_active", "is_site_owner", "proven_at", "vouched_at", "vouched_by_id"),
-        explained(["site_owner.made", "account.deactivated", "account.reactivated", "address.changed", "address.proven",
-                   "address.unproven", "account.vouched", "account.vouch_taken_back"], naming="public_id"),
+        transitions.each(
+            email=explained(["address.changed"], acting="public_id"),
+            is_active=explained(["account.deactivated", "account.reactivated"], naming="public_id"),
+            is_site_owner=explained(["site_owner.made"], naming="public_id"),
+            proven_at=explained(["address.proven", "address.unproven"], acting="public_id"),
+            **dict.fromkeys(("vouched_at", "vouched_by_id"),
+                            explained(["account.vouched", "account.vouch_taken_back"], naming="public_id")),
+        ),
         title=("email",), names=("public_id",),
         left_out={"password": "secret", "last_login": "no fact", "name": "the person's own",
                   "language": "the person's own", "time_zone": "the person's own"},
     ),
     Leaf(
         "connection", models.Connection, "", ("public_id", "created_by_id", "created_at"),
-        ("name", "base_url", "key_hint", "model", "currency", "input_price_micros", "output_price_micros",
-         "max_concurrency", "requests_per_minute", "timeout_seconds", "n_alternatives", "limit_name",
-         "sends_temperature", "allows_private", "is_active"),
-        transitions.any_of(
-            explained(["connection.changed", "connection.tested", "connection.activated", "connection.deactivated"],
-                      naming="public_id"),
-            explained(["site.restored"], naming="public_id", fields=["key_hint"]),
+        (*_OF_SERVER, "key_hint", "n_alternatives", "is_active"),
+        transitions.each(
+            **dict.fromkeys(_OF_SERVER, explained(["connection.changed"], naming="public_id")),
+            key_hint=explained(["connection.changed", "site.restored"], naming="public_id"),
+            n_alternatives=explained(["connection.changed", "connection.tested"], naming="public_id"),
+            is_active=explained(["connection.activated", "connection.deactivated"], naming="public_id"),
         ),
         title=("name",), names=("public_id",),
         left_out={"key_encrypted": "secret, and encrypted anew when keys rotate"},

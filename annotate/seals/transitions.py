@@ -22,7 +22,7 @@ class Happened:
 
     @cached_property
     def text(self) -> str:
-        return orjson.dumps(self.data).decode() + self.actor
+        return orjson.dumps(self.data).decode()
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,11 @@ def ends_once(name: str) -> Rule:
     return Rule(lambda change: change.after is not None and change.before[name] is None)
 
 
+def becomes(name: str, *values: Any) -> Rule:
+    """The field `name` gets one of these values."""
+    return Rule(lambda change: change.after is not None and change.after[name] in values)
+
+
 def both(*rules: Rule) -> Rule:
     return Rule(lambda change: all(rule(change) for rule in rules), _kinds(rules))
 
@@ -87,8 +92,8 @@ def explained(
     kinds: Collection[str],
     *,
     naming: str = "",
+    acting: str = "",
     values: str | None = None,
-    fields: Collection[str] = (),
     counts: str = "",
     where: Mapping[str, Any] | None = None,
     also: Mapping[str, str] | None = None,
@@ -96,9 +101,9 @@ def explained(
     """An event of one of these kinds says so.
 
     naming: the event's data contains what this name of the row says; `counts`: unless the event counts more rows in
-    this field than it names. values: the event's data has, under this key ("": at its top), each new value. fields:
-    only these fields changed. where: the data has these values. also: kinds of events that name no row, and the field
-    that counts how many they changed.
+    this field than it names. acting: who did it is who this name of the row says. values: the event's data has, under
+    this key ("": at its top), each new value. where: the data has these values. also: kinds of events that name no row,
+    and the field that counts how many they changed.
     """
 
     def says(event: Happened, change: Change) -> bool:
@@ -108,14 +113,14 @@ def explained(
             return False
         if naming and change.names[naming] not in event.text and not _names_some_only(event, counts):
             return False
+        if acting and change.names[acting] != event.actor:
+            return False
         if values is None or change.after is None:
             return True
         told = event.data.get(values, {}) if values else event.data
         return all(name in told and told[name] == value for name, value in change.differing().items())
 
     def rule(change: Change) -> bool:
-        if fields and not change.differing().keys() <= set(fields):
-            return False
         return any(says(event, change) for event in change.events)
 
     return Rule(rule, frozenset(kinds) | frozenset(also or {}))

@@ -8,7 +8,19 @@ rows or not; a check of things that are made (models, figures, seals) says so wh
 from annotate.errors import GoldloopError
 from annotate.learning import artefacts, delivery
 from annotate.models import DeliveredVersion, ModelVersion, Project
-from annotate.verification import answers, estimates, events, failures, gold, money, records, samples, seals
+from annotate.verification import (
+    answers,
+    estimates,
+    events,
+    failures,
+    gold,
+    gold_rule,
+    money,
+    questions,
+    records,
+    samples,
+    seals,
+)
 from annotate.verification.outcome import Check, NotChecked, Outcome, outcome
 from annotate.verification.seals import kept_head
 
@@ -33,6 +45,7 @@ CHECKS: dict[str, Check] = {
     "samples are complete up to their marks": samples.samples_are_complete,
     "answers stay within the overlap": answers.answers_within_overlap,
     "one current answer per person and item": answers.annotations_are_revisions,
+    "states follow from the answers": questions.states_follow_from_the_answers,
     "leases end with their round": answers.leases_end_with_their_round,
     "counted answers had a lease": answers.counted_answers_had_a_lease,
     "blind questions show nothing": answers.blind_arms_show_nothing,
@@ -40,7 +53,9 @@ CHECKS: dict[str, Check] = {
     "who had the file is marked": answers.who_had_the_file_is_marked,
     "draws came with their round": events.draws_came_with_their_round,
     "members came by an event": events.members_came_by_an_event,
-    "gold ends for a reason": events.gold_ends_for_a_reason,
+    "guidelines came by an event": events.guidelines_came_by_an_event,
+    "gold ends for a reason": gold_rule.gold_ends_for_a_reason,
+    "answers that agree have gold": gold_rule.agreeing_answers_have_gold,
     "gold stands in answers": gold.gold_has_its_answer,
     "what reviewers decided stands": gold.decisions_stand,
     "audit gold never trains": gold.audit_gold_never_trains,

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from django.db.models import Count, Exists, OuterRef, Q, TextField
+from django.db.models import Count, Q, TextField
 from django.db.models.functions import Cast
 
-from annotate.models import Adjudication, Annotation, Draw, Event, Gold, Project
+from annotate.models import Draw, Event, Project
 from annotate.models.project import Role
 from annotate.verification.outcome import Finding, NotChecked
 
@@ -43,12 +43,11 @@ def draws_came_with_their_round(project: Project) -> Iterator[Finding]:
             )
 
 
-def gold_ends_for_a_reason(project: Project) -> Iterator[Finding]:
-    """Gold that counts no more was followed by other gold of its item, an answer, a decision, or other labels."""
-    later = {"item": OuterRef("item"), "created_at__gte": OuterRef("created_at")}
-    ended = Gold.objects.filter(project=project, is_current=False)
-    for model in (Annotation, Adjudication):
-        ended = ended.exclude(Exists(model.objects.filter(**later)))
-    ended = ended.exclude(Exists(Gold.objects.filter(item=OuterRef("item"), pk__gt=OuterRef("pk"))))
-    for gold in ended.select_related("item"):
-        yield f"the gold of item {gold.item.public_id} (row {gold.pk}) counts no more, and nothing followed it"
+def guidelines_came_by_an_event(project: Project) -> Iterator[Finding]:
+    """Each version of the guidelines is named by the event that was stored with it."""
+    told = set(project.events.filter(kind="guidelines.created").values_list("data__version", flat=True))
+    for row in project.guidelines.exclude(version__in=told).order_by("version"):
+        if project.is_sealed_from_start:
+            yield f"no event says how version {row.version} of the guidelines (row {row.pk}) came"
+        else:
+            yield NotChecked(f"how version {row.version} of the guidelines came: no event says so", is_part=True)

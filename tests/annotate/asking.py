@@ -72,8 +72,8 @@ def take(project, person, n=1, **more):
 
 
 def leave_open(project, n):
-    """Only the first `n` questions stay open."""
-    QueueEntry.objects.filter(round__project=project, position__gt=n).update(state=QueueEntry.State.UNRESOLVED)
+    """Only the first `n` questions are asked."""
+    QueueEntry.objects.filter(round__project=project, position__gt=n).delete()
 
 
 def state_of(entry):

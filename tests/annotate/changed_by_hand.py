@@ -16,7 +16,7 @@ from annotate.models.base import database_now
 from annotate.models.project import Arm
 from annotate.money import budgets
 from annotate.seals import sealing
-from tests.annotate.asking import answer, change_labels
+from tests.annotate.asking import answer, change, change_labels
 from tests.factories import (
     answer_round,
     make_connection,
@@ -85,6 +85,7 @@ def mid_round(folder):
     for entry, other in ((first, "yes"), (second, "no"), (third, "yes")):
         answer(entry, ann, "yes")
         answer(entry, ravi, other)
+    change(third, ravi, "yes", comment="The same, with a remark.")
     answer(fourth, ann, "no")
     leases.lease(entry=fourth, annotator=ravi)
     adjudication.adjudicate(
@@ -126,8 +127,14 @@ def facts(project, server) -> dict[str, Any]:
     model, figure = project.model_versions.first(), project.estimates.filter(estimand="delivered").first()
     decision = project.adjudications.first()
     stranger = make_user("Smuggled")
+    again = project.gold.current().exclude(rule="adjudicated").select_related("item").order_by("pk").last()
+    waiting = QueueEntry.objects.filter(round__project=project).select_related("item").order_by("pk").last()
+    decided = decision and decision.entry
     return {
+        "waiting": waiting.pk, "waiting_item": waiting.item.public_id,
+        "decided": decided and decided.pk, "decided_item": decided and decided.item.public_id,
         "project": project.pk, "slug": project.slug, "now": database_now(),
+        "again": again.pk, "again_item": again.item.public_id, "again_item_pk": again.item_id,
         "gold": gold.pk, "gold_item": gold.item.public_id, "answer": said.pk, "answer_id": said.public_id,
         "label": gold.label_id, "other": gold.label.schema.labels.exclude(pk=gold.label_id).first().pk,
         "lasting": schema.pk, "no": schema.labels.get(name="no").pk,
@@ -196,6 +203,16 @@ CHANGES = [
     _update("gold", "is_blind = NOT is_blind", "gold", "gold {gold_item}"),
     _update("gold", "rule = 'imported'", "gold", "gold {gold_item}"),
     _update("gold", "is_current = NOT is_current", "gold", "the gold of item {gold_item}"),
+    Change("gold ended of an answer given again", "mid",
+           ("UPDATE annotate_gold SET is_current = false WHERE id = %(again)s",),
+           "the gold of item {again_item} (row {again}) counts no more"),
+    Change("gold ended in the first place", "mid",
+           ("DELETE FROM annotate_gold WHERE id = %(again)s",),
+           "the answers to item {again_item} of round 1 agree, and it has no gold"),
+    Change("gold and its question ended together", "mid",
+           ("UPDATE annotate_gold SET is_current = false WHERE id = %(again)s",
+            "UPDATE annotate_queueentry SET state = 'unresolved' WHERE item_id = %(again_item_pk)s"),
+           "(item {again_item}) is unresolved, which does not follow"),
     _delete("gold", "gold", "gold (row {gold}) is gone"),
     _update("lease", "revealed_at = NULL", "lease", "lease {lease_id}"),
     _update("lease", "revealed_at = granted_at", "lease", "lease {lease_id}"),
@@ -204,6 +221,9 @@ CHANGES = [
     _update("label", "definition = 'anything'", "no", "label no"),
     _update("labelmapping", "keeps_gold = NOT keeps_gold", "mapping", "label mapping (row {mapping})", "mid"),
     _update("guidelineversion", "markdown = 'Say no.'", "guidelines", "guidelines"),
+    Change("guidelines inserted", "both",
+           ("INSERT INTO annotate_guidelineversion (project_id, version, markdown, created_at) "
+            "VALUES (%(project)s, 77, 'Say no.', %(now)s)",), "no event says how version 77 of the guidelines"),
     _update("member", "is_trusted = NOT is_trusted", "member", "member {person}", "mid"),
     _update("member", "role = 'admin'", "member", "member {person}"),
     Change("member inserted", "both",
@@ -233,6 +253,17 @@ CHANGES = [
             "(%(project)s, %(undrawn)s, %(round)s, 'audit', 'by hand', %(now)s)",), "{undrawn_item}"),
     _update("queueentry", "is_blind = NOT is_blind", "entry", "question {entry_item}"),
     _update("queueentry", "overlap = overlap + 1", "entry", "question {entry_item}"),
+    *(_update("queueentry", f"state = '{state}'", "entry", f"(item {{entry_item}}) is {state}, which does not")
+      for state in ("open", "skipped", "unresolved")),
+    Change("open question answered", "mid",
+           ("UPDATE annotate_queueentry SET state = 'answered' WHERE id = %(waiting)s",),
+           "(item {waiting_item}) is answered, which does not follow"),
+    Change("open question unresolved", "mid",
+           ("UPDATE annotate_queueentry SET state = 'unresolved' WHERE id = %(waiting)s",),
+           "(item {waiting_item}) is unresolved, which does not follow"),
+    Change("decided question open", "mid",
+           ("UPDATE annotate_queueentry SET state = 'open' WHERE id = %(decided)s",),
+           "(item {decided_item}) is open, which does not follow"),
     _update("round", "seed = seed + 1", "round", "round 1"),
     _update("round", "shares = '{}'", "round", "round 1"),
     _update("modelversion", "is_champion = NOT is_champion", "model", "model 1", "settled"),

@@ -8,10 +8,13 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
 from annotate import verification
-from annotate.models import Project, SealedRows
+from annotate.models import Connection, Project, SealedRows, User
+from annotate.models.event import record
+from annotate.projects import add_member
 from annotate.seals import chain, sealing
 from tests.annotate import changed_by_hand as by_hand
 from tests.annotate.changed_by_hand import CHANGES
+from tests.factories import owner_of
 
 pytestmark = pytest.mark.django_db
 
@@ -97,6 +100,54 @@ def test_a_seal_made_afterwards_launders_nothing(sealed, undone, change):
     assert is_located(project, where)
 
 
+class TestExplanations:
+    """An event explains what it says: its fields, with its values, of the row that it is about, and nothing beside."""
+
+    @pytest.mark.parametrize(
+        ("kind", "data", "by", "statement", "where"),
+        [
+            ("address.proven", {"how": "link"}, "stranger", "annotate_user SET is_site_owner = true", "account smug"),
+            ("account.vouched", {"user": "stranger"}, None, "annotate_user SET email = 'x@x.org'", "account x@x.org"),
+            (
+                "account.vouched",
+                {"user": "other"},
+                "stranger",
+                "annotate_user SET vouched_at = %(now)s",
+                "account smug",
+            ),
+        ],
+        ids=["another field", "another field of a vouched account", "another account"],
+    )
+    def test_an_account_is_more_than_its_event(self, sealed, undone, kind, data, by, statement, where):
+        facts = sealed[1]["mid"]
+        stranger = User.objects.get(pk=facts["stranger"])
+        named = {key: stranger.public_id if value == "stranger" else value for key, value in data.items()}
+        record(kind, project=None, by=stranger if by else None, **named)
+        by_hand.make(facts, f"UPDATE {statement} WHERE id = %(stranger)s")  # noqa: S608
+        assert is_located(sealed[0]["mid"], where)
+
+    def test_a_role_is_the_one_that_was_given(self, sealed, undone):
+        project, facts = sealed[0]["mid"], sealed[1]["mid"]
+        member = project.members.get(pk=facts["member"])
+        add_member(project=project, user=member.user, role="viewer", is_trusted=False, by=owner_of(project))
+        assert not is_located(project, "member ")
+        by_hand.make(facts, "UPDATE annotate_member SET role = 'admin' WHERE id = %(member)s")
+        assert is_located(project, "member {person}".format(**facts))
+
+    def test_a_test_of_a_server_changes_no_address(self, sealed, undone):
+        project, facts = sealed[0]["mid"], sealed[1]["mid"]
+        server = Connection.objects.get(pk=facts["server"])
+        record("connection.tested", project=None, by=None, connection=server.public_id)
+        by_hand.make(facts, "UPDATE annotate_connection SET base_url = 'https://x.org' WHERE id = %(server)s")
+        assert is_located(project, "connection {server_name}".format(**facts))
+
+    def test_a_withdrawal_changes_no_name(self, sealed, undone):
+        project, facts = sealed[0]["mid"], sealed[1]["mid"]
+        record("items.withdrawn", project=project, by=None, items=[facts["undrawn_item"]], n_items=1)
+        by_hand.make(facts, "UPDATE annotate_item SET external_id = 'swapped' WHERE id = %(undrawn)s")
+        assert is_located(project, "item {undrawn_item}".format(**facts))
+
+
 class TestHeads:
     """Against a kept head even a complete rewrite shows."""
 
@@ -106,7 +157,7 @@ class TestHeads:
         of_project = "(SELECT id FROM annotate_seal WHERE project_id = %(project)s)"
         by_hand.make(
             facts,
-            "DELETE FROM annotate_event WHERE kind = 'guidelines.created'",
+            "DELETE FROM annotate_event WHERE kind = 'budget.capped'",
             "UPDATE annotate_deliveredversion SET sealed_head = '' WHERE project_id = %(project)s",
             f"DELETE FROM annotate_sealedrows WHERE seal_id IN {of_project}",  # noqa: S608
             "DELETE FROM annotate_seal WHERE project_id = %(project)s",

@@ -18,6 +18,7 @@ from annotate.management.base import GoldloopCommand
 from annotate.management.commands.create_project import read_json
 from annotate.management.tables import money, table
 from annotate.models import Estimate, Import, Member, Project, QueueEntry, Round, User
+from annotate.models.event import record
 from annotate.models.project import Role
 from annotate.reports import progress
 from annotate.silver import prelabel
@@ -216,6 +217,7 @@ def _owner() -> User:
         owner = _person(Role.OWNER)
         owner.is_site_owner = True  # so that whoever tries the demo can register an LLM server, too
         owner.save(update_fields=["is_site_owner"])
+        record("site_owner.made", project=None, by=None, user=owner.public_id)
     return owner
 
 

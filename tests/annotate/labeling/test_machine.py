@@ -41,9 +41,12 @@ LABELS = ["yes", "no", "skip"]
 CHECKS = [
     "answers stay within the overlap",
     "one current answer per person and item",
+    "states follow from the answers",
     "leases end with their round",
     "counted answers had a lease",
     "blind questions show nothing",
+    "gold ends for a reason",
+    "answers that agree have gold",
     "gold stands in answers",
     "money adds up",
     "each attempt to spend ends once",
