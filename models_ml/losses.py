@@ -39,6 +39,12 @@ class Targets:
     likelihood: Array
     weight: Array
 
+    @property
+    def weight_of_mean_one(self) -> Array:
+        """The weights as multiples of their mean, float32[n]."""
+        mean = float(self.weight.mean()) if len(self.weight) else 0.0
+        return (self.weight / max(mean, 1e-12)).astype(np.float32)
+
 
 def make_targets(
     gold: Ints,

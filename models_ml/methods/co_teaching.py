@@ -11,7 +11,7 @@ import numpy as np
 from models_ml.methods.contract import Need, TrainingData, parameter
 from models_ml.networks.linear import mean_classifier
 from models_ml.networks.network import Classifier, Network
-from models_ml.noise.rate import pooled_noise_rate
+from models_ml.noise.rate import NoiseRate
 from models_ml.training.loop import Batch, Minibatch, State
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CoTeaching(Minibatch):
+class CoTeaching(NoiseRate, Minibatch):
     """λ·Σ_gold CE + Σ_kept CE: of a batch's silver a network learns the share R(t) whose loss is smallest to its peer.
 
     R(t) = 1 - τ·min(t^c/T_k, 1) in epoch t = 0, 1, …: c shapes the way, the last value is 1 - τ whatever c is. The loss
@@ -58,7 +58,7 @@ class CoTeaching(Minibatch):
 
     def begin(self, data: TrainingData, networks: Sequence[Network], rng: np.random.Generator) -> State:
         state = super().begin(data, networks, rng)
-        rate = pooled_noise_rate(data) if self.noise_rate == "auto" else self.given_noise_rate
+        rate = self.share_wrong(data)
         return State(state.optimisers, {"rate": rate, "items": self._all_items(data), "order": np.empty(0, np.int64)})
 
     def step(
@@ -78,7 +78,7 @@ class CoTeaching(Minibatch):
 
         with torch.no_grad():
             to_peer = self.item_losses(peer(batch.x), batch)
-        kept = _take(batch, easiest(to_peer, batch.is_gold, share))
+        kept = batch.part(easiest(to_peer, batch.is_gold, share))
         return (kept.weight * self.item_losses(network(kept.x), kept)).sum() / max(1, len(kept.rows))
 
     def _all_items(self, data: TrainingData) -> Batch:
@@ -86,11 +86,10 @@ class CoTeaching(Minibatch):
         import torch
 
         targets = self.targets(data)
-        weight = targets.weight / max(float(targets.weight.mean()) if len(targets.weight) else 0.0, 1e-12)
         return Batch(
             x=torch.from_numpy(data.inputs[targets.rows]),
             likelihood=torch.from_numpy(targets.likelihood),
-            weight=torch.from_numpy(weight.astype(np.float32)),
+            weight=torch.from_numpy(targets.weight_of_mean_one),
             rows=torch.from_numpy(targets.rows),
             is_gold=torch.from_numpy(data.gold[targets.rows] >= 0),
             epoch=0,
@@ -105,7 +104,7 @@ class CoTeaching(Minibatch):
         if len(order) < n:
             order = rng.permutation(len(items.rows))
         state.memory["order"] = order[n:]
-        return replace(_take(items, torch.from_numpy(order[:n])), epoch=batch.epoch)
+        return replace(items.part(torch.from_numpy(order[:n])), epoch=batch.epoch)
 
 
 def kept_share(epoch: int, rate: float, ramp: float, exponent: float) -> float:
@@ -120,15 +119,3 @@ def easiest(losses: Tensor, is_gold: Tensor, share: float) -> Tensor:
     others = (~is_gold).nonzero()[:, 0]
     n = round(share * len(others))
     return torch.cat([is_gold.nonzero()[:, 0], others[losses[others].argsort(stable=True)[:n]]])
-
-
-def _take(batch: Batch, at: Tensor) -> Batch:
-    """Some items of a batch."""
-    return replace(
-        batch,
-        x=batch.x[at],
-        likelihood=batch.likelihood[at],
-        weight=batch.weight[at],
-        rows=batch.rows[at],
-        is_gold=batch.is_gold[at],
-    )

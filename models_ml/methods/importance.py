@@ -10,10 +10,10 @@ import numpy as np
 
 from models_ml.arrays import Floats, Ints, Matrix
 from models_ml.losses import Targets, make_targets, marginal_likelihood
-from models_ml.methods.contract import Need, TrainingData, parameter
+from models_ml.methods.contract import TrainingData, parameter
+from models_ml.methods.corrected import Corrected
 from models_ml.networks.linear import LinearClassifier, zero_classifier
-from models_ml.noise.choice import KINDS
-from models_ml.training.full_batch import ROUGH, FullBatch, SolverConfig, fit_linear
+from models_ml.training.full_batch import ROUGH, SolverConfig, fit_linear
 
 # Of the model of machine labels: a middle value, as of the one that Gold Loss Correction averages.
 SILVER_L2 = 1.0
@@ -25,7 +25,7 @@ LARGEST = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Importance(FullBatch):
+class Importance(Corrected):
     """λ·Σ_gold CE + Σ_silver β·CE with β = P(y = ỹ | x) / P(ỹ | x), a constant while the classifier is fitted.
 
     P(ỹ | x) is a linear model of the machine labels, failures included as one more answer; P(y | x) is what then
@@ -39,16 +39,7 @@ class Importance(FullBatch):
         "Learns from gold, and from machine labels that each weigh as much as they are likely to be right."
     )
     source: ClassVar[str] = "Liu & Tao 2016, arXiv:1411.7718"
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.NOISE_MATRIX})
 
-    transition: str = parameter(
-        "auto",
-        "How the noise matrix is estimated: from counts (direct), from a model of the machine labels (glc), or by "
-        "whichever of these predicts the machine's labels of the reference sample better (auto). For comparison: from "
-        "counts that nothing is assumed beside (counts), or without gold, from the items that a model of the machine "
-        "labels is surest about (anchor), also with counts of what it says (dual-t).",
-        choices=KINDS,
-    )
     # On eight made-up sets (2-4 classes, 300-900 items, 60 gold) 3 rounds were .2 to 5 points better than none, never
     # worse; ten added 2 points on two of them.
     rounds: int = parameter(

@@ -11,7 +11,7 @@ import numpy as np
 from models_ml.methods.contract import Need, TrainingData, parameter
 from models_ml.networks.mentor import N_STAGES, Mentor, Traces, fit_mentor
 from models_ml.networks.network import Network
-from models_ml.noise.rate import pooled_noise_rate
+from models_ml.noise.rate import NoiseRate
 from models_ml.training.loop import Batch, Minibatch, State
 from models_ml.training.loss_traces import silver_losses
 
@@ -25,7 +25,7 @@ MIN_ITEMS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class MentorNet(Minibatch):
+class MentorNet(NoiseRate, Minibatch):
     """λ·Σ_gold CE + Σ_silver v·CE with v by a curriculum (Jiang et al. 2018) that sees the loss ℓ of each label.
 
     predefined: v = 1 where ℓ is at most ℓ_pt, below which lies as large a share of a batch's losses as labels are
@@ -50,15 +50,6 @@ class MentorNet(Minibatch):
         "whether a label is among those that are easy to learn (predefined, and below ten reference items).",
         choices=("learned", "predefined"),
     )
-    noise_rate: str = parameter(
-        "auto",
-        "How many machine labels are wrong: as many as the reference sample shows (auto), or the share given below "
-        "(given).",
-        choices=("auto", "given"),
-    )
-    given_noise_rate: float = parameter(
-        0.2, "The share of machine labels that are wrong; used where the noise rate is given.", low=0.0, high=0.95
-    )
     burn_in: float = parameter(
         0.2,
         "The first share of a training by a predefined curriculum, in which all machine labels count alike.",
@@ -68,7 +59,7 @@ class MentorNet(Minibatch):
 
     def begin(self, data: TrainingData, networks: Sequence[Network], rng: np.random.Generator) -> State:
         state = super().begin(data, networks, rng)
-        rate = pooled_noise_rate(data) if self.noise_rate == "auto" else self.given_noise_rate
+        rate = self.share_wrong(data)
         state.memory["share_right"] = 1 - rate
         state.memory["mentor"] = self._mentor(data, 1 - rate, rng) if self.curriculum == "learned" else None
         return state

@@ -68,6 +68,6 @@ class Network(ABC):
         """What predicts once training is over; `load` makes the same from its state."""
 
     @classmethod
+    @abstractmethod
     def load(cls, state: Mapping[str, AnyArray]) -> Classifier:
         """The classifier with this state."""
-        raise NotImplementedError

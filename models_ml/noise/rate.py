@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 
+from models_ml.methods.contract import TrainingData, parameter
 from models_ml.noise.transition import pooled_error
-
-if TYPE_CHECKING:
-    from models_ml.methods.contract import TrainingData
 
 
 def pooled_noise_rate(data: TrainingData) -> float:
@@ -20,3 +18,21 @@ def pooled_noise_rate(data: TrainingData) -> float:
     """
     gold = np.where(data.reference, data.gold, -1)
     return pooled_error(gold, np.where(data.silver < data.n_classes, data.silver, -1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseRate:
+    """The parameters of a method that needs to know how many machine labels are wrong (`Need.NOISE_RATE`)."""
+
+    noise_rate: str = parameter(
+        "auto",
+        "How many machine labels are wrong: as many as the reference sample shows (auto), or the share given below "
+        "(given).",
+        choices=("auto", "given"),
+    )
+    given_noise_rate: float = parameter(
+        0.2, "The share of machine labels that are wrong; used where the noise rate is given.", low=0.0, high=0.95
+    )
+
+    def share_wrong(self, data: TrainingData) -> float:
+        return pooled_noise_rate(data) if self.noise_rate == "auto" else self.given_noise_rate

@@ -46,9 +46,8 @@ class Batch:
     epoch: int
     reference_batch: Callable[[], Batch | None]
 
-    def part(self, first: int, last: int) -> Batch:
-        """The items of these places; nothing is copied."""
-        at = slice(first, last)
+    def part(self, at: slice | Tensor) -> Batch:
+        """The items of these places; a slice copies nothing."""
         labels = self.likelihood[at], self.weight[at]
         return Batch(self.x[at], *labels, self.rows[at], self.is_gold[at], self.epoch, self.reference_batch)
 
@@ -152,8 +151,7 @@ class _Rows:
         self._rng = rng
         self._inputs, self._rows = torch.from_numpy(data.inputs), torch.from_numpy(targets.rows)
         self._likelihood = torch.from_numpy(targets.likelihood)
-        weight = targets.weight / max(float(targets.weight.mean()) if len(targets.weight) else 0.0, 1e-12)
-        self._weight = torch.from_numpy(weight.astype(np.float32))
+        self._weight = torch.from_numpy(targets.weight_of_mean_one)
         self._is_gold = torch.from_numpy(data.gold[targets.rows] >= 0)
         self._reference = np.flatnonzero(data.reference[targets.rows])
 
@@ -166,7 +164,7 @@ class _Rows:
         for start in range(0, len(self), size * AHEAD):
             some = self._batch(order[start : start + size * AHEAD], size, epoch)
             for first in range(0, len(some.rows), size):
-                yield some.part(first, first + size)
+                yield some.part(slice(first, first + size))
 
     def score_all(self, network: Network) -> Tensor:
         import torch
